@@ -1,0 +1,1 @@
+"""Haloy: put containers on your own servers, without losing a request."""

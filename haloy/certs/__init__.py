@@ -1,0 +1,1 @@
+"""From the need of a certificate to a certificate that is served."""

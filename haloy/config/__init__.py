@@ -1,0 +1,1 @@
+"""The files people write: C{haloy.yaml}, C{client.yaml}, C{haloyd.yaml}, C{.env}."""

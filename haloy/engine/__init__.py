@@ -1,0 +1,1 @@
+"""What runs containers: the calls we use, and Docker behind them."""

@@ -1,0 +1,1 @@
+"""Is a replica fit to serve?"""
