@@ -1,0 +1,57 @@
+"""What certificates need of others, and what others may ask of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Protocol
+
+from attrs import frozen
+
+from haloy.model.app import Domain
+from haloy.model.certificate import Certificate, Challenge
+from haloy.model.names import DomainName
+
+
+class Presenter(Protocol):
+    """Who shows challenges to the CA and serves certificates: the proxy."""
+
+    async def present(self, challenge: Challenge) -> None:
+        """Answer C{challenge} from now on."""
+
+    async def withdraw(self, challenge: Challenge) -> None:
+        """Stop answering C{challenge}."""
+
+    async def replace_certificates(self, certificates: tuple[Certificate, ...]) -> None:
+        """Serve with exactly these."""
+
+
+@frozen
+class CertificateStatus:
+    """How it stands with one name: C{state} is C{valid}, C{pending}, C{failed} or
+    C{manual}; C{reason} and C{next_try} say what goes on.
+    """
+
+    name: DomainName
+    aliases: tuple[DomainName, ...]
+    state: str
+    not_after: datetime | None
+    issuer: str
+    reason: str
+    next_try: datetime | None
+
+
+class Certificates(Protocol):
+    """The service. Implemented by C{certs.renewal}."""
+
+    def want(self, domains: tuple[Domain, ...]) -> None:
+        """These and no others are wanted from now on; looks at once."""
+
+    def status(self) -> tuple[CertificateStatus, ...]:
+        """Return how it stands with every wanted name."""
+
+    def reload(self) -> None:
+        """Read the files again (certificates put there by hand)."""
+
+    def on_change(self, notify: Callable[[CertificateStatus], None]) -> None:
+        """Call C{notify} whenever a status changes."""

@@ -1,0 +1,208 @@
+"""What deploying asks of others, and what others may ask of it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from enum import Enum
+from typing import Any, Protocol
+
+from attrs import field, frozen
+
+from haloy.config.app_file import Target
+from haloy.model.app import App, Assessment, Domain, HealthCheck, Replica
+from haloy.model.names import AppName, DeploymentId
+
+# --- what deploying needs ---------------------------------------------------
+
+
+@frozen
+class DrainLimits:
+    """How long to wait for requests and for tunnels, in seconds."""
+
+    requests_s: float
+    tunnels_s: float
+
+
+@frozen
+class Leftover:
+    """What still ran when the limits came; zeros: drained."""
+
+    requests: int
+    tunnels: int
+
+
+class Traffic(Protocol):
+    """Who gets requests. Implemented by C{daemon.routing}."""
+
+    async def claim(self, app: AppName, domains: tuple[Domain, ...]) -> None:
+        """Make sure C{app} may have C{domains}.
+
+        @raise Conflict: another app (named in the text) or the API has one of them.
+        """
+
+    async def admit(self, app: App, replicas: tuple[Replica, ...]) -> None:
+        """Send requests of C{app} to C{replicas} too (with C{app}'s domains and
+        options); return when every worker does.
+        """
+
+    async def retire(self, replicas: tuple[Replica, ...]) -> None:
+        """Send them nothing new; return when every worker has stopped."""
+
+    async def drained(
+        self, replicas: tuple[Replica, ...], limits: DrainLimits
+    ) -> Leftover:
+        """Wait until nothing of C{replicas} runs or the limits have passed."""
+
+    async def park(self, app: AppName, limit_s: float) -> None:
+        """Hold new requests of C{app} while nobody serves it."""
+
+    async def unpark(self, app: AppName) -> None:
+        """Send held requests on."""
+
+    async def forget(self, app: AppName) -> None:
+        """The app was stopped on purpose: give up its routes and domains."""
+
+
+class Readiness(Protocol):
+    """Is a new replica fit to serve? Implemented by C{health}."""
+
+    async def until_healthy(
+        self,
+        container_id: str,
+        check: HealthCheck,
+        port: int,
+        network: str,
+        timeout_s: float,
+    ) -> None:
+        """Return when the container is healthy and has been for C{min_ready_s}.
+
+        @raise DeployFailed: it is not, within C{timeout_s}; C{failure} and the
+            reason say why (exited, oom, port mismatch, status, time-out).
+        """
+
+
+# --- what others ask of deploying -------------------------------------------
+
+
+class DeploymentState(Enum):
+    """Where a deployment is. The last five are final (C{DRAINING} is live already)."""
+
+    QUEUED = "queued"
+    PULLING = "pulling"
+    STARTING = "starting"
+    CHECKING = "checking"
+    DRAINING = "draining"
+    LIVE = "live"
+    FAILED = "failed"
+    SUPERSEDED = "superseded"
+    INTERRUPTED = "interrupted"
+    RETIRED = "retired"
+
+
+@frozen
+class DeployRequest:
+    """One deploy or rollback as asked for; C{target} is validated and has no
+    unresolved sources; C{stored} is the JSON object kept for rollbacks, verbatim.
+    """
+
+    id: DeploymentId
+    target: Target
+    stored: Mapping[str, Any]
+    asked_by: str = ""
+    rolled_back_from: DeploymentId | None = None
+
+
+@frozen
+class LogEntry:
+    """One line of a deployment's log. C{at} is aware. The end marker has
+    C{complete}; then C{failed} or not says how it ended.
+    """
+
+    level: str
+    message: str
+    at: datetime
+    app: str = ""
+    deployment: str = ""
+    domains: tuple[str, ...] = ()
+    fields: Mapping[str, str] = field(factory=dict)
+    complete: bool = False
+    failed: bool = False
+    seq: int = 0
+
+
+@frozen
+class ReplicaStatus:
+    """One replica for C{status}."""
+
+    container_id: str
+    name: str
+    number: int
+    deployment: DeploymentId
+    state: str
+    assessment: Assessment | None
+    image: str
+    restarts: int
+    started_at: datetime | None
+    draining: bool = False
+    draining_requests: int = 0
+    draining_tunnels: int = 0
+
+
+@frozen
+class AppStatus:
+    """An app for C{status}; C{state} in Docker's words as C{spec/api.md} 4.18 ranks them."""
+
+    app: AppName
+    state: str
+    deployment: DeploymentId
+    domains: tuple[Domain, ...]
+    replicas: tuple[ReplicaStatus, ...]
+    deploying: DeploymentState | None = None
+
+
+@frozen
+class RollbackTarget:
+    """A kept deployment that can be rolled back to."""
+
+    id: DeploymentId
+    image_ref: str
+    config: Mapping[str, Any]
+
+
+class Deployments(Protocol):
+    """The API's view of deploying. Implemented by C{deploy.service}."""
+
+    async def submit(self, request: DeployRequest) -> None:
+        """Take a request; return when it is durably queued.
+
+        The same (app, id) with an equal body is fine and runs once; another body
+        is L{Conflict}. @raise Conflict: also for an app of manual containers.
+        """
+
+    async def rollback_request(
+        self, target: DeploymentId, new: DeploymentId, config: Target, asked_by: str
+    ) -> DeployRequest:
+        """Return the request that brings C{target} back under the id C{new}."""
+
+    async def follow(
+        self,
+        deployment: str,
+        consume: Callable[[LogEntry], Awaitable[None]],
+        after: int = 0,
+    ) -> None:
+        """Give the log of C{deployment} to C{consume}: what was, then what comes;
+        return after the end marker. Survives a restart; several may follow.
+        """
+
+    async def status(self, app: AppName) -> AppStatus:
+        """Return how C{app} is. @raise NotFound: no container and no desired state."""
+
+    async def apps(self) -> tuple[AppStatus, ...]:
+        """Return all apps."""
+
+    async def rollback_targets(self, app: AppName) -> tuple[RollbackTarget, ...]:
+        """Return the kept deployments, newest first, without the live one."""
+
+    async def stop(self, app: AppName, remove: bool, remove_volumes: bool) -> None:
+        """Stop the app on purpose; return when accepted. @raise NotFound: unknown."""
