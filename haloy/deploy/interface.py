@@ -12,24 +12,9 @@ from attrs import field, frozen
 from haloy.config.app_file import Target
 from haloy.model.app import App, Assessment, Domain, HealthCheck, Replica
 from haloy.model.names import AppName, DeploymentId
+from haloy.proxy.interface import DrainLimits, Leftover
 
 # --- what deploying needs ---------------------------------------------------
-
-
-@frozen
-class DrainLimits:
-    """How long to wait for requests and for tunnels, in seconds."""
-
-    requests_s: float
-    tunnels_s: float
-
-
-@frozen
-class Leftover:
-    """What still ran when the limits came; zeros: drained."""
-
-    requests: int
-    tunnels: int
 
 
 class Traffic(Protocol):
