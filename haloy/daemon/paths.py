@@ -1,0 +1,104 @@
+"""Where haloyd keeps what: the configuration and the data directory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from attrs import frozen
+
+DEFAULT_CONFIG = "/etc/haloy"
+DEFAULT_DATA = "/var/lib/haloy"
+
+
+@frozen
+class Directories:
+    """The two directories and the names inside them (C{spec/daemon.md} 3.1)."""
+
+    config: Path
+    data: Path
+
+    @property
+    def config_file(self) -> Path:
+        """C{haloyd.yaml}."""
+        return self.config / "haloyd.yaml"
+
+    @property
+    def env_file(self) -> Path:
+        """The environment file with the first token."""
+        return self.config / ".env"
+
+    @property
+    def last_good_config(self) -> Path:
+        """The copy of C{haloyd.yaml} that was last accepted."""
+        return self.data / "haloyd.yaml.last-good"
+
+    @property
+    def database(self) -> Path:
+        """The database, shared with the Go daemon's."""
+        return self.data / "db" / "haloy.db"
+
+    @property
+    def certificates(self) -> Path:
+        """Where certificates are kept."""
+        return self.data / "certs"
+
+    @property
+    def snapshot(self) -> Path:
+        """Who was served last."""
+        return self.data / "proxy" / "intents.json"
+
+    @property
+    def api_socket(self) -> Path:
+        """The proxy's way to the API."""
+        return self.data / "api.sock"
+
+    @property
+    def temporary(self) -> Path:
+        """Files in flight."""
+        return self.data / "tmp"
+
+
+def find_directories(
+    config: str | None, data: str | None, environment: Mapping[str, str]
+) -> Directories:
+    """Return the directories: option, else environment, else default.
+
+    C{HALOY_CONFIG_DIR} and C{HALOY_DATA_DIR}; a leading C{~/} is expanded.
+    """
+    config = config or environment.get("HALOY_CONFIG_DIR") or DEFAULT_CONFIG
+    data = data or environment.get("HALOY_DATA_DIR") or DEFAULT_DATA
+    return Directories(
+        config=Path(os.path.abspath(Path(config).expanduser())),
+        data=Path(os.path.abspath(Path(data).expanduser())),
+    )
+
+
+def make_directory(path: Path) -> None:
+    """Make C{path} with mode 0700 unless it exists; an existing one keeps its mode."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Replace C{path} by C{content}, mode 0600, so that a crash leaves old or new.
+
+    Blocks for one fsync of file and folder (RELIABILITY section 5: atomic writes).
+    """
+    make_directory(path.parent)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

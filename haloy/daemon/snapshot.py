@@ -1,0 +1,95 @@
+"""Who was served last, kept across a restart, so that traffic starts at once.
+
+Written after every table; read at start before Docker is asked. A snapshot that
+cannot be read is moved aside: routes are then rebuilt from labels.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+from attrs import define, field
+from cattrs.preconf.json import make_converter
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.threadpool import ThreadPool
+
+from haloy.daemon.intents import Intents
+from haloy.daemon.paths import write_private
+from haloy.tasks import Tasks
+
+_converter = make_converter()
+
+
+def to_bytes(intents: Intents) -> bytes:
+    """Return the snapshot of C{intents}; reservations are not part of it."""
+    return _converter.dumps(intents, Intents).encode()
+
+
+def from_bytes(content: bytes) -> Intents:
+    """Return the intents of a snapshot. @raise ValueError: it is none."""
+    try:
+        intents = _converter.loads(content, Intents)
+    except Exception as problem:  # whatever a damaged file makes of a converter
+        raise ValueError(f"not a snapshot: {problem}") from problem
+    return intents
+
+
+def read_snapshot(path: Path, now: datetime, log: Logger) -> Intents | None:
+    """Return the snapshot, C{None} without one; a damaged one is moved aside."""
+    try:
+        return from_bytes(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        aside = path.with_name(f"{path.name}.corrupt-{now:%Y%m%dT%H%M%SZ}")
+        path.rename(aside)
+        log.error(
+            "snapshot {path} is damaged: moved to {aside}, "
+            "routes are rebuilt from container labels",
+            path=str(path),
+            aside=str(aside),
+        )
+        return None
+
+
+@define(eq=False)
+class SnapshotWriter:
+    """Writes the newest intents, one write at a time, off the reactor."""
+
+    _reactor: IReactorFromThreads
+    _pool: ThreadPool
+    _path: Path
+    _log: Logger = field(factory=Logger, init=False)
+    _tasks: Tasks = field(init=False)
+    _pending: bytes | None = field(default=None, init=False)
+    _written: bytes | None = field(default=None, init=False)
+    _writing: bool = field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Own the writes."""
+        self._tasks = Tasks(self._log)
+
+    def save(self, intents: Intents) -> None:
+        """Write C{intents} soon; only the newest of several is written."""
+        self._pending = to_bytes(intents)
+        if not self._writing:
+            self._writing = True
+            self._tasks.start("writing the route snapshot", self._drain())
+
+    async def _drain(self) -> None:
+        try:
+            while self._pending is not None:
+                content, self._pending = self._pending, None
+                if content == self._written:
+                    continue
+                written: Deferred[None] = deferToThreadPool(
+                    self._reactor, self._pool, write_private, self._path, content
+                )
+                await written
+                self._written = content
+        finally:
+            self._writing = False

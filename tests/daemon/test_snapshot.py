@@ -1,0 +1,57 @@
+"""What C{daemon.snapshot} keeps."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from twisted.logger import Logger
+
+from haloy.daemon.intents import Intents
+from haloy.daemon.snapshot import from_bytes, read_snapshot, to_bytes
+from haloy.model.app import Address, App, Domain, ProxyOptions, Replica
+from haloy.model.names import AppName, DeploymentId, DomainName
+
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
+
+
+def full() -> Intents:
+    shop = App(
+        name=AppName("shop"),
+        deployment=DeploymentId("01aaaaaa"),
+        domains=(Domain(DomainName("a.example.com"), (DomainName("b.example.com"),)),),
+        proxy=ProxyOptions(response_headers=(("X-A", "1"),)),
+    )
+    one = Replica(
+        container_id="c1",
+        name="shop-1",
+        app=shop.name,
+        deployment=shop.deployment,
+        number=1,
+        address=Address("172.18.0.2", 8080),
+        managed=True,
+        running=True,
+        started_at=NOW,
+    )
+    return Intents(DomainName("api.example.com")).admit(shop, [one]).eject("c1")
+
+
+def test_round_trip() -> None:
+    """What was served comes back as it was, verdicts included."""
+    assert from_bytes(to_bytes(full())) == full()
+
+
+def test_missing_snapshot_is_none(tmp_path: Path) -> None:
+    """A first start has none."""
+    assert read_snapshot(tmp_path / "intents.json", NOW, Logger()) is None
+
+
+def test_damaged_snapshot_is_moved_aside(tmp_path: Path) -> None:
+    """A truncated file never stops the daemon and is kept for a look."""
+    path = tmp_path / "intents.json"
+    path.write_bytes(to_bytes(full())[:-7])
+    assert read_snapshot(path, NOW, Logger()) is None
+    assert not path.exists()
+    assert [one.name for one in tmp_path.iterdir()] == [
+        "intents.json.corrupt-20261124T000000Z"
+    ]
