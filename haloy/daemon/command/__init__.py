@@ -1,0 +1,1 @@
+"""The C{haloyd} command; the daemon itself is C{twistd haloyd}."""

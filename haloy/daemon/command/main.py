@@ -1,0 +1,39 @@
+"""C{haloyd}: set a server up, check it, and start the daemon."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from haloy.daemon.command.init import init
+from haloy.daemon.command.serve import serve
+from haloy.daemon.command.verify import verify
+from haloy.daemon.command.version import version
+from haloy.errors import HaloyError
+
+
+class _Group(click.Group):
+    """Turns what a person can act on into one line and exit code 1."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; never show a traceback for a known problem."""
+        try:
+            return super().invoke(ctx)
+        except HaloyError as problem:
+            click.secho(f"✖ {problem}", fg="red", err=True)
+            sys.exit(1)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Set up, check and run the Haloy daemon on this server."""
+
+
+main.add_command(init)
+main.add_command(serve)
+main.add_command(verify)
+main.add_command(version)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""C{twistd haloyd}: options, and the service they make."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any, ClassVar
+
+from twisted.application.service import IService
+from twisted.python.usage import Options as BaseOptions
+from twisted.python.usage import UsageError
+
+from haloy.daemon.assemble import assemble
+from haloy.daemon.paths import DEFAULT_CONFIG, DEFAULT_DATA, find_directories
+from haloy.daemon.settings import read_environment, read_token, start_settings
+from haloy.errors import ConfigError
+
+
+class Options(BaseOptions):
+    """What can be said on the command line; files say the rest."""
+
+    synopsis = "[options]"
+    longdesc = "Deploy containers and route HTTPS traffic to them."
+    optParameters: ClassVar[list[list[Any]]] = [
+        [
+            "config-dir",
+            "c",
+            None,
+            f"Configuration directory (HALOY_CONFIG_DIR; default {DEFAULT_CONFIG}).",
+        ],
+        [
+            "data-dir",
+            "d",
+            None,
+            f"Data directory (HALOY_DATA_DIR; default {DEFAULT_DATA}).",
+        ],
+    ]
+    optFlags: ClassVar[list[list[Any]]] = [
+        ["debug", None, "Log more (HALOY_DEBUG=true); changes nothing else."],
+        ["check", None, "Validate the configuration and exit."],
+    ]
+
+
+def makeService(options: Options) -> IService:
+    """Return the daemon.
+
+    @raise UsageError: the configuration is not right; twistd prints file and line.
+    """
+    from twisted.internet import reactor  # noqa: PLC0415, TID251  (twistd's entry)
+
+    chosen = find_directories(
+        options["config-dir"], options["data-dir"], os.environ
+    )
+    environment = read_environment(chosen)
+    try:
+        settings = start_settings(chosen)
+        token = read_token(chosen)
+    except ConfigError as problem:
+        raise UsageError(str(problem)) from problem
+    if options["check"]:
+        if settings.problem:
+            raise UsageError(settings.problem)
+        sys.stdout.write(f"{chosen.config_file}: ok\n")
+        sys.exit(0)
+    debug = bool(options["debug"]) or environment.get("HALOY_DEBUG") == "true"
+    return assemble(reactor, chosen, settings, token, debug)

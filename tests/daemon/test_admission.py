@@ -1,0 +1,153 @@
+"""What C{daemon.admission} lets serve, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from attrs import define, evolve, field
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from haloy.daemon.admission import Admission
+from haloy.daemon.intents import Intents
+from haloy.daemon.routing import Routing
+from haloy.errors import DeployFailed
+from haloy.model.app import Address, App, Domain, HealthCheck, Replica, UnixAddress
+from haloy.model.names import AppName, DeploymentId, DomainName
+from tests.daemon.test_routing import SlowProxy
+
+
+@define(eq=False)
+class Probes:
+    """A readiness whose verdicts the test gives."""
+
+    asked: list[str] = field(factory=list)
+    open: list[Deferred[None]] = field(factory=list)
+
+    async def until_healthy(
+        self,
+        container_id: str,
+        check: HealthCheck,
+        port: int,
+        network: str,
+        timeout_s: float,
+    ) -> None:
+        self.asked.append(container_id)
+        verdict: Deferred[None] = Deferred()
+        self.open.append(verdict)
+        await verdict
+
+    def healthy(self) -> None:
+        self.open.pop(0).callback(None)
+
+    def sick(self) -> None:
+        self.open.pop(0).errback(DeployFailed("answers 500", failure="health-check"))
+
+
+@define(eq=False)
+class AgreeingProxy(SlowProxy):
+    """Acknowledges every table at once."""
+
+    async def replace_table(self, table: object) -> None:
+        """Agree."""
+
+
+def shop(*replicas: Replica) -> App:
+    return App(
+        AppName("shop"),
+        DeploymentId("01aaaaaa"),
+        domains=(Domain(DomainName("shop.example.com")),),
+        replicas=replicas,
+    )
+
+
+ONE = Replica(
+    container_id="one",
+    name="shop-one",
+    app=AppName("shop"),
+    deployment=DeploymentId("01aaaaaa"),
+    number=1,
+    address=Address("172.18.0.2", 8080),
+    managed=True,
+    running=True,
+    started_at=datetime(2026, 11, 24, tzinfo=UTC),
+)
+
+
+def admission(
+    probes: Probes, clock: Clock, watch: Callable[[tuple[App, ...]], None] = print
+) -> tuple[Admission, Routing]:
+    routing = Routing(AgreeingProxy(), UnixAddress("/api.sock"), Intents())
+    return Admission(routing, probes, clock, watch), routing
+
+
+def test_discovered_replica_serves_after_its_first_success() -> None:
+    """A `docker run` container needs nobody to deploy it."""
+    probes = Probes()
+    watched: list[tuple[App, ...]] = []
+    gate, routing = admission(probes, Clock(), watched.append)
+    gate.discovered((shop(ONE),))
+    assert probes.asked == ["one"]
+    assert routing.intents.admitted == {}
+    assert watched == [(shop(ONE),)]
+    probes.healthy()
+    assert list(routing.intents.admitted) == ["one"]
+
+
+def test_serving_replica_is_not_probed_again() -> None:
+    """Reconciling every few seconds must not cost a probe each time."""
+    probes = Probes()
+    gate, _ = admission(probes, Clock())
+    gate.discovered((shop(ONE),))
+    gate.discovered((shop(ONE),))
+    probes.healthy()
+    gate.discovered((shop(ONE),))
+    assert probes.asked == ["one"]
+
+
+def test_failing_replica_is_tried_again_with_back_off() -> None:
+    """D4, D29: a hiccup delays a replica, it neither drops nor removes it."""
+    probes, clock = Probes(), Clock()
+    gate, routing = admission(probes, clock)
+    gate.discovered((shop(ONE),))
+    probes.sick()
+    clock.advance(1)
+    probes.sick()
+    clock.advance(1)
+    assert len(probes.asked) == 2
+    clock.advance(1)
+    assert len(probes.asked) == 3
+    probes.healthy()
+    assert list(routing.intents.admitted) == ["one"]
+
+
+def test_restarted_container_is_admitted_at_its_new_address() -> None:
+    """E3: `docker restart` gives a replica a new address."""
+    probes = Probes()
+    gate, routing = admission(probes, Clock())
+    gate.discovered((shop(ONE),))
+    probes.healthy()
+    moved = evolve(ONE, address=Address("172.18.0.9", 8080))
+    gate.discovered((shop(moved),))
+    probes.healthy()
+    assert routing.intents.admitted["one"].address == Address("172.18.0.9", 8080)
+
+
+def test_vanished_replica_is_tried_no_more() -> None:
+    """Nothing keeps probing an address that may be somebody else's now."""
+    probes, clock = Probes(), Clock()
+    gate, _ = admission(probes, clock)
+    gate.discovered((shop(ONE),))
+    gate.discovered((shop(),))
+    assert clock.getDelayedCalls() == []
+    clock.advance(60)
+    assert probes.asked == ["one"]
+
+
+def test_replica_without_address_waits() -> None:
+    """One on a network that we cannot reach is never routed blindly."""
+    probes = Probes()
+    gate, _ = admission(probes, Clock())
+    gate.discovered((shop(evolve(ONE, address=None)),))
+    assert probes.asked == []

@@ -1,0 +1,103 @@
+"""What C{daemon.logs} shows to people and to those who follow."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from io import StringIO
+
+from twisted.logger import ILogObserver, Logger, LogLevel
+from twisted.python.failure import Failure
+
+from haloy.daemon.logs import (
+    REPLAY,
+    LogRecord,
+    ServerLog,
+    json_observer,
+    text_observer,
+)
+
+
+def logger(observer: ILogObserver) -> Logger:
+    return Logger(namespace="haloy.test", observer=observer)
+
+
+def test_newest_lines_are_kept() -> None:
+    """A late follower sees the last hundred lines."""
+    server = ServerLog()
+    log = logger(server)
+    for number in range(REPLAY + 5):
+        log.info("line {number}", number=number)
+    recent = server.recent()
+    assert len(recent) == REPLAY
+    assert recent[-1].message == f"line {REPLAY + 4}"
+    assert recent[-1].fields == {"number": str(REPLAY + 4)}
+
+
+def test_followers_get_every_line_until_they_leave() -> None:
+    """A4: two followers do not share or cut each other's lines."""
+    server = ServerLog()
+    log = logger(server)
+    one: list[LogRecord] = []
+    two: list[LogRecord] = []
+    leave = server.subscribe(one.append)
+    server.subscribe(two.append)
+    log.info("first")
+    leave()
+    leave()
+    log.warn("second")
+    assert [record.message for record in one] == ["first"]
+    assert [(record.level, record.message) for record in two] == [
+        ("INFO", "first"),
+        ("WARN", "second"),
+    ]
+    assert server.followed
+
+
+def test_requests_are_followed_but_not_kept() -> None:
+    """Traffic must not push the daemon's own lines out of the replay."""
+    server = ServerLog()
+    seen: list[LogRecord] = []
+    server.subscribe(seen.append)
+    request = LogRecord("INFO", "request", datetime(2026, 11, 24, tzinfo=UTC))
+    server.record(request)
+    assert seen == [request]
+    assert server.recent() == ()
+
+
+def test_debug_lines_need_debug() -> None:
+    """`--debug` changes what is logged and nothing else."""
+    quiet, chatty = ServerLog(), ServerLog(debug=True)
+    for server in (quiet, chatty):
+        logger(server).debug("detail")
+    assert quiet.recent() == ()
+    assert [record.level for record in chatty.recent()] == ["DEBUG"]
+
+
+def test_failure_is_told_in_one_line() -> None:
+    """Followers get the cause; the traceback goes to the journal."""
+    server = ServerLog()
+    failure = Failure(ValueError("no such port"))
+    server(
+        {
+            "log_level": LogLevel.critical,
+            "log_format": "listening failed",
+            "log_failure": failure,
+            "log_time": 0.0,
+        }
+    )
+    assert server.recent()[0].message == "listening failed: no such port"
+
+
+def test_text_and_json_carry_the_same_event() -> None:
+    """One call site, two forms."""
+    text, machine = StringIO(), StringIO()
+    for observer in (text_observer(text, False), json_observer(machine, False)):
+        log = logger(observer)
+        log.debug("hidden")
+        log.info("replica {replica} ejected", replica="shop-1")
+    assert text.getvalue().endswith("[haloy.test#info] replica shop-1 ejected\n")
+    line = json.loads(machine.getvalue())
+    assert line["message"] == "replica shop-1 ejected"
+    assert line["replica"] == "shop-1"
+    assert line["level"] == "INFO"
