@@ -1,12 +1,127 @@
 """Names that travel: apps, domains, deployments. Parsing is the only way to make one.
 
-Rules: C{spec/config.md} sections 5.1 and 5.2, C{spec/labels.md} section 3.
+Rules: C{spec/config.md} sections 5.1 and 5.2, C{spec/labels.md} section 3. Every
+parser takes the public name of the field, for the error a person reads.
 """
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime
 from typing import NewType
+
+import idna
+from ulid import ULID
+
+from haloy.errors import InvalidValue
 
 AppName = NewType("AppName", str)
 DomainName = NewType("DomainName", str)
 DeploymentId = NewType("DeploymentId", str)
+
+_APP = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]*")
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_LAST_LABEL = re.compile(r"([a-z0-9]{2,63}|xn--[a-z0-9-]{1,57}[a-z0-9])")
+_DEPLOYMENT = re.compile(r"[a-z0-9][a-z0-9_.-]{7,127}")
+
+#: A name becomes part of container names and image tags (128 characters at most).
+APP_NAME_LIMIT = 63
+DOMAIN_LIMIT = 253
+
+
+def parse_app_name(text: str, field: str = "name") -> AppName:
+    """Return C{text} as the name of an app: C{[a-zA-Z0-9][a-zA-Z0-9_-]*}.
+
+    @raise InvalidValue: it is none, or is longer than 63 characters.
+    """
+    if _APP.fullmatch(text) is None:
+        raise InvalidValue(
+            f"{text!r} is not an app name: use letters, digits, - and _, "
+            "beginning with a letter or digit",
+            field=field,
+        )
+    if len(text) > APP_NAME_LIMIT:
+        raise InvalidValue(
+            f"app name is longer than {APP_NAME_LIMIT} characters", field=field
+        )
+    return AppName(text)
+
+
+def parse_domain_name(
+    text: str, field: str = "domain", *, wildcard: bool = False
+) -> DomainName:
+    """Return C{text} as a host name: lower case, non-ASCII as IDNA 2008 (RFC 5891).
+
+    At least two labels (or exactly C{localhost}), no trailing dot, no underscore;
+    with C{wildcard}, C{*.} may stand in front of two labels or more.
+
+    @raise InvalidValue: it is no such name.
+    """
+    name = text.lower()
+    star = ""
+    if wildcard and name.startswith("*."):
+        star, name = "*.", name[2:]
+    if not name.isascii():
+        try:
+            name = idna.encode(name, uts46=True).decode("ascii")
+        except idna.IDNAError as problem:
+            raise InvalidValue(
+                f"{text!r} is not a domain: {problem}", field=field
+            ) from problem
+    problem_text = _domain_problem(name, bool(star))
+    if problem_text:
+        raise InvalidValue(f"{text!r} is not a domain: {problem_text}", field=field)
+    return DomainName(star + name)
+
+
+def _domain_problem(name: str, wildcard: bool) -> str:
+    """Return what is wrong with the lower-case ASCII C{name}; nothing: C{""}."""
+    if name == "localhost" and not wildcard:
+        return ""
+    if not 1 <= len(name) <= DOMAIN_LIMIT:
+        return f"it must have 1 to {DOMAIN_LIMIT} characters"
+    if name.endswith("."):
+        return "leave the dot at the end out"
+    if "*" in name:
+        return "a wildcard is not allowed here"
+    labels = name.split(".")
+    if len(labels) < 2:
+        return "it needs at least two parts, as in example.com"
+    for label in labels[:-1]:
+        if _LABEL.fullmatch(label) is None:
+            return f"{label!r} may have letters, digits and inner hyphens only"
+    if _LAST_LABEL.fullmatch(labels[-1]) is None:
+        return f"it cannot end in {labels[-1]!r}"
+    return ""
+
+
+def parse_deployment_id(text: str, field: str = "deploymentID") -> DeploymentId:
+    """Return C{text} as the id of a deployment that we are asked to make.
+
+    It goes into container names, tags and labels: C{[a-z0-9][a-z0-9_.-]{7,127}},
+    which keeps ULIDs and ids made by hand.
+
+    @raise InvalidValue: it is none.
+    """
+    if _DEPLOYMENT.fullmatch(text) is None:
+        raise InvalidValue(
+            "a deployment id has 8 to 128 lower-case letters, digits, - _ or . "
+            "and begins with a letter or digit",
+            field=field,
+        )
+    return DeploymentId(text)
+
+
+def new_deployment_id(now_ms: int, randomness: bytes) -> DeploymentId:
+    """Return a lower-case ULID: C{now_ms} since the epoch and 10 random bytes."""
+    stamp = now_ms.to_bytes(6, "big")
+    return DeploymentId(str(ULID(stamp + randomness)).lower())
+
+
+def deployment_time(identifier: str) -> datetime | None:
+    """Return when a ULID was made; C{None} for an id that is no ULID."""
+    try:
+        value = ULID.from_str(identifier.upper())
+    except ValueError:
+        return None
+    return datetime.fromtimestamp(value.milliseconds / 1000, UTC)

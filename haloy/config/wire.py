@@ -1,0 +1,296 @@
+"""Mappings as parsed from YAML, TOML or JSON <-> the values of C{app_file}.
+
+The one place that knows field names in both casings: snake_case in YAML and TOML,
+camelCase in JSON and on the wire; the field C{source} is the key C{from}. Nothing
+is coerced (C{spec/config.md} 1.3): a number where a text belongs is an error, with
+the path of the key. Unknown keys are refused with a suggestion.
+"""
+
+from __future__ import annotations
+
+import difflib
+import types
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar, Union, get_args, get_origin
+
+import attrs
+from cattrs import Converter
+from cattrs.errors import (
+    AttributeValidationNote,
+    BaseValidationError,
+    ForbiddenExtraKeysError,
+    IterableValidationNote,
+)
+from cattrs.gen import make_dict_structure_fn, override
+
+from haloy.config.app_file import AppFile, ImageConfig, Target
+from haloy.errors import InvalidValue
+
+T = TypeVar("T")
+
+
+class _WrongType(ValueError):
+    """A value of another type than the key takes."""
+
+
+@attrs.frozen
+class Misplaced(InvalidValue):
+    """An InvalidValue that knows where: keys and indexes from the root."""
+
+    path: tuple[str | int, ...] = ()
+
+
+def wire_name(field: str, camel: bool) -> str:
+    """Return the key of C{field}."""
+    if field == "source":
+        return "from"
+    if not camel:
+        return field
+    head, *rest = field.split("_")
+    return head + "".join(part.capitalize() for part in rest)
+
+
+def target_from_json(obj: object, path: str = "targetConfig") -> Target:
+    """Return a target as the API carries it. @raise InvalidValue: names the field."""
+    return structure(obj, Target, camel=True, path=path)
+
+
+def target_to_json(target: Target) -> dict[str, Any]:
+    """Return the JSON object of C{target}: camelCase, unset keys left out."""
+    return unstructure(target, camel=True)
+
+
+def app_file_from(obj: object, *, camel: bool) -> AppFile:
+    """Return a whole file. Root keys that begin with C{x-} are the author's own.
+
+    @raise InvalidValue: names the key by its path.
+    """
+    if isinstance(obj, Mapping):
+        obj = {key: obj[key] for key in obj if not str(key).startswith("x-")}
+    return structure(obj if obj is not None else {}, AppFile, camel=camel, path="")
+
+
+def structure(obj: object, kind: type[T], *, camel: bool, path: str) -> T:
+    """Return C{obj} as a C{kind}.
+
+    @param path: what the field of an error begins with; C{""} for a file's root.
+    @raise Misplaced: of the first thing that is wrong.
+    """
+    try:
+        return _CONVERTERS[camel].structure(obj, kind)
+    except (BaseValidationError, ForbiddenExtraKeysError, _WrongType) as problem:
+        where, reason = _first(problem, camel)
+        raise Misplaced(reason, field=_join(path, where), path=where) from None
+
+
+def unstructure(value: Any, *, camel: bool) -> dict[str, Any]:
+    """Return the mapping of an attrs value without what is not set."""
+    result: dict[str, Any] = {}
+    for attribute in attrs.fields(type(value)):
+        one = getattr(value, attribute.name)
+        if one is not None:
+            result[wire_name(attribute.name, camel)] = _plain(one, camel)
+    return result
+
+
+def _plain(value: Any, camel: bool) -> Any:
+    if attrs.has(type(value)):
+        return unstructure(value, camel=camel)
+    if isinstance(value, tuple):
+        return [_plain(one, camel) for one in value]
+    if isinstance(value, Mapping):
+        return {key: _plain(one, camel) for key, one in value.items()}
+    return value
+
+
+# --- structuring ------------------------------------------------------------
+
+
+def _text(value: object, _: Any) -> str:
+    if not isinstance(value, str):
+        raise _WrongType(f"wants a text, got {_named(value)}; put it in quotes")
+    return value
+
+
+def _integer(value: object, _: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise _WrongType(f"wants a whole number, got {_named(value)}")
+    return value
+
+
+def _real(value: object, _: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _WrongType(f"wants a number, got {_named(value)}")
+    return float(value)
+
+
+def _boolean(value: object, _: Any) -> bool:
+    if not isinstance(value, bool):
+        raise _WrongType(f"wants true or false, got {_named(value)}")
+    return value
+
+
+def _named(value: object) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Mapping):
+        return "a mapping"
+    if isinstance(value, list | tuple):
+        return "a list"
+    return repr(value)
+
+
+def _port(value: object) -> object:
+    """Return a port as text: C{8080}, C{"8080"} and C{8080.0} are the same.
+
+    Anything else is left for the text hook, which says where and why.
+    """
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return value
+
+
+def _converter(camel: bool) -> Converter:
+    converter = Converter(forbid_extra_keys=True, detailed_validation=True)
+    converter.register_structure_hook(str, _text)
+    converter.register_structure_hook(int, _integer)
+    converter.register_structure_hook(float, _real)
+    converter.register_structure_hook(bool, _boolean)
+
+    def structure_class(kind: type) -> Any:
+        names = {
+            one.name: override(rename=wire_name(one.name, camel))
+            for one in attrs.fields(kind)
+        }
+        plain: Any = make_dict_structure_fn(
+            kind,
+            converter,
+            _cattrs_forbid_extra_keys=True,
+            **names,  # type: ignore[arg-type]  # overrides by field name
+        )
+
+        def hook(value: object, _: Any) -> Any:
+            if issubclass(kind, Target):
+                value = {} if value is None else value  # a target with no keys
+            if kind is ImageConfig and isinstance(value, str):
+                value = {"repository": value}
+            if not isinstance(value, Mapping):
+                raise _WrongType(f"wants a mapping, got {_named(value)}")
+            if issubclass(kind, Target) and value.get("port") is not None:
+                value = {**value, "port": _port(value["port"])}
+            return plain(value, kind)
+
+        return hook
+
+    converter.register_structure_hook_factory(attrs.has, structure_class)
+
+    def structure_tuple(kind: Any) -> Any:
+        member = get_args(kind)[0]
+
+        def hook(value: object, _: Any) -> Any:
+            if not isinstance(value, list | tuple):
+                raise _WrongType(f"wants a list, got {_named(value)}")
+            return _list(converter, value, member)
+
+        return hook
+
+    converter.register_structure_hook_factory(_is_tuple, structure_tuple)
+
+    def structure_optional(kind: Any) -> Any:
+        (member,) = [one for one in get_args(kind) if one is not type(None)]
+
+        def hook(value: object, _: Any) -> Any:
+            return None if value is None else converter.structure(value, member)
+
+        return hook
+
+    converter.register_structure_hook_factory(
+        lambda kind: (
+            get_origin(kind) in (Union, types.UnionType)
+            and type(None) in get_args(kind)
+            and len(get_args(kind)) == 2
+        ),
+        structure_optional,
+    )
+    return converter
+
+
+def _is_tuple(kind: Any) -> bool:
+    return get_origin(kind) is tuple
+
+
+def _is_optional(kind: Any) -> bool:
+    origin: Any = get_origin(kind)
+    return (
+        origin in (Union, types.UnionType)
+        and type(None) in get_args(kind)
+        and len(get_args(kind)) == 2
+    )
+
+
+def _list(
+    converter: Converter, values: list[Any] | tuple[Any, ...], member: Any
+) -> tuple[Any, ...]:
+    done = []
+    for index, one in enumerate(values):
+        try:
+            done.append(converter.structure(one, member))
+        except Exception as problem:
+            problem.__notes__ = [
+                *getattr(problem, "__notes__", []),
+                IterableValidationNote(f"at index {index}", index, member),
+            ]
+            raise
+    return tuple(done)
+
+
+_CONVERTERS = {camel: _converter(camel) for camel in (False, True)}
+
+
+# --- errors -----------------------------------------------------------------
+
+
+def _first(problem: BaseException, camel: bool) -> tuple[tuple[str | int, ...], str]:
+    """Return where the first thing is wrong, and what is."""
+    here = tuple(_steps(problem, camel))
+    if isinstance(problem, BaseValidationError):
+        where, reason = _first(problem.exceptions[0], camel)
+        return here + where, reason
+    if isinstance(problem, ForbiddenExtraKeysError):
+        known = [wire_name(one.name, camel) for one in attrs.fields(problem.cl)]
+        unknown = sorted(str(key) for key in problem.extra_fields)
+        hints = [_suggest(key, known) for key in unknown]
+        return (*here, unknown[0]), "; ".join(hints)
+    if isinstance(problem, KeyError):
+        return here, "is missing"
+    return here, str(problem)
+
+
+def _suggest(key: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(key, known, 1, 0.6)
+    if near:
+        return f"unknown key {key!r}; did you mean {near[0]!r}?"
+    return f"unknown key {key!r}; known here: {', '.join(sorted(known))}"
+
+
+def _steps(problem: BaseException, camel: bool) -> Iterator[str | int]:
+    """Return the path that cattrs noted on the way out, outermost first."""
+    for note in reversed(getattr(problem, "__notes__", [])):
+        if isinstance(note, AttributeValidationNote):
+            yield wire_name(note.name, camel)
+        elif isinstance(note, IterableValidationNote):
+            yield note.index
+
+
+def _join(path: str, where: tuple[str | int, ...]) -> str:
+    text = path
+    for step in where:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        else:
+            text += f".{step}" if text else step
+    return text
