@@ -7,11 +7,15 @@ options it does not use: what is optional hangs off L{AppRoute.options}.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from attrs import field, frozen
 
 from haloy.model.app import Address, Domain, ProxyOptions, UnixAddress
 from haloy.model.names import AppName, DomainName
+
+# Who owns the API's domain in a conflict, and the key of the API's upstream.
+API_OWNER: Final = "haloyd"
 
 
 @frozen
@@ -88,11 +92,78 @@ def build_table(
     """Return the table for C{apps} and the domains that could not be given.
 
     Earlier entries of C{apps} own their domains first; a conflict costs the loser
-    that one domain and nobody else anything.
+    that one domain and nobody else anything. Aliases of a canonical domain that
+    was not given are left out: they would lead to somebody else's app.
     """
-    raise NotImplementedError
+    exact: dict[str, Route] = {}
+    wildcard: dict[str, Route] = {}
+    owners: dict[str, str] = {}
+    conflicts: list[DomainConflict] = []
+    if api is not None:
+        name, address = api
+        exact[_key(name)] = ApiRoute(Upstream(API_OWNER, address))
+        owners[_key(name)] = API_OWNER
+
+    def give(app: AppName, domain: DomainName, route: Route) -> bool:
+        name = _key(domain)
+        owner = owners.setdefault(name, app)
+        if owner != app:
+            conflicts.append(DomainConflict(domain, owner, app))
+            return False
+        if name.startswith("*."):
+            wildcard.setdefault(name[2:], route)
+        else:
+            exact.setdefault(name, route)
+        return True
+
+    for app in apps:
+        given = [
+            domain
+            for domain in app.domains
+            if give(app.name, domain.canonical, _app_route(app, domain))
+        ]
+        for domain in given:
+            route: Route = _app_route(app, domain)
+            if not domain.canonical.startswith("*."):
+                route = RedirectRoute(
+                    DomainName(_key(domain.canonical)), app.options.hsts_max_age_s
+                )
+            for alias in domain.aliases:
+                give(app.name, alias, route)
+    return RouteTable(generation, exact, wildcard), tuple(conflicts)
 
 
 def look_up(table: RouteTable, host: str) -> Route | None:
     """Return the route for C{host} (any case, port allowed): exact, then wildcard."""
-    raise NotImplementedError
+    name = host.lower()
+    if name.startswith("["):
+        name = name.partition("]")[0] + "]"
+    else:
+        name = name.partition(":")[0].removesuffix(".")
+    return find(table, name)
+
+
+def find(table: RouteTable, name: str) -> Route | None:
+    """Return the route for C{name}: lower case, no port, no trailing dot."""
+    route = table.exact.get(name)
+    if route is None and table.wildcard:
+        route = table.wildcard.get(name.partition(".")[2])
+    return route
+
+
+def owner_of(table: RouteTable, route: Route | None) -> str:
+    """Return the app that C{route} leads to, C{"haloyd"} for the API, else C{""}."""
+    if isinstance(route, RedirectRoute):
+        route = find(table, route.canonical)
+    if isinstance(route, AppRoute):
+        return route.app
+    return API_OWNER if isinstance(route, ApiRoute) else ""
+
+
+def _app_route(app: RoutedApp, domain: Domain) -> AppRoute:
+    canonical = DomainName(_key(domain.canonical))
+    return AppRoute(app.name, canonical, app.upstreams, app.options)
+
+
+def _key(domain: str) -> str:
+    return domain.lower().removesuffix(".")

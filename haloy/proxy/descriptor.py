@@ -1,0 +1,337 @@
+"""A non-blocking stream socket on the reactor.
+
+Reads and writes at once and buffers only what the kernel refuses. TLS is the
+standard library's C{ssl} on the descriptor itself. Knows nothing of HTTP.
+
+Rules that keep it free of surprises: L{Descriptor.send} never calls back into its
+owner, so a state machine can send in the middle of a step; a failed write shows
+itself later as a lost connection; L{Descriptor.drop} is safe at any time.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+from typing import Final, Protocol
+
+from twisted.internet.interfaces import IReadWriteDescriptor
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from haloy.proxy.wheel import NEVER, Wheel
+
+# Above this many buffered bytes the other side stops being read, below the low
+# mark it goes on. With one read's worth on top a stalled client stays < 256 KiB.
+HIGH_MARK_BYTES: Final = 65536
+LOW_MARK_BYTES: Final = 16384
+READ_BYTES: Final = 65536
+BULK_READ_BYTES: Final = 131072
+
+_WOULD_BLOCK: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+class Reactor(Protocol):
+    """What descriptors need of a reactor."""
+
+    def addReader(self, reader: IReadWriteDescriptor) -> None:  # noqa: N802 - Twisted's
+        """Watch for readability."""
+
+    def removeReader(self, reader: IReadWriteDescriptor) -> None:  # noqa: N802 - Twisted's
+        """Stop watching for readability."""
+
+    def addWriter(self, writer: IReadWriteDescriptor) -> None:  # noqa: N802 - Twisted's
+        """Watch for writability."""
+
+    def removeWriter(self, writer: IReadWriteDescriptor) -> None:  # noqa: N802 - Twisted's
+        """Stop watching for writability."""
+
+    def callLater(self, delay: float, callable: object, *args: object) -> object:  # noqa: A002, N802 - Twisted's
+        """Call later."""
+
+
+@implementer(IReadWriteDescriptor)
+class Descriptor:
+    """One socket; subclasses give the events a meaning.
+
+    @ivar unsent: bytes that the kernel has not taken, C{None} when there are none.
+    @ivar broken: writing has failed; what is sent from now on is thrown away.
+    @ivar gone: the socket is closed.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_fileno",
+        "_reading",
+        "_writing",
+        "broken",
+        "congested",
+        "due_s",
+        "gone",
+        "reactor",
+        "slot",
+        "socket",
+        "tls",
+        "unsent",
+        "wheel",
+    )
+
+    def __init__(
+        self, reactor: Reactor, wheel: Wheel, connection: socket.socket
+    ) -> None:
+        self.reactor = reactor
+        self.wheel = wheel
+        self.socket = connection
+        self.tls: ssl.SSLSocket | None = None
+        self._fileno = connection.fileno()
+        self._reading = False
+        self._writing = False
+        self.unsent: bytearray | None = None
+        self.congested = False
+        self.broken = False
+        self.gone = False
+        self.due_s = NEVER
+        self.slot = 0
+
+    # What subclasses answer to.
+
+    def received(self, data: bytes) -> None:
+        """Bytes have come."""
+        raise NotImplementedError
+
+    def ended(self) -> None:
+        """The peer will send nothing more. Called again until reading stops."""
+        raise NotImplementedError
+
+    def lost(self) -> None:
+        """The connection is unusable or was dropped; called once."""
+        raise NotImplementedError
+
+    def flushed(self) -> None:
+        """All that was buffered is with the kernel."""
+
+    def relieved(self) -> None:
+        """After congestion the buffer has fallen below the low mark."""
+
+    def expired(self) -> None:
+        """A deadline has passed."""
+        raise NotImplementedError
+
+    # What the reactor calls.
+
+    def fileno(self) -> int:
+        """Return the descriptor's number, -1 when it is closed."""
+        return -1 if self.gone else self._fileno
+
+    def logPrefix(self) -> str:
+        """Return the name in the log."""
+        return "proxy"
+
+    def doRead(self) -> None:
+        """Read what has come."""
+        try:
+            data = self.socket.recv(READ_BYTES)
+        except _WOULD_BLOCK:
+            return
+        except OSError:
+            self.drop()
+            return
+        if data:
+            self.received(data)
+            if self.tls is not None:
+                self._read_pending()
+        else:
+            self.ended()
+
+    def _read_pending(self) -> None:
+        """Take what TLS has decrypted already: the reactor would not tell us."""
+        while self._reading and not self.gone and self._pending():
+            try:
+                data = self.socket.recv(READ_BYTES)
+            except _WOULD_BLOCK:
+                return
+            except OSError:
+                self.drop()
+                return
+            if not data:
+                self.ended()
+                return
+            self.received(data)
+
+    def _pending(self) -> int:
+        return self.tls.pending() if self.tls is not None else 0
+
+    def doWrite(self) -> None:
+        """Write what is buffered."""
+        unsent = self.unsent
+        if unsent is not None:
+            try:
+                while unsent:
+                    sent = self.socket.send(unsent)
+                    del unsent[:sent]
+                    if self.tls is None:
+                        break
+            except _WOULD_BLOCK:
+                pass
+            except OSError:
+                self._write_failed()
+                return
+            self.progressed()
+            if self.congested and len(unsent) <= LOW_MARK_BYTES:
+                self.congested = False
+                self.relieved()
+                unsent = self.unsent
+            if unsent:
+                return
+            self.unsent = None
+        self._stop_writing()
+        if not self.gone:
+            self.flushed()
+
+    def progressed(self) -> None:
+        """The peer has taken some of what was buffered."""
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Take the reactor's word that the socket is dead."""
+        self.drop()
+
+    def readConnectionLost(self, reason: Failure) -> None:
+        """Take the reactor's word that nothing more comes."""
+        self.drop()
+
+    # What owners call.
+
+    def send(self, data: bytes) -> None:
+        """Send C{data}; what the kernel refuses is buffered. Never calls back."""
+        if self.gone or self.broken or not data:
+            return
+        if self.unsent is not None:
+            self.unsent += data
+        else:
+            try:
+                sent = self.socket.send(data)
+            except _WOULD_BLOCK:
+                sent = 0
+            except OSError:
+                self._write_failed()
+                return
+            if sent == len(data):
+                return
+            self._send_rest(memoryview(data), sent)
+        if self.unsent is not None and len(self.unsent) > HIGH_MARK_BYTES:
+            self.congested = True
+
+    def _send_rest(self, data: memoryview, sent: int) -> None:
+        # One write of TLS takes one record (16 KiB): it wants to be asked again.
+        if self.tls is not None and sent:
+            try:
+                while sent < len(data):
+                    sent += self.socket.send(data[sent:])
+            except _WOULD_BLOCK:
+                pass
+            except OSError:
+                self._write_failed()
+                return
+            if sent == len(data):
+                return
+        self.unsent = bytearray(data[sent:])
+        self._start_writing()
+
+    def _write_failed(self) -> None:
+        """Stop writing; the peer's end shows itself to the reader, or to nobody."""
+        self.broken = True
+        self.unsent = None
+        self.congested = False
+        self._stop_writing()
+        self.reactor.callLater(0, self.write_failed)
+
+    def write_failed(self) -> None:
+        """A write has failed; called outside of any step."""
+        self.drop()
+
+    def pause(self) -> None:
+        """Stop reading."""
+        if self._reading:
+            self._reading = False
+            self.reactor.removeReader(self)
+
+    def resume(self) -> None:
+        """Go on reading."""
+        if not self._reading and not self.gone:
+            self._reading = True
+            self.reactor.addReader(self)
+            if self._pending():
+                self.reactor.callLater(0, self._read_pending)
+
+    def _start_writing(self) -> None:
+        if not self._writing and not self.gone:
+            self._writing = True
+            self.reactor.addWriter(self)
+
+    def _stop_writing(self) -> None:
+        if self._writing:
+            self._writing = False
+            self.reactor.removeWriter(self)
+
+    def half_close(self) -> bool:
+        """Tell the peer that nothing more comes, and go on reading.
+
+        Call it when nothing is buffered. False: it cannot be told.
+        """
+        if self.gone or self.broken:
+            return False
+        try:
+            if self.tls is not None:
+                while not self.gone and self._pending():
+                    self.received(self.socket.recv(READ_BYTES))
+                _send_close_notify(self.tls, self._fileno)
+            self.socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            return False
+        return True
+
+    def reset_on_close(self) -> None:
+        """Make the coming close a reset, so that the peer sees that it was cut."""
+        try:
+            self.socket.setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0"
+            )
+        except OSError:
+            return
+
+    def drop(self) -> None:
+        """Close the socket now."""
+        if self.gone:
+            return
+        self.pause()
+        self._stop_writing()
+        self.gone = True
+        self.unsent = None
+        self.due_s = NEVER
+        self.socket.close()
+        self.lost()
+
+
+def _send_close_notify(tls: ssl.SSLSocket, fileno: int) -> None:
+    """Send TLS's close_notify without reading.
+
+    C{SSLSocket.unwrap} reads the peer's answer at once, and application data in
+    its place kills the session with it. For the one call the descriptor's number
+    is lent to an empty socket pair, which takes the alert and has nothing to read.
+    """
+    inner, outer = socket.socketpair()
+    with inner, outer:
+        inner.setblocking(False)
+        outer.setblocking(False)
+        saved = os.dup(fileno)
+        try:
+            os.dup2(inner.fileno(), fileno, inheritable=False)
+            try:
+                tls.unwrap()
+            except ssl.SSLWantReadError:
+                pass
+            finally:
+                os.dup2(saved, fileno, inheritable=False)
+        finally:
+            os.close(saved)
+        os.write(fileno, outer.recv(4096))

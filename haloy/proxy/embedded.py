@@ -1,0 +1,323 @@
+"""The data path in this process, as a Twisted service behind the C{Proxy} contract."""
+
+from __future__ import annotations
+
+import resource
+import socket
+import ssl
+import time
+from collections.abc import Callable, Sequence
+from random import Random, SystemRandom
+from typing import Final, Protocol, cast
+
+from attrs import frozen
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall, deferLater
+from twisted.logger import Logger
+
+from haloy.model.certificate import Certificate, Challenge, ChallengeKind
+from haloy.model.names import AppName
+from haloy.proxy.access_log import Sink
+from haloy.proxy.descriptor import Reactor
+from haloy.proxy.downstream import Downstream
+from haloy.proxy.forwarded import parse_networks
+from haloy.proxy.interface import (
+    DrainLimits,
+    Leftover,
+    ProxyStats,
+    UpstreamFailure,
+)
+from haloy.proxy.listener import Listen, Listener, open_sockets
+from haloy.proxy.pool import Pool
+from haloy.proxy.routes import RouteTable
+from haloy.proxy.switch import Switch
+from haloy.proxy.wheel import TICK_S, Wheel
+
+# Descriptors that clients never get: the API, files, Docker, upstreams.
+_RESERVE: Final = 64
+_DESCRIPTORS_WANTED: Final = 262144
+_STOP_POLL_S: Final = 0.05
+
+
+class Contexts(Protocol):
+    """The TLS side, as the listener needs it (L{haloy.proxy.tls})."""
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        """What accepted sockets are wrapped with."""
+
+    def server_name(self, connection: ssl.SSLSocket) -> str | None:
+        """Return the name of a finished handshake in lower case."""
+
+    def replace(self, certificates: tuple[Certificate, ...]) -> None:
+        """Serve with exactly these."""
+
+    def present_alpn(self, challenge: Challenge) -> None:
+        """Answer a TLS-ALPN-01 challenge."""
+
+    def withdraw_alpn(self, challenge: Challenge) -> None:
+        """Stop answering it."""
+
+
+@frozen
+class Settings:
+    """How to listen and whom to trust.
+
+    C{http} and C{https}: C{HOST:PORT}, C{:PORT}, C{""} for none, or sockets that
+    are bound already. Without an HTTPS listener plain requests are not redirected
+    but served: TLS ends in front of us then. C{public_https} is the port in
+    redirects, 0: the one that is bound. C{stop_s} limits how long requests under
+    way hold up a stop.
+    """
+
+    http: Listen = ":80"
+    https: Listen = ":443"
+    public_https: int = 0
+    trusted_proxies: Sequence[str] = ()
+    stop_s: float = 30.0
+
+
+class EmbeddedProxy(Service):
+    """C{Proxy} in this process."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        settings: Settings,
+        contexts: Contexts,
+        access_log: Sink | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        random: Random | None = None,
+    ) -> None:
+        """Prepare; nothing is bound before the service starts.
+
+        @param reactor: one with descriptors and time.
+        @param access_log: called with one record for each request.
+        @param clock: monotonic seconds.
+        @raise InvalidValue: C{trusted_proxies} names no network.
+        """
+        self._time = reactor
+        self._reactor = cast(Reactor, reactor)
+        self._settings = settings
+        self._contexts = contexts
+        self._wheel = Wheel(clock)
+        bits = (random or SystemRandom()).getrandbits(48)
+        self._switch = Switch(
+            self._reactor,
+            self._wheel,
+            networks=parse_networks(settings.trusted_proxies),
+            sink=access_log,
+            id_prefix=f"{bits:012x}",
+            server_name=contexts.server_name,
+        )
+        self._plain: list[Listener] = []
+        self._secure: list[Listener] = []
+        self._connections_limit = 0
+        self._ticking: LoopingCall | None = None
+
+    # The service.
+
+    def privilegedStartService(self) -> None:
+        """Bind, while we still may.
+
+        @raise OSError: an address cannot be bound.
+        """
+        super().privilegedStartService()
+        self._open()
+
+    def _open(self) -> None:
+        if self._plain or self._secure:
+            return
+        secure = open_sockets(self._settings.https)
+        try:
+            plain = open_sockets(self._settings.http)
+        except OSError:
+            for listening in secure:
+                listening.close()
+            raise
+        self._secure = [self._listener(one, self._take_tls) for one in secure]
+        self._plain = [self._listener(one, self._take_plain) for one in plain]
+
+    def startService(self) -> None:
+        """Bind if that has not happened yet, and begin to accept."""
+        super().startService()
+        self._open()
+        self._switch.redirects = bool(self._secure)
+        self._switch.public_https = self._settings.public_https or self.https_port
+        self._connections_limit = _room_for_connections()
+        self._ticking = LoopingCall(self._tick)
+        self._ticking.clock = self._time
+        self._ticking.start(TICK_S, now=False).addErrback(
+            lambda failure: self._log.failure("the proxy's timer failed", failure)
+        )
+        for listener in (*self._plain, *self._secure):
+            listener.start()
+
+    def stopService(self) -> Deferred[None]:
+        """Accept no more, let requests end up to the limit, cut what is left."""
+        super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        for listener in (*self._plain, *self._secure):
+            listener.stop()
+        self._plain, self._secure = [], []
+        switch = self._switch
+        switch.stopping = True
+        for client in tuple(switch.clients):
+            client.stop()
+        until_s = self._wheel.clock() + self._settings.stop_s
+        while self._requests_active() and self._wheel.clock() < until_s:
+            await deferLater(self._time, _STOP_POLL_S)
+        for tunnel in tuple(switch.tunnels):
+            tunnel.cut()
+        for client in tuple(switch.clients):
+            client.drop()
+        for pool in switch.pools.values():
+            pool.close_idle()
+        if self._ticking is not None:
+            self._ticking.stop()
+            self._ticking = None
+        # Let what was scheduled for the next turn find its connections closed.
+        await deferLater(self._time, 0)
+
+    @property
+    def http_port(self) -> int:
+        """The port that is really bound, 0 without a plain listener."""
+        return self._plain[0].port if self._plain else 0
+
+    @property
+    def https_port(self) -> int:
+        """The port that is really bound, 0 without a TLS listener."""
+        return self._secure[0].port if self._secure else 0
+
+    def _listener(
+        self, listening: socket.socket, take: Callable[[socket.socket, str], None]
+    ) -> Listener:
+        return Listener(self._reactor, listening, take, self._has_room)
+
+    def _has_room(self) -> bool:
+        return len(self._switch.clients) < self._connections_limit
+
+    def _take_plain(self, connection: socket.socket, peer: str) -> None:
+        client = Downstream(self._switch, connection, peer, secure=False)
+        self._switch.clients.add(client)
+        client.start()
+
+    def _take_tls(self, connection: socket.socket, peer: str) -> None:
+        try:
+            tls = self._contexts.context.wrap_socket(
+                connection,
+                server_side=True,
+                do_handshake_on_connect=False,
+                suppress_ragged_eofs=True,
+            )
+        except OSError as error:
+            # The peer has left before we came to it.
+            self._switch.handshake_failed(peer, error)
+            connection.close()
+            return
+        client = Downstream(self._switch, tls, peer, secure=True)
+        self._switch.clients.add(client)
+        client.start_tls(tls)
+
+    def _tick(self) -> None:
+        self._wheel.tick()
+        self._switch.tick()
+        for listener in (*self._plain, *self._secure):
+            listener.tick()
+
+    def _requests_active(self) -> int:
+        return sum(pool.outstanding for pool in self._switch.pools.values())
+
+    # The Proxy contract.
+
+    async def replace_table(self, table: RouteTable) -> None:
+        """See L{haloy.proxy.interface.Proxy.replace_table}."""
+        self._switch.replace_table(table)
+
+    async def replace_certificates(self, certificates: tuple[Certificate, ...]) -> None:
+        """See L{haloy.proxy.interface.Proxy.replace_certificates}."""
+        self._contexts.replace(certificates)
+
+    async def present(self, challenge: Challenge) -> None:
+        """See L{haloy.proxy.interface.Proxy.present}."""
+        if challenge.kind is ChallengeKind.HTTP_01:
+            self._switch.challenges[challenge.token] = challenge.key_authorization
+        elif challenge.kind is ChallengeKind.TLS_ALPN_01:
+            self._contexts.present_alpn(challenge)
+
+    async def withdraw(self, challenge: Challenge) -> None:
+        """See L{haloy.proxy.interface.Proxy.withdraw}."""
+        if challenge.kind is ChallengeKind.HTTP_01:
+            self._switch.challenges.pop(challenge.token, None)
+        elif challenge.kind is ChallengeKind.TLS_ALPN_01:
+            self._contexts.withdraw_alpn(challenge)
+
+    async def drain(self, key: str, limits: DrainLimits) -> Leftover:
+        """See L{haloy.proxy.interface.Proxy.drain}."""
+        pool = self._switch.pools.get(key)
+        if pool is None:
+            return Leftover(0, 0)
+        until_s = self._wheel.clock() + limits.tunnels_s
+        await self._quiet(pool, lambda: not pool.outstanding, limits.requests_s)
+        left_s = until_s - self._wheel.clock()
+        await self._quiet(pool, lambda: not pool.tunnels, left_s)
+        return Leftover(pool.outstanding, pool.tunnels)
+
+    async def _quiet(
+        self, pool: Pool, is_quiet: Callable[[], bool], limit_s: float
+    ) -> None:
+        """Wait until C{is_quiet} or the limit has passed."""
+        if is_quiet() or limit_s <= 0:
+            return
+        done: Deferred[None] = Deferred()
+
+        def check() -> None:
+            if is_quiet() and not done.called:
+                done.callback(None)
+
+        pool.on_quiet.append(check)
+        done.addTimeout(limit_s, self._time)
+        try:
+            await done
+        except TimeoutError:
+            return
+        finally:
+            pool.on_quiet.remove(check)
+
+    async def park(self, app: AppName, limit_s: float) -> None:
+        """See L{haloy.proxy.interface.Proxy.park}."""
+        self._switch.begin_parking(app, limit_s)
+
+    async def unpark(self, app: AppName) -> None:
+        """See L{haloy.proxy.interface.Proxy.unpark}."""
+        self._switch.end_parking(app)
+
+    def stats(self) -> ProxyStats:
+        """See L{haloy.proxy.interface.Proxy.stats}."""
+        switch = self._switch
+        return ProxyStats(
+            generation=switch.table.generation,
+            connections=len(switch.clients),
+            requests_active=self._requests_active(),
+            tunnels_active=len(switch.tunnels),
+            requests_total=switch.requests_total,
+        )
+
+    def on_upstream_failure(self, notify: Callable[[UpstreamFailure], None]) -> None:
+        """See L{haloy.proxy.interface.Proxy.on_upstream_failure}."""
+        self._switch.failure_listeners.append(notify)
+
+
+def _room_for_connections() -> int:
+    """Return how many clients may be connected: a client can need two descriptors."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < min(hard, _DESCRIPTORS_WANTED):
+        soft = min(hard, _DESCRIPTORS_WANTED)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return max(16, (soft - _RESERVE) // 2)

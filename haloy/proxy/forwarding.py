@@ -1,0 +1,508 @@
+"""One request on its way: finds an upstream, drives the exchange, keeps its times.
+
+Stands between the two connections: the pure machine says what the bytes mean, this
+says who waits for whom. Each event is a plain method; nothing here suspends.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from haloy.model.app import UnixAddress
+from haloy.proxy import pages
+from haloy.proxy.body import BadBody
+from haloy.proxy.exchange import (
+    AWAITED,
+    COMPLETE,
+    IDEMPOTENT_METHODS,
+    STREAMING,
+    UPGRADED,
+    BrokenResponse,
+    Exchange,
+    TooLarge,
+)
+from haloy.proxy.head import BadHead, RequestHead, render_request
+from haloy.proxy.pool import Pool
+from haloy.proxy.tunnel import Tunnel
+from haloy.proxy.upstream import UpstreamConnection
+
+if TYPE_CHECKING:
+    from haloy.proxy.downstream import Downstream
+    from haloy.proxy.switch import Switch, Target
+
+# A reader that takes nothing for this long is cut.
+STALLED_S: Final = 60.0
+
+# A response body that is larger is read in bigger pieces.
+_BULK_BYTES: Final = 262144
+
+
+class Forwarding:
+    """One request on its way to an upstream and back."""
+
+    __slots__ = (
+        "_client",
+        "_failure",
+        "_pool",
+        "_queue",
+        "_request_bytes",
+        "_stalled",
+        "_switch",
+        "_target",
+        "_timed_out",
+        "_tried",
+        "_upstream",
+        "_upgrade",
+        "exchange",
+        "head_at_s",
+        "over",
+        "request",
+        "upstream_key",
+    )
+
+    def __init__(
+        self,
+        client: Downstream,
+        target: Target,
+        request: RequestHead,
+        forwarding: bytes,
+        upgrade: bytes,
+    ) -> None:
+        """Prepare to send C{request} to C{target}.
+
+        @param forwarding: the forwarding fields, each with its line end.
+        @raise TooLarge: Content-Length passes the app's limit.
+        """
+        self._client = client
+        self._switch: Switch = client.switch
+        self._target = target
+        self.request = request
+        self.exchange = Exchange(
+            request,
+            upgrade=upgrade,
+            extra=target.extra,
+            replaced=target.replaced,
+            max_body_bytes=target.max_body_bytes,
+            closing=client.closing,
+        )
+        self._upgrade = upgrade
+        self._request_bytes = render_request(request, upgrade, forwarding)
+        self._upstream: UpstreamConnection | None = None
+        self._pool: Pool | None = None
+        self._queue: Pool | None = None
+        self._tried: tuple[str, ...] = ()
+        self._failure = ""
+        self._timed_out = False
+        self._stalled = False
+        self.head_at_s = 0.0
+        self.upstream_key = ""
+        self.over = False
+
+    # Finding an upstream.
+
+    def seek(self) -> None:
+        """Send the request to the next upstream by the present table, or wait, or
+        give up.
+        """
+        self.leave_queue()
+        while not self.over:
+            target = self._target
+            if target.table is not self._switch.table:
+                target = self._target = self._switch.target_now(self)
+            pool = target.pick(self._switch.wheel.now_s, self._tried)
+            if pool is None:
+                self._nobody()
+                return
+            if pool.full:
+                if pool.enqueue(self):
+                    self._queue = pool
+                    self.wait(target.response_timeout_s)
+                else:
+                    self._fail(pages.unavailable("Too many requests wait."))
+                return
+            if self._send_to(pool, fresh=False):
+                return
+
+    def wait(self, limit_s: float) -> None:
+        """Nothing happens before an event or the limit."""
+        self._client.wheel.arm(self._client, limit_s)
+
+    def leave_queue(self) -> None:
+        """Wait for no connection any more."""
+        if self._queue is not None:
+            self._queue.waiting.pop(self, None)
+            self._queue = None
+
+    def _send_to(self, pool: Pool, *, fresh: bool) -> bool:
+        """Send the request on a connection of C{pool}; false: it failed at once."""
+        now_s = self._switch.wheel.now_s
+        upstream = None
+        if not fresh and not self._upgrade:
+            careful = self.request.method not in IDEMPOTENT_METHODS
+            if careful:
+                now_s = self._switch.wheel.clock()
+            upstream = pool.take_idle(now_s, fresh=careful)
+        if upstream is None:
+            upstream = self._dial(pool)
+            if upstream is None:
+                return False
+        self._pool = pool
+        self._upstream = upstream
+        self.upstream_key = pool.key
+        pool.began()
+        upstream.user = self
+        upstream.send(self._request_bytes)
+        if upstream.connected:
+            self._sent()
+        else:
+            self._client.wheel.arm(self._client, self._target.connect_timeout_s)
+        return True
+
+    def _dial(self, pool: Pool) -> UpstreamConnection | None:
+        try:
+            upstream = UpstreamConnection(
+                self._switch.reactor, self._switch.wheel, pool
+            )
+        except OSError as error:
+            # Out of descriptors: not the upstream's fault, so nobody is ejected.
+            self._switch.exhausted(error)
+            self._tried = (*self._tried, pool.key)
+            return None
+        reason = upstream.open()
+        if not reason:
+            return upstream
+        upstream.discard()
+        self._refused(pool, reason)
+        return None
+
+    def _refused(self, pool: Pool, reason: str) -> None:
+        self._tried = (*self._tried, pool.key)
+        self._failure = reason
+        self._switch.dial_failed(pool, reason)
+
+    def _nobody(self) -> None:
+        """No upstream is left to try."""
+        if not self._tried:
+            if self._switch.park(self):
+                return
+            self._fail(self._target.nobody())
+        elif self._target.is_api:
+            self._fail(self._target.nobody())
+        elif self._timed_out:
+            self._fail(pages.error(504))
+        elif self._failure:
+            self._fail(pages.error(502))
+        else:
+            self._fail(pages.unavailable("The proxy has too many connections."))
+
+    def upstream_connected(self) -> None:
+        """The request is under way."""
+        pool = self._pool
+        assert pool is not None
+        pool.answered()
+        self._sent()
+
+    def upstream_refused(self, reason: str) -> None:
+        """Try the next upstream: nothing was sent yet."""
+        pool = self._release()
+        assert pool is not None
+        self._refused(pool, reason)
+        self.seek()
+        pool.finished()
+
+    def _sent(self) -> None:
+        client = self._client
+        if self.exchange.request_done:
+            client.wheel.arm(client, self._target.response_timeout_s)
+            return
+        client.wheel.arm(client, self._target.body_timeout_s)
+        client.resume()
+        client.feed_body()
+
+    # The client's side.
+
+    @property
+    def awaits_body(self) -> bool:
+        """Whether bytes of the client belong to the request's body right now."""
+        upstream = self._upstream
+        return (
+            not self.exchange.request_done
+            and upstream is not None
+            and upstream.connected
+        )
+
+    def client_received(self, data: bytes) -> None:
+        """Pass bytes of the request's body up."""
+        upstream = self._upstream
+        assert upstream is not None
+        exchange = self.exchange
+        try:
+            passed = exchange.take_request(data)
+        except TooLarge:
+            self._refuse(413)
+            return
+        except BadBody:
+            self._refuse(400)
+            return
+        upstream.send(passed)
+        client = self._client
+        if exchange.request_done:
+            client.hold(exchange.surplus)
+            exchange.surplus = b""
+            if exchange.response == AWAITED:
+                client.wheel.arm(client, self._target.response_timeout_s)
+        else:
+            client.wheel.arm(client, self._target.body_timeout_s)
+            if upstream.congested:
+                client.pause()
+                client.wheel.arm(client, self._target.response_timeout_s)
+
+    def client_ended(self) -> None:
+        """The client sends nothing more: fatal inside a body, else only noted."""
+        if not self.exchange.request_done:
+            self._leave("gone")
+            self._client.drop()
+
+    def client_lost(self) -> None:
+        """The client is gone: so is its request."""
+        self._leave("gone")
+
+    def client_flushed(self) -> None:
+        """The client has taken everything."""
+        self._stalled = False
+        if self.exchange.response == STREAMING:
+            self._client.wheel.arm(self._client, self._target.stream_idle_s)
+
+    def client_progressed(self) -> None:
+        """The client has taken some of what was buffered."""
+        if self._stalled:
+            self._client.wheel.arm(self._client, STALLED_S)
+
+    def client_relieved(self) -> None:
+        """The client takes bytes again: read the upstream."""
+        if self._upstream is not None:
+            self._upstream.resume()
+
+    # The upstream's side.
+
+    def upstream_received(self, data: bytes) -> None:
+        """Pass bytes of the answer down."""
+        exchange = self.exchange
+        client = self._client
+        awaited = exchange.response == AWAITED
+        try:
+            passed = exchange.take_response(data)
+        except BadHead as error:
+            self._bad_answer(error.reason)
+            return
+        except BrokenResponse:
+            self._cut()
+            return
+        if passed:
+            client.send(passed)
+        response = exchange.response
+        if awaited and response != AWAITED:
+            self.head_at_s = self._switch.wheel.clock()
+        if response == COMPLETE:
+            self._finish()
+        elif response == STREAMING:
+            self._streaming(awaited)
+        elif response == UPGRADED:
+            self._tunnel()
+
+    def _streaming(self, first: bool) -> None:
+        client = self._client
+        upstream = self._upstream
+        assert upstream is not None
+        if client.unsent is None:
+            client.wheel.arm(client, self._target.stream_idle_s)
+        elif not self._stalled:
+            self._stalled = True
+            client.wheel.arm(client, STALLED_S)
+        if client.congested:
+            upstream.pause()
+        if first and self.exchange.response_left > _BULK_BYTES:
+            upstream.bulk = True
+
+    def upstream_ended(self) -> None:
+        """The upstream closed: the end of the answer, a dead connection, or a cut."""
+        try:
+            self._client.send(self.exchange.end_response())
+        except BadHead as error:
+            self._no_answer(error.reason)
+        except BrokenResponse:
+            self._cut()
+        else:
+            self._finish()
+
+    def upstream_lost(self) -> None:
+        """The connection broke."""
+        if self.exchange.response == AWAITED:
+            self._no_answer("connection reset")
+        else:
+            self._cut()
+
+    def upstream_flushed(self) -> None:
+        """Nothing: the request's body is paced by L{upstream_relieved}."""
+
+    def upstream_relieved(self) -> None:
+        """The upstream takes bytes again: read the client."""
+        if not self.exchange.request_done:
+            self._client.resume()
+            self._client.wheel.arm(self._client, self._target.body_timeout_s)
+
+    # Ends.
+
+    def expired(self) -> None:
+        """A deadline has passed: whose fault it is depends on what was awaited."""
+        exchange = self.exchange
+        upstream = self._upstream
+        pool = self._pool
+        if upstream is None:
+            # Parked, or in the queue for a connection.
+            self._fail(self._target.nobody())
+        elif not upstream.connected:
+            self._timed_out = True
+            self._release()
+            upstream.discard()
+            assert pool is not None
+            self._refused(pool, "timed out")
+            self.seek()
+            pool.finished()
+        elif exchange.response != AWAITED:
+            self._cut()
+        elif exchange.request_done or upstream.congested:
+            self._fail(pages.error(504))
+        elif (
+            self.request.expect
+            and not exchange.request_bytes
+            and (not exchange.interim_seen)
+        ):
+            # The client waits for 100 and the upstream gave none in all the time.
+            self._fail(pages.error(504))
+        else:
+            self._refuse(408)
+
+    def cut(self) -> None:
+        """End now: the proxy stops."""
+        self._cut()
+
+    def _finish(self) -> None:
+        """The answer is complete."""
+        exchange = self.exchange
+        upstream = self._upstream
+        pool = self._release()
+        assert upstream is not None
+        assert pool is not None
+        upstream.bulk = False
+        upstream.user = None
+        if exchange.keep_upstream and exchange.request_done and not upstream.broken:
+            # It may have been paused for a slow client: the pool needs it awake.
+            upstream.resume()
+            upstream.reused = True
+            pool.keep(upstream, self._switch.wheel.now_s)
+        else:
+            upstream.drop()
+        self._log("done")
+        pool.finished()
+        self._client.finished(keep=exchange.keep_client)
+
+    def _tunnel(self) -> None:
+        upstream = self._upstream
+        pool = self._pool
+        assert upstream is not None
+        assert pool is not None
+        client = self._client
+        self.over = True
+        self._upstream = None
+        pool.tunnelled()
+        tunnel = Tunnel(client, upstream, self._target.tunnel_idle_s, self._tunnel_over)
+        upstream.user = tunnel
+        client.become_tunnel(tunnel)
+
+    def _tunnel_over(self, tunnel: Tunnel, cleanly: bool) -> None:
+        pool = self._pool
+        assert pool is not None
+        self._switch.tunnels.discard(tunnel)
+        self.exchange.request_bytes = tunnel.bytes_in
+        self.exchange.response_bytes = tunnel.bytes_out
+        pool.tunnel_finished()
+        self._log("done" if cleanly else "cut")
+        self._client.close_after_flush()
+
+    def _no_answer(self, reason: str) -> None:
+        """The connection ended before an answer: once more, or 502."""
+        upstream = self._upstream
+        assert upstream is not None
+        if self.exchange.may_retry(reused=upstream.reused):
+            pool = self._release()
+            upstream.discard()
+            assert pool is not None
+            if pool.retired or not self._send_to(pool, fresh=True):
+                self.seek()
+            pool.finished()
+            return
+        self._bad_answer(reason)
+
+    def _bad_answer(self, reason: str) -> None:
+        self._switch.bad_answer(self.upstream_key, reason)
+        if self.exchange.response == AWAITED:
+            self._fail(self._target.bad_answer())
+        else:
+            self._cut()
+
+    def _refuse(self, status: int) -> None:
+        """The client's fault, inside a body."""
+        if self.exchange.response == AWAITED:
+            self._fail(pages.error(status))
+        else:
+            self._cut()
+
+    def _fail(self, page: pages.Page) -> None:
+        """Answer with a page of ours; the upstream's connection cannot go on."""
+        self._drop_upstream()
+        self.exchange.status = page.status
+        self._log("done")
+        self._client.answer(page, self.request, done=self.exchange.request_done)
+
+    def _cut(self) -> None:
+        """The answer cannot be completed: the client must see that."""
+        self._drop_upstream()
+        self._log("cut")
+        self._client.cut(reset=self.exchange.cut_by_reset)
+
+    def _leave(self, outcome: str) -> None:
+        if not self.over:
+            self._drop_upstream()
+            self._log(outcome)
+
+    def _drop_upstream(self) -> None:
+        upstream = self._upstream
+        pool = self._release()
+        self.over = True
+        if upstream is not None:
+            upstream.discard()
+        if pool is not None:
+            pool.finished()
+        self._switch.give_up(self)
+
+    def _release(self) -> Pool | None:
+        """Forget the connection; the caller tells the pool that it has finished."""
+        pool = self._pool
+        self._upstream = None
+        self._pool = None
+        return pool
+
+    def _log(self, outcome: str) -> None:
+        self.over = True
+        self._client.log(self.request, self.exchange, self, outcome)
+
+    @property
+    def app(self) -> str:
+        """The app's name, for the log."""
+        return self._target.app
+
+    @property
+    def target(self) -> Target:
+        """Where the request goes."""
+        return self._target

@@ -1,0 +1,178 @@
+"""Listening sockets: opening them, accepting, and what to do when nothing is left.
+
+When no descriptor is left the listener pauses and tries again a little later: a
+socket that stays readable and cannot be accepted would keep the reactor busy.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from twisted.internet.interfaces import IReadWriteDescriptor
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from haloy.errors import InvalidValue
+from haloy.proxy.descriptor import Reactor
+from haloy.proxy.forwarded import plain_address
+
+ACCEPT_BATCH: Final = 64
+PAUSE_S: Final = 0.25
+BACKLOG: Final = 4096
+
+_NONE_LEFT: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+
+Listen = str | Sequence[socket.socket]
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """Return host and port of C{HOST:PORT}, C{[V6]:PORT} or C{:PORT}.
+
+    An empty host is all addresses, IPv4 and IPv6.
+
+    @raise InvalidValue: it is none of these.
+    """
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 65535:
+        raise InvalidValue(f"{text!r} is not HOST:PORT", field="listen")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def open_sockets(listen: Listen) -> list[socket.socket]:
+    """Return non-blocking listening sockets for C{listen}; none for C{""}.
+
+    Sockets that are given are taken as they are, bound already.
+
+    @raise InvalidValue: the address is malformed.
+    @raise OSError: it cannot be bound.
+    """
+    if not isinstance(listen, str):
+        for one in listen:
+            one.setblocking(False)
+            one.listen(BACKLOG)
+        return list(listen)
+    if not listen:
+        return []
+    host, port = parse_listen(listen)
+    if host:
+        return [_bind(socket.AF_INET6 if ":" in host else socket.AF_INET, host, port)]
+    try:
+        return [_bind(socket.AF_INET6, "::", port, both=True)]
+    except OSError as error:
+        if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+            raise
+        return [_bind(socket.AF_INET, "0.0.0.0", port)]  # noqa: S104 - a public server
+
+
+def _bind(
+    family: socket.AddressFamily, host: str, port: int, *, both: bool = False
+) -> socket.socket:
+    listening = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not both)
+        listening.bind((host, port))
+        listening.listen(BACKLOG)
+    except OSError:
+        listening.close()
+        raise
+    return listening
+
+
+@implementer(IReadWriteDescriptor)
+class Listener:
+    """Accepts from one socket and hands on what comes.
+
+    C{take} gets the accepted non-blocking socket and the peer's IP literal.
+    C{may_take} says whether there is room for one more.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        listening: socket.socket,
+        take: Callable[[socket.socket, str], None],
+        may_take: Callable[[], bool],
+    ) -> None:
+        self._reactor = reactor
+        self._socket = listening
+        self._take = take
+        self._may_take = may_take
+        self._stopped = False
+        self._paused = False
+        self._pauses = 0
+
+    def start(self) -> None:
+        """Begin to accept."""
+        self._reactor.addReader(self)
+
+    def stop(self) -> None:
+        """Accept no more and close the socket."""
+        self._stopped = True
+        self._reactor.removeReader(self)
+        self._socket.close()
+
+    @property
+    def port(self) -> int:
+        """The port that the socket is really bound to."""
+        return int(self._socket.getsockname()[1])
+
+    def fileno(self) -> int:
+        """Return the descriptor's number, -1 when it is closed."""
+        return self._socket.fileno()
+
+    def logPrefix(self) -> str:
+        """Return the name in the log."""
+        return "proxy"
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Nothing: a listening socket has no connection."""
+
+    def doWrite(self) -> None:
+        """Nothing: a listening socket is not written to."""
+
+    def doRead(self) -> None:
+        """Accept what waits, a batch at a time."""
+        for _ in range(ACCEPT_BATCH):
+            if not self._may_take():
+                self._pause("the limit of connections is reached")
+                return
+            try:
+                connection, address = self._socket.accept()
+            except OSError as error:
+                if error.errno in _NONE_LEFT:
+                    self._pause(str(error))
+                return
+            connection.setblocking(False)
+            try:
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            except OSError:
+                # It was reset before we came to it.
+                connection.close()
+                continue
+            self._take(connection, plain_address(address[0]))
+
+    def _pause(self, reason: str) -> None:
+        self._paused = True
+        self._reactor.removeReader(self)
+        if not self._pauses % round(1 / PAUSE_S):
+            self._log.error("accepting pauses: {reason}", reason=reason)
+        self._pauses += 1
+
+    def tick(self) -> None:
+        """Try again after a pause; called every L{PAUSE_S}."""
+        if self._stopped:
+            return
+        if self._paused:
+            self._paused = False
+            self._reactor.addReader(self)
+        else:
+            self._pauses = 0

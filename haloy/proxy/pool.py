@@ -1,0 +1,176 @@
+"""The connections to one upstream: idle ones, those in use, and who waits for one.
+
+Reuse is newest first, so that the rest can age out. Knows when nothing runs any
+more, which is what a drain waits for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from haloy.model.app import Address, UnixAddress
+from haloy.proxy.balance import Backoff
+from haloy.proxy.upstream import UpstreamConnection
+
+IDLE_LIMIT: Final = 128
+IDLE_TIMEOUT_S: Final = 60.0
+QUEUE_LIMIT: Final = 1024
+
+# A request that must not arrive twice goes out on a pooled connection only if that
+# was in use a moment ago: an upstream may be closing an older one right now.
+FRESH_S: Final = 1.0
+
+
+class Waiter(Protocol):
+    """A request that waits for one of the connections in use."""
+
+    def seek(self) -> None:
+        """Try again: a connection has become free, or the upstream is gone."""
+
+
+class Pool:
+    """Connections to one upstream.
+
+    @ivar outstanding: exchanges under way. C{tunnels}: upgraded connections.
+    @ivar limit: how many of both together may be open.
+    @ivar ejected_until: monotonic seconds; it refused connections a moment ago.
+    @ivar full_share_at: monotonic seconds; before, it gets less than its turn.
+    @ivar retired: it is no longer in the table: nothing new goes there.
+    """
+
+    __slots__ = (
+        "_backoff",
+        "address",
+        "ejected_until",
+        "full_share_at",
+        "idle",
+        "key",
+        "limit",
+        "on_quiet",
+        "outstanding",
+        "retired",
+        "tunnels",
+        "waiting",
+    )
+
+    def __init__(self, key: str, address: Address | UnixAddress, limit: int) -> None:
+        self.key = key
+        self.address = address
+        self.limit = limit
+        self.idle: list[UpstreamConnection] = []
+        self.waiting: dict[Waiter, None] = {}
+        self.outstanding = 0
+        self.tunnels = 0
+        self.ejected_until = 0.0
+        self.full_share_at = 0.0
+        self.retired = False
+        self.on_quiet: list[Callable[[], None]] = []
+        self._backoff = Backoff()
+
+    @property
+    def full(self) -> bool:
+        """Whether all connections that may be open are in use."""
+        return self.outstanding + self.tunnels >= self.limit
+
+    def take_idle(self, now_s: float, *, fresh: bool) -> UpstreamConnection | None:
+        """Return the newest idle connection; if C{fresh}, only one used just now."""
+        idle = self.idle
+        if not idle or (fresh and now_s - idle[-1].idle_since_s > FRESH_S):
+            return None
+        return idle.pop()
+
+    def began(self) -> None:
+        """Count one exchange more."""
+        self.outstanding += 1
+
+    def finished(self) -> None:
+        """Count one exchange less, and let the next waiting request try."""
+        self.outstanding -= 1
+        self._freed()
+
+    def tunnelled(self) -> None:
+        """Count an exchange as a tunnel from now on."""
+        self.outstanding -= 1
+        self.tunnels += 1
+        if self.on_quiet:
+            self._tell()
+
+    def tunnel_finished(self) -> None:
+        """Count one tunnel less."""
+        self.tunnels -= 1
+        self._freed()
+
+    def keep(self, connection: UpstreamConnection, now_s: float) -> None:
+        """Take a connection back that can be used again; the oldest one may go."""
+        if self.retired:
+            connection.drop()
+            return
+        connection.idle_since_s = now_s
+        self.idle.append(connection)
+        if len(self.idle) > IDLE_LIMIT:
+            self.idle.pop(0).drop()
+
+    def forget(self, connection: UpstreamConnection) -> None:
+        """An idle connection has died."""
+        if connection in self.idle:
+            self.idle.remove(connection)
+
+    def age(self, now_s: float) -> None:
+        """Close what has been idle for too long."""
+        idle = self.idle
+        while idle and now_s - idle[0].idle_since_s > IDLE_TIMEOUT_S:
+            idle.pop(0).drop()
+
+    def close_idle(self) -> None:
+        """Close all idle connections."""
+        idle, self.idle = self.idle, []
+        for connection in idle:
+            connection.drop()
+
+    def move(self, address: Address | UnixAddress) -> None:
+        """The upstream answers somewhere else from now on."""
+        if address != self.address:
+            self.address = address
+            self.close_idle()
+
+    def retire(self) -> None:
+        """Nothing new goes there; who waits for it tries elsewhere."""
+        self.retired = True
+        self.close_idle()
+        waiting, self.waiting = self.waiting, {}
+        for waiter in waiting:
+            waiter.seek()
+
+    def readmit(self) -> None:
+        """It is in the table again."""
+        self.retired = False
+
+    def enqueue(self, waiter: Waiter) -> bool:
+        """Let C{waiter} wait for a connection; false: too many do."""
+        if len(self.waiting) >= QUEUE_LIMIT:
+            return False
+        self.waiting[waiter] = None
+        return True
+
+    def failed(self, now_s: float) -> None:
+        """It did not take a connection: leave it alone for a while."""
+        self.ejected_until = now_s + self._backoff.after_failure()
+
+    def answered(self) -> None:
+        """It took a connection."""
+        if self.ejected_until:
+            self.ejected_until = 0.0
+            self._backoff.after_success()
+
+    def _freed(self) -> None:
+        while self.waiting and not self.full:
+            waiter = next(iter(self.waiting))
+            del self.waiting[waiter]
+            waiter.seek()
+        if self.on_quiet:
+            self._tell()
+
+    def _tell(self) -> None:
+        for notify in tuple(self.on_quiet):
+            notify()

@@ -1,0 +1,362 @@
+"""What the connections of one worker share: table, pools, who is parked, counts.
+
+The only mutable state of the data path besides the connections themselves. All of
+it is touched from the reactor's thread alone.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from attrs import evolve
+from twisted.logger import Logger
+
+from haloy.model.app import Balance, ProxyOptions
+from haloy.model.names import AppName, DomainName
+from haloy.proxy import pages
+from haloy.proxy.access_log import Sink
+from haloy.proxy.balance import SLOW_START_S, Rotation
+from haloy.proxy.descriptor import Reactor
+from haloy.proxy.forwarded import Networks
+from haloy.proxy.head import RequestHead
+from haloy.proxy.interface import UpstreamFailure
+from haloy.proxy.pool import Pool
+from haloy.proxy.routes import API_OWNER, ApiRoute, AppRoute, RouteTable, Upstream
+from haloy.proxy.wheel import Wheel
+
+if TYPE_CHECKING:
+    from haloy.proxy.downstream import Downstream
+    from haloy.proxy.forwarding import Forwarding
+    from haloy.proxy.tunnel import Tunnel
+
+PARKED_LIMIT: Final = 256
+_TARGETS_LIMIT: Final = 4096
+
+# The API's times: decisions.md, "On the wire".
+_API_OPTIONS: Final = ProxyOptions(
+    response_timeout_s=900.0, body_timeout_s=300.0, max_connections=1024
+)
+_API_STREAM_IDLE_S: Final = 300.0
+
+
+class Target:
+    """A route with what forwarding by it needs at hand, for one table."""
+
+    __slots__ = (
+        "_balance",
+        "_pools",
+        "_rotation",
+        "app",
+        "body_timeout_s",
+        "connect_timeout_s",
+        "extra",
+        "is_api",
+        "max_body_bytes",
+        "replaced",
+        "response_timeout_s",
+        "route",
+        "secure",
+        "stream_idle_s",
+        "table",
+        "tunnel_idle_s",
+    )
+
+    def __init__(
+        self,
+        table: RouteTable,
+        route: AppRoute | ApiRoute,
+        pools: tuple[Pool, ...],
+        rotation: Rotation,
+        *,
+        secure: bool,
+    ) -> None:
+        options = _API_OPTIONS if isinstance(route, ApiRoute) else route.options
+        self.table = table
+        self.route = route
+        self.secure = secure
+        self.is_api = isinstance(route, ApiRoute)
+        self.app = API_OWNER if isinstance(route, ApiRoute) else route.app
+        self._pools = pools
+        self._rotation = rotation
+        self._balance: Balance = options.balance
+        self.connect_timeout_s = options.connect_timeout_s
+        self.response_timeout_s = options.response_timeout_s
+        self.body_timeout_s = options.body_timeout_s
+        self.tunnel_idle_s = options.tunnel_idle_s
+        self.stream_idle_s = (
+            _API_STREAM_IDLE_S if self.is_api else options.tunnel_idle_s
+        )
+        self.max_body_bytes = options.max_body_bytes
+        self.extra, self.replaced = _extra_fields(options, secure=secure)
+
+    def pick(self, now_s: float, tried: tuple[str, ...]) -> Pool | None:
+        """Return who serves next, C{None} when all were tried."""
+        return self._rotation.pick(self._pools, now_s, tried, self._balance)
+
+    def nobody(self) -> pages.Page:
+        """Return the answer when there is no upstream."""
+        if self.is_api:
+            return pages.Page(
+                503,
+                "The control plane is not available.",
+                retry_after_s=5,
+                text=True,
+                code="unavailable",
+            )
+        return pages.unavailable()
+
+    def bad_answer(self) -> pages.Page:
+        """Return the answer when the upstream gave no valid one."""
+        return self.nobody() if self.is_api else pages.error(502)
+
+
+class Switch:
+    """The shared state of one worker.
+
+    @ivar redirects: plain requests are sent to HTTPS.
+    @ivar stopping: no new requests; the answers under way are the last ones.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        wheel: Wheel,
+        *,
+        networks: Networks,
+        sink: Sink | None,
+        id_prefix: str,
+        server_name: Callable[[ssl.SSLSocket], str | None],
+    ) -> None:
+        self.reactor = reactor
+        self.wheel = wheel
+        self.networks = networks
+        self.sink = sink
+        self.server_name = server_name
+        self.table = RouteTable()
+        self.challenges: dict[str, str] = {}
+        self.public_https = 443
+        self.redirects = True
+        self.stopping = False
+        self.requests_total = 0
+        self.clients: set[Downstream] = set()
+        self.tunnels: set[Tunnel] = set()
+        self.pools: dict[str, Pool] = {}
+        self.failure_listeners: list[Callable[[UpstreamFailure], None]] = []
+        self._rotations: dict[str, Rotation] = {}
+        self._parked: dict[AppName, dict[Forwarding, None]] = {}
+        self._parked_until_s: dict[AppName, float] = {}
+        self._secure_targets: dict[bytes, Target] = {}
+        self._plain_targets: dict[bytes, Target] = {}
+        self._id_prefix = id_prefix.encode("ascii")
+        self._quiet_until_s: dict[str, float] = {}
+
+    # Requests.
+
+    def next_request_id(self) -> bytes:
+        """Return a name for a request, unique in this worker and unlikely elsewhere."""
+        return b"%b%08x" % (self._id_prefix, self.requests_total)
+
+    def known_target(self, host: bytes, secure: bool) -> Target | None:
+        """Return the target that C{host} led to before, under the present table."""
+        if secure:
+            return self._secure_targets.get(host)
+        return None if self.redirects else self._plain_targets.get(host)
+
+    def target(
+        self, route: AppRoute | ApiRoute, request: RequestHead, secure: bool
+    ) -> Target:
+        """Return the target for C{route}, and remember it where that is safe."""
+        upstreams = (
+            (route.upstream,) if isinstance(route, ApiRoute) else route.upstreams
+        )
+        name = API_OWNER if isinstance(route, ApiRoute) else route.app
+        target = Target(
+            self.table,
+            route,
+            tuple(self.pools[upstream.key] for upstream in upstreams),
+            self._rotations.setdefault(name, Rotation()),
+            secure=secure,
+        )
+        known = self._secure_targets if secure else self._plain_targets
+        served = secure or not self.redirects
+        if served and not request.upgrade and len(known) < _TARGETS_LIMIT:
+            known[request.host] = target
+        return target
+
+    def park(self, forwarding: Forwarding) -> bool:
+        """Hold a request of a parked app; false: not parked, or too many are."""
+        app = AppName(forwarding.app)
+        parked = self._parked.get(app)
+        left_s = self._parked_until_s.get(app, 0.0) - self.wheel.now_s
+        if parked is None or left_s <= 0 or len(parked) >= PARKED_LIMIT:
+            return False
+        parked[forwarding] = None
+        forwarding.wait(left_s)
+        return True
+
+    def give_up(self, forwarding: Forwarding) -> None:
+        """A request waits no longer."""
+        parked = self._parked.get(AppName(forwarding.app))
+        if parked is not None:
+            parked.pop(forwarding, None)
+        forwarding.leave_queue()
+
+    # Upstreams.
+
+    def dial_failed(self, pool: Pool, reason: str) -> None:
+        """C{pool} did not take a connection: eject it and say so."""
+        pool.failed(self.wheel.now_s)
+        if self._may_log(f"dial {pool.key}"):
+            self._log.warn(
+                "upstream {upstream} takes no connections: {reason}",
+                upstream=pool.key,
+                reason=reason,
+            )
+        if pool.key != API_OWNER:
+            failure = UpstreamFailure(pool.key, reason)
+            for notify in tuple(self.failure_listeners):
+                notify(failure)
+
+    def bad_answer(self, key: str, reason: str) -> None:
+        """An upstream gave no valid answer."""
+        if self._may_log(f"answer {key}"):
+            self._log.warn(
+                "upstream {upstream} gave no valid answer: {reason}",
+                upstream=key,
+                reason=reason,
+            )
+
+    def exhausted(self, error: OSError) -> None:
+        """No descriptor is left for a connection to an upstream."""
+        if self._may_log("exhausted"):
+            self._log.error("no descriptor left: {error}", error=error)
+
+    def handshake_failed(self, peer: str, error: OSError) -> None:
+        """A client and we could not agree on TLS; its fault as a rule."""
+        self._log.debug("handshake with {peer} failed: {error}", peer=peer, error=error)
+
+    def _may_log(self, what: str) -> bool:
+        """Let each kind of line through once a second."""
+        now_s = self.wheel.now_s
+        if self._quiet_until_s.get(what, 0.0) > now_s:
+            return False
+        if len(self._quiet_until_s) > 1024:
+            self._quiet_until_s.clear()
+        self._quiet_until_s[what] = now_s + 1.0
+        return True
+
+    # The control side.
+
+    def replace_table(self, table: RouteTable) -> None:
+        """Serve by C{table} from now on."""
+        wanted: dict[str, tuple[Upstream, int, str]] = {}
+        for route in (*table.exact.values(), *table.wildcard.values()):
+            if isinstance(route, ApiRoute):
+                upstream = route.upstream
+                wanted[upstream.key] = (
+                    upstream,
+                    _API_OPTIONS.max_connections,
+                    API_OWNER,
+                )
+            elif isinstance(route, AppRoute):
+                for upstream in route.upstreams:
+                    limit = route.options.max_connections
+                    wanted[upstream.key] = (upstream, limit, route.app)
+        self.table = table
+        self._secure_targets.clear()
+        self._plain_targets.clear()
+        serving = {app for key, (_, _, app) in wanted.items() if self._serves(key)}
+        for key, (upstream, limit, app) in wanted.items():
+            self._admit(key, upstream, limit, slowly=app in serving)
+        for key in [key for key in self.pools if key not in wanted]:
+            self._retire(key)
+        for name in set(self._rotations) - {app for _, _, app in wanted.values()}:
+            del self._rotations[name]
+        for app in tuple(self._parked):
+            if any(owner == app for _, _, owner in wanted.values()):
+                self._release_parked(app)
+
+    def _serves(self, key: str) -> bool:
+        pool = self.pools.get(key)
+        return pool is not None and not pool.retired
+
+    def _admit(self, key: str, upstream: Upstream, limit: int, *, slowly: bool) -> None:
+        pool = self.pools.get(key)
+        if pool is None or pool.retired:
+            if pool is None:
+                pool = self.pools[key] = Pool(key, upstream.address, limit)
+            pool.readmit()
+            if slowly:
+                pool.full_share_at = self.wheel.now_s + SLOW_START_S
+        pool.limit = limit
+        pool.move(upstream.address)
+
+    def _retire(self, key: str) -> None:
+        pool = self.pools[key]
+        pool.retire()
+        for rotation in self._rotations.values():
+            rotation.forget((key,))
+        if not pool.outstanding and not pool.tunnels:
+            del self.pools[key]
+
+    def begin_parking(self, app: AppName, limit_s: float) -> None:
+        """Hold requests of C{app} that find no upstream."""
+        self._parked.setdefault(app, {})
+        self._parked_until_s[app] = self.wheel.now_s + limit_s
+
+    def end_parking(self, app: AppName) -> None:
+        """Send the held requests on."""
+        self._parked_until_s.pop(app, None)
+        self._release_parked(app)
+        self._parked.pop(app, None)
+
+    def _release_parked(self, app: AppName) -> None:
+        held = self._parked.get(app)
+        if held:
+            self._parked[app] = {}
+            for forwarding in held:
+                forwarding.seek()
+
+    def target_now(self, forwarding: Forwarding) -> Target:
+        """Return the target by the present table for a request that waited."""
+        old = forwarding.target
+        route: AppRoute | ApiRoute = old.route
+        if isinstance(route, AppRoute):
+            name = route.canonical
+            if name.startswith("*."):
+                now = self.table.wildcard.get(name[2:])
+            else:
+                now = self.table.exact.get(name)
+            route = now if isinstance(now, AppRoute) else evolve(route, upstreams=())
+        elif route.upstream.key not in self.pools:
+            route = AppRoute(AppName(API_OWNER), DomainName(""), ())
+        return self.target(route, forwarding.request, old.secure)
+
+    def tick(self) -> None:
+        """Close what has been idle for too long, forget pools that are through."""
+        now_s = self.wheel.now_s
+        for key, pool in tuple(self.pools.items()):
+            pool.age(now_s)
+            if pool.retired and not pool.outstanding and not pool.tunnels:
+                del self.pools[key]
+        for app, until_s in tuple(self._parked_until_s.items()):
+            if until_s <= now_s:
+                self.end_parking(app)
+
+
+def _extra_fields(
+    options: ProxyOptions, *, secure: bool
+) -> tuple[bytes, frozenset[bytes]]:
+    """Return the lines added to answers and the names that they replace."""
+    fields = list(options.response_headers)
+    if options.hsts_max_age_s is not None and secure:
+        fields.append(
+            ("Strict-Transport-Security", f"max-age={options.hsts_max_age_s}")
+        )
+    lines = "".join(f"{name}: {value}\r\n" for name, value in fields)
+    names = frozenset(name.lower().encode("ascii") for name, _ in fields)
+    return lines.encode("latin-1"), names

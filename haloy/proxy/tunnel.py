@@ -1,0 +1,166 @@
+"""A tunnel: an exchange after its 101. Bytes both ways, until both ways have ended.
+
+Each direction ends by itself: the end of one side is told to the other after the
+last byte, on TLS too, and the opposite direction goes on (RFC 9110 section 7.8
+leaves the connection to the new protocol).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from haloy.proxy.upstream import UpstreamConnection
+
+if TYPE_CHECKING:
+    from haloy.proxy.downstream import Downstream
+
+# How long the second direction may be silent after the first one has ended.
+HALF_CLOSED_IDLE_S: Final = 300.0
+
+
+class Tunnel:
+    """The two ends of one upgraded connection.
+
+    C{on_end} is called once, with the tunnel and whether both directions ended in
+    order.
+    """
+
+    __slots__ = (
+        "_client",
+        "_client_ended",
+        "_client_told",
+        "_idle_s",
+        "_on_end",
+        "_over",
+        "_upstream",
+        "_upstream_ended",
+        "_upstream_told",
+        "bytes_in",
+        "bytes_out",
+    )
+
+    def __init__(
+        self,
+        client: Downstream,
+        upstream: UpstreamConnection,
+        idle_s: float,
+        on_end: Callable[[Tunnel, bool], None],
+    ) -> None:
+        self._client = client
+        self._upstream = upstream
+        self._idle_s = idle_s
+        self._on_end = on_end
+        self._client_ended = False
+        self._client_told = False
+        self._upstream_ended = False
+        self._upstream_told = False
+        self._over = False
+        self.bytes_in = 0
+        self.bytes_out = 0
+
+    def start(self, early: bytes) -> None:
+        """Begin with what the client sent before the tunnel stood."""
+        self._client.wheel.arm(self._client, self._idle_s)
+        self._client.resume()
+        if early:
+            self.client_received(early)
+
+    def client_received(self, data: bytes) -> None:
+        """Pass bytes up."""
+        self.bytes_in += len(data)
+        upstream = self._upstream
+        upstream.send(data)
+        if upstream.congested:
+            self._client.pause()
+        self._client.wheel.arm(self._client, self._idle_s)
+
+    def upstream_received(self, data: bytes) -> None:
+        """Pass bytes down."""
+        self.bytes_out += len(data)
+        client = self._client
+        client.send(data)
+        if client.congested:
+            self._upstream.pause()
+        client.wheel.arm(client, self._idle_s)
+
+    def client_ended(self) -> None:
+        """Tell the upstream as soon as it has everything."""
+        self._client_ended = True
+        self._client.pause()
+        self._shorten()
+        if self._upstream.unsent is None:
+            self.upstream_flushed()
+
+    def upstream_ended(self) -> None:
+        """Tell the client as soon as it has everything."""
+        self._upstream_ended = True
+        self._upstream.pause()
+        self._shorten()
+        if self._client.unsent is None:
+            self.client_flushed()
+
+    def upstream_flushed(self) -> None:
+        """Hand on the end of the client, if it has come."""
+        if self._client_ended and not self._upstream_told and not self._over:
+            self._upstream_told = True
+            if not self._upstream.half_close():
+                self._end(cleanly=False)
+            elif self._client_told:
+                self._end(cleanly=True)
+
+    def client_flushed(self) -> None:
+        """Hand on the end of the upstream, if it has come."""
+        if self._upstream_ended and not self._client_told and not self._over:
+            self._client_told = True
+            if not self._client.half_close():
+                self._end(cleanly=False)
+            elif self._upstream_told:
+                self._end(cleanly=True)
+
+    def upstream_relieved(self) -> None:
+        """The upstream takes bytes again: read the client."""
+        if not self._client_ended:
+            self._client.resume()
+
+    def client_relieved(self) -> None:
+        """The client takes bytes again: read the upstream."""
+        if not self._upstream_ended:
+            self._upstream.resume()
+
+    def client_progressed(self) -> None:
+        """The client has taken some of what was buffered."""
+        self._client.wheel.arm(self._client, self._idle_s)
+
+    def client_lost(self) -> None:
+        """Nobody is left to pass anything to."""
+        self._end(cleanly=False)
+
+    def upstream_lost(self) -> None:
+        """Let the client have what came, then close."""
+        self._end(cleanly=False)
+
+    def upstream_connected(self) -> None:
+        """Nothing: a tunnel begins connected."""
+
+    def upstream_refused(self, reason: str) -> None:
+        """Nothing: a tunnel begins connected."""
+
+    def expired(self) -> None:
+        """Nothing has moved for too long."""
+        self._end(cleanly=False)
+
+    def cut(self) -> None:
+        """End now: the proxy stops."""
+        self._end(cleanly=False)
+
+    def _shorten(self) -> None:
+        self._idle_s = min(self._idle_s, HALF_CLOSED_IDLE_S)
+        self._client.wheel.arm(self._client, self._idle_s)
+
+    def _end(self, *, cleanly: bool) -> None:
+        if self._over:
+            return
+        self._over = True
+        self._upstream.discard()
+        self._on_end(self, cleanly)

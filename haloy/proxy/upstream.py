@@ -1,0 +1,199 @@
+"""The replica's side: one connection to an upstream, in use or idle.
+
+An idle connection stays with the reactor: when the upstream closes it, or says
+something that nobody asked for, it is closed before a request can go out on it.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from typing import TYPE_CHECKING, Protocol
+
+from twisted.python.failure import Failure
+
+from haloy.model.app import Address, UnixAddress
+from haloy.proxy.descriptor import BULK_READ_BYTES, Descriptor, Reactor
+from haloy.proxy.wheel import Wheel
+
+if TYPE_CHECKING:
+    from haloy.proxy.pool import Pool
+
+
+class User(Protocol):
+    """Who uses a connection: the driver of one exchange, or a tunnel."""
+
+    def upstream_connected(self) -> None:
+        """The connection stands; what was sent is under way."""
+
+    def upstream_refused(self, reason: str) -> None:
+        """The connection did not come about."""
+
+    def upstream_received(self, data: bytes) -> None:
+        """Bytes have come."""
+
+    def upstream_ended(self) -> None:
+        """The upstream will send nothing more."""
+
+    def upstream_lost(self) -> None:
+        """The connection broke."""
+
+    def upstream_flushed(self) -> None:
+        """All that was buffered is with the kernel."""
+
+    def upstream_relieved(self) -> None:
+        """The upstream takes bytes again."""
+
+
+class UpstreamConnection(Descriptor):
+    """One connection to an upstream.
+
+    @ivar user: who uses it, C{None} while it is idle.
+    @ivar reused: it has carried an exchange before.
+    """
+
+    __slots__ = ("bulk", "connected", "idle_since_s", "pool", "reused", "user")
+
+    def __init__(self, reactor: Reactor, wheel: Wheel, pool: Pool) -> None:
+        """Make a socket for C{pool}'s address.
+
+        @raise OSError: no descriptor is left.
+        """
+        address = pool.address
+        if isinstance(address, UnixAddress):
+            family = socket.AF_UNIX
+        else:
+            family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+        connection = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        super().__init__(reactor, wheel, connection)
+        self.pool = pool
+        self.user: User | None = None
+        self.connected = False
+        self.reused = False
+        self.bulk = False
+        self.idle_since_s = 0.0
+
+    def open(self) -> str:
+        """Begin to connect; return why it failed at once, or C{""}."""
+        address = self.pool.address
+        where: str | tuple[str, int]
+        if isinstance(address, Address):
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            where = (address.host, address.port)
+        else:
+            where = address.path
+        try:
+            code = self.socket.connect_ex(where)
+        except OSError as error:
+            code = error.errno or errno.EINVAL
+        if code == 0:
+            self.connected = True
+            self.resume()
+        elif code == errno.EINPROGRESS:
+            self._start_writing()
+        else:
+            return errno.errorcode.get(code, str(code))
+        return ""
+
+    def send(self, data: bytes) -> None:
+        """Send C{data}, or keep it until the connection stands."""
+        if self.connected:
+            super().send(data)
+        elif self.unsent is None:
+            self.unsent = bytearray(data)
+        else:
+            self.unsent += data
+
+    def doRead(self) -> None:
+        """Read what has come, more at once inside of large bodies."""
+        if self.bulk:
+            try:
+                data = self.socket.recv(BULK_READ_BYTES)
+            except BlockingIOError:
+                return
+            except OSError:
+                self.drop()
+                return
+            if data:
+                self.received(data)
+            else:
+                self.ended()
+            return
+        super().doRead()
+
+    def doWrite(self) -> None:
+        """Take the outcome of the connect, then write what is buffered."""
+        if not self.connected:
+            code = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if code:
+                self._refused(errno.errorcode.get(code, str(code)))
+                return
+            self.connected = True
+            self.resume()
+            if self.user is not None:
+                self.user.upstream_connected()
+            if self.gone:
+                return
+        super().doWrite()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Take the reactor's word that the socket is dead, with its reason."""
+        if self.connected or self.gone:
+            self.drop()
+            return
+        code = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        self._refused(errno.errorcode.get(code, str(code)))
+
+    def received(self, data: bytes) -> None:
+        """Hand bytes to the user; nobody may speak while nobody asked."""
+        if self.user is not None:
+            self.user.upstream_received(data)
+        else:
+            self.drop()
+
+    def ended(self) -> None:
+        """Tell the user, or leave the pool."""
+        if self.user is not None:
+            self.user.upstream_ended()
+        else:
+            self.drop()
+
+    def lost(self) -> None:
+        """Tell the user, or leave the pool."""
+        user = self.user
+        if user is None:
+            self.pool.forget(self)
+            return
+        self.user = None
+        if self.connected:
+            user.upstream_lost()
+        else:
+            user.upstream_refused("connection failed")
+
+    def flushed(self) -> None:
+        """Tell the user."""
+        if self.user is not None:
+            self.user.upstream_flushed()
+
+    def relieved(self) -> None:
+        """Tell the user."""
+        if self.user is not None:
+            self.user.upstream_relieved()
+
+    def write_failed(self) -> None:
+        """Go on reading: an answer may have come before the connection broke."""
+        if not self.gone:
+            self.resume()
+            self.relieved()
+
+    def discard(self) -> None:
+        """Close without telling the user."""
+        self.user = None
+        self.drop()
+
+    def _refused(self, reason: str) -> None:
+        user = self.user
+        self.discard()
+        if user is not None:
+            user.upstream_refused(reason)
