@@ -48,9 +48,7 @@ def makeService(options: Options) -> IService:
     """
     from twisted.internet import reactor  # noqa: PLC0415, TID251  (twistd's entry)
 
-    chosen = find_directories(
-        options["config-dir"], options["data-dir"], os.environ
-    )
+    chosen = find_directories(options["config-dir"], options["data-dir"], os.environ)
     environment = read_environment(chosen)
     try:
         settings = start_settings(chosen)

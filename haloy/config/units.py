@@ -63,7 +63,7 @@ def parse_size(
         raise InvalidValue(
             f"{text!r} is not a size; write it as 512MB or 2GiB", field=field
         )
-    size = round(float(match[1]) * 1024 ** _POWERS[match[2].lower()])
+    size = round(float(match[1]) * (1 << 10 * _POWERS[match[2].lower()]))
     if not least_bytes <= size <= most_bytes:
         raise InvalidValue(
             f"{text!r} is out of range: {show_size(least_bytes)} "

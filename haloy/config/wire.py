@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import types
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Any, TypeVar, get_args, get_origin
 
 import attrs
 from cattrs import Converter
@@ -224,12 +224,9 @@ def _is_tuple(kind: Any) -> bool:
 
 
 def _is_optional(kind: Any) -> bool:
-    origin: Any = get_origin(kind)
-    return (
-        origin in (Union, types.UnionType)
-        and type(None) in get_args(kind)
-        and len(get_args(kind)) == 2
-    )
+    members = get_args(kind)
+    union = isinstance(kind, types.UnionType) or str(kind).startswith("typing.")
+    return union and len(members) == 2 and type(None) in members
 
 
 def _list(

@@ -73,32 +73,3 @@ def find_directories(
         config=Path(os.path.abspath(Path(config).expanduser())),
         data=Path(os.path.abspath(Path(data).expanduser())),
     )
-
-
-def make_directory(path: Path) -> None:
-    """Make C{path} with mode 0700 unless it exists; an existing one keeps its mode."""
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Replace C{path} by C{content}, mode 0600, so that a crash leaves old or new.
-
-    Blocks for one fsync of file and folder (RELIABILITY section 5: atomic writes).
-    """
-    make_directory(path.parent)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

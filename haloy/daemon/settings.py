@@ -13,7 +13,8 @@ from attrs import frozen
 from dotenv import dotenv_values
 
 from haloy.config.daemon_file import DaemonFile, parse_daemon_file
-from haloy.daemon.paths import Directories, write_private
+from haloy.config.private import write_private
+from haloy.daemon.paths import Directories
 from haloy.errors import ConfigError
 
 TOKEN = "HALOY_API_TOKEN"  # noqa: S105  (the variable's name, not a token)

@@ -17,8 +17,8 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
+from haloy.config.private import write_private
 from haloy.daemon.intents import Intents
-from haloy.daemon.paths import write_private
 from haloy.tasks import Tasks
 
 _converter = make_converter()

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from haloy.daemon.paths import find_directories, make_directory, write_private
+from haloy.config.private import make_directory, write_private
+from haloy.daemon.paths import find_directories
 
 
 def test_option_beats_environment_beats_default() -> None:

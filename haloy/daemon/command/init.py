@@ -16,9 +16,10 @@ import click
 from attrs import frozen
 
 from haloy.config.daemon_file import render_default
+from haloy.config.private import make_directory, write_private
 from haloy.daemon.command.engine import ask_engine
 from haloy.daemon.command.options import directories, directory_options
-from haloy.daemon.paths import Directories, make_directory, write_private
+from haloy.daemon.paths import Directories
 from haloy.engine.interface import Engine
 from haloy.errors import Conflict, EngineError
 from haloy.model.names import parse_domain_name

@@ -1,0 +1,215 @@
+"""Text -> plain mappings and lists, and where each key stands.
+
+YAML by its safe loader with limits (1 MiB, no alias bombs, no duplicate keys);
+JSON and TOML by the standard library. Knows nothing of what keys mean.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import yaml
+from attrs import field, frozen
+
+from haloy.errors import ConfigError
+
+SIZE_LIMIT_BYTES = 1 << 20
+NODES_LIMIT = 50_000
+CONTEXT_LINES = 1
+
+
+@frozen
+class Document:
+    """A parsed file: its value, and the line (from 1) of the keys that are known."""
+
+    value: Any
+    path: str
+    lines: Mapping[tuple[str | int, ...], int] = field(factory=dict)
+
+    def line(self, where: tuple[str | int, ...]) -> int:
+        """Return the line of the deepest part of C{where} that is known, 0: none."""
+        for end in range(len(where), -1, -1):
+            if where[:end] in self.lines:
+                return self.lines[where[:end]]
+        return 0
+
+
+def parse_document(text: str, path: str, kind: str) -> Document:
+    """Return the document in C{text}; C{kind} is C{yaml}, C{json} or C{toml}.
+
+    @raise ConfigError: with the line, and the line's text where that helps.
+    """
+    if len(text.encode()) > SIZE_LIMIT_BYTES:
+        raise ConfigError("is larger than 1 MiB", path=path)
+    if kind == "toml":
+        return _parse_toml(text, path)
+    if kind == "json":
+        return _parse_json(text, path)
+    return _parse_yaml(text, path)
+
+
+# --- YAML -------------------------------------------------------------------
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses what a safe loader still lets through."""
+
+    def construct_mapping(
+        self, node: yaml.MappingNode, deep: bool = False
+    ) -> dict[Hashable, Any]:
+        """Return the mapping; a key that stands twice is an error, not the last one."""
+        seen: set[object] = set()
+        for key, _ in node.value:
+            if key.tag == "tag:yaml.org,2002:merge":
+                continue
+            name = self.construct_object(key, deep=True)
+            if isinstance(name, Hashable) and name in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {name!r} stands here twice", key.start_mark
+                )
+            seen.add(name)
+        return super().construct_mapping(node, deep)
+
+
+def _parse_yaml(text: str, path: str) -> Document:
+    try:
+        root = yaml.compose(text, Loader=_Loader)
+        if root is None:
+            return Document(None, path)
+        lines: dict[tuple[str | int, ...], int] = {}
+        _walk(root, (), lines, [0])
+        loader = _Loader("")
+        return Document(loader.construct_document(root), path, lines)
+    except yaml.YAMLError as problem:
+        raise _yaml_error(problem, text, path) from None
+    except RecursionError:
+        raise ConfigError("is nested too deeply", path=path) from None
+
+
+def _walk(
+    node: yaml.Node,
+    where: tuple[str | int, ...],
+    lines: dict[tuple[str | int, ...], int],
+    count: list[int],
+) -> None:
+    """Note the line of every key; aliases count each time they are used."""
+    count[0] += 1
+    if count[0] > NODES_LIMIT:
+        raise yaml.YAMLError(f"has more than {NODES_LIMIT} values, aliases included")
+    lines.setdefault(where, node.start_mark.line + 1)
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            here = (*where, str(key.value))
+            lines[here] = key.start_mark.line + 1
+            _walk(value, here, lines, count)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            _walk(value, (*where, index), lines, count)
+
+
+def _yaml_error(problem: yaml.YAMLError, text: str, path: str) -> ConfigError:
+    mark = getattr(problem, "problem_mark", None)
+    reason = getattr(problem, "problem", None) or str(problem)
+    if mark is None:
+        return ConfigError(reason, path=path)
+    return ConfigError(
+        f"{reason}{_hint(text, mark.line)}\n{_context(text, mark.line)}",
+        path=path,
+        line=mark.line + 1,
+    )
+
+
+def _hint(text: str, line: int) -> str:
+    """Return what is most likely meant, for the mistakes that people make."""
+    here = (text.splitlines() or [""])[min(line, len(text.splitlines()) - 1)]
+    if "\t" in here[: len(here) - len(here.lstrip())]:
+        return " (indent with spaces, not tabs)"
+    if re.match(r"\s*[\w-]+\s*$", here):
+        return " (is a colon missing?)"
+    if re.match(r"\s*[\w-]+:\S", here):
+        return " (put a space behind the colon)"
+    if re.search(r":\s+[@`%&*!|>{\[]", here):
+        return " (put values with special characters in quotes)"
+    return " (is the indentation the same as above?)"
+
+
+def _context(text: str, line: int) -> str:
+    rows = text.splitlines()
+    first, last = max(0, line - CONTEXT_LINES), min(len(rows), line + CONTEXT_LINES + 1)
+    return "\n".join(
+        f"{'>' if number == line else ' '} {number + 1:4} | {rows[number]}"
+        for number in range(first, last)
+    )
+
+
+# --- JSON and TOML ----------------------------------------------------------
+
+
+def _parse_json(text: str, path: str) -> Document:
+    if not text.strip():
+        return Document(None, path)
+    try:
+        value = json.loads(text, object_pairs_hook=_unique)
+    except json.JSONDecodeError as problem:
+        raise ConfigError(
+            f"{problem.msg}\n{_context(text, problem.lineno - 1)}",
+            path=path,
+            line=problem.lineno,
+        ) from None
+    except (ValueError, RecursionError) as problem:
+        raise ConfigError(str(problem), path=path) from None
+    # JSON is close enough to YAML that its composer finds the lines.
+    try:
+        root = yaml.compose(text.replace("\t", " "), Loader=_Loader)
+        lines: dict[tuple[str | int, ...], int] = {}
+        if root is not None:
+            _walk(root, (), lines, [0])
+    except (yaml.YAMLError, RecursionError):
+        lines = {}
+    return Document(value, path, lines)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"key {key!r} stands twice in one object")
+        found[key] = value
+    return found
+
+
+def _parse_toml(text: str, path: str) -> Document:
+    try:
+        value = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as problem:
+        match = re.search(r"line (\d+)", str(problem))
+        line = int(match[1]) if match else 0
+        raise ConfigError(str(problem), path=path, line=line) from None
+    return Document(value, path, _toml_lines(text))
+
+
+def _toml_lines(text: str) -> dict[tuple[str | int, ...], int]:
+    """Return the lines of keys and tables, read by their first characters alone."""
+    lines: dict[tuple[str | int, ...], int] = {}
+    table: tuple[str | int, ...] = ()
+    counts: dict[tuple[str | int, ...], int] = {}
+    for number, row in enumerate(text.splitlines(), 1):
+        if match := re.match(r"\s*\[\[([^\]]+)\]\]", row):
+            name = _toml_key(match[1])
+            counts[name] = counts.get(name, -1) + 1
+            table = (*name, counts[name])
+            lines[table] = number
+        elif match := re.match(r"\s*\[([^\]]+)\]", row):
+            table = _toml_key(match[1])
+            lines[table] = number
+        elif match := re.match(r"\s*([A-Za-z0-9_.\"'-]+)\s*=", row):
+            lines.setdefault((*table, *_toml_key(match[1])), number)
+    return lines
+
+
+def _toml_key(text: str) -> tuple[str | int, ...]:
+    return tuple(part.strip().strip("\"'") for part in text.split("."))

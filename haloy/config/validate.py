@@ -1,0 +1,246 @@
+"""Is a merged target right? The client asks before it builds, the daemon before 202.
+
+The order is that of C{spec/config.md} section 5; the first thing that is wrong is
+raised as L{InvalidValue} with the key as people write it.
+"""
+
+from __future__ import annotations
+
+import re
+
+from haloy.config.app_file import (
+    BuildConfig,
+    EnvVar,
+    History,
+    ImageConfig,
+    Target,
+    ValueFrom,
+    ValueSource,
+)
+from haloy.config.images import effective_push, should_build
+from haloy.config.options import domains, health_timeout_s, proxy_options
+from haloy.config.units import parse_size
+from haloy.errors import InvalidValue
+from haloy.model.names import parse_app_name
+
+PRESETS = ("database", "service")
+STRATEGIES = ("rolling", "replace", "blue_green")
+NAMINGS = ("dynamic", "static")
+PULL_POLICIES = ("always", "if_missing", "never")
+HISTORIES = ("local", "registry", "none")
+PUSHES = ("server", "registry")
+REPLICAS_LIMIT = 100
+MIN_READY_LIMIT_S = 600
+
+#: A registry cannot tell yesterday's image from today's by one of these.
+_MUTABLE_TAGS = ("", "latest", "main", "master", "develop", "staging", "production")
+
+_ENV_NAME = re.compile(r"[^=\x00\s]+")
+_WINDOWS = re.compile(r"[A-Za-z]:[\\/]|.*\\")
+_VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
+_NETWORK = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.:-]*")
+
+
+def validate_target(target: Target) -> None:
+    """Check a merged target. @raise InvalidValue: of the first thing that is wrong."""
+    if not target.name:
+        raise InvalidValue("is missing", field="name")
+    if not target.server:
+        raise InvalidValue("is missing", field="server")
+    parse_app_name(target.name)
+    _one_of(target.preset, PRESETS, "preset")
+    if target.image is not None and target.image_key is not None:
+        raise InvalidValue("give image or image_key, not both", field="image_key")
+    if target.image is not None:
+        validate_image(target.image)
+    _naming(target)
+    domains(target)
+    for i, variable in enumerate(target.env or ()):
+        _env(variable, f"env[{i}]")
+    _port(target.port)
+    for i, volume in enumerate(target.volumes or ()):
+        validate_volume(volume, f"volumes[{i}]")
+    if target.health_check_path is not None:
+        _health_path(target.health_check_path)
+    _between(target.replicas, 1, REPLICAS_LIMIT, "replicas")
+    _between(target.min_ready_seconds, 0, MIN_READY_LIMIT_S, "min_ready_seconds")
+    if target.network and _NETWORK.fullmatch(target.network) is None:
+        raise InvalidValue(f"{target.network!r} is not a network", field="network")
+    health_timeout_s(target)
+    proxy_options(target.proxy)
+    _resources(target)
+
+
+def _naming(target: Target) -> None:
+    _one_of(target.naming_strategy, NAMINGS, "naming_strategy")
+    if target.naming_strategy == "static":
+        if target.deployment_strategy != "replace":
+            raise InvalidValue(
+                "static needs deployment_strategy: replace (one name, one container)",
+                field="naming_strategy",
+            )
+        if (target.replicas or 1) > 1:
+            raise InvalidValue("static allows one replica", field="replicas")
+    _one_of(target.deployment_strategy, STRATEGIES, "deployment_strategy")
+
+
+# --- images -----------------------------------------------------------------
+
+
+def validate_image(image: ImageConfig) -> None:
+    """Check an image entry. @raise InvalidValue: of the first thing that is wrong."""
+    if not image.repository:
+        raise InvalidValue("is missing", field="image.repository")
+    _no_space(image.repository, "image.repository")
+    _no_space(image.tag, "image.tag")
+    _one_of(image.pull_policy, PULL_POLICIES, "image.pull_policy")
+    if image.history is not None:
+        _history(image.history, image.tag or "")
+    if image.registry is not None:
+        _no_space(image.registry.server, "image.registry.server")
+        _source(image.registry.username, "image.registry.username")
+        _source(image.registry.password, "image.registry.password")
+    if image.build_config is not None:
+        _build(image.build_config)
+    if should_build(image):
+        push = effective_push(image)
+        if push == "registry" and image.registry is None:
+            raise InvalidValue(
+                "pushing to a registry needs credentials", field="image.registry"
+            )
+        if push == "server" and image.registry is not None:
+            raise InvalidValue(
+                "an image sent to the server needs no registry; leave it out, "
+                "or set build_config.push: registry",
+                field="image.registry",
+            )
+
+
+def _history(history: History, tag: str) -> None:
+    _one_of(history.strategy, HISTORIES, "image.history.strategy")
+    registry = history.strategy == "registry"
+    if registry and history.count is None:
+        raise InvalidValue(
+            "registry history needs a count", field="image.history.count"
+        )
+    if history.strategy != "none" and history.count is not None and history.count < 1:
+        raise InvalidValue("must be 1 or more", field="image.history.count")
+    if registry and not history.pattern:
+        raise InvalidValue(
+            "registry history needs a pattern", field="image.history.pattern"
+        )
+    if registry and tag in _MUTABLE_TAGS:
+        raise InvalidValue(
+            f"registry history needs a tag that stays, not {tag or 'latest'!r}",
+            field="image.tag",
+        )
+
+
+def _build(build: BuildConfig) -> None:
+    for key in ("context", "dockerfile", "platform"):
+        _no_space(getattr(build, key), f"image.build_config.{key}")
+    for i, argument in enumerate(build.args or ()):
+        field = f"image.build_config.args[{i}]"
+        if not argument.name:
+            raise InvalidValue("is missing", field=f"{field}.name")
+        if argument.value is not None and argument.source is not None:
+            raise InvalidValue("give value or from, not both", field=field)
+        _from(argument.source, field)
+    _one_of(build.push, PUSHES, "image.build_config.push")
+
+
+# --- values -----------------------------------------------------------------
+
+
+def _env(variable: EnvVar, field: str) -> None:
+    if _ENV_NAME.fullmatch(variable.name) is None:
+        raise InvalidValue(
+            f"{variable.name!r} is not a variable name", field=f"{field}.name"
+        )
+    named = f"{field} ({variable.name})"
+    _exactly_one(variable.value, variable.source, named)
+
+
+def _source(source: ValueSource | None, field: str) -> None:
+    if source is None:
+        raise InvalidValue("is missing", field=field)
+    _exactly_one(source.value, source.source, field)
+
+
+def _exactly_one(value: str | None, source: ValueFrom | None, field: str) -> None:
+    if value is not None and source is not None:
+        raise InvalidValue("give value or from, not both", field=field)
+    if value is None and source is None:
+        raise InvalidValue(
+            "needs a value, or from: {env: …} or {secret: …}", field=field
+        )
+    if value == "":
+        raise InvalidValue("the value is empty; leave the entry out", field=field)
+    _from(source, field)
+
+
+def _from(source: ValueFrom | None, field: str) -> None:
+    if source is not None and bool(source.env) == bool(source.secret):
+        raise InvalidValue("needs exactly one of env and secret", field=f"{field}.from")
+
+
+def _port(port: str | None) -> None:
+    if port is None:
+        return
+    digits = port.isascii() and port.isdigit() and len(port) <= 5
+    if not digits or not 1 <= int(port) <= 65535:
+        raise InvalidValue(f"{port!r} is not a port (1 to 65535)", field="port")
+
+
+def _health_path(path: str) -> None:
+    if not path.startswith("/"):
+        raise InvalidValue(f"{path!r} must begin with /", field="health_check_path")
+    if not all("!" <= character <= "~" for character in path):
+        raise InvalidValue(
+            "must be visible ASCII (percent-encode the rest)", field="health_check_path"
+        )
+
+
+def validate_volume(volume: str, field: str) -> None:
+    """Check C{source:/target[:options]}. @raise InvalidValue: it is none."""
+    text = volume.strip()
+    if _WINDOWS.match(text):
+        raise InvalidValue("Windows paths are not supported", field=field)
+    source, _, rest = text.partition(":")
+    target = rest.partition(":")[0]
+    if not source or not target:
+        raise InvalidValue(f"{volume!r} is not source:/target", field=field)
+    if not target.startswith("/"):
+        raise InvalidValue(f"target {target!r} must be absolute", field=field)
+    if source.startswith("/"):
+        return
+    if _VOLUME_NAME.fullmatch(source) is None:
+        raise InvalidValue(
+            f"source {source!r} must be an absolute path or a volume name", field=field
+        )
+
+
+def _resources(target: Target) -> None:
+    entry = target.resources
+    if entry is None:
+        return
+    if entry.memory is not None:
+        parse_size(entry.memory, "resources.memory", 6 << 20)
+    if entry.cpus is not None and not 0.01 <= entry.cpus <= 1024:
+        raise InvalidValue("must be 0.01 to 1024", field="resources.cpus")
+    _between(entry.pids, 1, 1 << 22, "resources.pids")
+
+
+def _one_of(value: str | None, known: tuple[str, ...], field: str) -> None:
+    if value is not None and value not in known:
+        raise InvalidValue(f"{value!r} is none of {', '.join(known)}", field=field)
+
+
+def _between(value: int | None, least: int, most: int, field: str) -> None:
+    if value is not None and not least <= value <= most:
+        raise InvalidValue(f"must be {least} to {most}, not {value}", field=field)
+
+
+def _no_space(text: str | None, field: str) -> None:
+    if text is not None and any(character.isspace() for character in text):
+        raise InvalidValue(f"{text!r} contains white space", field=field)
