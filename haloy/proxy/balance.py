@@ -90,9 +90,9 @@ class Rotation:
         return usable[self._turn % count]
 
     def _least_outstanding(self, usable: list[C]) -> C:
-        count = len(usable)
-        turns = [usable[(self._turn + offset) % count] for offset in range(count)]
-        return min(turns, key=lambda one: one.outstanding)
+        least = min(one.outstanding for one in usable)
+        equal = [one for one in usable if one.outstanding == least]
+        return equal[self._turn % len(equal)]
 
     def forget(self, keys: Collection[str]) -> None:
         """Drop what is remembered of upstreams that are gone."""

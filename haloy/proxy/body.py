@@ -22,17 +22,14 @@ TRAILERS_LIMIT_BYTES: Final = 16384
 
 LAST_CHUNK: Final = b"0\r\n\r\n"
 
-# chunk-ext of RFC 9112 section 7.1.1: token or quoted-string values, no bad white space.
-_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_QUOTED = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"'
+# chunk-ext of RFC 9112 section 7.1.1: token or quoted-string, no bad white space.
+_TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_QUOTED: Final = (
+    rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"'
+)
 _chunk_line = re.compile(
-    rb"([0-9A-Fa-f]{1,15})((?:;"
-    + _TOKEN
-    + rb"(?:=(?:"
-    + _TOKEN
-    + rb"|"
-    + _QUOTED
-    + rb"))?)*)\Z"
+    rb"([0-9A-Fa-f]{1,15})"
+    rb"((?:;" + _TOKEN + rb"(?:=(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?)*)\Z"
 )
 
 _SIZE: Final = 0
@@ -130,7 +127,7 @@ class ChunkedBody:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _hold(self, part: bytes) -> None:
-        """Keep the part of a line that came; refuse it as soon as it cannot be right."""
+        """Keep the part of a line that came; refuse what cannot become right."""
         if self._state == _DATA_END and part != b"\r":
             raise BadBody("data longer than its chunk")
         if b"\r" in part[:-1]:

@@ -96,25 +96,25 @@ class Descriptor:
     # What subclasses answer to.
 
     def received(self, data: bytes) -> None:
-        """Bytes have come."""
+        """Learn that bytes have come."""
         raise NotImplementedError
 
     def ended(self) -> None:
-        """The peer will send nothing more. Called again until reading stops."""
+        """Learn that the peer will send nothing more; again until reading stops."""
         raise NotImplementedError
 
     def lost(self) -> None:
-        """The connection is unusable or was dropped; called once."""
+        """Learn, once, that the connection is unusable or was dropped."""
         raise NotImplementedError
 
     def flushed(self) -> None:
-        """All that was buffered is with the kernel."""
+        """Learn that all that was buffered is with the kernel."""
 
     def relieved(self) -> None:
-        """After congestion the buffer has fallen below the low mark."""
+        """Learn that after congestion the buffer is below the low mark."""
 
     def expired(self) -> None:
-        """A deadline has passed."""
+        """Learn that a deadline has passed."""
         raise NotImplementedError
 
     # What the reactor calls.
@@ -189,7 +189,7 @@ class Descriptor:
             self.flushed()
 
     def progressed(self) -> None:
-        """The peer has taken some of what was buffered."""
+        """Learn that the peer has taken some of what was buffered."""
 
     def connectionLost(self, reason: Failure) -> None:
         """Take the reactor's word that the socket is dead."""
@@ -246,7 +246,7 @@ class Descriptor:
         self.reactor.callLater(0, self.write_failed)
 
     def write_failed(self) -> None:
-        """A write has failed; called outside of any step."""
+        """Learn, outside of any step, that a write has failed."""
         self.drop()
 
     def pause(self) -> None:
@@ -282,8 +282,10 @@ class Descriptor:
             return False
         try:
             if self.tls is not None:
-                while not self.gone and self._pending():
+                while self._pending():
                     self.received(self.socket.recv(READ_BYTES))
+                if self.fileno() < 0:
+                    return False
                 _send_close_notify(self.tls, self._fileno)
             self.socket.shutdown(socket.SHUT_WR)
         except OSError:

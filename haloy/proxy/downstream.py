@@ -126,7 +126,8 @@ class Downstream(Descriptor):
 
     def _shake(self) -> None:
         tls = self.tls
-        assert tls is not None
+        if tls is None:
+            return
         try:
             tls.do_handshake()
         except ssl.SSLWantReadError:
@@ -170,7 +171,7 @@ class Downstream(Descriptor):
             self.pause()
 
     def ended(self) -> None:
-        """The client sends nothing more; an answer on its way still reaches it."""
+        """Note that the client sends nothing more; an answer still reaches it."""
         if self._state == _DRIVEN and self.driver is not None:
             self._half_closed = True
             self.pause()
@@ -192,7 +193,7 @@ class Downstream(Descriptor):
             driver.client_lost()
 
     def flushed(self) -> None:
-        """Everything is with the kernel: go on with what waited for it."""
+        """Go on with what waited until everything was with the kernel."""
         state = self._state
         if state == _DRIVEN:
             if self.driver is not None:
@@ -203,19 +204,19 @@ class Downstream(Descriptor):
             self._linger()
 
     def relieved(self) -> None:
-        """The client takes bytes again."""
+        """Pass on that the client takes bytes again."""
         if self.driver is not None:
             self.driver.client_relieved()
 
     def progressed(self) -> None:
-        """The client has taken something: it is not stalled."""
+        """Pass on that the client has taken something: it is not stalled."""
         if self.driver is not None:
             self.driver.client_progressed()
         else:
             self.wheel.arm(self, STALLED_S)
 
     def expired(self) -> None:
-        """A deadline has passed."""
+        """Act on a deadline that has passed."""
         state = self._state
         if state == _DRIVEN and self.driver is not None:
             self.driver.expired()
@@ -367,7 +368,7 @@ class Downstream(Descriptor):
         self.finished(keep=False)
 
     def finished(self, *, keep: bool) -> None:
-        """The answer is complete: take the next request, or close."""
+        """Take the next request after a complete answer, or close."""
         self.driver = None
         if self.gone:
             return
@@ -405,8 +406,9 @@ class Downstream(Descriptor):
             self.wheel.arm(self, STALLED_S)
 
     def _linger(self) -> None:
-        """Tell the end, and take what still comes: closing at once could cost the
-        client the answer (RFC 9112 section 9.6).
+        """Tell the end, and take what still comes.
+
+        Closing at once could cost the client the answer (RFC 9112 section 9.6).
         """
         self._state = _LINGERING
         self.held = b""

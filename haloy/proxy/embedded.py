@@ -12,7 +12,8 @@ from typing import Final, Protocol, cast
 
 from attrs import frozen
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet import defer
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
@@ -285,7 +286,7 @@ class EmbeddedProxy(Service):
         done.addTimeout(limit_s, self._time)
         try:
             await done
-        except TimeoutError:
+        except defer.TimeoutError:
             return
         finally:
             pool.on_quiet.remove(check)

@@ -44,6 +44,9 @@ UPGRADED: Final = 3
 
 IDEMPOTENT_METHODS: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
 
+# Stands where no body is under way; it is never fed.
+_NO_MORE: Final = LengthBody(0)
+
 # Interim answers before the final one; more is a broken upstream.
 _INTERIM_LIMIT: Final = 32
 
@@ -140,7 +143,7 @@ class Exchange:
         self.response_bytes = 0
         self._interim = 0
         self._reader: HeadReader | None = None
-        self._response_body: Body | None = None
+        self._response_body: Body = _NO_MORE
         self._writes_chunks = False
 
     def take_request(self, data: bytes) -> bytes:
@@ -173,7 +176,8 @@ class Exchange:
     def skip_request(self, size_bytes: int) -> None:
         """Count C{size_bytes} of a body with a length that went past this machine."""
         body = self._request_body
-        assert isinstance(body, LengthBody)
+        if not isinstance(body, LengthBody):
+            raise BadBody("not a body with a length")
         body.left -= size_bytes
         self.request_bytes += size_bytes
         if not body.left:
@@ -218,7 +222,8 @@ class Exchange:
     def skip_response(self, size_bytes: int) -> None:
         """Count C{size_bytes} of a body with a length that went past this machine."""
         body = self._response_body
-        assert isinstance(body, LengthBody)
+        if not isinstance(body, LengthBody):
+            raise BrokenResponse("not a body with a length")
         body.left -= size_bytes
         self.response_bytes += size_bytes
         if not body.left:
@@ -342,7 +347,6 @@ class Exchange:
 
     def _take_body(self, data: bytes) -> bytes:
         body = self._response_body
-        assert body is not None
         try:
             payload = body.take(data)
         except BadBody as error:
@@ -368,4 +372,4 @@ class Exchange:
 
     def _complete(self) -> None:
         self.response = COMPLETE
-        self._response_body = None
+        self._response_body = _NO_MORE

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from haloy.model.app import UnixAddress
 from haloy.proxy import pages
 from haloy.proxy.body import BadBody
 from haloy.proxy.exchange import (
@@ -43,7 +42,6 @@ class Forwarding:
     __slots__ = (
         "_client",
         "_failure",
-        "_pool",
         "_queue",
         "_request_bytes",
         "_stalled",
@@ -51,8 +49,8 @@ class Forwarding:
         "_target",
         "_timed_out",
         "_tried",
-        "_upstream",
         "_upgrade",
+        "_upstream",
         "exchange",
         "head_at_s",
         "over",
@@ -88,7 +86,6 @@ class Forwarding:
         self._upgrade = upgrade
         self._request_bytes = render_request(request, upgrade, forwarding)
         self._upstream: UpstreamConnection | None = None
-        self._pool: Pool | None = None
         self._queue: Pool | None = None
         self._tried: tuple[str, ...] = ()
         self._failure = ""
@@ -101,8 +98,9 @@ class Forwarding:
     # Finding an upstream.
 
     def seek(self) -> None:
-        """Send the request to the next upstream by the present table, or wait, or
-        give up.
+        """Send the request to the next upstream, or wait, or give up.
+
+        The table may have changed since the request came: the present one counts.
         """
         self.leave_queue()
         while not self.over:
@@ -124,11 +122,11 @@ class Forwarding:
                 return
 
     def wait(self, limit_s: float) -> None:
-        """Nothing happens before an event or the limit."""
+        """Let nothing happen before an event or the limit."""
         self._client.wheel.arm(self._client, limit_s)
 
     def leave_queue(self) -> None:
-        """Wait for no connection any more."""
+        """Stop waiting for a connection."""
         if self._queue is not None:
             self._queue.waiting.pop(self, None)
             self._queue = None
@@ -146,7 +144,6 @@ class Forwarding:
             upstream = self._dial(pool)
             if upstream is None:
                 return False
-        self._pool = pool
         self._upstream = upstream
         self.upstream_key = pool.key
         pool.began()
@@ -181,7 +178,7 @@ class Forwarding:
         self._switch.dial_failed(pool, reason)
 
     def _nobody(self) -> None:
-        """No upstream is left to try."""
+        """Wait or answer: no upstream is left to try."""
         if not self._tried:
             if self._switch.park(self):
                 return
@@ -196,19 +193,18 @@ class Forwarding:
             self._fail(pages.unavailable("The proxy has too many connections."))
 
     def upstream_connected(self) -> None:
-        """The request is under way."""
-        pool = self._pool
-        assert pool is not None
-        pool.answered()
-        self._sent()
+        """Note that the request is under way."""
+        if self._upstream is not None:
+            self._upstream.pool.answered()
+            self._sent()
 
     def upstream_refused(self, reason: str) -> None:
         """Try the next upstream: nothing was sent yet."""
-        pool = self._release()
-        assert pool is not None
-        self._refused(pool, reason)
-        self.seek()
-        pool.finished()
+        upstream = self._release()
+        if upstream is not None:
+            self._refused(upstream.pool, reason)
+            self.seek()
+            upstream.pool.finished()
 
     def _sent(self) -> None:
         client = self._client
@@ -234,7 +230,8 @@ class Forwarding:
     def client_received(self, data: bytes) -> None:
         """Pass bytes of the request's body up."""
         upstream = self._upstream
-        assert upstream is not None
+        if upstream is None:
+            return
         exchange = self.exchange
         try:
             passed = exchange.take_request(data)
@@ -258,28 +255,28 @@ class Forwarding:
                 client.wheel.arm(client, self._target.response_timeout_s)
 
     def client_ended(self) -> None:
-        """The client sends nothing more: fatal inside a body, else only noted."""
+        """Give up inside a body; else it is only noted that nothing more comes."""
         if not self.exchange.request_done:
             self._leave("gone")
             self._client.drop()
 
     def client_lost(self) -> None:
-        """The client is gone: so is its request."""
+        """Give up: the client is gone."""
         self._leave("gone")
 
     def client_flushed(self) -> None:
-        """The client has taken everything."""
+        """Note that the client has taken everything."""
         self._stalled = False
         if self.exchange.response == STREAMING:
             self._client.wheel.arm(self._client, self._target.stream_idle_s)
 
     def client_progressed(self) -> None:
-        """The client has taken some of what was buffered."""
+        """Note that the client is not stalled."""
         if self._stalled:
             self._client.wheel.arm(self._client, STALLED_S)
 
     def client_relieved(self) -> None:
-        """The client takes bytes again: read the upstream."""
+        """Read the upstream: the client takes bytes again."""
         if self._upstream is not None:
             self._upstream.resume()
 
@@ -303,17 +300,18 @@ class Forwarding:
         response = exchange.response
         if awaited and response != AWAITED:
             self.head_at_s = self._switch.wheel.clock()
-        if response == COMPLETE:
-            self._finish()
-        elif response == STREAMING:
-            self._streaming(awaited)
-        elif response == UPGRADED:
-            self._tunnel()
-
-    def _streaming(self, first: bool) -> None:
-        client = self._client
         upstream = self._upstream
-        assert upstream is not None
+        if upstream is None:
+            return
+        if response == COMPLETE:
+            self._finish(upstream)
+        elif response == STREAMING:
+            self._streaming(upstream, awaited)
+        elif response == UPGRADED:
+            self._tunnel(upstream)
+
+    def _streaming(self, upstream: UpstreamConnection, first: bool) -> None:
+        client = self._client
         if client.unsent is None:
             client.wheel.arm(client, self._target.stream_idle_s)
         elif not self._stalled:
@@ -325,28 +323,32 @@ class Forwarding:
             upstream.bulk = True
 
     def upstream_ended(self) -> None:
-        """The upstream closed: the end of the answer, a dead connection, or a cut."""
+        """Take the end of the answer, a dead connection, or a cut."""
+        upstream = self._upstream
+        if upstream is None:
+            return
         try:
             self._client.send(self.exchange.end_response())
         except BadHead as error:
-            self._no_answer(error.reason)
+            self._no_answer(upstream, error.reason)
         except BrokenResponse:
             self._cut()
         else:
-            self._finish()
+            self._finish(upstream)
 
     def upstream_lost(self) -> None:
-        """The connection broke."""
-        if self.exchange.response == AWAITED:
-            self._no_answer("connection reset")
+        """Take a dead connection, or a cut."""
+        upstream = self._upstream
+        if upstream is not None and self.exchange.response == AWAITED:
+            self._no_answer(upstream, "connection reset")
         else:
             self._cut()
 
     def upstream_flushed(self) -> None:
-        """Nothing: the request's body is paced by L{upstream_relieved}."""
+        """Do nothing: the request's body is paced by L{upstream_relieved}."""
 
     def upstream_relieved(self) -> None:
-        """The upstream takes bytes again: read the client."""
+        """Read the client: the upstream takes bytes again."""
         if not self.exchange.request_done:
             self._client.resume()
             self._client.wheel.arm(self._client, self._target.body_timeout_s)
@@ -354,10 +356,9 @@ class Forwarding:
     # Ends.
 
     def expired(self) -> None:
-        """A deadline has passed: whose fault it is depends on what was awaited."""
+        """Act on a deadline: whose fault it is depends on what was awaited."""
         exchange = self.exchange
         upstream = self._upstream
-        pool = self._pool
         if upstream is None:
             # Parked, or in the queue for a connection.
             self._fail(self._target.nobody())
@@ -365,10 +366,9 @@ class Forwarding:
             self._timed_out = True
             self._release()
             upstream.discard()
-            assert pool is not None
-            self._refused(pool, "timed out")
+            self._refused(upstream.pool, "timed out")
             self.seek()
-            pool.finished()
+            upstream.pool.finished()
         elif exchange.response != AWAITED:
             self._cut()
         elif exchange.request_done or upstream.congested:
@@ -387,13 +387,11 @@ class Forwarding:
         """End now: the proxy stops."""
         self._cut()
 
-    def _finish(self) -> None:
-        """The answer is complete."""
+    def _finish(self, upstream: UpstreamConnection) -> None:
+        """Let both connections go: the answer is complete."""
         exchange = self.exchange
-        upstream = self._upstream
-        pool = self._release()
-        assert upstream is not None
-        assert pool is not None
+        pool = upstream.pool
+        self._release()
         upstream.bulk = False
         upstream.user = None
         if exchange.keep_upstream and exchange.request_done and not upstream.broken:
@@ -407,37 +405,30 @@ class Forwarding:
         pool.finished()
         self._client.finished(keep=exchange.keep_client)
 
-    def _tunnel(self) -> None:
-        upstream = self._upstream
-        pool = self._pool
-        assert upstream is not None
-        assert pool is not None
+    def _tunnel(self, upstream: UpstreamConnection) -> None:
         client = self._client
         self.over = True
-        self._upstream = None
-        pool.tunnelled()
+        upstream.pool.tunnelled()
         tunnel = Tunnel(client, upstream, self._target.tunnel_idle_s, self._tunnel_over)
         upstream.user = tunnel
         client.become_tunnel(tunnel)
 
     def _tunnel_over(self, tunnel: Tunnel, cleanly: bool) -> None:
-        pool = self._pool
-        assert pool is not None
+        upstream = self._release()
         self._switch.tunnels.discard(tunnel)
         self.exchange.request_bytes = tunnel.bytes_in
         self.exchange.response_bytes = tunnel.bytes_out
-        pool.tunnel_finished()
+        if upstream is not None:
+            upstream.pool.tunnel_finished()
         self._log("done" if cleanly else "cut")
         self._client.close_after_flush()
 
-    def _no_answer(self, reason: str) -> None:
-        """The connection ended before an answer: once more, or 502."""
-        upstream = self._upstream
-        assert upstream is not None
+    def _no_answer(self, upstream: UpstreamConnection, reason: str) -> None:
+        """Try once more, or answer 502: there was no answer."""
         if self.exchange.may_retry(reused=upstream.reused):
-            pool = self._release()
+            pool = upstream.pool
+            self._release()
             upstream.discard()
-            assert pool is not None
             if pool.retired or not self._send_to(pool, fresh=True):
                 self.seek()
             pool.finished()
@@ -452,7 +443,7 @@ class Forwarding:
             self._cut()
 
     def _refuse(self, status: int) -> None:
-        """The client's fault, inside a body."""
+        """Answer to a fault of the client inside its body."""
         if self.exchange.response == AWAITED:
             self._fail(pages.error(status))
         else:
@@ -466,7 +457,7 @@ class Forwarding:
         self._client.answer(page, self.request, done=self.exchange.request_done)
 
     def _cut(self) -> None:
-        """The answer cannot be completed: the client must see that."""
+        """End an answer that cannot be completed, so that the client sees it."""
         self._drop_upstream()
         self._log("cut")
         self._client.cut(reset=self.exchange.cut_by_reset)
@@ -477,21 +468,18 @@ class Forwarding:
             self._log(outcome)
 
     def _drop_upstream(self) -> None:
-        upstream = self._upstream
-        pool = self._release()
+        upstream = self._release()
         self.over = True
         if upstream is not None:
             upstream.discard()
-        if pool is not None:
-            pool.finished()
+            upstream.pool.finished()
         self._switch.give_up(self)
 
-    def _release(self) -> Pool | None:
-        """Forget the connection; the caller tells the pool that it has finished."""
-        pool = self._pool
+    def _release(self) -> UpstreamConnection | None:
+        """Forget the connection; the caller tells its pool that it has finished."""
+        upstream = self._upstream
         self._upstream = None
-        self._pool = None
-        return pool
+        return upstream
 
     def _log(self, outcome: str) -> None:
         self.over = True

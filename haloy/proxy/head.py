@@ -293,7 +293,6 @@ def parse_request(block: bytes) -> RequestHead:
                 raise BadHead(400, "several Content-Length fields")
             length = value
             head.length_bytes = _length(value, 400)
-            head.framing = LENGTH
         elif action == _TRANSFER_ENCODING:
             if head.framing == CHUNKED or value.lower() != b"chunked" or head.http10:
                 raise BadHead(400, "unsupported Transfer-Encoding")
@@ -308,8 +307,10 @@ def parse_request(block: bytes) -> RequestHead:
             te = te + b"," + value if te else value
         else:
             _remember(head, action, value)
-    if head.framing == CHUNKED and length is not None:
-        raise BadHead(400, "Content-Length with Transfer-Encoding")
+    if length is not None:
+        if head.framing == CHUNKED:
+            raise BadHead(400, "Content-Length with Transfer-Encoding")
+        head.framing = LENGTH
     _settle_host(head, host)
     if connection or upgrade:
         _settle_connection(head, connection, upgrade)
@@ -443,9 +444,9 @@ def _learn(name: bytes, actions: dict[bytes, int], known: dict[bytes, int]) -> i
         # CGI-like apps read X_Real_IP as X-Real-IP: names that differ from a
         # special one by an underscore only are dropped.
         dashed = lower.replace(b"_", b"-")
-        if dashed != lower and dashed in known and dashed != b"user-agent":
-            action = _DROP
-        elif action == _KEEP and dashed.startswith(_FORGED_PREFIXES):
+        if (dashed != lower and dashed in known and dashed != b"user-agent") or (
+            action == _KEEP and dashed.startswith(_FORGED_PREFIXES)
+        ):
             action = _DROP
     if len(actions) < _LEARNED_LIMIT:
         actions[name] = action

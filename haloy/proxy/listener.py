@@ -133,10 +133,10 @@ class Listener:
         return "proxy"
 
     def connectionLost(self, reason: Failure) -> None:
-        """Nothing: a listening socket has no connection."""
+        """Do nothing: a listening socket has no connection."""
 
     def doWrite(self) -> None:
-        """Nothing: a listening socket is not written to."""
+        """Do nothing: a listening socket is not written to."""
 
     def doRead(self) -> None:
         """Accept what waits, a batch at a time."""

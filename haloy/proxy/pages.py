@@ -104,7 +104,9 @@ def render(
     elif page.location:
         kind = b"text/html; charset=utf-8"
         link = escape(page.location.decode("latin-1"))
-        body = f'<!doctype html><title>{reason}</title><a href="{link}">{link}</a>\n'.encode()
+        body = (
+            f'<!doctype html><title>{reason}</title><a href="{link}">{link}</a>\n'
+        ).encode()
     else:
         kind = b"text/html; charset=utf-8"
         body = _html(page.status, reason, page.message)

@@ -112,7 +112,7 @@ class Pool:
             self.idle.pop(0).drop()
 
     def forget(self, connection: UpstreamConnection) -> None:
-        """An idle connection has died."""
+        """Take out an idle connection that has died."""
         if connection in self.idle:
             self.idle.remove(connection)
 
@@ -129,13 +129,13 @@ class Pool:
             connection.drop()
 
     def move(self, address: Address | UnixAddress) -> None:
-        """The upstream answers somewhere else from now on."""
+        """Use C{address} from now on."""
         if address != self.address:
             self.address = address
             self.close_idle()
 
     def retire(self) -> None:
-        """Nothing new goes there; who waits for it tries elsewhere."""
+        """Send nothing new there; who waits for it tries elsewhere."""
         self.retired = True
         self.close_idle()
         waiting, self.waiting = self.waiting, {}
@@ -143,7 +143,7 @@ class Pool:
             waiter.seek()
 
     def readmit(self) -> None:
-        """It is in the table again."""
+        """Take new exchanges: it is in the table again."""
         self.retired = False
 
     def enqueue(self, waiter: Waiter) -> bool:
@@ -154,11 +154,11 @@ class Pool:
         return True
 
     def failed(self, now_s: float) -> None:
-        """It did not take a connection: leave it alone for a while."""
+        """Leave it alone for a while: it did not take a connection."""
         self.ejected_until = now_s + self._backoff.after_failure()
 
     def answered(self) -> None:
-        """It took a connection."""
+        """Note that it took a connection."""
         if self.ejected_until:
             self.ejected_until = 0.0
             self._backoff.after_success()

@@ -66,7 +66,7 @@ class RoutedApp:
 
 @frozen
 class DomainConflict:
-    """C{loser} asked for C{domain}, which belongs to C{owner} (C{"haloyd"}: the API)."""
+    """C{loser} asked for C{domain}, which C{owner} has; C{"haloyd"} is the API."""
 
     domain: DomainName
     owner: str
@@ -75,8 +75,10 @@ class DomainConflict:
 
 @frozen
 class RouteTable:
-    """All routes. Keys are lower case, no port, no trailing dot; C{wildcard} is keyed
-    by the part after C{*.}. C{generation} grows with every table of one haloyd.
+    """All routes.
+
+    Keys are lower case, no port, no trailing dot; C{wildcard} is keyed by the
+    part after C{*.}. C{generation} grows with every table of one haloyd.
     """
 
     generation: int = 0

@@ -199,7 +199,7 @@ class Switch:
         return True
 
     def give_up(self, forwarding: Forwarding) -> None:
-        """A request waits no longer."""
+        """Forget a request that waits no longer."""
         parked = self._parked.get(AppName(forwarding.app))
         if parked is not None:
             parked.pop(forwarding, None)
@@ -208,7 +208,7 @@ class Switch:
     # Upstreams.
 
     def dial_failed(self, pool: Pool, reason: str) -> None:
-        """C{pool} did not take a connection: eject it and say so."""
+        """Eject C{pool}, which did not take a connection, and say so."""
         pool.failed(self.wheel.now_s)
         if self._may_log(f"dial {pool.key}"):
             self._log.warn(
@@ -222,7 +222,7 @@ class Switch:
                 notify(failure)
 
     def bad_answer(self, key: str, reason: str) -> None:
-        """An upstream gave no valid answer."""
+        """Note that an upstream gave no valid answer."""
         if self._may_log(f"answer {key}"):
             self._log.warn(
                 "upstream {upstream} gave no valid answer: {reason}",
@@ -231,12 +231,12 @@ class Switch:
             )
 
     def exhausted(self, error: OSError) -> None:
-        """No descriptor is left for a connection to an upstream."""
+        """Note that no descriptor is left for a connection to an upstream."""
         if self._may_log("exhausted"):
             self._log.error("no descriptor left: {error}", error=error)
 
     def handshake_failed(self, peer: str, error: OSError) -> None:
-        """A client and we could not agree on TLS; its fault as a rule."""
+        """Note that a client and we could not agree on TLS; its fault as a rule."""
         self._log.debug("handshake with {peer} failed: {error}", peer=peer, error=error)
 
     def _may_log(self, what: str) -> bool:

@@ -119,21 +119,21 @@ class Tunnel:
                 self._end(cleanly=True)
 
     def upstream_relieved(self) -> None:
-        """The upstream takes bytes again: read the client."""
+        """Read the client: the upstream takes bytes again."""
         if not self._client_ended:
             self._client.resume()
 
     def client_relieved(self) -> None:
-        """The client takes bytes again: read the upstream."""
+        """Read the upstream: the client takes bytes again."""
         if not self._upstream_ended:
             self._upstream.resume()
 
     def client_progressed(self) -> None:
-        """The client has taken some of what was buffered."""
+        """Note that the client is not stalled."""
         self._client.wheel.arm(self._client, self._idle_s)
 
     def client_lost(self) -> None:
-        """Nobody is left to pass anything to."""
+        """End: nobody is left to pass anything to."""
         self._end(cleanly=False)
 
     def upstream_lost(self) -> None:
@@ -141,13 +141,13 @@ class Tunnel:
         self._end(cleanly=False)
 
     def upstream_connected(self) -> None:
-        """Nothing: a tunnel begins connected."""
+        """Do nothing: a tunnel begins connected."""
 
     def upstream_refused(self, reason: str) -> None:
-        """Nothing: a tunnel begins connected."""
+        """Do nothing: a tunnel begins connected."""
 
     def expired(self) -> None:
-        """Nothing has moved for too long."""
+        """End: nothing has moved for too long."""
         self._end(cleanly=False)
 
     def cut(self) -> None:

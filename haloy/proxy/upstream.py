@@ -24,25 +24,25 @@ class User(Protocol):
     """Who uses a connection: the driver of one exchange, or a tunnel."""
 
     def upstream_connected(self) -> None:
-        """The connection stands; what was sent is under way."""
+        """Learn that the connection stands."""
 
     def upstream_refused(self, reason: str) -> None:
-        """The connection did not come about."""
+        """Learn that the connection did not come about."""
 
     def upstream_received(self, data: bytes) -> None:
-        """Bytes have come."""
+        """Learn that bytes have come."""
 
     def upstream_ended(self) -> None:
-        """The upstream will send nothing more."""
+        """Learn that the upstream will send nothing more."""
 
     def upstream_lost(self) -> None:
-        """The connection broke."""
+        """Learn that the connection broke."""
 
     def upstream_flushed(self) -> None:
-        """All that was buffered is with the kernel."""
+        """Learn that all that was buffered is with the kernel."""
 
     def upstream_relieved(self) -> None:
-        """The upstream takes bytes again."""
+        """Learn that the upstream takes bytes again."""
 
 
 class UpstreamConnection(Descriptor):

@@ -21,7 +21,7 @@ class Timed(Protocol):
     slot: int
 
     def expired(self) -> None:
-        """The deadline has passed."""
+        """Learn that the deadline has passed."""
 
 
 class Wheel:

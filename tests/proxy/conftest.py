@@ -50,7 +50,7 @@ Starter = Callable[..., Running]
 @pytest_twisted.async_yield_fixture
 async def start_proxy(tmp_path: Path) -> AsyncIterator[Starter]:
     """Start proxies; C{plain=True} for one that serves apps without TLS."""
-    from twisted.internet import reactor
+    from twisted.internet import reactor  # noqa: PLC0415, TID251 - once installed
 
     started: list[EmbeddedProxy] = []
     context = OneContext(tmp_path)
@@ -58,7 +58,7 @@ async def start_proxy(tmp_path: Path) -> AsyncIterator[Starter]:
     def start(*, plain: bool = True, clock: Any = None, **settings: Any) -> Running:
         records: list[AccessRecord] = []
         chosen = Settings(
-            http="127.0.0.1:0",
+            http=settings.pop("http", "127.0.0.1:0"),
             https="" if plain else "127.0.0.1:0",
             stop_s=settings.pop("stop_s", 0.5),
             **settings,

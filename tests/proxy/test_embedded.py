@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
+import pytest
+
+from haloy.model.app import ProxyOptions
+from haloy.model.certificate import Challenge, ChallengeKind
+from haloy.model.names import DomainName
+from haloy.proxy.access_log import to_json
 from tests.proxy.conftest import Starter
 from tests.proxy.support import (
+    Backend,
+    Peer,
     answering,
     backend,
     connect,
@@ -11,32 +22,50 @@ from tests.proxy.support import (
     echoing,
     get,
     in_thread,
+    parse_head,
 )
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
 
+def one_request(
+    port: int, request: bytes, method: str = "GET"
+) -> tuple[int, dict[str, str], bytes]:
+    peer = connect(port)
+    peer.send(request)
+    answer = peer.response(method)
+    peer.close()
+    return answer
+
+
 async def test_get(start_proxy: Starter) -> None:
-    """A request reaches the app and its answer comes back."""
+    """Requests on one connection reach the app on one connection, and are logged."""
     running = start_proxy()
     with backend(answering(OK)) as one:
         await running.serve(one)
 
         def client() -> bytes:
             peer = connect(running.http)
-            peer.send(get())
+            peer.send(get(User_Agent="me/1"))
             first = peer.response()
-            peer.send(get())
+            peer.send(get(target="/2"))
             assert peer.response() == first
             return first[2]
 
         assert await in_thread(client) == b"hello"
     assert one.connections == 1
-    assert [record.status for record in running.records] == [200, 200]
+    first, second = running.records
+    assert (first.status, first.target, first.user_agent) == (200, "/", "me/1")
+    assert (second.status, second.target, second.bytes_out) == (200, "/2", 5)
+    assert first.app == "app"
+    assert first.upstream
+    assert first.request_id != second.request_id
+    assert 0 < first.head_s <= first.total_s < 5
+    assert json.loads(to_json(first))["client"] == "127.0.0.1"
 
 
 async def test_tls(start_proxy: Starter) -> None:
-    """The same over TLS."""
+    """Over TLS the app learns the scheme; the session is resumed by a second client."""
     running = start_proxy(plain=False)
     with backend(echoing) as one:
         await running.serve(one)
@@ -47,3 +76,350 @@ async def test_tls(start_proxy: Starter) -> None:
             return peer.response()[2]
 
         assert b"X-Forwarded-Proto: https\r\n" in await in_thread(client)
+
+
+async def test_what_the_app_sees(start_proxy: Starter) -> None:
+    """Forwarding fields are ours; nothing is invented, nothing else is changed."""
+    running = start_proxy()
+    with backend(echoing) as one:
+        await running.serve(one)
+        request = (
+            b"GET /a%2Fb?x=1;y=2&z=3 HTTP/1.1\r\nhost: App.Example.com:80\r\n"
+            b"X-Forwarded-For: 6.6.6.6\r\nX-Real-IP: 6.6.6.6\r\n"
+            b"X-Request-ID: mine-1\r\nCookie: a=b\r\n\r\n"
+        )
+        status, _, seen = await in_thread(one_request, running.http, request)
+    assert status == 200
+    assert seen == (
+        b"GET /a%2Fb?x=1;y=2&z=3 HTTP/1.1\r\nHost: App.Example.com:80\r\n"
+        b"Cookie: a=b\r\nX-Forwarded-For: 127.0.0.1\r\n"
+        b"X-Forwarded-Host: App.Example.com:80\r\nX-Forwarded-Proto: http\r\n"
+        b"X-Request-ID: mine-1\r\n\r\n"
+    )
+
+
+async def test_a_trusted_proxy_in_front(start_proxy: Starter) -> None:
+    """Its word on client, scheme and host counts, for the app and in the log (P9)."""
+    running = start_proxy(plain=False, trusted_proxies=["127.0.0.0/8"])
+    with backend(echoing) as one:
+        await running.serve(one)
+        request = get(
+            X_Forwarded_For="192.0.2.7", X_Forwarded_Proto="https", Connection="close"
+        )
+        status, _, seen = await in_thread(one_request, running.http, request)
+    assert status == 200
+    assert b"X-Forwarded-For: 192.0.2.7, 127.0.0.1\r\n" in seen
+    assert b"X-Forwarded-Proto: https\r\n" in seen
+    assert running.records[0].client == "192.0.2.7"
+
+
+@pytest.mark.parametrize("size", [0, 1, 70000, 3_000_000])
+@pytest.mark.parametrize("tls", [False, True])
+async def test_bodies_both_ways(start_proxy: Starter, size: int, tls: bool) -> None:
+    """A body of any size arrives as it was sent, in both directions."""
+    running = start_proxy(plain=not tls)
+    body = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
+
+    def script(peer: Peer) -> None:
+        while head := peer.head():
+            length = int(parse_head(b"x 1\r\n" + head)[1].get("content-length", "0"))
+            got = peer.exactly(length)
+            peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(got) + got)
+
+    with backend(script) as one:
+        await running.serve(one)
+
+        def client() -> bytes:
+            peer = connect_tls(running.https) if tls else connect(running.http)
+            head = b"POST / HTTP/1.1\r\nHost: app.example.com\r\n"
+            peer.send(head + b"Content-Length: %d\r\n\r\n" % size + body)
+            return peer.response()[2]
+
+        assert await in_thread(client) == body
+    assert running.records[0].bytes_in == running.records[0].bytes_out == size
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_chunked_bodies_both_ways(start_proxy: Starter, tls: bool) -> None:
+    """Chunks are written anew; the payload is the same."""
+    running = start_proxy(plain=not tls)
+
+    def script(peer: Peer) -> None:
+        while peer.head():
+            got = peer.chunked()
+            peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+            for start in range(0, len(got), 50000):
+                part = got[start : start + 50000]
+                peer.send(b"%x\r\n%b\r\n" % (len(part), part))
+            peer.send(b"0\r\n\r\n")
+
+    with backend(script) as one:
+        await running.serve(one)
+
+        def client() -> bytes:
+            peer = connect_tls(running.https) if tls else connect(running.http)
+            peer.send(
+                b"POST / HTTP/1.1\r\nHost: app.example.com\r\n"
+                b"Transfer-Encoding: chunked\r\n\r\n"
+            )
+            for _ in range(10):
+                peer.send(b"C350;ext=1\r\n" + b"y" * 50000 + b"\r\n")
+            peer.send(b"0\r\nTrailer: x\r\n\r\n")
+            return peer.response()[2]
+
+        assert await in_thread(client) == b"y" * 500000
+
+
+async def test_streaming_answers_are_not_held_back(start_proxy: Starter) -> None:
+    """Each piece of an answer reaches the client when it comes."""
+    running = start_proxy()
+
+    def script(peer: Peer) -> None:
+        peer.head()
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+        peer.send(b"data: 1\n\n")
+        # The client answers through the second connection only after it has read.
+        assert second.wait_for(b"go")
+        peer.send(b"data: 2\n\n")
+
+    class Signal:
+        def __init__(self) -> None:
+            import threading
+
+            self._event = threading.Event()
+
+        def wait_for(self, _: bytes) -> bool:
+            return self._event.wait(5)
+
+        def give(self) -> None:
+            self._event.set()
+
+    second = Signal()
+    with backend(script) as one:
+        await running.serve(one)
+
+        def client() -> bytes:
+            peer = connect(running.http)
+            peer.send(get())
+            peer.head()
+            got = peer.until(b"data: 1\n\n\r\n")
+            second.give()
+            return got + peer.until(b"0\r\n\r\n")
+
+        assert (
+            await in_thread(client)
+            == b"9\r\ndata: 1\n\n\r\n9\r\ndata: 2\n\n\r\n0\r\n\r\n"
+        )
+
+
+async def test_pipelined_requests_are_answered_in_order(start_proxy: Starter) -> None:
+    """Thousands of requests in one go are answered one after the other."""
+    running = start_proxy()
+    with backend(echoing) as one:
+        await running.serve(one)
+
+        def client() -> list[bytes]:
+            peer = connect(running.http)
+            for number in range(50):
+                peer.send(get(target=f"/{number}"))
+                peer.send(get(host="unknown.example") * 40)
+            answers = []
+            for _ in range(50):
+                answers.append(peer.response()[2])
+                for _ in range(40):
+                    assert peer.response()[0] == 404
+            return answers
+
+        answers = await in_thread(client)
+    assert [answer.split(b" ")[1] for answer in answers] == [
+        b"/%d" % number for number in range(50)
+    ]
+
+
+async def test_expect_continue(start_proxy: Starter) -> None:
+    """The upstream's 100 reaches the client, then the body goes up."""
+    running = start_proxy()
+
+    def script(peer: Peer) -> None:
+        assert b"Expect: 100-continue" in peer.head()
+        peer.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        assert peer.exactly(3) == b"abc"
+        peer.send(OK)
+
+    with backend(script) as one:
+        await running.serve(one)
+
+        def client() -> tuple[bytes, int]:
+            peer = connect(running.http)
+            peer.send(
+                b"POST / HTTP/1.1\r\nHost: app.example.com\r\n"
+                b"Expect: 100-continue\r\nContent-Length: 3\r\n\r\n"
+            )
+            interim = peer.head()
+            peer.send(b"abc")
+            return interim, peer.response()[0]
+
+        assert await in_thread(client) == (b"HTTP/1.1 100 Continue\r\n\r\n", 200)
+
+
+async def test_http10(start_proxy: Starter) -> None:
+    """An old client is served, and its connection closed."""
+    running = start_proxy()
+    with backend(answering(OK)) as one:
+        await running.serve(one)
+
+        def client() -> bytes:
+            peer = connect(running.http)
+            peer.send(b"GET / HTTP/1.0\r\nHost: app.example.com\r\n\r\n")
+            return peer.rest()
+
+        assert (await in_thread(client)).endswith(b"Connection: close\r\n\r\nhello")
+
+
+async def test_a_client_that_only_half_closes_gets_its_answer(
+    start_proxy: Starter,
+) -> None:
+    """The end of the client's sending is not the end of its reading."""
+    running = start_proxy()
+    with backend(answering(OK)) as one:
+        await running.serve(one)
+
+        def client() -> bytes:
+            peer = connect(running.http)
+            peer.send(get() + get())
+            peer.half_close()
+            return peer.rest()
+
+        assert (await in_thread(client)).count(b"hello") == 2
+
+
+async def test_redirects_to_https(start_proxy: Starter) -> None:
+    """Plain requests for known names go to the public port; the rest is refused."""
+    running = start_proxy(plain=False, public_https=8443)
+    with backend(answering(OK)) as one:
+        await running.serve(one, aliases=["www.example.com"])
+        status, fields, _ = await in_thread(
+            one_request, running.http, get("www.example.com", "/a%2Fb?c")
+        )
+        assert (status, fields["location"]) == (
+            301,
+            "https://app.example.com:8443/a%2Fb?c",
+        )
+        status, _, _ = await in_thread(one_request, running.http, get("evil.example"))
+        assert status == 404
+        old = b"GET / HTTP/1.0\r\n\r\n"
+        status, _, _ = await in_thread(one_request, running.http, old)
+        assert status == 400
+        post = b"POST /x HTTP/1.1\r\nHost: app.example.com\r\nContent-Length: 4\r\n\r\nabcd"
+        status, fields, _ = await in_thread(one_request, running.http, post)
+        assert (status, fields["connection"]) == (308, "close")
+    # Everything is in the log, redirects and unknown names too (spec P19).
+    assert [record.status for record in running.records] == [301, 404, 400, 308]
+    assert one.connections == 0
+
+
+async def test_names_of_one_connection(start_proxy: Starter) -> None:
+    """A Host of another app than the handshake's name is misdirected (spec P8)."""
+    running = start_proxy(plain=False)
+    with backend(answering(OK)) as one, backend(answering(OK)) as api:
+        await running.serve(one, api=api)
+
+        def client(name: str | None, host: str) -> int:
+            peer = connect_tls(running.https, name)
+            peer.send(get(host))
+            return peer.response()[0]
+
+        assert await in_thread(client, "app.example.com", "app.example.com") == 200
+        assert await in_thread(client, "api.example.com", "app.example.com") == 421
+        assert await in_thread(client, "api.example.com", "api.example.com") == 200
+        assert await in_thread(client, None, "app.example.com") == 200
+
+
+async def test_challenges(start_proxy: Starter) -> None:
+    """HTTP-01 is answered while it is presented, before the redirect."""
+    running = start_proxy(plain=False)
+    challenge = Challenge(
+        ChallengeKind.HTTP_01, DomainName("new.example.com"), "tok", "tok.thumb"
+    )
+    request = get("new.example.com", "/.well-known/acme-challenge/tok")
+    await running.proxy.present(challenge)
+    status, fields, body = await in_thread(one_request, running.http, request)
+    assert (status, body) == (200, b"tok.thumb")
+    assert fields["content-type"].startswith("text/plain")
+    await running.proxy.withdraw(challenge)
+    assert (await in_thread(one_request, running.http, request))[0] == 404
+
+
+async def test_fields_of_the_app(start_proxy: Starter) -> None:
+    """HSTS and configured fields are added; HSTS on TLS alone."""
+    running = start_proxy(plain=False)
+    options = ProxyOptions(
+        hsts_max_age_s=60, response_headers=(("X-Frame-Options", "DENY"),)
+    )
+    answer = b"HTTP/1.1 200 OK\r\nx-frame-options: ALLOW\r\nContent-Length: 0\r\n\r\n"
+    with backend(answering(answer)) as one:
+        await running.serve(one, options=options)
+
+        def client() -> bytes:
+            peer = connect_tls(running.https)
+            peer.send(get())
+            return peer.head()
+
+        head = await in_thread(client)
+    assert b"Strict-Transport-Security: max-age=60\r\n" in head
+    assert b"X-Frame-Options: DENY\r\n" in head
+    assert b"ALLOW" not in head
+
+
+async def test_a_body_beyond_the_limit(start_proxy: Starter) -> None:
+    """413 comes at once for a length, in the middle for chunks."""
+    running = start_proxy()
+    with backend(echoing) as one:
+        await running.serve(one, options=ProxyOptions(max_body_bytes=10))
+        head = b"POST / HTTP/1.1\r\nHost: app.example.com\r\n"
+        known = head + b"Content-Length: 11\r\n\r\n01234567890"
+        assert (await in_thread(one_request, running.http, known))[0] == 413
+        chunked = head + b"Transfer-Encoding: chunked\r\n\r\nb\r\n01234567890\r\n"
+        assert (await in_thread(one_request, running.http, chunked))[0] == 413
+
+
+async def test_the_api(start_proxy: Starter, tmp_path: Path) -> None:
+    """The API is behind a socket; its last X-Forwarded-For is the client itself."""
+    running = start_proxy(plain=False, trusted_proxies=["127.0.0.1"])
+    with backend(echoing, tmp_path / "api.sock") as api:
+        await running.serve(api=api)
+
+        def client() -> bytes:
+            peer = connect_tls(running.https, "api.example.com")
+            peer.send(get("api.example.com", X_Forwarded_For="192.0.2.9"))
+            return peer.response()[2]
+
+        seen = await in_thread(client)
+    assert b"X-Forwarded-For: 192.0.2.9\r\n" in seen
+
+    def without() -> tuple[int, dict[str, str], bytes]:
+        peer = connect_tls(running.https, "api.example.com")
+        peer.send(get("api.example.com"))
+        return peer.response()
+
+    status, fields, body = await in_thread(without)
+    assert (status, fields["x-haloy-error"]) == (503, "unavailable")
+    assert fields["content-type"].startswith("text/plain")
+    assert body.count(b"\n") == 1
+
+
+async def test_ipv6(start_proxy: Starter) -> None:
+    """An empty host listens on IPv4 and IPv6; peers are written plainly."""
+    import socket
+
+    running = start_proxy(http=":0")
+
+    def client(address: str) -> bytes:
+        peer = Peer(socket.create_connection((address, running.http), 5))
+        peer.send(get())
+        return peer.response()[2]
+
+    with backend(echoing) as one:
+        await running.serve(one)
+        assert b"X-Forwarded-For: ::1\r\n" in await in_thread(client, "::1")
+        assert b"X-Forwarded-For: 127.0.0.1\r\n" in await in_thread(client, "127.0.0.1")

@@ -1,0 +1,136 @@
+"""Route tables: who owns a name, and what is found under it."""
+
+from __future__ import annotations
+
+import pytest
+
+from haloy.model.app import Address, Domain, ProxyOptions, UnixAddress
+from haloy.model.names import AppName, DomainName
+from haloy.proxy.routes import (
+    ApiRoute,
+    AppRoute,
+    DomainConflict,
+    RedirectRoute,
+    RoutedApp,
+    RouteTable,
+    Upstream,
+    build_table,
+    look_up,
+    owner_of,
+)
+
+
+def app(name: str, *domains: tuple[str, ...]) -> RoutedApp:
+    return RoutedApp(
+        AppName(name),
+        tuple(
+            Domain(DomainName(first), tuple(DomainName(one) for one in aliases))
+            for first, *aliases in domains
+        ),
+        (Upstream(f"{name}-1", Address("10.0.0.1", 80)),),
+        ProxyOptions(hsts_max_age_s=60),
+    )
+
+
+API = (DomainName("haloy.example.com"), UnixAddress("/run/api.sock"))
+
+
+def test_a_table() -> None:
+    """Canonical names lead to apps, aliases to their canonical, one to the API."""
+    table, conflicts = build_table(
+        7, API, [app("shop", ("Shop.example.com", "www.shop.example.com"))]
+    )
+    assert not conflicts
+    assert table.generation == 7
+    route = look_up(table, "shop.example.com")
+    assert isinstance(route, AppRoute)
+    assert (route.app, route.canonical) == ("shop", "shop.example.com")
+    assert look_up(table, "www.shop.example.com") == RedirectRoute(
+        DomainName("shop.example.com"), 60
+    )
+    assert isinstance(look_up(table, "haloy.example.com"), ApiRoute)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "SHOP.example.com",
+        "shop.example.com:443",
+        "shop.example.com.",
+        "Shop.Example.com.:80",
+    ],
+)
+def test_names_are_found_in_any_spelling(host: str) -> None:
+    """Case, port and trailing dot do not matter (spec section 2: HEAD had 404)."""
+    table, _ = build_table(1, None, [app("shop", ("shop.example.com",))])
+    assert look_up(table, host) is not None
+
+
+def test_address_literals_are_names_like_others() -> None:
+    """Brackets of IPv6 are not taken for a port; nothing is served by default."""
+    table, _ = build_table(1, None, [app("shop", ("shop.example.com",))])
+    assert look_up(table, "[::1]:443") is None
+    assert look_up(table, "127.0.0.1") is None
+
+
+def test_wildcards_cover_one_label() -> None:
+    """An exact name comes first; the domain itself and deeper names are not covered."""
+    table, _ = build_table(
+        1, None, [app("any", ("*.example.com",)), app("shop", ("shop.example.com",))]
+    )
+
+    def found(host: str) -> str:
+        return owner_of(table, look_up(table, host))
+
+    assert found("x.example.com") == "any"
+    assert found("shop.example.com") == "shop"
+    assert found("example.com") == ""
+    assert found("a.b.example.com") == ""
+
+
+def test_aliases_of_a_wildcard_are_served() -> None:
+    """There is no single name to redirect them to."""
+    table, _ = build_table(1, None, [app("any", ("*.example.com", "example.org"))])
+    assert isinstance(look_up(table, "example.org"), AppRoute)
+
+
+def test_the_first_owner_keeps_a_domain() -> None:
+    """A conflict costs the later app that domain and nobody else anything (P14, P15)."""
+    table, conflicts = build_table(
+        1,
+        API,
+        [
+            app("a", ("a.example.com", "www.example.com")),
+            app("b", ("a.example.com", "x.example.com"), ("b.example.com",)),
+            app("c", ("c.example.com", "www.example.com", "haloy.example.com")),
+        ],
+    )
+    assert set(conflicts) == {
+        DomainConflict(DomainName("a.example.com"), "a", AppName("b")),
+        DomainConflict(DomainName("www.example.com"), "a", AppName("c")),
+        DomainConflict(DomainName("haloy.example.com"), "haloyd", AppName("c")),
+    }
+    owners = {name: owner_of(table, route) for name, route in table.exact.items()}
+    assert owners == {
+        "haloy.example.com": "haloyd",
+        "a.example.com": "a",
+        "www.example.com": "a",
+        "b.example.com": "b",
+        "c.example.com": "c",
+    }
+
+
+def test_an_app_does_not_conflict_with_itself() -> None:
+    """A name that an app has twice stays what it was first."""
+    table, conflicts = build_table(
+        1, None, [app("a", ("a.example.com", "a.example.com"), ("a.example.com",))]
+    )
+    assert not conflicts
+    assert isinstance(look_up(table, "a.example.com"), AppRoute)
+
+
+def test_owner_of_nothing() -> None:
+    """An unknown name and a redirect into nothing have no owner."""
+    table = RouteTable()
+    assert owner_of(table, None) == ""
+    assert owner_of(table, RedirectRoute(DomainName("gone.example.com"))) == ""
