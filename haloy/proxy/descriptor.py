@@ -63,6 +63,7 @@ class Descriptor:
         "__weakref__",
         "_fileno",
         "_reading",
+        "_told_end",
         "_writing",
         "broken",
         "congested",
@@ -89,6 +90,7 @@ class Descriptor:
         self.unsent: bytearray | None = None
         self.congested = False
         self.broken = False
+        self._told_end = False
         self.gone = False
         self.due_s = NEVER
         self.slot = 0
@@ -280,6 +282,9 @@ class Descriptor:
         """
         if self.gone or self.broken:
             return False
+        if self._told_end:
+            return True
+        self._told_end = True
         try:
             if self.tls is not None:
                 while self._pending():
@@ -287,7 +292,9 @@ class Descriptor:
                 if self.fileno() < 0:
                     return False
                 _send_close_notify(self.tls, self._fileno)
-            self.socket.shutdown(socket.SHUT_WR)
+            # SSLSocket.shutdown would forget its session: what comes then would be
+            # taken for plain bytes.
+            socket.socket.shutdown(self.socket, socket.SHUT_WR)
         except OSError:
             return False
         return True

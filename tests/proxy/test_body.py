@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,16 +22,14 @@ from haloy.proxy.body import (
 def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
     """Return C{data} cut at the given places."""
     places = sorted({cut % (len(data) + 1) for cut in cuts} | {0, len(data)})
-    return [data[a:b] for a, b in zip(places, places[1:], strict=False)]
+    return [data[a:b] for a, b in pairwise(places)]
 
 
 def test_length_body_ends_at_its_length() -> None:
     """A body with a length takes that much and leaves the rest."""
     body = LengthBody(5)
-    assert body.take(b"abc") == b"abc"
-    assert not body.done
-    assert body.take(b"defgh") == b"de"
-    assert body.done
+    assert (body.take(b"abc"), body.done) == (b"abc", False)
+    assert (body.take(b"defgh"), body.done) == (b"de", True)
     assert body.rest == b"fgh"
 
 
@@ -136,11 +136,15 @@ BAD = [
 ]
 
 
-def check_bad(parts: list[bytes]) -> None:
+def take_all(parts: list[bytes]) -> None:
     body = ChunkedBody()
+    for part in parts:
+        body.take(part)
+
+
+def check_bad(parts: list[bytes]) -> None:
     with pytest.raises(BadBody):
-        for part in parts:
-            body.take(part)
+        take_all(parts)
 
 
 @pytest.mark.parametrize("framed", BAD)

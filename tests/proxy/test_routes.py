@@ -95,7 +95,7 @@ def test_aliases_of_a_wildcard_are_served() -> None:
 
 
 def test_the_first_owner_keeps_a_domain() -> None:
-    """A conflict costs the later app that domain and nobody else anything (P14, P15)."""
+    """A conflict costs the later app that domain alone (spec P14, P15)."""
     table, conflicts = build_table(
         1,
         API,
