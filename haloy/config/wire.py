@@ -208,14 +208,7 @@ def _converter(camel: bool) -> Converter:
 
         return hook
 
-    converter.register_structure_hook_factory(
-        lambda kind: (
-            get_origin(kind) in (Union, types.UnionType)
-            and type(None) in get_args(kind)
-            and len(get_args(kind)) == 2
-        ),
-        structure_optional,
-    )
+    converter.register_structure_hook_factory(_is_optional, structure_optional)
     return converter
 
 

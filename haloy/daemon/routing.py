@@ -150,7 +150,7 @@ class Routing:
                 sent = self._version
                 await self._send(self._intents)
                 self._release(sent)
-        except BaseException as problem:
+        except Exception as problem:
             self._fail(problem)
             raise
         finally:
@@ -180,7 +180,7 @@ class Routing:
         for waiter in done:
             waiter.callback(None)
 
-    def _fail(self, problem: BaseException) -> None:
+    def _fail(self, problem: Exception) -> None:
         waiting, self._waiting = self._waiting, []
         for _, waiter in waiting:
             waiter.errback(problem)

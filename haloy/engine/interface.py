@@ -108,12 +108,14 @@ class Resources:
 
 @frozen
 class ContainerSpec:
-    """What to create. C{env} are C{NAME=value} strings in order; C{binds} are
+    """What to create.
+
+    C{env} are C{NAME=value} strings in order; C{binds} are
     C{source:/target[:options]}; C{network} is a network name, or C{host},
     C{none}, C{container:…} as Docker takes it.
 
-    Log limits (10 MB × 3) are set only where the engine's driver is json-file or
-    local. C{no-new-privileges} is always set.
+    Log limits (3 files of 10 MB) are set only where the engine's driver is
+    json-file or local. C{no-new-privileges} is always set.
     """
 
     name: str
@@ -249,13 +251,16 @@ class Engine(Protocol):
         """Give image C{ref} the name C{target} too."""
 
     async def untag(self, ref: str) -> None:
-        """Remove the name C{ref}; the image goes with its last name. Unknown is fine."""
+        """Remove the name C{ref}; the image goes with its last. Unknown is fine."""
 
     async def load(self, archive: Path) -> tuple[str, ...]:
         """Load a C{docker save} archive; return the references it brought."""
 
     async def ensure_network(self, name: str) -> None:
         """Create the bridge network C{name} (attachable) unless it exists."""
+
+    async def has_network(self, name: str) -> bool:
+        """Return whether there is a network C{name}."""
 
     async def ensure_volume(self, name: str, labels: Mapping[str, str]) -> None:
         """Create the named volume with C{labels} unless it exists (then untouched)."""
@@ -293,4 +298,4 @@ class Engine(Protocol):
         labels: Mapping[str, str | None],
         consume: Callable[[EngineEvent], None],
     ) -> None:
-        """Give container events to C{consume}, for ever; raises when the stream ends."""
+        """Give container events to C{consume}; raises when the stream ends."""

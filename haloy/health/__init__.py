@@ -1,1 +1,1 @@
-"""Is a replica fit to serve?"""
+"""Says whether a replica is fit to serve."""

@@ -18,7 +18,7 @@ from haloy.daemon.command.options import directories, directory_options
 from haloy.daemon.paths import Directories
 from haloy.daemon.settings import read_settings, read_token
 from haloy.engine.interface import Engine
-from haloy.errors import HaloyError, NotFound
+from haloy.errors import HaloyError
 
 
 @frozen
@@ -97,18 +97,14 @@ async def check_docker(engine: Engine) -> list[Check]:
         info = await engine.info()
     except HaloyError as problem:
         return [Check("Docker", str(problem), "start Docker, check DOCKER_HOST")]
-    checks = [Check(f"Docker {info.version} ({info.os}/{info.architecture})")]
-    try:
-        await engine.network(NETWORK)
-    except NotFound:
-        checks.append(
-            Check(f"network {NETWORK}", "does not exist", "run `haloyd init`")
-        )
-    except HaloyError as problem:
-        checks.append(Check(f"network {NETWORK}", str(problem), "look at Docker's log"))
-    else:
-        checks.append(Check(f"network {NETWORK}"))
-    return checks
+    return [
+        Check(f"Docker {info.version} ({info.os}/{info.architecture})"),
+        _check(
+            f"network {NETWORK}",
+            None if await engine.has_network(NETWORK) else "does not exist",
+            "run `haloyd init`",
+        ),
+    ]
 
 
 def check_api(chosen: Directories) -> Check:

@@ -1,0 +1,151 @@
+"""Watches all replicas that ought to serve, routed or not.
+
+Rounds by a LoopingCall; in each, every replica is probed once, so many at a time.
+A verdict goes to one callback when it changes. A hint from elsewhere (the proxy
+could not connect) asks for a probe at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any
+
+from attrs import define, field, frozen
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from haloy.config.daemon_file import HealthMonitorSettings
+from haloy.health.probe import probe
+from haloy.health.state import Health, Thresholds
+from haloy.model.app import Address, Assessment, Verdict
+from haloy.tasks import Tasks
+
+
+@frozen
+class Watched:
+    """A replica to watch: C{key} is its container id."""
+
+    key: str
+    address: Address
+    path: str
+
+
+@define(eq=False, slots=False)
+class Monitor(Service):
+    """Keeps an assessment of every watched replica.
+
+    @ivar _changed: called with key and assessment whenever a verdict changes.
+    """
+
+    _reactor: Any
+    _settings: HealthMonitorSettings
+    _now: Callable[[], datetime]
+    _changed: Callable[[str, Assessment], None]
+    _log: Logger = field(factory=Logger, init=False)
+    _watched: dict[str, Watched] = field(factory=dict, init=False)
+    _health: dict[str, Health] = field(factory=dict, init=False)
+    _round: LoopingCall | None = field(default=None, init=False)
+    _tasks: Tasks = field(init=False)
+    _gate: DeferredSemaphore = field(init=False)
+    _probing: set[str] = field(factory=set, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Own the probes."""
+        self._tasks = Tasks(self._log)
+        self._gate = DeferredSemaphore(self._settings.concurrency)
+
+    def startService(self) -> None:
+        """Begin the rounds, the first one after an interval."""
+        super().startService()
+        if self._settings.enabled:
+            self._round = LoopingCall(self.round)
+            self._round.clock = self._reactor
+            running = self._round.start(self._settings.interval_s, now=False)
+            running.addErrback(
+                lambda failure: self._log.failure("health rounds ended", failure)
+            )
+
+    async def stopService(self) -> None:
+        """End the rounds and the probes under way."""
+        super().stopService()
+        if self._round is not None and self._round.running:
+            self._round.stop()
+        await self._tasks.stop()
+
+    def watch(self, replicas: Iterable[Watched]) -> None:
+        """Watch exactly these; what is known of one that stays is kept."""
+        self._watched = {one.key: one for one in replicas}
+        for key in self._health.keys() - self._watched.keys():
+            del self._health[key]
+
+    def assessment(self, key: str) -> Assessment | None:
+        """Return what we think of a replica, C{None} when it is not watched."""
+        if key not in self._watched:
+            return None
+        return self._known(key).assessment
+
+    def admitted(self, key: str, reason: str = "passed its first check") -> None:
+        """Note that somebody else has just found a replica healthy."""
+        self._settle(key, Health(Assessment(Verdict.HEALTHY, reason, self._now())))
+
+    def suspect(self, key: str) -> None:
+        """Probe one replica now: somebody had trouble with it."""
+        if self.running and self._settings.enabled and key in self._watched:
+            self._tasks.start(f"probing {key[:12]}", self._check(key))
+
+    async def round(self) -> None:
+        """Probe every watched replica once."""
+        await gatherResults(
+            [Deferred.fromCoroutine(self._check(key)) for key in tuple(self._watched)],
+            consumeErrors=True,
+        )
+
+    async def _check(self, key: str) -> None:
+        if key in self._probing:
+            return
+        self._probing.add(key)
+        try:
+            await self._gate.acquire()
+            try:
+                await self._probe(key)
+            finally:
+                self._gate.release()
+        finally:
+            self._probing.discard(key)
+
+    async def _probe(self, key: str) -> None:
+        watched = self._watched.get(key)
+        if watched is None:
+            return
+        result = await probe(
+            self._reactor, watched.address, watched.path, self._settings.timeout_s
+        )
+        # Watching may have changed meanwhile: a new address is a new replica (D11).
+        if self._watched.get(key) != watched:
+            return
+        limits = Thresholds(fall=self._settings.fall, rise=self._settings.rise)
+        after = self._known(key).after(
+            result.passed, result.reason, limits, self._now()
+        )
+        self._settle(key, after)
+
+    def _known(self, key: str) -> Health:
+        fresh = Health(Assessment(Verdict.UNKNOWN, "not checked yet", self._now()))
+        return self._health.setdefault(key, fresh)
+
+    def _settle(self, key: str, health: Health) -> None:
+        before = self._health.get(key)
+        self._health[key] = health
+        verdict = health.assessment.verdict
+        if before is not None and before.assessment.verdict is verdict:
+            return
+        self._log.info(
+            "replica {replica} is {verdict}: {reason}",
+            replica=key[:12],
+            verdict=verdict.value,
+            reason=health.assessment.reason,
+        )
+        self._changed(key, health.assessment)

@@ -1,0 +1,81 @@
+"""What holds for every test: nothing is left behind, and nothing hangs for ever."""
+
+from __future__ import annotations
+
+import functools
+import gc
+import inspect
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, cast
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
+from twisted.python.failure import Failure
+
+#: A coroutine test that takes longer fails with C{defer.TimeoutError}.
+LIMIT_S = 60.0
+
+
+@pytest.fixture
+def logged_failures() -> Iterator[list[Failure]]:
+    """Failures logged during the test; a test that expects some empties the list."""
+    seen: list[Failure] = []
+
+    def observe(event: LogEvent) -> None:
+        failure = event.get("log_failure")
+        if failure is not None:
+            seen.append(failure)
+
+    observer = cast(ILogObserver, observe)
+    globalLogPublisher.addObserver(observer)
+    yield seen
+    globalLogPublisher.removeObserver(observer)
+
+
+@pytest.fixture(autouse=True)
+def no_logged_failures(logged_failures: list[Failure]) -> Iterator[None]:
+    """Fail a test that logged a failure or left one in a Deferred nobody handles."""
+    yield
+    gc.collect()  # an unhandled Deferred reports when it is collected
+    assert not logged_failures, "\n".join(one.getTraceback() for one in logged_failures)
+
+
+@pytest.fixture
+def reactor() -> Any:
+    """Return the reactor that pytest-twisted runs."""
+    # Here and not at the top: the plugin installs the reactor after this is loaded.
+    from twisted.internet import reactor as installed  # noqa: PLC0415, TID251
+
+    return installed
+
+
+@pytest.fixture(autouse=True)
+def clean_reactor(reactor: Any) -> Iterator[None]:
+    """Fail a test that leaves a delayed call behind."""
+    before = set(reactor.getDelayedCalls())
+    yield
+    left = [call for call in reactor.getDelayedCalls() if call not in before]
+    for call in left:
+        call.cancel()
+    assert not left
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Bound every coroutine test: a hang fails and the session goes on."""
+    for item in items:
+        if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+            item.obj = _bounded(item.obj)
+
+
+def _bounded(
+    test: Callable[..., Coroutine[Any, Any, None]],
+) -> Callable[..., Deferred[None]]:
+    @functools.wraps(test)
+    def bounded(*args: Any, **kwargs: Any) -> Deferred[None]:
+        from twisted.internet import reactor  # noqa: PLC0415, TID251  (see above)
+
+        running = Deferred.fromCoroutine(test(*args, **kwargs))
+        return running.addTimeout(LIMIT_S, reactor)
+
+    return bounded
