@@ -27,8 +27,9 @@ class Traffic(Protocol):
         """
 
     async def admit(self, app: App, replicas: tuple[Replica, ...]) -> None:
-        """Send requests of C{app} to C{replicas} too (with C{app}'s domains and
-        options); return when every worker does.
+        """Send requests of C{app} to C{replicas} too; return when every worker does.
+
+        Domains and options are those of C{app}.
         """
 
     async def retire(self, replicas: tuple[Replica, ...]) -> None:
@@ -46,7 +47,7 @@ class Traffic(Protocol):
         """Send held requests on."""
 
     async def forget(self, app: AppName) -> None:
-        """The app was stopped on purpose: give up its routes and domains."""
+        """Give up the routes and domains of an app that was stopped on purpose."""
 
 
 class Readiness(Protocol):
@@ -87,8 +88,10 @@ class DeploymentState(Enum):
 
 @frozen
 class DeployRequest:
-    """One deploy or rollback as asked for; C{target} is validated and has no
-    unresolved sources; C{stored} is the JSON object kept for rollbacks, verbatim.
+    """One deploy or rollback as asked for.
+
+    C{target} is validated and has no unresolved sources; C{stored} is the JSON
+    object kept for rollbacks, verbatim.
     """
 
     id: DeploymentId
@@ -100,8 +103,9 @@ class DeployRequest:
 
 @frozen
 class LogEntry:
-    """One line of a deployment's log. C{at} is aware. The end marker has
-    C{complete}; then C{failed} or not says how it ended.
+    """One line of a deployment's log; C{at} is aware.
+
+    The end marker has C{complete}; then C{failed} or not says how it ended.
     """
 
     level: str
@@ -136,7 +140,7 @@ class ReplicaStatus:
 
 @frozen
 class AppStatus:
-    """An app for C{status}; C{state} in Docker's words as C{spec/api.md} 4.18 ranks them."""
+    """An app for C{status}; C{state} as C{spec/api.md} 4.18 ranks Docker's words."""
 
     app: AppName
     state: str
@@ -176,8 +180,10 @@ class Deployments(Protocol):
         consume: Callable[[LogEntry], Awaitable[None]],
         after: int = 0,
     ) -> None:
-        """Give the log of C{deployment} to C{consume}: what was, then what comes;
-        return after the end marker. Survives a restart; several may follow.
+        """Give the log of C{deployment} to C{consume}; return after the end marker.
+
+        What was comes first, then what happens. Survives a restart; several may
+        follow.
         """
 
     async def status(self, app: AppName) -> AppStatus:

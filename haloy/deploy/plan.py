@@ -1,0 +1,149 @@
+"""(what runs, what is wanted, strategy) -> steps, and the steps back. Pure.
+
+A plan names new replicas by number and old ones by container id; it never says
+"everything except". Each list ends when traffic has moved: what is left of the old
+deployment drains afterwards.
+"""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from haloy.model.app import Naming, Strategy
+
+
+@frozen
+class Create:
+    """Create and start new replica C{number}."""
+
+    number: int
+
+
+@frozen
+class AwaitHealthy:
+    """Wait until these new replicas are fit to serve."""
+
+    numbers: tuple[int, ...]
+
+
+@frozen
+class Admit:
+    """Send requests to these new replicas."""
+
+    numbers: tuple[int, ...]
+
+
+@frozen
+class Retire:
+    """Send no new request to these old containers."""
+
+    containers: tuple[str, ...]
+
+
+@frozen
+class DrainStep:
+    """Wait for the requests of these old containers, not longer than a step may."""
+
+    containers: tuple[str, ...]
+
+
+@frozen
+class StopDrained:
+    """Stop these old containers, those that still have tunnels later."""
+
+    containers: tuple[str, ...]
+
+
+@frozen
+class Stop:
+    """Stop these old containers."""
+
+    containers: tuple[str, ...]
+
+
+@frozen
+class SetAside:
+    """Free the names of these stopped old containers."""
+
+    containers: tuple[str, ...]
+
+
+@frozen
+class Park:
+    """Hold new requests while nobody serves."""
+
+
+@frozen
+class Unpark:
+    """Send held requests on."""
+
+
+Step = (
+    Create
+    | AwaitHealthy
+    | Admit
+    | Retire
+    | DrainStep
+    | StopDrained
+    | Stop
+    | SetAside
+    | Park
+    | Unpark
+)
+
+
+def make_plan(
+    strategy: Strategy, naming: Naming, replicas: int, old: tuple[str, ...]
+) -> tuple[Step, ...]:
+    """Return the steps that bring C{replicas} new replicas in the place of C{old}.
+
+    @param old: containers that serve now, in the order in which they go.
+    """
+    if strategy is Strategy.REPLACE:
+        return _replace(naming, replicas, old)
+    if strategy is Strategy.BLUE_GREEN:
+        return _blue_green(replicas, old)
+    return _rolling(replicas, old)
+
+
+def _rolling(replicas: int, old: tuple[str, ...]) -> tuple[Step, ...]:
+    """Return the steps that exchange replica by replica.
+
+    New 1 healthy and routed, old 1 drained and stopped, then new 2, and so on.
+    The last old ones are only retired: stopping them is not waited for.
+    """
+    steps: list[Step] = []
+    for number in range(1, replicas + 1):
+        steps += [Create(number), AwaitHealthy((number,)), Admit((number,))]
+        last = number == replicas
+        going = old[number - 1 :] if last else old[number - 1 : number]
+        if going:
+            steps.append(Retire(going))
+            if not last:
+                steps += [DrainStep(going), StopDrained(going)]
+    return tuple(steps)
+
+
+def _blue_green(replicas: int, old: tuple[str, ...]) -> tuple[Step, ...]:
+    """Return the steps that make all new ones healthy, then switch once."""
+    numbers = tuple(range(1, replicas + 1))
+    steps: list[Step] = [Create(number) for number in numbers]
+    steps += [AwaitHealthy(numbers), Admit(numbers)]
+    if old:
+        steps.append(Retire(old))
+    return tuple(steps)
+
+
+def _replace(naming: Naming, replicas: int, old: tuple[str, ...]) -> tuple[Step, ...]:
+    """Return the steps that stop all and start all, requests parked meanwhile."""
+    numbers = tuple(range(1, replicas + 1))
+    steps: list[Step] = []
+    if old:
+        steps += [Park(), Retire(old), DrainStep(old), Stop(old)]
+        if naming is Naming.STATIC:
+            steps.append(SetAside(old))
+    steps += [Create(number) for number in numbers]
+    steps += [AwaitHealthy(numbers), Admit(numbers)]
+    if old:
+        steps.append(Unpark())
+    return tuple(steps)
