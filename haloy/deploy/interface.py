@@ -195,5 +195,5 @@ class Deployments(Protocol):
     async def rollback_targets(self, app: AppName) -> tuple[RollbackTarget, ...]:
         """Return the kept deployments, newest first, without the live one."""
 
-    async def stop(self, app: AppName, remove: bool, remove_volumes: bool) -> None:
+    async def stop_app(self, app: AppName, remove: bool, remove_volumes: bool) -> None:
         """Stop the app on purpose; return when accepted. @raise NotFound: unknown."""

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
+from typing import Any
 
 from attrs import define, field
+from twisted.internet import defer
 from twisted.internet.defer import Deferred
 
 from haloy.deploy.interface import LogEntry
@@ -84,13 +86,17 @@ class Journal:
             finally:
                 self._forget(more)
 
-    async def changed(self) -> None:
-        """Return when any line has been written."""
+    async def changed_within(self, reactor: Any, limit_s: float) -> bool:
+        """Return whether any line was written before C{limit_s} had passed."""
         more = self._more()
+        more.addTimeout(limit_s, reactor)
         try:
             await more
+        except defer.TimeoutError:
+            return False
         finally:
             self._forget(more)
+        return True
 
     def _more(self) -> Deferred[None]:
         waiter: Deferred[None] = Deferred()
