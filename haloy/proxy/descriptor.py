@@ -299,6 +299,18 @@ class Descriptor:
             return False
         return True
 
+    def say_goodbye(self) -> None:
+        """Tell the peer that nothing more comes; what it still sends is lost."""
+        if self.gone or self.broken or self._told_end:
+            return
+        self._told_end = True
+        try:
+            if self.tls is not None:
+                self.tls.unwrap()
+        except (OSError, ValueError):
+            # Its answer has not come, or bytes have come in its place.
+            return
+
     def reset_on_close(self) -> None:
         """Make the coming close a reset, so that the peer sees that it was cut."""
         try:

@@ -16,7 +16,7 @@ from zope.interface import implementer
 
 from haloy.proxy import forwarded, pages
 from haloy.proxy.access_log import TARGET_LIMIT, USER_AGENT_LIMIT, AccessRecord
-from haloy.proxy.descriptor import Descriptor
+from haloy.proxy.descriptor import READ_BYTES, Descriptor
 from haloy.proxy.dispatch import CHALLENGE_PREFIX, Arrival, decide, upgrade_for
 from haloy.proxy.exchange import Exchange, TooLarge
 from haloy.proxy.forwarding import STALLED_S, Forwarding
@@ -58,6 +58,7 @@ class Downstream(Descriptor):
 
     __slots__ = (
         "_advancing",
+        "_complete",
         "_half_closed",
         "_linger_bytes",
         "_loopback",
@@ -89,6 +90,7 @@ class Downstream(Descriptor):
         self._reader: HeadReader | None = None
         self._advancing = False
         self._half_closed = False
+        self._complete = False
         self._linger_bytes = 0
         self._started_s = 0.0
         self.driver: Forwarding | Tunnel | None = None
@@ -113,6 +115,8 @@ class Downstream(Descriptor):
         """Go on with the handshake, or read."""
         if self._state == _SHAKING:
             self._shake()
+        elif self._state == _LINGERING:
+            self._throw_away()
         else:
             super().doRead()
 
@@ -157,12 +161,20 @@ class Downstream(Descriptor):
                 driver.client_received(data)
             else:
                 self.hold(data)
-        elif state == _LINGERING:
-            self._linger_bytes += len(data)
-            if self._linger_bytes > LINGER_LIMIT_BYTES:
-                self.drop()
         else:
             self.hold(data)
+
+    def _throw_away(self) -> None:
+        """Read what comes after the end, as it is on the wire."""
+        try:
+            data = socket.socket.recv(self.socket, READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        self._linger_bytes += len(data)
+        if not data or self._linger_bytes > LINGER_LIMIT_BYTES:
+            self.drop()
 
     def hold(self, data: bytes) -> None:
         """Keep bytes for later; a client that sends on and on is not read."""
@@ -355,7 +367,7 @@ class Downstream(Descriptor):
                 request_id=request.request_id,
             )
         )
-        self.finished(keep=not close)
+        self.finished(keep=not close, complete=done)
 
     def _refuse(self, error: BadHead) -> None:
         """Answer to something that is no request."""
@@ -365,11 +377,15 @@ class Downstream(Descriptor):
         self._started_s = self._started_s or self.wheel.clock()
         self.log(request, exchange, None, "done")
         self.send(pages.render(pages.error(error.status), close=True))
-        self.finished(keep=False)
+        self.finished(keep=False, complete=False)
 
-    def finished(self, *, keep: bool) -> None:
-        """Take the next request after a complete answer, or close."""
+    def finished(self, *, keep: bool, complete: bool) -> None:
+        """Take the next request after a complete answer, or close.
+
+        C{complete}: the request has come completely, too.
+        """
         self.driver = None
+        self._complete = complete
         if self.gone:
             return
         if self.broken:
@@ -406,13 +422,20 @@ class Downstream(Descriptor):
             self.wheel.arm(self, STALLED_S)
 
     def _linger(self) -> None:
-        """Tell the end, and take what still comes.
+        """Tell the end and close; before that take what still comes, if it may.
 
-        Closing at once could cost the client the answer (RFC 9112 section 9.6).
+        Closing with unread bytes could cost the client the answer (RFC 9112
+        section 9.6).
         """
         self._state = _LINGERING
+        self.say_goodbye()
+        if (self._complete and not self.held) or self._half_closed or self.broken:
+            self.drop()
+            return
         self.held = b""
-        if self._half_closed or not self.half_close():
+        try:
+            socket.socket.shutdown(self.socket, socket.SHUT_WR)
+        except OSError:
             self.drop()
             return
         self.wheel.arm(self, LINGER_S)
@@ -420,6 +443,7 @@ class Downstream(Descriptor):
 
     def cut(self, *, reset: bool) -> None:
         """End an answer that cannot be completed, so that the client sees it."""
+        self._complete = False
         if reset:
             self.reset_on_close()
             self.drop()
@@ -429,6 +453,7 @@ class Downstream(Descriptor):
     def become_tunnel(self, tunnel: Tunnel) -> None:
         """Pass bytes from now on."""
         self.driver = tunnel
+        self._complete = False
         self.switch.tunnels.add(tunnel)
         held, self.held = self.held, b""
         tunnel.start(held)

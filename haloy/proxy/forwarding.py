@@ -403,7 +403,7 @@ class Forwarding:
             upstream.drop()
         self._log("done")
         pool.finished()
-        self._client.finished(keep=exchange.keep_client)
+        self._client.finished(keep=exchange.keep_client, complete=exchange.request_done)
 
     def _tunnel(self, upstream: UpstreamConnection) -> None:
         client = self._client

@@ -129,6 +129,9 @@ class UpstreamConnection(Descriptor):
             if code:
                 self._refused(errno.errorcode.get(code, str(code)))
                 return
+            if not self._has_peer():
+                # A late event of a descriptor that had this number before.
+                return
             self.connected = True
             self.resume()
             if self.user is not None:
@@ -191,6 +194,13 @@ class UpstreamConnection(Descriptor):
         """Close without telling the user."""
         self.user = None
         self.drop()
+
+    def _has_peer(self) -> bool:
+        try:
+            self.socket.getpeername()
+        except OSError:
+            return False
+        return True
 
     def _refused(self, reason: str) -> None:
         user = self.user

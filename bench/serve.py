@@ -1,0 +1,83 @@
+"""Run the embedded proxy alone, for measurements.
+
+usage: python -m bench.serve HTTP_PORT HTTPS_PORT APP_PORT WS_PORT UP_PORT PEM [stock]
+
+Serves app, ws and up under example.com plainly and over TLS until it is killed.
+"""
+
+from __future__ import annotations
+
+import gc
+import ssl
+import sys
+from collections import deque
+
+from haloy.model.app import Address, Domain
+from haloy.model.names import AppName, DomainName
+from haloy.proxy.access_log import AccessRecord, to_json
+from haloy.proxy.embedded import EmbeddedProxy, Settings
+from haloy.proxy.routes import RoutedApp, Upstream, build_table
+
+
+class OneContext:
+    def __init__(self, pem: str) -> None:
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(pem)
+        self.context.set_alpn_protocols(["http/1.1"])
+        self.context.sni_callback = lambda connection, name, context: None
+
+    def server_name(self, connection: ssl.SSLSocket) -> str | None:
+        return None
+
+    def replace(self, certificates: object) -> None: ...
+
+    def present_alpn(self, challenge: object) -> None: ...
+
+    def withdraw_alpn(self, challenge: object) -> None: ...
+
+
+def main() -> None:
+    http, https, app, ws, up = map(int, sys.argv[1:6])
+    pem = sys.argv[6]
+    if "stock" not in sys.argv:
+        from haloy.proxy.reactor import install  # noqa: PLC0415 - before any reactor
+
+        install()
+    from twisted.internet import reactor  # noqa: PLC0415, TID251 - the entry point
+
+    lines: deque[str] = deque(maxlen=1024)
+
+    def log(record: AccessRecord) -> None:
+        lines.append(to_json(record))
+
+    plain = EmbeddedProxy(
+        reactor, Settings(http=f"127.0.0.1:{http}", https=""), OneContext(pem), log
+    )
+    secure = EmbeddedProxy(
+        reactor,
+        Settings(http="", https=f"127.0.0.1:{https}", public_https=https),
+        OneContext(pem),
+        log,
+    )
+    table, _ = build_table(
+        1,
+        None,
+        [
+            RoutedApp(
+                AppName(name),
+                (Domain(DomainName(f"{name}.example.com")),),
+                (Upstream(name, Address("127.0.0.1", port)),),
+            )
+            for name, port in (("app", app), ("ws", ws), ("up", up))
+        ],
+    )
+    for proxy in (plain, secure):
+        proxy.startService()
+        proxy._switch.replace_table(table)
+    gc.collect()
+    gc.freeze()
+    reactor.run()
+
+
+if __name__ == "__main__":
+    main()

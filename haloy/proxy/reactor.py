@@ -1,0 +1,84 @@
+"""The epoll reactor with a short way to our own descriptors.
+
+Everything else goes the stock way, and everything also runs on the stock reactor:
+this one leaves out the log context that Twisted sets up around each event (some
+6 µs a request), and its clock does not jump.
+"""
+
+from __future__ import annotations
+
+import errno
+import time
+from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
+from typing import Any, Final
+
+from twisted.internet.epollreactor import EPollReactor
+from twisted.internet.error import ConnectionLost
+from twisted.internet.main import installReactor
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.python.log import callWithLogger  # noqa: TID251 - as the stock reactor
+
+from haloy.proxy.descriptor import Descriptor
+from haloy.proxy.downstream import Downstream
+from haloy.proxy.upstream import UpstreamConnection
+
+_EVENTS_LIMIT: Final = 1024
+_DISCONNECTED: Final = EPOLLERR | EPOLLHUP
+
+
+class LeanReactor(EPollReactor):
+    """C{EPollReactor} that calls our descriptors directly.
+
+    Its time is monotonic: a jump of the wall clock delays or hurries no timer.
+    """
+
+    _lean_log = Logger()
+
+    @staticmethod
+    def seconds() -> float:
+        """Return monotonic seconds."""
+        return time.monotonic()
+
+    def doPoll(self, timeout: float | None) -> None:
+        """Wait for events and hand them on."""
+        try:
+            events = self._poller.poll(
+                -1 if timeout is None else timeout, _EVENTS_LIMIT
+            )
+        except OSError as error:
+            if error.errno == errno.EINTR:
+                return
+            raise
+        selectables: dict[int, Any] = self._selectables
+        for fileno, event in events:
+            selectable: Any = selectables.get(fileno)
+            kind = type(selectable)
+            if kind is Downstream or kind is UpstreamConnection:
+                try:
+                    self._dispatch(selectable, fileno, event)
+                except Exception:
+                    # As the stock reactor: one connection is lost, not the process.
+                    self._lean_log.failure("an event of a connection failed")
+                    selectable.drop()
+            elif selectable is not None:
+                callWithLogger(
+                    selectable, self._doReadOrWrite, selectable, fileno, event
+                )
+
+    doIteration = doPoll  # noqa: N815 - Twisted's
+
+    def _dispatch(self, one: Descriptor, fileno: int, event: int) -> None:
+        if event & EPOLLIN:
+            one.doRead()
+            if event & EPOLLOUT and self._selectables.get(fileno) is one:
+                one.doWrite()
+        elif event & _DISCONNECTED:
+            one.connectionLost(Failure(ConnectionLost()))
+        else:
+            one.doWrite()
+
+
+def install() -> None:
+    """Make this the reactor of the process, before anything imports one."""
+    installReactor(LeanReactor())
