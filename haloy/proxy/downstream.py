@@ -462,6 +462,8 @@ class Downstream(Descriptor):
         """Take no further request: close now if there is none under way."""
         if self._state in (_READING, _SHAKING) and self._reader is None:
             self.close_after_flush()
+        elif isinstance(self.driver, Forwarding):
+            self.driver.exchange.closing = True
 
     def log(
         self,

@@ -12,7 +12,7 @@ from attrs import define, field
 
 from haloy.proxy.access_log import AccessRecord
 from haloy.proxy.embedded import EmbeddedProxy, Settings
-from haloy.proxy.routes import RouteTable
+from haloy.proxy.routes import RouteTable, Upstream
 from tests.proxy.support import Backend, OneContext, Peer, table_of
 
 
@@ -32,7 +32,10 @@ class Running:
         return self.proxy.https_port
 
     async def serve(
-        self, *backends: Backend, table: RouteTable | None = None, **rest: Any
+        self,
+        *backends: Backend | Upstream,
+        table: RouteTable | None = None,
+        **rest: Any,
     ) -> None:
         await self.proxy.replace_table(table or table_of(*backends, **rest))
 

@@ -246,12 +246,14 @@ def echoing(peer: Peer) -> None:
         )
 
 
-def upstream_of(one: Backend, key: str = "") -> Upstream:
-    return Upstream(key or f"replica-{id(one)}", one.address)
+def upstream_of(one: Backend | Upstream) -> Upstream:
+    if isinstance(one, Upstream):
+        return one
+    return Upstream(f"replica-{id(one)}", one.address)
 
 
 def table_of(
-    *backends: Backend,
+    *backends: Backend | Upstream,
     domain: str = "app.example.com",
     aliases: Sequence[str] = (),
     options: ProxyOptions | None = None,

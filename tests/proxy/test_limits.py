@@ -1,0 +1,157 @@
+"""What happens when something runs out: descriptors, connections, room to wait."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from haloy.errors import InvalidValue
+from haloy.model.names import AppName
+from haloy.proxy.listener import open_sockets, parse_listen
+from tests.proxy.conftest import Starter
+from tests.proxy.support import (
+    Peer,
+    answering,
+    backend,
+    connect,
+    get,
+    in_thread,
+)
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+
+
+@contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    """Let this process open nothing more."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(used) + 1, before[1]))
+    taken: list[int] = []
+    try:
+        with suppress(OSError):
+            while True:
+                taken.append(os.dup(0))
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        for one in taken:
+            os.close(one)
+
+
+async def test_no_descriptor_left(start_proxy: Starter) -> None:
+    """Accepting pauses without a busy loop and goes on when there is room again."""
+    running = start_proxy()
+    with backend(answering(OK)) as one:
+        await running.serve(one)
+        # The clients connect before the limit: only the proxy's side is missing.
+        clients = [socket.socket() for _ in range(8)]
+        Peer.opened.extend(clients)
+        for client in clients:
+            client.setblocking(False)
+        with no_descriptor_left():
+            for client in clients:
+                client.connect_ex(("127.0.0.1", running.http))
+            before = _cpu_s()
+            await in_thread(_rest_a_little)
+            assert running.proxy.stats().connections < len(clients)
+            assert _cpu_s() - before < 0.2
+
+        def use() -> list[int]:
+            statuses = []
+            for client in clients:
+                client.setblocking(True)
+                peer = Peer(client)
+                peer.send(get())
+                statuses.append(peer.response()[0])
+            return statuses
+
+        assert await in_thread(use) == [200] * len(clients)
+
+
+def _cpu_s() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _rest_a_little() -> None:
+    threading.Event().wait(0.4)
+
+
+async def test_no_descriptor_left_for_an_upstream(start_proxy: Starter) -> None:
+    """It is not the replica's fault: 503, nobody is ejected, and it passes."""
+    running = start_proxy()
+    failures: list[object] = []
+    running.proxy.on_upstream_failure(failures.append)
+    with backend(answering(OK)) as one:
+        await running.serve(one)
+
+        def use(peer: Peer) -> int:
+            peer.send(get())
+            return peer.response()[0]
+
+        def hello() -> Peer:
+            peer = connect(running.http)
+            peer.send(get("unknown.example"))
+            peer.response()
+            return peer
+
+        peer = await in_thread(hello)
+        with no_descriptor_left():
+            assert await in_thread(use, peer) == 503
+        assert await in_thread(use, peer) == 200
+    assert not failures
+
+
+async def test_parked_requests_are_bounded(start_proxy: Starter) -> None:
+    """More than can be held get 503 at once."""
+    running = start_proxy()
+    await running.serve()
+    await running.proxy.park(AppName("app"), 30)
+
+    def client() -> int:
+        peers = [connect(running.http) for _ in range(257)]
+        for peer in peers:
+            peer.send(get())
+        return peers[-1].response()[0]
+
+    assert await in_thread(client) == 503
+    await running.proxy.unpark(AppName("app"))
+
+
+@pytest.mark.parametrize(
+    ("text", "parsed"),
+    [
+        (":80", ("", 80)),
+        ("127.0.0.1:8080", ("127.0.0.1", 8080)),
+        ("[::1]:0", ("::1", 0)),
+    ],
+)
+def test_listen_addresses(text: str, parsed: tuple[str, int]) -> None:
+    """Host and port, with brackets around IPv6; an empty host is every address."""
+    assert parse_listen(text) == parsed
+
+
+@pytest.mark.parametrize("text", ["80", "localhost:", "127.0.0.1:x", ":65536", ":-1"])
+def test_bad_listen_addresses(text: str) -> None:
+    """Anything else is refused by name."""
+    with pytest.raises(InvalidValue):
+        parse_listen(text)
+
+
+def test_open_sockets() -> None:
+    """Nothing is opened for nothing; sockets that are given are used."""
+    assert open_sockets("") == []
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        assert open_sockets([bound]) == [bound]
+        assert not bound.getblocking()
+        with pytest.raises(OSError):  # noqa: PT011 - the kernel's words
+            open_sockets(f"127.0.0.1:{bound.getsockname()[1]}")
