@@ -2,43 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
+from typing import Any
 
 from haloy.config.app_file import ProxyEntry, Target
 from haloy.config.units import parse_duration, parse_size
 from haloy.errors import InvalidValue
-from haloy.model.app import Balance, Domain, HealthCheck, ProxyOptions
+from haloy.model.app import Domain, HealthCheck, ProxyOptions
 from haloy.model.names import parse_domain_name
+from haloy.model.options import OPTIONS, Kind, Option, read_balance, read_headers
 
 DEFAULT_HEALTH_TIMEOUT_S = 60.0
-YEAR_S = 366 * 86400.0
-
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
-
-#: Fields that frame a message: an app cannot set them through the proxy.
-_FRAMING = frozenset(
-    {
-        "connection",
-        "content-length",
-        "keep-alive",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    }
-)
-
-# key -> (field of ProxyOptions, least and most seconds)
-_TIMES: dict[str, tuple[str, float, float]] = {
-    "connect_timeout": ("connect_timeout_s", 0.1, 60),
-    "response_timeout": ("response_timeout_s", 0.1, 3600),
-    "body_timeout": ("body_timeout_s", 1, 3600),
-    "tunnel_idle": ("tunnel_idle_s", 1, 86400 * 7),
-    "drain_requests": ("drain_requests_s", 0, 3600),
-    "drain_tunnels": ("drain_tunnels_s", 0, 86400),
-}
 
 
 def proxy_options(entry: ProxyEntry | None) -> ProxyOptions:
@@ -46,27 +19,26 @@ def proxy_options(entry: ProxyEntry | None) -> ProxyOptions:
     if entry is None:
         return ProxyOptions()
     found: dict[str, object] = {}
-    for key, (field, least_s, most_s) in _TIMES.items():
-        text = getattr(entry, key)
-        if text is not None:
-            found[field] = parse_duration(text, f"proxy.{key}", least_s, most_s)
-    if entry.max_body is not None:
-        found["max_body_bytes"] = parse_size(entry.max_body, "proxy.max_body", 1)
-    if entry.max_connections is not None:
-        if not 1 <= entry.max_connections <= 65535:
-            raise InvalidValue("must be 1 to 65535", field="proxy.max_connections")
-        found["max_connections"] = entry.max_connections
-    if entry.hsts is not None:
-        seconds = parse_duration(entry.hsts, "proxy.hsts", 0, 2 * YEAR_S)
-        found["hsts_max_age_s"] = int(seconds)
+    for option in OPTIONS:
+        written = getattr(entry, option.key)
+        if written is not None:
+            found[option.field] = _read(option, written)
     if entry.headers is not None:
-        found["response_headers"] = tuple(
-            (_header_name(name), _header_value(name, value))
-            for name, value in sorted(entry.headers.items())
-        )
-    if entry.balance is not None:
-        found["balance"] = _choice(entry.balance, Balance, "proxy.balance")
-    return ProxyOptions(**found)  # type: ignore[arg-type]  # each made by its own type
+        found["response_headers"] = read_headers(entry.headers, "proxy.headers.")
+    return ProxyOptions(**found)  # type: ignore[arg-type]  # each made by its own kind
+
+
+def _read(option: Option, written: Any) -> object:
+    field = f"proxy.{option.key}"
+    if option.kind is Kind.SECONDS:
+        number = parse_duration(written, field, option.least, option.most)
+    elif option.kind is Kind.BYTES:
+        number = parse_size(written, field, int(option.least), int(option.most))
+    elif option.kind is Kind.COUNT:
+        number = written
+    else:
+        return read_balance(written, field)
+    return option.checked(number, field, repr(written))
 
 
 def health_check(target: Target) -> HealthCheck:
@@ -102,29 +74,3 @@ def domains(target: Target) -> tuple[Domain, ...]:
             )
         found.setdefault(canonical, Domain(canonical, aliases))
     return tuple(found.values())
-
-
-def _header_name(name: str) -> str:
-    field = f"proxy.headers.{name}"
-    if _HEADER_NAME.fullmatch(name) is None:
-        raise InvalidValue("is not a header name", field=field)
-    if name.lower() in _FRAMING:
-        raise InvalidValue("frames the message and cannot be set", field=field)
-    return name
-
-
-def _header_value(name: str, value: str) -> str:
-    if _HEADER_VALUE.fullmatch(value) is None:
-        raise InvalidValue(
-            "must be visible ASCII without spaces around it",
-            field=f"proxy.headers.{name}",
-        )
-    return value
-
-
-def _choice(text: str, kind: Callable[[str], Balance], field: str) -> Balance:
-    try:
-        return kind(text)
-    except ValueError:
-        known = ", ".join(one.value for one in Balance)
-        raise InvalidValue(f"{text!r} is none of {known}", field=field) from None

@@ -6,7 +6,7 @@ import re
 
 from haloy.errors import InvalidValue
 
-_PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h|d)")
+_PART = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)(ns|us|µs|ms|s|m|h|d)")
 _SECONDS = {
     "ns": 1e-9,
     "us": 1e-6,
@@ -18,7 +18,7 @@ _SECONDS = {
     "d": 86400.0,
 }
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmMgGtT]?)(i?)[bB]?")
+_SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?) ?([kKmMgGtT]?)(i?)[bB]?")
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 
@@ -53,8 +53,7 @@ def parse_size(
 ) -> int:
     """Return the bytes in C{text}.
 
-    C{k}, C{M}, C{G}, C{T} (with or without C{B}) count in 1024 as Docker does,
-    C{KiB} … say so.
+    C{k}, C{M}, C{G} and C{T} (C{MB} and C{MiB} too) count in 1024, as Docker does.
 
     @raise InvalidValue: no size, or not in C{least_bytes} … C{most_bytes}.
     """

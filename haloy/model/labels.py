@@ -8,19 +8,19 @@ that both implementations agree on, and ours beside them.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-from attrs import fields, frozen
+from attrs import frozen
 
 from haloy.errors import InvalidValue
-from haloy.model.app import (
-    Balance,
-    Domain,
-    HealthCheck,
-    ProxyOptions,
-    Strategy,
+from haloy.model.app import Domain, HealthCheck, ProxyOptions, Strategy
+from haloy.model.names import (
+    AppName,
+    DeploymentId,
+    parse_domain_name,
+    parse_health_path,
 )
-from haloy.model.names import AppName, DeploymentId, parse_domain_name
+from haloy.model.options import options_from_labels, options_to_labels
 
 PREFIX = "dev.haloy."
 APP = PREFIX + "appName"
@@ -32,13 +32,13 @@ ROLE = PREFIX + "role"
 MANAGED_BY = PREFIX + "managed-by"
 REPLICA = PREFIX + "replica"
 STRATEGY = PREFIX + "strategy"
-PROXY = PREFIX + "proxy."
-HEADER = PROXY + "header."
 
 MANAGER = "haloyd"
 DEFAULT_PORT = 8080
 
-_DOMAIN = re.compile(r"dev\.haloy\.domain\.(\d+)(?:\.alias\.(\d+))?")
+_DOMAIN = re.compile(r"dev\.haloy\.domain\.([0-9]{1,6})(?:\.alias\.([0-9]{1,6}))?")
+_PORT = re.compile(r"[0-9]{1,5}")
+_COUNT = re.compile(r"[0-9]{1,9}")
 
 
 @frozen
@@ -72,16 +72,14 @@ def parse_labels(labels: Mapping[str, str]) -> AppLabels | None:
     deployment = labels.get(DEPLOYMENT, "")
     if not app or not deployment:
         raise InvalidValue("is missing or empty", field=DEPLOYMENT if app else APP)
-    path = labels.get(HEALTH_PATH, "/")
-    if not path.startswith("/"):
-        raise InvalidValue(f"{path!r} does not begin with /", field=HEALTH_PATH)
+    path = parse_health_path(labels.get(HEALTH_PATH, "/"), HEALTH_PATH)
     return AppLabels(
         app=AppName(app),
         deployment=DeploymentId(deployment),
         domains=_domains(labels),
         port=_port(labels.get(PORT)),
         health=HealthCheck(path=path, min_ready_s=_number(labels.get(MIN_READY, "0"))),
-        proxy=_proxy(labels),
+        proxy=options_from_labels(labels),
         replica=_number(labels.get(REPLICA, "0")),
         strategy=_strategy(labels.get(STRATEGY)),
         managed=labels.get(MANAGED_BY) == MANAGER,
@@ -109,7 +107,7 @@ def to_labels(said: AppLabels) -> dict[str, str]:
         labels[REPLICA] = str(said.replica)
     if said.strategy is not None:
         labels[STRATEGY] = said.strategy.value
-    return labels | _proxy_labels(said.proxy)
+    return labels | options_to_labels(said.proxy)
 
 
 def _domains(labels: Mapping[str, str]) -> tuple[Domain, ...]:
@@ -146,76 +144,15 @@ def _domains(labels: Mapping[str, str]) -> tuple[Domain, ...]:
 def _port(text: str | None) -> int:
     if text is None:
         return DEFAULT_PORT
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= 65535):
+    if _PORT.fullmatch(text) is None or not 1 <= int(text) <= 65535:
         raise InvalidValue(f"{text!r} is not a port (1 to 65535)", field=PORT)
     return int(text)
 
 
 def _number(text: str) -> int:
     """Return a small count; what is none counts as 0 (C{spec/labels.md} section 1)."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+    return int(text) if _COUNT.fullmatch(text) else 0
 
 
 def _strategy(text: str | None) -> Strategy | None:
     return Strategy(text) if text in {one.value for one in Strategy} else None
-
-
-# --- proxy options ----------------------------------------------------------
-# A label's name is the field's with hyphens and without the unit, as in
-# C{docs/reference/app-options.md}: seconds as decimal text, sizes in bytes.
-
-_OPTION_LABELS: dict[str, tuple[str, Callable[[str], object]]] = {
-    "connect_timeout_s": ("connect-timeout", float),
-    "response_timeout_s": ("response-timeout", float),
-    "body_timeout_s": ("body-timeout", float),
-    "tunnel_idle_s": ("tunnel-idle", float),
-    "drain_requests_s": ("drain-requests", float),
-    "drain_tunnels_s": ("drain-tunnels", float),
-    "max_body_bytes": ("max-body", int),
-    "max_connections": ("max-connections", int),
-    "hsts_max_age_s": ("hsts", int),
-    "balance": ("balance", Balance),
-}
-
-
-def _proxy(labels: Mapping[str, str]) -> ProxyOptions:
-    found: dict[str, object] = {}
-    for field, (name, read) in _OPTION_LABELS.items():
-        text = labels.get(PROXY + name)
-        if text is None:
-            continue
-        try:
-            value = read(text)
-        except ValueError as problem:
-            raise InvalidValue(
-                f"{text!r} is not valid", field=PROXY + name
-            ) from problem
-        if isinstance(value, int | float) and not 0 <= value < 1e15:
-            raise InvalidValue(f"{text!r} is out of range", field=PROXY + name)
-        found[field] = value
-    headers = sorted(
-        (key.removeprefix(HEADER), value)
-        for key, value in labels.items()
-        if key.startswith(HEADER)
-    )
-    if headers:
-        found["response_headers"] = tuple(headers)
-    return ProxyOptions(**found)  # type: ignore[arg-type]  # each read by its own type
-
-
-def _proxy_labels(options: ProxyOptions) -> dict[str, str]:
-    labels = {}
-    for attribute in fields(ProxyOptions):
-        value = getattr(options, attribute.name)
-        if value == attribute.default or attribute.name not in _OPTION_LABELS:
-            continue
-        name, _ = _OPTION_LABELS[attribute.name]
-        if isinstance(value, Balance):
-            labels[PROXY + name] = value.value
-        else:
-            labels[PROXY + name] = (
-                f"{value:g}" if isinstance(value, float) else str(value)
-            )
-    for name, value in options.response_headers:
-        labels[HEADER + name] = value
-    return labels

@@ -7,7 +7,7 @@ parser takes the public name of the field, for the error a person reads.
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import NewType
 
 import idna
@@ -23,10 +23,14 @@ _APP = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]*")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _LAST_LABEL = re.compile(r"([a-z0-9]{2,63}|xn--[a-z0-9-]{1,57}[a-z0-9])")
 _DEPLOYMENT = re.compile(r"[a-z0-9][a-z0-9_.-]{7,127}")
+_ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}")
+_REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 #: A name becomes part of container names and image tags (128 characters at most).
 APP_NAME_LIMIT = 63
 DOMAIN_LIMIT = 253
+HEALTH_PATH_LIMIT = 2048
 
 
 def parse_app_name(text: str, field: str = "name") -> AppName:
@@ -120,8 +124,44 @@ def new_deployment_id(now_ms: int, randomness: bytes) -> DeploymentId:
 
 def deployment_time(identifier: str) -> datetime | None:
     """Return when a ULID was made; C{None} for an id that is no ULID."""
-    try:
-        value = ULID.from_str(identifier.upper())
-    except ValueError:
+    if _ULID.fullmatch(identifier) is None:
         return None
-    return datetime.fromtimestamp(value.milliseconds / 1000, UTC)
+    # A ULID of 128 bits begins with 0 to 7; the time of later ones than the year
+    # 9999 is no date.
+    milliseconds = ULID.from_str(identifier.upper()).milliseconds
+    try:
+        return _EPOCH + timedelta(milliseconds=milliseconds)
+    except OverflowError:
+        return None
+
+
+def parse_health_path(text: str, field: str) -> str:
+    """Return C{text} as the path that a probe asks for: C{/} and visible ASCII.
+
+    @raise InvalidValue: it is none.
+    """
+    if not text.startswith("/"):
+        raise InvalidValue(f"{text!r} must begin with /", field=field)
+    if not all("!" <= character <= "~" for character in text):
+        raise InvalidValue(
+            "must be visible ASCII (percent-encode the rest)", field=field
+        )
+    if len(text) > HEALTH_PATH_LIMIT:
+        raise InvalidValue(
+            f"is longer than {HEALTH_PATH_LIMIT} characters", field=field
+        )
+    return text
+
+
+def tag_problem(app: str) -> str:
+    """Return why C{<app>:<deployment id>} cannot be an image tag, C{""}: it can.
+
+    The name becomes a repository (OCI distribution specification, "Pulling
+    manifests"): lower case, no separator at the end, no three underscores.
+    """
+    if _REPOSITORY.fullmatch(app) is not None:
+        return ""
+    return (
+        f"{app!r} cannot name an image: use lower-case letters and digits with single "
+        "separators between them, or set image.history.strategy: none"
+    )
