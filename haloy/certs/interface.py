@@ -28,8 +28,10 @@ class Presenter(Protocol):
 
 @frozen
 class CertificateStatus:
-    """How it stands with one name: C{state} is C{valid}, C{pending}, C{failed} or
-    C{manual}; C{reason} and C{next_try} say what goes on.
+    """How it stands with one name.
+
+    C{state} is C{valid}, C{pending}, C{failed} or C{manual}; C{reason} and
+    C{next_try} say what goes on.
     """
 
     name: DomainName
@@ -45,7 +47,7 @@ class Certificates(Protocol):
     """The service. Implemented by C{certs.renewal}."""
 
     def want(self, domains: tuple[Domain, ...]) -> None:
-        """These and no others are wanted from now on; looks at once."""
+        """Want these and no others from now on; look at once."""
 
     def status(self) -> tuple[CertificateStatus, ...]:
         """Return how it stands with every wanted name."""
