@@ -1,0 +1,96 @@
+"""The tree keeps its shape: where modules are, where their tests are, and how long.
+
+Every exception is written here with its reason, and an exception that is no
+longer one fails too.
+"""
+
+from __future__ import annotations
+
+import ast
+import configparser
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+MODULES = sorted(
+    path.relative_to(ROOT)
+    for path in (ROOT / "haloy").rglob("*.py")
+    if path.name != "__init__.py"
+)
+LONGEST_LINES = 400
+
+#: Modules without C{tests/<package>/test_<module>.py}, and what tests them instead.
+TESTED_ELSEWHERE: dict[str, str] = {}
+
+#: Modules over L{LONGEST_LINES} lines, and why they are not two.
+LONG: dict[str, str] = {}
+
+
+def _test_of(module: Path) -> Path:
+    """Return where the tests of C{module} belong."""
+    below = module.relative_to("haloy")
+    return ROOT / "tests" / below.with_name(f"test_{below.name}")
+
+
+def _long(module: Path) -> bool:
+    with (ROOT / module).open() as source:
+        return sum(1 for _ in source) > LONGEST_LINES
+
+
+def test_every_module_has_its_test_file() -> None:
+    """C{haloy/a/b.py} is tested by C{tests/a/test_b.py}, or it is said by what."""
+    without = {str(module) for module in MODULES if not _test_of(module).exists()}
+    assert without == TESTED_ELSEWHERE.keys()
+
+
+def test_no_module_is_too_long() -> None:
+    """A module over 400 lines has a reason, written above."""
+    assert {str(module) for module in MODULES if _long(module)} == LONG.keys()
+
+
+def test_what_tests_a_listed_module_exists() -> None:
+    """The file that is said to test a module is there, and the module is."""
+    for module, instead in TESTED_ELSEWHERE.items():
+        assert (ROOT / module).exists(), module
+        assert (ROOT / instead.split(":")[0]).exists(), instead
+
+
+def test_a_package_opens_with_one_sentence_and_nothing_else() -> None:
+    """C{__init__.py} is its docstring: what a package offers is in its modules."""
+    for path in (ROOT / "haloy").rglob("__init__.py"):
+        body = ast.parse(path.read_text()).body
+        assert len(body) <= 1, path
+        assert all(isinstance(one, ast.Expr) for one in body), path
+
+
+def test_every_module_says_what_it_knows() -> None:
+    """Each module begins with a docstring."""
+    bare = [
+        str(module)
+        for module in MODULES
+        if not ast.get_docstring(ast.parse((ROOT / module).read_text()))
+    ]
+    assert not bare
+
+
+def test_the_pure_modules_exist() -> None:
+    """The contract in setup.cfg names no module that is gone."""
+    contracts = configparser.ConfigParser()
+    contracts.read(ROOT / "setup.cfg")
+    names = contracts["importlinter:contract:pure"]["source_modules"].split()
+    for name in names:
+        path = ROOT.joinpath(*name.split("."))
+        assert path.is_dir() or path.with_suffix(".py").exists(), name
+
+
+def test_shipped_text_names_no_place_of_the_machine_it_was_written_on() -> None:
+    """Documents and examples hold for every checkout."""
+    documents = [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / "examples").rglob("*"),
+        *(ROOT / "changelog.d").glob("*.md"),
+        *(ROOT / name for name in ("test", "quickstart", "noxfile.py")),
+    ]
+    for path in documents:
+        if path.is_file():
+            assert str(ROOT) not in path.read_text(errors="replace"), path

@@ -1,0 +1,169 @@
+"""The plugin is found however Haloy is installed, and the wheel holds what it should.
+
+Nothing is downloaded: each environment is empty but for Haloy itself, and sees the
+dependencies of the environment that runs the tests through C{PYTHONPATH}. That
+way its C{.pth} files, which name this checkout, are not read.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGED = ("haloy", "twisted", "pyproject.toml", "setup.cfg", "README.md", "LICENSE")
+PLUGIN = "twisted/plugins/haloyd_plugin.py"
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a clean copy of the checkout, so that building dirties nothing."""
+    copy = tmp_path_factory.mktemp("checkout")
+    kept_out = shutil.ignore_patterns("__pycache__", "dropin.cache")
+    for name in PACKAGED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, copy / name, ignore=kept_out)
+        else:
+            shutil.copy(source, copy / name)
+    return copy
+
+
+@pytest.fixture(scope="module")
+def wheel(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the wheel built from the checkout."""
+    folder = tmp_path_factory.mktemp("wheel")
+    _run(
+        sys.executable,
+        *("-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"),
+        *("--no-index", "--wheel-dir", str(folder), str(checkout)),
+        folder=folder,
+    )
+    (built,) = folder.glob("haloy-*.whl")
+    return built
+
+
+@pytest.fixture
+def python(tmp_path: Path) -> Path:
+    """Return the interpreter of a fresh, empty environment."""
+    folder = tmp_path / "venv"
+    venv.create(folder, with_pip=False)
+    return folder / "bin" / "python"
+
+
+def test_the_wheel_lists_haloyd(wheel: Path, python: Path, tmp_path: Path) -> None:
+    """C{twistd --help} names haloyd after C{pip install haloy-*.whl}."""
+    _install(python, str(wheel), folder=tmp_path)
+    assert _listed(python, folder=tmp_path)
+
+
+def test_an_editable_install_lists_haloyd(
+    checkout: Path, python: Path, tmp_path: Path
+) -> None:
+    """C{twistd --help} names haloyd after C{pip install -e .}, from any directory."""
+    _install(python, "--editable", str(checkout), folder=tmp_path)
+    assert _listed(python, folder=tmp_path)
+
+
+def test_a_checkout_lists_haloyd(checkout: Path, python: Path) -> None:
+    """C{twistd --help} names haloyd in a checkout that is not installed."""
+    assert _listed(python, folder=checkout)
+
+
+def test_an_environment_without_haloy_does_not_list_it(
+    python: Path, tmp_path: Path
+) -> None:
+    """The three tests above find what they installed, not this checkout."""
+    assert not _listed(python, folder=tmp_path)
+
+
+def test_the_wheel_holds_haloy_and_the_plugin_and_nothing_else(wheel: Path) -> None:
+    """No tests, benches or caches are shipped; migrations and type marker are."""
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+    sources = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "haloy").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert names == {*sources, PLUGIN}
+    assert "haloy/py.typed" in names
+
+
+def test_uninstalling_leaves_twisted_alone(
+    wheel: Path, python: Path, tmp_path: Path
+) -> None:
+    """The wheel owns one file below C{twisted/}, not the package."""
+    _install(python, str(wheel), folder=tmp_path)
+    (site,) = tmp_path.glob("venv/lib/python*/site-packages")
+    neighbour = site / "twisted" / "plugins" / "somebody_elses.py"
+    neighbour.write_text("")
+    assert (site / PLUGIN).exists()
+    _pip(python, "uninstall", "--yes", "haloy", folder=tmp_path)
+    assert not (site / PLUGIN).exists()
+    assert not (site / "haloy").exists()
+    assert neighbour.exists()
+
+
+def test_the_commands_are_installed(wheel: Path, python: Path, tmp_path: Path) -> None:
+    """C{haloy} and C{haloyd} are on the path and know their help."""
+    _install(python, str(wheel), folder=tmp_path)
+    for command in ("haloy", "haloyd"):
+        told = _run(str(python.with_name(command)), "--help", folder=tmp_path)
+        assert "Usage: " in told
+
+
+def _install(python: Path, *what: str, folder: Path) -> None:
+    """Install without a network: the build backend is the tests' own."""
+    _pip(
+        python,
+        *("install", "--no-deps", "--no-build-isolation", "--no-index", *what),
+        folder=folder,
+    )
+
+
+def _pip(python: Path, command: str, *arguments: str, folder: Path) -> None:
+    pip = (sys.executable, "-m", "pip", "--python", str(python), command, "--quiet")
+    _run(*pip, *arguments, folder=folder)
+
+
+def _listed(python: Path, folder: Path) -> bool:
+    """Return whether C{twistd --help}, run in C{folder}, has a line for haloyd."""
+    # As twistd's own script does it: the current directory comes first.
+    script = (
+        "import sys; sys.path.insert(0, ''); sys.argv[0] = 'twistd'; "
+        "from twisted.scripts.twistd import run; run()"
+    )
+    told = _run(str(python), "-c", script, "--help", folder=folder)
+    assert "web " in told, told  # Twisted's own plugins are listed in any case
+    return any(line.split()[:1] == ["haloyd"] for line in told.splitlines())
+
+
+def _run(*command: str, folder: Path) -> str:
+    """Return what C{command} prints; fail with all of it when it fails."""
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env={
+            **{
+                key: value for key, value in os.environ.items() if "COVERAGE" not in key
+            },
+            "PYTHONPATH": sysconfig.get_path("purelib"),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout + done.stderr
