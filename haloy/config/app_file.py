@@ -1,9 +1,8 @@
 """C{haloy.yaml}: its schema, and the JSON form of a target on the wire.
 
-Field names here are snake_case as in YAML and TOML; JSON uses camelCase. Which
-key is which in which casing is decided in one place (C{config.load} asks
-L{wire_name}). C{None} means "not set" everywhere: merging needs the difference
-between unset and empty.
+Field names here are snake_case as in YAML and TOML; JSON uses camelCase: which key
+is which is decided in one place, C{config.wire}. C{None} means "not set" everywhere:
+merging needs the difference between unset and empty.
 """
 
 from __future__ import annotations
@@ -170,11 +169,29 @@ class SopsSource:
 
 
 @frozen
+class FileSource:
+    """A plain file, or a folder whose file names are the keys."""
+
+    path: str
+    format: str | None = None
+
+
+@frozen
+class CommandSource:
+    """Any program: what it prints, run without a shell."""
+
+    run: tuple[str, ...]
+    format: str | None = None
+
+
+@frozen
 class SecretProviders:
     """Where C{from.secret} values come from: provider -> source name -> source."""
 
     onepassword: Mapping[str, OnePasswordSource] | None = None
     sops: Mapping[str, SopsSource] | None = None
+    file: Mapping[str, FileSource] | None = None
+    command: Mapping[str, CommandSource] | None = None
 
 
 @frozen

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
@@ -56,23 +56,49 @@ def parse_document(text: str, path: str, kind: str) -> Document:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses what a safe loader still lets through."""
+    """The safe loader with the core schema of YAML 1.2.
 
-    def construct_mapping(
-        self, node: yaml.MappingNode, deep: bool = False
-    ) -> dict[Hashable, Any]:
-        """Return the mapping; a key that stands twice is an error, not the last one."""
-        seen: set[object] = set()
-        for key, _ in node.value:
-            if key.tag == "tag:yaml.org,2002:merge":
-                continue
-            name = self.construct_object(key, deep=True)
-            if isinstance(name, Hashable) and name in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key {name!r} stands here twice", key.start_mark
-                )
-            seen.add(name)
-        return super().construct_mapping(node, deep)
+    So C{yes}, C{12:30}, C{0777} and C{2026-01-01} are what they look like, and what
+    other tools that read the same file take them for.
+    """
+
+
+_Loader.yaml_implicit_resolvers = {}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool",
+    re.compile(r"(true|True|TRUE|false|False|FALSE)\Z"),
+    "tTfF",
+)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:null", re.compile(r"(~|null|Null|NULL|)\Z"), ["~", "n", "N", ""]
+)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:int",
+    re.compile(r"([-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)\Z"),
+    "-+0123456789",
+)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(
+        r"([-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"
+        r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))\Z"
+    ),
+    "-+0123456789.",
+)
+_Loader.add_implicit_resolver("tag:yaml.org,2002:merge", re.compile(r"<<\Z"), "<")
+
+
+def _integer(loader: _Loader, node: yaml.ScalarNode) -> int:
+    text = loader.construct_scalar(node)
+    try:
+        return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
+    except ValueError:
+        raise yaml.constructor.ConstructorError(
+            None, None, "is no number, or one of too many digits", node.start_mark
+        ) from None
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _integer)
 
 
 def _parse_yaml(text: str, path: str) -> Document:
@@ -82,8 +108,7 @@ def _parse_yaml(text: str, path: str) -> Document:
             return Document(None, path)
         lines: dict[tuple[str | int, ...], int] = {}
         _walk(root, (), lines, [0])
-        loader = _Loader("")
-        return Document(loader.construct_document(root), path, lines)
+        return Document(_Loader("").construct_document(root), path, lines)
     except yaml.YAMLError as problem:
         raise _yaml_error(problem, text, path) from None
     except RecursionError:
@@ -102,7 +127,14 @@ def _walk(
         raise yaml.YAMLError(f"has more than {NODES_LIMIT} values, aliases included")
     lines.setdefault(where, node.start_mark.line + 1)
     if isinstance(node, yaml.MappingNode):
+        seen: set[tuple[str, str]] = set()
         for key, value in node.value:
+            name = (key.tag, str(key.value))
+            if name in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key.value!r} stands here twice", key.start_mark
+                )
+            seen.add(name)
             here = (*where, str(key.value))
             lines[here] = key.start_mark.line + 1
             _walk(value, here, lines, count)
@@ -114,26 +146,37 @@ def _walk(
 def _yaml_error(problem: yaml.YAMLError, text: str, path: str) -> ConfigError:
     mark = getattr(problem, "problem_mark", None)
     reason = getattr(problem, "problem", None) or str(problem)
+    if isinstance(problem, yaml.reader.ReaderError):
+        line = text.count("\n", 0, problem.position) + 1
+        reason = f"the character U+{problem.character:04X} is not allowed in YAML"
+        return ConfigError(reason, path=path, line=line)
     if mark is None:
         return ConfigError(reason, path=path)
+    hint = ""
+    if isinstance(problem, yaml.scanner.ScannerError | yaml.parser.ParserError):
+        hint = _hint(reason, text, mark.line)
     return ConfigError(
-        f"{reason}{_hint(text, mark.line)}\n{_context(text, mark.line)}",
-        path=path,
-        line=mark.line + 1,
+        f"{reason}{hint}\n{_context(text, mark.line)}", path=path, line=mark.line + 1
     )
 
 
-def _hint(text: str, line: int) -> str:
+def _hint(reason: str, text: str, line: int) -> str:
     """Return what is most likely meant, for the mistakes that people make."""
-    here = (text.splitlines() or [""])[min(line, len(text.splitlines()) - 1)]
+    rows = [*text.splitlines(), ""]
+    here = rows[min(line, len(rows) - 1)]
+    above = next((row for row in reversed(rows[:line]) if row.strip()), "")
     if "\t" in here[: len(here) - len(here.lstrip())]:
         return " (indent with spaces, not tabs)"
-    if re.match(r"\s*[\w-]+\s*$", here):
-        return " (is a colon missing?)"
-    if re.match(r"\s*[\w-]+:\S", here):
-        return " (put a space behind the colon)"
-    if re.search(r":\s+[@`%&*!|>{\[]", here):
+    if reason.startswith("mapping values") and above and ":" not in above:
+        return " (is a colon missing in the line above?)"
+    if reason.startswith("mapping values") and re.search(r":\s.*:(\s|$)", here):
         return " (put values with special characters in quotes)"
+    if re.fullmatch(r"\s*[\w-]+(\s[^:]*)?", here):
+        return " (is a colon missing?)"
+    if re.search(r"(:|-)\s+[@`%&*!|>]", here):
+        return " (put values with special characters in quotes)"
+    if here.lstrip().startswith("- "):
+        return " (items of one list begin at the same column)"
     return " (is the indentation the same as above?)"
 
 
@@ -160,26 +203,42 @@ def _parse_json(text: str, path: str) -> Document:
             path=path,
             line=problem.lineno,
         ) from None
+    except _Twice as problem:
+        line = _json_lines(text).get((problem.key,), 0)
+        raise ConfigError(str(problem), path=path, line=line) from None
     except (ValueError, RecursionError) as problem:
         raise ConfigError(str(problem), path=path) from None
-    # JSON is close enough to YAML that its composer finds the lines.
-    try:
-        root = yaml.compose(text.replace("\t", " "), Loader=_Loader)
-        lines: dict[tuple[str | int, ...], int] = {}
-        if root is not None:
-            _walk(root, (), lines, [0])
-    except (yaml.YAMLError, RecursionError):
-        lines = {}
-    return Document(value, path, lines)
+    return Document(value, path, _json_lines(text))
+
+
+class _Twice(ValueError):
+    def __init__(self, key: str) -> None:
+        super().__init__(f"key {key!r} stands twice in one object")
+        self.key = key
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
-            raise ValueError(f"key {key!r} stands twice in one object")
+            raise _Twice(key)
         found[key] = value
     return found
+
+
+def _json_lines(text: str) -> dict[tuple[str | int, ...], int]:
+    """Return the lines of keys: JSON is close enough to YAML that its composer works.
+
+    What was found before the first thing that is no YAML, when there is one.
+    """
+    lines: dict[tuple[str | int, ...], int] = {}
+    try:
+        root = yaml.compose(text.replace("\t", " "), Loader=_Loader)
+        if root is not None:
+            _walk(root, (), lines, [0])
+    except (yaml.YAMLError, RecursionError):
+        pass
+    return lines
 
 
 def _parse_toml(text: str, path: str) -> Document:

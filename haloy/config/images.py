@@ -5,13 +5,28 @@ Rules: C{spec/config.md} 3.3 and C{spec/labels.md} 4.3.
 
 from __future__ import annotations
 
+import re
+
 from haloy.config.app_file import ImageConfig
+
+#: Reference grammar of the distribution project: host[:port]/path[:tag][@digest].
+_HOST = r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)"
+_PATH = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_REFERENCE = re.compile(
+    rf"(?:{_HOST}(?:\.{_HOST})*(?::[0-9]{{1,5}})?/)?{_PATH}(?:/{_PATH})*"
+    r"(?::[\w][\w.-]{0,127})?(?:@[a-z0-9]+:[0-9a-f]{32,128})?",
+    re.ASCII,
+)
 
 _HUB_NAMES = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
 
 
 def image_ref(image: ImageConfig) -> str:
-    """Return C{repository:tag}; a tag inside the repository counts, a port does not."""
+    """Return C{repository:tag}; a tag inside the repository counts, a port does not.
+
+    A C{tag} of its own replaces the one in the repository. A digest stands for
+    itself.
+    """
     repository = image.repository or ""
     if "@" in repository:
         return repository
@@ -23,6 +38,11 @@ def image_ref(image: ImageConfig) -> str:
             else f"{_without_tag(repository)}:{image.tag}"
         )
     return f"{repository}:{image.tag or 'latest'}"
+
+
+def is_reference(text: str) -> bool:
+    """Return whether an engine can take C{text} as the reference of an image."""
+    return _REFERENCE.fullmatch(text) is not None
 
 
 def _without_tag(repository: str) -> str:

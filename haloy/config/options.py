@@ -8,7 +8,7 @@ from haloy.config.app_file import ProxyEntry, Target
 from haloy.config.units import parse_duration, parse_size
 from haloy.errors import InvalidValue
 from haloy.model.app import Domain, HealthCheck, ProxyOptions
-from haloy.model.names import parse_domain_name
+from haloy.model.names import DomainName, parse_domain_name
 from haloy.model.options import OPTIONS, Kind, Option, read_balance, read_headers
 
 DEFAULT_HEALTH_TIMEOUT_S = 60.0
@@ -57,20 +57,24 @@ def health_timeout_s(target: Target) -> float:
 
 
 def domains(target: Target) -> tuple[Domain, ...]:
-    """Return the domains of C{target}, each once. @raise InvalidValue: names it."""
-    found: dict[str, Domain] = {}
-    for i, entry in enumerate(target.domains or ()):
-        place = f"domains[{i}]"
-        canonical = parse_domain_name(entry.domain, f"{place}.domain", wildcard=True)
-        aliases = tuple(
-            dict.fromkeys(
-                parse_domain_name(alias, f"{place}.aliases[{j}]")
-                for j, alias in enumerate(entry.aliases or ())
-            )
-        )
-        if canonical in aliases:
-            raise InvalidValue(
-                f"{canonical} cannot be an alias of itself", field=f"{place}.aliases"
-            )
-        found.setdefault(canonical, Domain(canonical, aliases))
-    return tuple(found.values())
+    """Return the domains of C{target}, each once; one given twice has both's aliases.
+
+    @raise InvalidValue: one is no domain, or an alias leads to two of them.
+    """
+    found: dict[DomainName, dict[DomainName, None]] = {}
+    owner: dict[DomainName, DomainName] = {}
+    entries = target.domains or ()
+    for i, entry in enumerate(entries):
+        field = f"domains[{i}].domain"
+        found.setdefault(parse_domain_name(entry.domain, field, wildcard=True), {})
+    for i, entry in enumerate(entries):
+        canonical = parse_domain_name(entry.domain, wildcard=True)
+        for j, text in enumerate(entry.aliases or ()):
+            field = f"domains[{i}].aliases[{j}]"
+            alias = parse_domain_name(text, field)
+            if alias in found:
+                raise InvalidValue(f"{alias} is a domain of its own too", field=field)
+            if owner.setdefault(alias, canonical) != canonical:
+                raise InvalidValue(f"{alias} belongs to {owner[alias]}", field=field)
+            found[canonical][alias] = None
+    return tuple(Domain(name, tuple(aliases)) for name, aliases in found.items())

@@ -7,6 +7,7 @@ raised as L{InvalidValue} with the key as people write it.
 from __future__ import annotations
 
 import re
+from typing import NoReturn
 
 from haloy.config.app_file import (
     BuildConfig,
@@ -17,11 +18,16 @@ from haloy.config.app_file import (
     ValueFrom,
     ValueSource,
 )
-from haloy.config.images import effective_push, should_build
+from haloy.config.images import (
+    effective_push,
+    image_ref,
+    is_reference,
+    should_build,
+)
 from haloy.config.options import domains, health_timeout_s, proxy_options
 from haloy.config.units import parse_size
 from haloy.errors import InvalidValue
-from haloy.model.names import parse_app_name
+from haloy.model.names import parse_app_name, parse_health_path, tag_problem
 
 PRESETS = ("database", "service")
 STRATEGIES = ("rolling", "replace", "blue_green")
@@ -29,15 +35,21 @@ NAMINGS = ("dynamic", "static")
 PULL_POLICIES = ("always", "if_missing", "never")
 HISTORIES = ("local", "registry", "none")
 PUSHES = ("server", "registry")
-REPLICAS_LIMIT = 100
+REPLICAS_LIMIT = 1000
 MIN_READY_LIMIT_S = 600
+DEFAULT_NETWORK = "haloy"
 
 #: A registry cannot tell yesterday's image from today's by one of these.
 _MUTABLE_TAGS = ("", "latest", "main", "master", "develop", "staging", "production")
 
 _ENV_NAME = re.compile(r"[^=\x00\s]+")
 _WINDOWS = re.compile(r"[A-Za-z]:[\\/]|.*\\")
-_VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
+#: Docker takes names of two characters and more.
+_VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
+_VOLUME_OPTIONS = frozenset(
+    {"ro", "rw", "z", "Z", "nocopy", "cached", "delegated", "consistent"}
+    | {"private", "rprivate", "shared", "rshared", "slave", "rslave"}
+)
 _NETWORK = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.:-]*")
 
 
@@ -53,6 +65,7 @@ def validate_target(target: Target) -> None:
         raise InvalidValue("give image or image_key, not both", field="image_key")
     if target.image is not None:
         validate_image(target.image)
+        _taggable(target.name, target.image)
     _naming(target)
     domains(target)
     for i, variable in enumerate(target.env or ()):
@@ -61,7 +74,7 @@ def validate_target(target: Target) -> None:
     for i, volume in enumerate(target.volumes or ()):
         validate_volume(volume, f"volumes[{i}]")
     if target.health_check_path is not None:
-        _health_path(target.health_check_path)
+        parse_health_path(target.health_check_path, "health_check_path")
     _between(target.replicas, 1, REPLICAS_LIMIT, "replicas")
     _between(target.min_ready_seconds, 0, MIN_READY_LIMIT_S, "min_ready_seconds")
     if target.network and _NETWORK.fullmatch(target.network) is None:
@@ -69,6 +82,49 @@ def validate_target(target: Target) -> None:
     health_timeout_s(target)
     proxy_options(target.proxy)
     _resources(target)
+
+
+def validate_received(target: Target) -> None:
+    """Check a target as the daemon gets it: also that nothing is left to look up.
+
+    @raise InvalidValue: of the first thing that is wrong.
+    """
+    validate_target(target)
+    for i, variable in enumerate(target.env or ()):
+        if variable.value is None:
+            _unresolved(f"env[{i}] ({variable.name})")
+    registry = target.image.registry if target.image is not None else None
+    if registry is not None:
+        for key in ("username", "password"):
+            source = getattr(registry, key)
+            if source is None or source.value is None:
+                _unresolved(f"image.registry.{key}")
+
+
+def _unresolved(field: str) -> NoReturn:
+    raise InvalidValue("has no value: the client looks `from` up", field=field)
+
+
+def warnings(target: Target) -> tuple[str, ...]:
+    """Return what is allowed in a merged target and most likely a mistake."""
+    image = target.image
+    found = []
+    if (
+        image is not None
+        and image.repository == target.name
+        and not should_build(image)
+        and image.registry is None
+    ):
+        found.append(
+            f"image {image.repository} has the app's name and is not built here; "
+            "set build: true, or name its registry"
+        )
+    if target.domains and target.network not in (None, "", DEFAULT_NETWORK):
+        found.append(
+            f"network {target.network} is not {DEFAULT_NETWORK}: "
+            "the app gets no requests and is not checked"
+        )
+    return tuple(found)
 
 
 def _naming(target: Target) -> None:
@@ -93,6 +149,12 @@ def validate_image(image: ImageConfig) -> None:
         raise InvalidValue("is missing", field="image.repository")
     _no_space(image.repository, "image.repository")
     _no_space(image.tag, "image.tag")
+    if not is_reference(image_ref(image)):
+        raise InvalidValue(
+            f"{image_ref(image)!r} is not an image: use lower case, as in "
+            "registry.example.com/team/app:1.2",
+            field="image.repository",
+        )
     _one_of(image.pull_policy, PULL_POLICIES, "image.pull_policy")
     if image.history is not None:
         _history(image.history, image.tag or "")
@@ -114,6 +176,13 @@ def validate_image(image: ImageConfig) -> None:
                 "or set build_config.push: registry",
                 field="image.registry",
             )
+
+
+def _taggable(name: str, image: ImageConfig) -> None:
+    """Refuse a name of which no image tag can be made, where one must be."""
+    strategy = image.history.strategy if image.history is not None else None
+    if strategy != "none" and (problem := tag_problem(name)):
+        raise InvalidValue(problem, field="name")
 
 
 def _history(history: History, tag: str) -> None:
@@ -192,31 +261,26 @@ def _port(port: str | None) -> None:
         raise InvalidValue(f"{port!r} is not a port (1 to 65535)", field="port")
 
 
-def _health_path(path: str) -> None:
-    if not path.startswith("/"):
-        raise InvalidValue(f"{path!r} must begin with /", field="health_check_path")
-    if not all("!" <= character <= "~" for character in path):
-        raise InvalidValue(
-            "must be visible ASCII (percent-encode the rest)", field="health_check_path"
-        )
-
-
 def validate_volume(volume: str, field: str) -> None:
     """Check C{source:/target[:options]}. @raise InvalidValue: it is none."""
     text = volume.strip()
     if _WINDOWS.match(text):
         raise InvalidValue("Windows paths are not supported", field=field)
     source, _, rest = text.partition(":")
-    target = rest.partition(":")[0]
+    target, _, options = rest.partition(":")
     if not source or not target:
         raise InvalidValue(f"{volume!r} is not source:/target", field=field)
     if not target.startswith("/"):
         raise InvalidValue(f"target {target!r} must be absolute", field=field)
-    if source.startswith("/"):
-        return
-    if _VOLUME_NAME.fullmatch(source) is None:
+    unknown = [one for one in options.split(",") if one not in _VOLUME_OPTIONS]
+    if options and unknown:
+        known = ", ".join(sorted(_VOLUME_OPTIONS))
+        raise InvalidValue(f"option {unknown[0]!r} is none of {known}", field=field)
+    if not source.startswith("/") and _VOLUME_NAME.fullmatch(source) is None:
         raise InvalidValue(
-            f"source {source!r} must be an absolute path or a volume name", field=field
+            f"source {source!r} must be an absolute path, or a volume name of two "
+            "letters and more",
+            field=field,
         )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar, get_args, get_origin
 
 import attrs
@@ -19,11 +19,12 @@ from cattrs.errors import (
     AttributeValidationNote,
     BaseValidationError,
     ForbiddenExtraKeysError,
+    IterableValidationError,
     IterableValidationNote,
 )
 from cattrs.gen import make_dict_structure_fn, override
 
-from haloy.config.app_file import AppFile, ImageConfig, Target
+from haloy.config.app_file import AppFile, DomainEntry, ImageConfig, Target
 from haloy.errors import InvalidValue
 
 T = TypeVar("T")
@@ -33,11 +34,15 @@ class _WrongType(ValueError):
     """A value of another type than the key takes."""
 
 
-@attrs.frozen
+@attrs.define(eq=False)
 class Misplaced(InvalidValue):
-    """An InvalidValue that knows where: keys and indexes from the root."""
+    """An InvalidValue that knows where: keys and indexes from the root.
+
+    C{others} are what else is wrong in the same object, in its order.
+    """
 
     path: tuple[str | int, ...] = ()
+    others: tuple[Misplaced, ...] = ()
 
 
 def wire_name(field: str, camel: bool) -> str:
@@ -74,13 +79,17 @@ def structure(obj: object, kind: type[T], *, camel: bool, path: str) -> T:
     """Return C{obj} as a C{kind}.
 
     @param path: what the field of an error begins with; C{""} for a file's root.
-    @raise Misplaced: of the first thing that is wrong.
+    @raise Misplaced: the first thing that is wrong, with all the others.
     """
     try:
         return _CONVERTERS[camel].structure(obj, kind)
     except (BaseValidationError, ForbiddenExtraKeysError, _WrongType) as problem:
-        where, reason = _first(problem, camel)
-        raise Misplaced(reason, field=_join(path, where), path=where) from None
+        first, *others = (
+            Misplaced(reason, field=_join(path, where), path=where)
+            for where, reason in _problems(problem, camel)
+        )
+        first.others = tuple(others)
+        raise first from None
 
 
 def unstructure(value: Any, *, camel: bool) -> dict[str, Any]:
@@ -131,15 +140,20 @@ def _boolean(value: object, _: Any) -> bool:
 
 
 def _named(value: object) -> str:
+    """Return what C{value} is; never the value, which may be a secret."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):
-        return "true" if value else "false"
+        return "true or false"
+    if isinstance(value, int | float):
+        return "a number"
+    if isinstance(value, str):
+        return "a text"
     if isinstance(value, Mapping):
         return "a mapping"
     if isinstance(value, list | tuple):
         return "a list"
-    return repr(value)
+    return f"a {type(value).__name__}"
 
 
 def _port(value: object) -> object:
@@ -179,7 +193,8 @@ def _converter(camel: bool) -> Converter:
             if kind is ImageConfig and isinstance(value, str):
                 value = {"repository": value}
             if not isinstance(value, Mapping):
-                raise _WrongType(f"wants a mapping, got {_named(value)}")
+                hint = "; write {domain: …}" if kind is DomainEntry else ""
+                raise _WrongType(f"wants a mapping, got {_named(value)}{hint}")
             if issubclass(kind, Target) and value.get("port") is not None:
                 value = {**value, "port": _port(value["port"])}
             return plain(value, kind)
@@ -194,11 +209,26 @@ def _converter(camel: bool) -> Converter:
         def hook(value: object, _: Any) -> Any:
             if not isinstance(value, list | tuple):
                 raise _WrongType(f"wants a list, got {_named(value)}")
-            return _list(converter, value, member)
+            done = _each(converter, kind, enumerate(value), member)
+            return tuple(one for _, one in done)
 
         return hook
 
     converter.register_structure_hook_factory(_is_tuple, structure_tuple)
+
+    def structure_mapping(kind: Any) -> Any:
+        _, member = get_args(kind)
+
+        def hook(value: object, _: Any) -> Any:
+            if not isinstance(value, Mapping):
+                raise _WrongType(f"wants a mapping, got {_named(value)}")
+            if not all(isinstance(key, str) for key in value):
+                raise _WrongType("wants texts as keys; put them in quotes")
+            return dict(_each(converter, kind, value.items(), member))
+
+        return hook
+
+    converter.register_structure_hook_factory(_is_mapping, structure_mapping)
 
     def structure_optional(kind: Any) -> Any:
         (member,) = [one for one in get_args(kind) if one is not type(None)]
@@ -222,20 +252,28 @@ def _is_optional(kind: Any) -> bool:
     return union and len(members) == 2 and type(None) in members
 
 
-def _list(
-    converter: Converter, values: list[Any] | tuple[Any, ...], member: Any
-) -> tuple[Any, ...]:
-    done = []
-    for index, one in enumerate(values):
+def _is_mapping(kind: Any) -> bool:
+    return get_origin(kind) is Mapping
+
+
+def _each(
+    converter: Converter, kind: Any, members: Iterable[tuple[Any, Any]], member: Any
+) -> list[tuple[Any, Any]]:
+    """Return the members structured by key or index; their errors come together."""
+    done: list[tuple[Any, Any]] = []
+    wrong: list[Exception] = []
+    for key, one in members:
         try:
-            done.append(converter.structure(one, member))
+            done.append((key, converter.structure(one, member)))
         except Exception as problem:
             problem.__notes__ = [
                 *getattr(problem, "__notes__", []),
-                IterableValidationNote(f"at index {index}", index, member),
+                IterableValidationNote(f"at {key}", key, member),
             ]
-            raise
-    return tuple(done)
+            wrong.append(problem)
+    if wrong:
+        raise IterableValidationError("", wrong, kind)
+    return done
 
 
 _CONVERTERS = {camel: _converter(camel) for camel in (False, True)}
@@ -244,27 +282,30 @@ _CONVERTERS = {camel: _converter(camel) for camel in (False, True)}
 # --- errors -----------------------------------------------------------------
 
 
-def _first(problem: BaseException, camel: bool) -> tuple[tuple[str | int, ...], str]:
-    """Return where the first thing is wrong, and what is."""
+def _problems(
+    problem: BaseException, camel: bool
+) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Yield where something is wrong, and what."""
     here = tuple(_steps(problem, camel))
     if isinstance(problem, BaseValidationError):
-        where, reason = _first(problem.exceptions[0], camel)
-        return here + where, reason
-    if isinstance(problem, ForbiddenExtraKeysError):
+        for one in problem.exceptions:
+            for where, reason in _problems(one, camel):
+                yield here + where, reason
+    elif isinstance(problem, ForbiddenExtraKeysError):
         known = [wire_name(one.name, camel) for one in attrs.fields(problem.cl)]
-        unknown = sorted(str(key) for key in problem.extra_fields)
-        hints = [_suggest(key, known) for key in unknown]
-        return (*here, unknown[0]), "; ".join(hints)
-    if isinstance(problem, KeyError):
-        return here, "is missing"
-    return here, str(problem)
+        for key in sorted(problem.extra_fields, key=str):
+            yield (*here, str(key)), _suggest(str(key), known)
+    elif isinstance(problem, KeyError):
+        yield here, "is missing"
+    else:
+        yield here, str(problem)
 
 
 def _suggest(key: str, known: list[str]) -> str:
     near = difflib.get_close_matches(key, known, 1, 0.6)
     if near:
-        return f"unknown key {key!r}; did you mean {near[0]!r}?"
-    return f"unknown key {key!r}; known here: {', '.join(sorted(known))}"
+        return f"unknown key; did you mean {near[0]!r}?"
+    return f"unknown key; known here: {', '.join(sorted(known))}"
 
 
 def _steps(problem: BaseException, camel: bool) -> Iterator[str | int]:

@@ -1,0 +1,60 @@
+"""Which keys only some servers know: a request may carry them only to those.
+
+A Go daemon refuses a request with a key it does not know; what ours knows beyond
+it is told by the C{capabilities} of C{/v1/version}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from attrs import evolve
+
+from haloy.config.app_file import Target
+from haloy.errors import InvalidValue
+
+
+def needed(target: Target) -> tuple[tuple[str, str], ...]:
+    """Return what a server must know for C{target}: (capability, key) in order."""
+    return tuple(_needed(target))
+
+
+def require(target: Target, known: Collection[str]) -> None:
+    """Make sure that a server with the capabilities C{known} can take C{target}.
+
+    @raise InvalidValue: names the first key that it cannot take.
+    """
+    for capability, key in needed(target):
+        if capability not in known:
+            raise InvalidValue(
+                f"the haloyd on {target.server} does not know this key "
+                f"(capability {capability}); upgrade it, or leave the key out",
+                field=key,
+            )
+
+
+def without_unknown(target: Target, known: Collection[str]) -> Target:
+    """Return C{target} without the keys that a server does not know.
+
+    For requests whose answer does not depend on them, such as a rollback, whose
+    daemon takes what is missing from its own record.
+    """
+    if "proxy-options" not in known:
+        target = evolve(target, proxy=None, health_check_timeout=None)
+    if "resources" not in known:
+        target = evolve(target, resources=None)
+    return target
+
+
+def _needed(target: Target) -> Iterator[tuple[str, str]]:
+    if target.deployment_strategy == "blue_green":
+        yield "blue-green", "deployment_strategy"
+    for i, entry in enumerate(target.domains or ()):
+        if entry.domain.startswith("*."):
+            yield "wildcard-domains", f"domains[{i}].domain"
+    if target.resources is not None:
+        yield "resources", "resources"
+    if target.proxy is not None:
+        yield "proxy-options", "proxy"
+    if target.health_check_timeout is not None:
+        yield "proxy-options", "health_check_timeout"
