@@ -1,0 +1,190 @@
+"""Bodies of the API: requests as values, answers as JSON objects. Pure.
+
+Exact names and casing of C{spec/api.md} section 3 and 4; keys of ours are added to
+answers only, never asked of requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from attrs import frozen
+
+from haloy.config.app_file import Target
+from haloy.config.wire import target_from_json
+from haloy.deploy.interface import AppStatus, LogEntry, ReplicaStatus, RollbackTarget
+from haloy.errors import InvalidValue
+from haloy.model.app import Domain
+from haloy.model.names import DeploymentId, parse_deployment_id
+
+
+@frozen
+class DeployBody:
+    """C{POST /v1/deploy}."""
+
+    id: DeploymentId
+    target: Target
+    stored: Mapping[str, Any]
+
+
+@frozen
+class RollbackBody:
+    """C{POST /v1/rollback}."""
+
+    target: DeploymentId
+    new: DeploymentId
+    config: Target
+
+
+def deploy_body(found: object) -> DeployBody:
+    """Return the body. @raise InvalidValue: names the field (A1)."""
+    body = _object(found, "deploymentID", "targetConfig", "rollbackDeployConfig")
+    stored = body.get("rollbackDeployConfig")
+    if stored is not None and not isinstance(stored, Mapping):
+        raise InvalidValue("wants an object", field="rollbackDeployConfig")
+    config = _required(body, "targetConfig")
+    return DeployBody(
+        id=parse_deployment_id(_text(body, "deploymentID")),
+        target=target_from_json(config, "targetConfig"),
+        stored=stored if stored is not None else {},
+    )
+
+
+def rollback_body(found: object) -> RollbackBody:
+    """Return the body. @raise InvalidValue: names the field."""
+    body = _object(found, "targetDeploymentID", "newDeploymentID", "newTargetConfig")
+    return RollbackBody(
+        target=DeploymentId(_text(body, "targetDeploymentID")),
+        new=parse_deployment_id(_text(body, "newDeploymentID"), "newDeploymentID"),
+        config=target_from_json(_required(body, "newTargetConfig"), "newTargetConfig"),
+    )
+
+
+def _object(found: object, *known: str) -> dict[str, Any]:
+    """Return an object with the keys in the casing of C{known} (any is taken)."""
+    if not isinstance(found, Mapping):
+        raise InvalidValue("wants a JSON object", field="body")
+    names = {name.lower(): name for name in known}
+    body: dict[str, Any] = {}
+    for key, value in found.items():
+        name = names.get(str(key).lower())
+        if name is None:
+            raise InvalidValue(
+                f"unknown field; known: {', '.join(known)}", field=str(key)
+            )
+        body[name] = value
+    return body
+
+
+def _required(body: Mapping[str, Any], key: str) -> Any:
+    value = body.get(key)
+    if value is None:
+        raise InvalidValue("is missing", field=key)
+    return value
+
+
+def _text(body: Mapping[str, Any], key: str) -> str:
+    value = _required(body, key)
+    if not isinstance(value, str) or not value:
+        raise InvalidValue("wants a text that is not empty", field=key)
+    return value
+
+
+# --- answers ----------------------------------------------------------------------
+
+
+def log_entry(entry: LogEntry) -> dict[str, Any]:
+    """Return a line of a deployment's log (C{spec/api.md} 3.5)."""
+    found: dict[str, Any] = {
+        "level": entry.level,
+        "message": entry.message,
+        "timestamp": _time(entry.at),
+    }
+    if entry.deployment:
+        found["deploymentID"] = entry.deployment
+    if entry.app:
+        found["appName"] = entry.app
+    if entry.domains:
+        found["domains"] = list(entry.domains)
+    if entry.fields:
+        found["fields"] = dict(entry.fields)
+    if entry.complete:
+        found["isDeploymentComplete"] = True
+        found["isDeploymentFailed" if entry.failed else "isDeploymentSuccess"] = True
+    return found
+
+
+def app_status(status: AppStatus) -> dict[str, Any]:
+    """Return an app's status: the old keys (4.18), and C{replicas} of ours."""
+    found: dict[str, Any] = {
+        "state": status.state,
+        "deploymentId": status.deployment,
+        "containerIds": [
+            one.container_id for one in status.replicas if not one.draining
+        ],
+        "domains": [_domain(one) for one in status.domains],
+        "appName": status.app,
+        "replicas": [_replica(one) for one in status.replicas],
+    }
+    if status.deploying is not None:
+        found["deploying"] = status.deploying.value
+    return found
+
+
+def _replica(one: ReplicaStatus) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "containerId": one.container_id,
+        "name": one.name,
+        "number": one.number,
+        "deploymentId": one.deployment,
+        "state": one.state,
+        "image": one.image,
+        "restarts": one.restarts,
+        "draining": one.draining,
+    }
+    if one.started_at is not None:
+        found["startedAt"] = _time(one.started_at)
+    if one.assessment is not None:
+        found["health"] = {
+            "verdict": one.assessment.verdict.value,
+            "reason": one.assessment.reason,
+            "since": _time(one.assessment.since),
+        }
+    return found
+
+
+def rollback_targets(targets: tuple[RollbackTarget, ...]) -> dict[str, Any]:
+    """Return the list of C{GET /v1/rollback/{app}}: PascalCase, C{null} when empty."""
+    return {
+        "targets": [
+            {
+                "DeploymentID": one.id,
+                "ImageID": "",
+                "ImageRef": one.image_ref,
+                "RawDeployConfig": _for_old_clients(one.config),
+            }
+            for one in targets
+        ]
+        or None
+    }
+
+
+def _for_old_clients(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a stored configuration in words that the Go client knows."""
+    found = dict(config)
+    if found.get("deploymentStrategy") == "blue_green":
+        found["deploymentStrategy"] = "rolling"
+    return found
+
+
+def _domain(domain: Domain) -> dict[str, Any]:
+    found: dict[str, Any] = {"domain": domain.canonical}
+    if domain.aliases:
+        found["aliases"] = list(domain.aliases)
+    return found
+
+
+def _time(at: datetime) -> str:
+    return at.isoformat().replace("+00:00", "Z")

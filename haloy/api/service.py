@@ -1,0 +1,51 @@
+"""Where the API listens: loopback, and a unix socket for the proxy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
+from twisted.internet.interfaces import IListeningPort
+
+from haloy.api.body import make_site
+from haloy.config.client_file import split_server
+
+
+@define(eq=False)
+class ApiListener:
+    """Serves one resource in both places."""
+
+    _reactor: Any
+    _resource: Any
+    _listen: str
+    _socket: Path
+    _ports: list[IListeningPort] = field(factory=list, init=False)
+
+    @property
+    def port(self) -> int:
+        """The loopback port that is bound."""
+        host: Any = self._ports[0].getHost()
+        return int(host.port)
+
+    async def start(self) -> None:
+        """Listen. @raise twisted.internet.error.CannotListenError: it is taken."""
+        site = make_site(self._resource, self._reactor)
+        host, port = split_server(self._listen)
+        kind = TCP6ServerEndpoint if ":" in host else TCP4ServerEndpoint
+        endpoint = kind(self._reactor, port or 0, interface=host or "127.0.0.1")
+        self._ports.append(await endpoint.listen(site))
+        # A file that a crash left behind; a second daemon fails at the port above.
+        self._socket.unlink(missing_ok=True)
+        self._ports.append(
+            self._reactor.listenUNIX(str(self._socket), site, mode=0o600)
+        )
+
+    async def stop(self) -> None:
+        """Listen no more."""
+        while self._ports:
+            stopped: Any = self._ports.pop().stopListening()
+            if stopped is not None:
+                await stopped
+        self._socket.unlink(missing_ok=True)

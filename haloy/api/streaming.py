@@ -1,0 +1,95 @@
+"""Server-sent events on a request: first sign at once, keep-alives, slow readers.
+
+A reader that takes nothing is waited for, never buffered for: what is told waits
+in its source. One that takes nothing for a minute loses its connection and may
+come back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IPushProducer
+from twisted.internet.task import LoopingCall
+from zope.interface import implementer
+
+from haloy.api.sse import KEEPALIVE, KEEPALIVE_S
+
+STALL_LIMIT_S = 60.0
+
+HEADERS = {
+    "Content-Type": "text/event-stream",
+    "Cache-Control": "no-cache",
+    "X-Accel-Buffering": "no",
+    "X-Buffering": "no",
+}
+
+
+@implementer(IPushProducer)
+@define(eq=False)
+class EventWriter:
+    """Writes events to one request."""
+
+    _request: Any
+    _reactor: Any
+    _room: Deferred[None] | None = field(default=None, init=False)
+    _gone: bool = field(default=False, init=False)
+
+    async def send(self, data: bytes) -> None:
+        """Write C{data} when the reader has room.
+
+        @raise twisted.internet.defer.TimeoutError: it has had none for a minute.
+        """
+        if self._room is not None:
+            await self._room
+        if not self._gone:
+            self._request.write(data)
+
+    def keep_alive(self) -> None:
+        """Show that we are there, unless data is waiting to be read."""
+        if self._room is None and not self._gone:
+            self._request.write(KEEPALIVE)
+
+    def pauseProducing(self) -> None:
+        """Wait: the reader's buffers are full."""
+        if self._room is None:
+            self._room = Deferred()
+            self._room.addTimeout(STALL_LIMIT_S, self._reactor)
+
+    def resumeProducing(self) -> None:
+        """Go on."""
+        room, self._room = self._room, None
+        if room is not None and not room.called:
+            room.callback(None)
+
+    def stopProducing(self) -> None:
+        """Write nothing more: the connection is gone."""
+        self._gone = True
+        self.resumeProducing()
+
+
+async def stream_events(
+    request: Any,
+    reactor: Any,
+    produce: Callable[[EventWriter], Awaitable[None]],
+) -> None:
+    """Send what C{produce} writes, with keep-alives; return when it is done.
+
+    A reader that leaves cancels C{produce} (Klein does, by the request's end).
+    """
+    for name, value in HEADERS.items():
+        request.setHeader(name, value)
+    writer = EventWriter(request, reactor)
+    request.registerProducer(writer, True)
+    alive = LoopingCall(writer.keep_alive)
+    alive.clock = reactor
+    alive.start(KEEPALIVE_S)
+    try:
+        await produce(writer)
+    finally:
+        alive.stop()
+        writer.stopProducing()
+        request.unregisterProducer()

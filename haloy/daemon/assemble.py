@@ -1,0 +1,351 @@
+"""Configuration and reactor -> the daemon. The only place that names every part.
+
+Parts are made here, wired by plain constructor arguments, and started in the order
+of the list in L{assemble}: what is needed stands before what needs it.
+"""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+from twisted.logger import ILogObserver, Logger
+from twisted.python.threadpool import ThreadPool
+from twisted.web.client import Agent, BrowserLikePolicyForHTTPS
+from twisted.web.iweb import IAgent
+
+from haloy.api.server import Api, Readiness
+from haloy.api.service import ApiListener
+from haloy.certs.acme import AcmeClient
+from haloy.certs.files import CertificateFiles
+from haloy.certs.interface import CertificateStatus
+from haloy.certs.lookup import DnsCheck
+from haloy.certs.renewal import CertificateService
+from haloy.certs.trust import trusting
+from haloy.config.daemon_file import DaemonFile
+from haloy.config.private import make_directory
+from haloy.daemon.admission import Admission
+from haloy.daemon.events import EventStream
+from haloy.daemon.intents import Intents
+from haloy.daemon.lifecycle import Daemon, Part
+from haloy.daemon.logs import LogRecord, ServerLog, text_observer
+from haloy.daemon.paths import Directories
+from haloy.daemon.recovery import still_running
+from haloy.daemon.routing import Routing
+from haloy.daemon.settings import Settings
+from haloy.daemon.snapshot import SnapshotWriter, read_snapshot
+from haloy.deploy.aftercare import Aftercare
+from haloy.deploy.journal import Journal
+from haloy.deploy.reconcile import Reconciler
+from haloy.deploy.run import STOP_GRACE_S, Tools
+from haloy.deploy.service import DeployService
+from haloy.engine.docker import DockerEngine
+from haloy.errors import HaloyError
+from haloy.health.monitor import Monitor, Watched
+from haloy.health.readiness import ReadinessCheck
+from haloy.model.app import App, Assessment, UnixAddress, Verdict
+from haloy.model.names import DomainName
+from haloy.proxy.access_log import AccessRecord
+from haloy.proxy.embedded import EmbeddedProxy
+from haloy.proxy.embedded import Settings as ProxySettings
+from haloy.proxy.tls import SniContexts
+from haloy.store.database import Database
+
+
+def assemble(
+    reactor: Any, chosen: Directories, settings: Settings, token: str, debug: bool
+) -> Daemon:
+    """Return the daemon, ready to be started by twistd."""
+    parts = _Parts(reactor, chosen, settings, token, debug)
+    return parts.daemon()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@define(eq=False, slots=False)
+class _Parts:
+    """Every part, made once."""
+
+    reactor: Any
+    chosen: Directories
+    settings: Settings
+    token: str
+    debug: bool
+    log: Logger = field(factory=Logger, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Make the parts from the bottom up."""
+        file = self.file = self.settings.file
+        reactor, chosen = self.reactor, self.chosen
+        self.server_log = ServerLog(self.debug)
+        self.pool = ThreadPool(0, 4, "haloyd")
+        self.engine = DockerEngine(reactor)
+        self.database = Database(chosen.database, reactor, _now)
+        self.contexts = SniContexts()
+        self.proxy = EmbeddedProxy(
+            reactor,
+            ProxySettings(
+                http=file.proxy.http,
+                https=file.proxy.https,
+                public_https=file.proxy.public_https,
+                trusted_proxies=file.proxy.trusted_proxies,
+            ),
+            self.contexts,
+            self.record_request,
+        )
+        self.snapshot = SnapshotWriter(reactor, self.pool, chosen.snapshot)
+        api_domain = DomainName(file.api.domain) if file.api.domain else None
+        self.routing = Routing(
+            self.proxy,
+            UnixAddress(str(chosen.api_socket)),
+            Intents(api_domain),
+            changed=self.routes_changed,
+        )
+        self.certificates = self.make_certificates(file)
+        self.monitor = Monitor(reactor, file.health_monitor, _now, self.judged)
+        self.readiness = ReadinessCheck(self.engine, reactor, _now)
+        self.admission = Admission(
+            self.routing, self.readiness, reactor, self.watch, self.monitor.admitted
+        )
+        self.deployments = self.make_deployments(file)
+        self.events = EventStream(
+            self.engine, reactor, self.deployments.reconciler, self.routing.died
+        )
+        self.api = ApiListener(
+            reactor, self.make_api().resource(), file.api.listen, chosen.api_socket
+        )
+        self.proxy.on_upstream_failure(lambda one: self.monitor.suspect(one.key))
+
+    def make_certificates(self, file: DaemonFile) -> CertificateService:
+        """Return the certificate service with its account at the configured CA."""
+        files = CertificateFiles(self.chosen.certificates)
+        make_directory(self.chosen.certificates)
+        policy = (
+            trusting(Path(file.acme.ca_file))
+            if file.acme.ca_file
+            else BrowserLikePolicyForHTTPS()
+        )
+        agent: IAgent = Agent(self.reactor, contextFactory=policy, connectTimeout=10)
+        client = AcmeClient(
+            self.reactor,
+            agent,
+            file.acme.directory,
+            files.account_key(file.acme.directory),
+            _now,
+        )
+        return CertificateService(
+            self.reactor,
+            files,
+            client,
+            self.proxy,
+            DnsCheck(self.reactor, self.pool, file.dns.resolvers),
+            _now,
+            random.SystemRandom(),
+            file.acme.email,
+        )
+
+    def make_deployments(self, file: DaemonFile) -> DeployService:
+        """Return the deployment service."""
+        tools = Tools(
+            self.engine,
+            self.routing,
+            self.readiness,
+            self.database,
+            Journal(self.database, _now),
+        )
+        aftercare = Aftercare(self.engine, self.routing, self.database, STOP_GRACE_S)
+        reconciler = Reconciler(
+            self.engine,
+            self.database,
+            aftercare,
+            self.reactor,
+            _now,
+            self.admission.discovered,
+        )
+        return DeployService(
+            tools,
+            reconciler,
+            self.reactor,
+            _now,
+            file.policy,
+            self.monitor.assessment,
+        )
+
+    def make_api(self) -> Api:
+        """Return the API."""
+        return Api(
+            self.deployments,
+            self.engine,
+            self.reactor,
+            version("haloy"),
+            self.token,
+            self.ready,
+            lambda: self.proxy.stats().generation,
+            lambda: [_certificate(one) for one in self.certificates.status()],
+        )
+
+    # --- the daemon ------------------------------------------------------------------
+
+    def daemon(self) -> Daemon:
+        """Return the parts in the order in which they start."""
+        parts = (
+            Part("the thread pool", self.start_pool, self.stop_pool),
+            Part("the database", self.database.open, self.database.close),
+            Part("Docker", self.look_for_docker, self.engine.close),
+            Part("the routes", self.restore_routes, self.routing.stop),
+            Part("the proxy", self.start_proxy, self.stop_proxy),
+            Part("certificates", self.certificates.start, self.certificates.stop),
+            Part("the health monitor", self.start_monitor, self.monitor.stopService),
+            Part("admission", _nothing, self.admission.stop),
+            Part("deployments", self.deployments.start, self.deployments.stop),
+            Part("Docker's events", self.start_events, self.events.stopService),
+            Part("the API", self.api.start, self.api.stop),
+        )
+        observer: ILogObserver = text_observer(sys.__stdout__ or sys.stdout, self.debug)
+        return Daemon(self.reactor, parts, observer, self.server_log, self.announce)
+
+    async def start_pool(self) -> None:
+        """Start the threads for files and names."""
+        self.pool.start()
+
+    async def stop_pool(self) -> None:
+        """End them."""
+        self.pool.stop()
+
+    async def look_for_docker(self) -> None:
+        """Say when Docker is away; traffic goes on by the snapshot all the same."""
+        if self.settings.problem:
+            self.log.error(
+                "{problem}; running by the last good configuration",
+                problem=self.settings.problem,
+            )
+        try:
+            info = await self.engine.info()
+            self.log.info("Docker {version}", version=info.version)
+        except HaloyError as problem:
+            self.log.error("{problem}; serving what was served", problem=str(problem))
+
+    async def restore_routes(self) -> None:
+        """Serve what was served, as far as it still runs at the same address."""
+        kept = read_snapshot(self.chosen.snapshot, _now(), self.log)
+        start = Intents(self.routing.intents.api_domain)
+        if kept is not None:
+            start = await still_running(kept, self.engine, start.api_domain)
+        self.routing.restore(start)
+        await self.routing.published()
+
+    async def start_proxy(self) -> None:
+        """Take connections."""
+        self.proxy.startService()
+
+    async def stop_proxy(self) -> None:
+        """Let requests end."""
+        await self.proxy.stopService()
+
+    async def start_monitor(self) -> None:
+        """Begin the health rounds."""
+        self.monitor.startService()
+
+    async def start_events(self) -> None:
+        """Follow Docker's events."""
+        self.events.startService()
+
+    def announce(self) -> None:
+        """Say that everything is of use."""
+        self.log.info(
+            "haloyd {version} is ready: http {http}, https {https}, API {api}",
+            version=version("haloy"),
+            http=self.proxy.http_port,
+            https=self.proxy.https_port,
+            api=self.api.port,
+        )
+
+    # --- what one part tells another ------------------------------------------
+
+    def routes_changed(self, intents: Intents) -> None:
+        """Keep what is served, and want certificates for it."""
+        self.snapshot.save(intents)
+        self.certificates.want(intents.domains())
+
+    def judged(self, container: str, assessment: Assessment) -> None:
+        """Route by a verdict."""
+        if assessment.verdict is not Verdict.UNKNOWN:
+            self.routing.judge(container, assessment.verdict)
+
+    def watch(self, apps: tuple[App, ...]) -> None:
+        """Watch every replica that can be asked by HTTP."""
+        self.monitor.watch(
+            Watched(replica.container_id, replica.address, app.health.path)
+            for app in apps
+            for replica in app.replicas
+            if app.domains and replica.address is not None
+        )
+
+    def record_request(self, record: AccessRecord) -> None:
+        """Tell those who follow the access log."""
+        if self.server_log.followed:
+            self.server_log.record(
+                LogRecord(
+                    "INFO",
+                    "request",
+                    _now(),
+                    {
+                        "method": record.method,
+                        "host": record.host,
+                        "path": record.target,
+                        "status": str(record.status),
+                        "duration_ms": f"{record.total_s * 1000:.0f}",
+                        "remote_addr": record.client,
+                        "app": record.app,
+                        "request_id": record.request_id,
+                    },
+                )
+            )
+
+    async def ready(self) -> Readiness:
+        """Ask every part whether it works."""
+        return Readiness(
+            docker=await _trouble(self.engine.ping),
+            proxy="" if self.proxy.running else "not listening",
+            database=await _trouble(lambda: self.database.run(_look)),
+            config=self.settings.problem,
+        )
+
+
+async def _nothing() -> None:
+    """Start nothing."""
+
+
+def _look(cursor: sqlite3.Cursor) -> None:
+    cursor.execute("SELECT 1")
+
+
+async def _trouble(ask: Callable[[], Any]) -> str:
+    try:
+        await ask()
+    except HaloyError as problem:
+        return str(problem)
+    return ""
+
+
+def _certificate(status: CertificateStatus) -> dict[str, Any]:
+    found: dict[str, Any] = {"name": status.name, "state": status.state}
+    if status.aliases:
+        found["aliases"] = list(status.aliases)
+    if status.not_after is not None:
+        found["notAfter"] = status.not_after.isoformat()
+        found["issuer"] = status.issuer
+    if status.reason:
+        found["reason"] = status.reason
+    if status.next_try is not None:
+        found["nextTry"] = status.next_try.isoformat()
+    return found
