@@ -1,0 +1,91 @@
+"""What `./test` runs, one session a question. `nox -l` lists them.
+
+The sessions use the environment that nox itself runs in: `./test` makes it, once.
+"""
+
+import configparser
+import os
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.10"
+nox.options.default_venv_backend = "none"
+nox.options.sessions = ["lint", "types", "imports", "news", "docs", "tests"]
+
+BIN = Path(sys.executable).parent
+CODE = ("haloy", "tests", "twisted", "bench", "scripts", "noxfile.py")
+#: Where coverage of this run and of every daemon it starts is gathered.
+DATA = Path(".nox") / "coverage"
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Is it formatted, and free of what ruff and shellcheck know?"""
+    _run(session, "ruff", "format", "--check", *CODE)
+    _run(session, "ruff", "check", *CODE)
+    session.run(
+        "shellcheck", "-x", "test", "quickstart", ".ci/run", "scripts/setup.sh",
+        external=True,
+    )  # fmt: skip
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Does mypy, strict, agree?"""
+    _run(session, "mypy")
+
+
+@nox.session
+def imports(session: nox.Session) -> None:
+    """Do imports point down, and do the pure modules stay pure?"""
+    _run(session, "lint-imports")
+
+
+@nox.session
+def news(session: nox.Session) -> None:
+    """Can the news of the next version be written?"""
+    _run(session, "towncrier", "build", "--draft", "--version", "next", silent=True)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Do the documents name only files, commands and keys that exist?"""
+    _run(session, "pytest", "-q", "tests/test_docs.py")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Does it work? With arguments: the tests they choose, without coverage."""
+    if session.posargs:
+        _run(session, "pytest", *session.posargs)
+        return
+    DATA.parent.mkdir(exist_ok=True)
+    environment = {**os.environ, "COVERAGE_FILE": str(DATA.resolve())}
+    _run(session, "coverage", "erase", env=environment)
+    _run(session, "coverage", "run", "-m", "pytest", env=environment)
+    _run(session, "coverage", "combine", "--quiet", env=environment)
+    _run(session, "coverage", "report", "--skip-covered", env=environment)
+    _run(
+        session,
+        "coverage",
+        "report",
+        f"--include={','.join(_pure())}",
+        "--skip-covered",
+        "--fail-under=100",
+        env=environment,
+    )
+
+
+def _pure() -> list[str]:
+    """Return the files of the modules that the contract `pure` names."""
+    contracts = configparser.ConfigParser()
+    contracts.read("setup.cfg")
+    names = contracts["importlinter:contract:pure"]["source_modules"].split()
+    paths = [Path(*name.split(".")) for name in names]
+    return [f"{path}/*" if path.is_dir() else f"{path}.py" for path in paths]
+
+
+def _run(session: nox.Session, tool: str, *arguments: str, **options: object) -> None:
+    session.run(str(BIN / tool), *arguments, external=True, **options)
