@@ -159,8 +159,8 @@ class Stage:
     def _ours(self, stock: bool) -> Target:
         http, https = free_port(), free_port()
         process = self._run(
-            [sys.executable, "-m", "bench.serve", str(http), str(https),
-             str(self.app), str(self.ws), str(self.up), str(self.pem), *["stock"] * stock]
+            [sys.executable, "-m", "bench.serve", str(http), str(https), str(self.app),
+             str(self.ws), str(self.up), str(self.pem), *["stock"] * stock]
         )  # fmt: skip
         wait_for(https)
         return Target("haloy", process.pid, http, https)

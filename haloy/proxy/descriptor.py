@@ -26,6 +26,12 @@ from haloy.proxy.wheel import NEVER, Wheel
 HIGH_MARK_BYTES: Final = 65536
 LOW_MARK_BYTES: Final = 16384
 READ_BYTES: Final = 65536
+
+# The largest record of TLS. Reads ask for more, so OpenSSL never keeps decrypted
+# bytes that the reactor does not know of.
+_RECORD_BYTES: Final = 16384
+_RECORDS_AT_ONCE: Final = 7
+
 BULK_READ_BYTES: Final = 131072
 
 _WOULD_BLOCK: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
@@ -138,16 +144,18 @@ class Descriptor:
         except OSError:
             self.drop()
             return
-        if data:
-            self.received(data)
-            if self.tls is not None:
-                self._read_pending()
-        else:
+        if not data:
             self.ended()
+            return
+        self.received(data)
+        if len(data) == _RECORD_BYTES and self.tls is not None:
+            self._read_records()
 
-    def _read_pending(self) -> None:
-        """Take what TLS has decrypted already: the reactor would not tell us."""
-        while self._reading and not self.gone and self._pending():
+    def _read_records(self) -> None:
+        """Read on after a full record of TLS: one call gives one record."""
+        for _ in range(_RECORDS_AT_ONCE):
+            if not self._reading:
+                return
             try:
                 data = self.socket.recv(READ_BYTES)
             except _WOULD_BLOCK:
@@ -160,19 +168,13 @@ class Descriptor:
                 return
             self.received(data)
 
-    def _pending(self) -> int:
-        return self.tls.pending() if self.tls is not None else 0
-
     def doWrite(self) -> None:
         """Write what is buffered."""
         unsent = self.unsent
         if unsent is not None:
             try:
-                while unsent:
-                    sent = self.socket.send(unsent)
-                    del unsent[:sent]
-                    if self.tls is None:
-                        break
+                if unsent:
+                    del unsent[: self.socket.send(unsent)]
             except _WOULD_BLOCK:
                 pass
             except OSError:
@@ -219,25 +221,10 @@ class Descriptor:
                 return
             if sent == len(data):
                 return
-            self._send_rest(memoryview(data), sent)
-        if self.unsent is not None and len(self.unsent) > HIGH_MARK_BYTES:
+            self.unsent = bytearray(memoryview(data)[sent:])
+            self._start_writing()
+        if len(self.unsent) > HIGH_MARK_BYTES:
             self.congested = True
-
-    def _send_rest(self, data: memoryview, sent: int) -> None:
-        # One write of TLS takes one record (16 KiB): it wants to be asked again.
-        if self.tls is not None and sent:
-            try:
-                while sent < len(data):
-                    sent += self.socket.send(data[sent:])
-            except _WOULD_BLOCK:
-                pass
-            except OSError:
-                self._write_failed()
-                return
-            if sent == len(data):
-                return
-        self.unsent = bytearray(data[sent:])
-        self._start_writing()
 
     def _write_failed(self) -> None:
         """Stop writing; the peer's end shows itself to the reader, or to nobody."""
@@ -262,8 +249,10 @@ class Descriptor:
         if not self._reading and not self.gone:
             self._reading = True
             self.reactor.addReader(self)
-            if self._pending():
-                self.reactor.callLater(0, self._read_pending)
+
+    def call_when_writable(self) -> None:
+        """Call C{flushed} when the kernel takes bytes again."""
+        self._start_writing()
 
     def _start_writing(self) -> None:
         if not self._writing and not self.gone:
@@ -287,10 +276,6 @@ class Descriptor:
         self._told_end = True
         try:
             if self.tls is not None:
-                while self._pending():
-                    self.received(self.socket.recv(READ_BYTES))
-                if self.fileno() < 0:
-                    return False
                 _send_close_notify(self.tls, self._fileno)
             # SSLSocket.shutdown would forget its session: what comes then would be
             # taken for plain bytes.

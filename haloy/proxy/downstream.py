@@ -54,6 +54,7 @@ class Downstream(Descriptor):
     @ivar driver: who is asked while a request is on its way.
     @ivar closing: the coming answer is the last one.
     @ivar held: bytes behind what has been taken.
+    @ivar bulk: it is inside of a large body with a length.
     """
 
     __slots__ = (
@@ -69,6 +70,7 @@ class Downstream(Descriptor):
         "_started_s",
         "_state",
         "_trusted",
+        "bulk",
         "closing",
         "driver",
         "held",
@@ -95,6 +97,7 @@ class Downstream(Descriptor):
         self._started_s = 0.0
         self.driver: Forwarding | Tunnel | None = None
         self.closing = False
+        self.bulk = False
         self.held = b""
 
     def start(self) -> None:
@@ -117,8 +120,13 @@ class Downstream(Descriptor):
             self._shake()
         elif self._state == _LINGERING:
             self._throw_away()
-        else:
+        elif not self.bulk or not self._move_bulk():
             super().doRead()
+
+    def _move_bulk(self) -> bool:
+        """Let the driver move the bytes of a large body inside the kernel."""
+        driver = self.driver
+        return isinstance(driver, Forwarding) and driver.client_readable()
 
     def doWrite(self) -> None:
         """Go on with the handshake, or write."""
@@ -145,7 +153,6 @@ class Downstream(Descriptor):
             return
         self._server_name = self.switch.server_name(tls)
         self._state = _READING
-        self._read_pending()
 
     def received(self, data: bytes) -> None:
         """Take bytes, whatever they are part of."""
@@ -291,7 +298,8 @@ class Downstream(Descriptor):
         secure = self._secure
         if self._trusted and request.forwarded_proto:
             secure = request.forwarded_proto == b"https"
-        target = switch.known_target(request.host, secure)
+        known = switch.secure_targets if secure else switch.plain_targets
+        target = known.get(request.host)
         if (
             target is None
             or request.target.startswith(CHALLENGE_PREFIX)
@@ -385,6 +393,7 @@ class Downstream(Descriptor):
         C{complete}: the request has come completely, too.
         """
         self.driver = None
+        self.bulk = False
         self._complete = complete
         if self.gone:
             return

@@ -34,11 +34,13 @@ from haloy.proxy.listener import Listen, Listener, open_sockets
 from haloy.proxy.pool import Pool
 from haloy.proxy.routes import RouteTable
 from haloy.proxy.switch import Switch
+from haloy.proxy.tls import SniContexts
 from haloy.proxy.wheel import TICK_S, Wheel
 
 # Descriptors that clients never get: the API, files, Docker, upstreams.
 _RESERVE: Final = 64
 _DESCRIPTORS_WANTED: Final = 262144
+_NEW_KEYS_S: Final = 86400.0
 _STOP_POLL_S: Final = 0.05
 
 
@@ -60,6 +62,9 @@ class Contexts(Protocol):
 
     def withdraw_alpn(self, challenge: Challenge) -> None:
         """Stop answering it."""
+
+    def renew(self) -> None:
+        """Use new keys for tickets from now on."""
 
 
 @frozen
@@ -89,7 +94,7 @@ class EmbeddedProxy(Service):
         self,
         reactor: IReactorTime,
         settings: Settings,
-        contexts: Contexts,
+        contexts: Contexts | None = None,
         access_log: Sink | None = None,
         clock: Callable[[], float] = time.monotonic,
         random: Random | None = None,
@@ -97,6 +102,7 @@ class EmbeddedProxy(Service):
         """Prepare; nothing is bound before the service starts.
 
         @param reactor: one with descriptors and time.
+        @param contexts: the TLS side, L{SniContexts} unless another one is given.
         @param access_log: called with one record for each request.
         @param clock: monotonic seconds.
         @raise InvalidValue: C{trusted_proxies} names no network.
@@ -104,7 +110,7 @@ class EmbeddedProxy(Service):
         self._time = reactor
         self._reactor = cast(Reactor, reactor)
         self._settings = settings
-        self._contexts = contexts
+        self._contexts: Contexts = contexts or SniContexts()
         self._wheel = Wheel(clock)
         bits = (random or SystemRandom()).getrandbits(48)
         self._switch = Switch(
@@ -113,11 +119,12 @@ class EmbeddedProxy(Service):
             networks=parse_networks(settings.trusted_proxies),
             sink=access_log,
             id_prefix=f"{bits:012x}",
-            server_name=contexts.server_name,
+            server_name=self._contexts.server_name,
         )
         self._plain: list[Listener] = []
         self._secure: list[Listener] = []
         self._connections_limit = 0
+        self._keys_until_s = self._wheel.now_s + _NEW_KEYS_S
         self._ticking: LoopingCall | None = None
 
     # The service.
@@ -229,6 +236,9 @@ class EmbeddedProxy(Service):
     def _tick(self) -> None:
         self._wheel.tick()
         self._switch.tick()
+        if self._wheel.now_s >= self._keys_until_s:
+            self._keys_until_s = self._wheel.now_s + _NEW_KEYS_S
+            self._contexts.renew()
         for listener in (*self._plain, *self._secure):
             listener.tick()
 

@@ -212,10 +212,11 @@ class Exchange:
             if head.status < 200:
                 passed += self._pass_interim(head)
             else:
-                passed += self._begin(head)
+                passed += self._begin(head, len(data))
         if self.response == COMPLETE:
-            if data:
-                self.keep_upstream = False
+            if len(data) == self.response_bytes:
+                return passed + data
+            self.keep_upstream = False
             return passed
         return passed + self._take_body(data) if data else passed
 
@@ -297,8 +298,11 @@ class Exchange:
         lines = [b"HTTP/1.1 %d %b" % (head.status, head.reason), *head.fields]
         return b"\r\n".join(lines) + b"\r\n\r\n"
 
-    def _begin(self, head: ResponseHead) -> bytes:
-        """Take the final head: settle the framing on both sides and write it."""
+    def _begin(self, head: ResponseHead, size_bytes: int) -> bytes:
+        """Take the final head: settle the framing on both sides and write it.
+
+        C{size_bytes} came behind it.
+        """
         request = self.request
         status = self.status = head.status
         fields = head.fields
@@ -329,11 +333,16 @@ class Exchange:
         elif request.http10:
             lines.append(b"Connection: keep-alive")
         lines.append(self._extra)
-        self._frame(framing, length_bytes)
+        self._frame(framing, length_bytes, size_bytes)
         return b"\r\n".join(lines) + b"\r\n"
 
-    def _frame(self, framing: int, length_bytes: int) -> None:
-        if framing == NO_BODY or (framing == LENGTH and not length_bytes):
+    def _frame(self, framing: int, length_bytes: int, size_bytes: int) -> None:
+        if framing == NO_BODY:
+            self.response = COMPLETE
+            return
+        if framing == LENGTH and length_bytes == size_bytes:
+            # All of it is here already: the common case of small answers.
+            self.response_bytes = size_bytes
             self.response = COMPLETE
             return
         self.response = STREAMING

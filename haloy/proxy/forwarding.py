@@ -22,6 +22,7 @@ from haloy.proxy.exchange import (
 )
 from haloy.proxy.head import BadHead, RequestHead, render_request
 from haloy.proxy.pool import Pool
+from haloy.proxy.splice import SPLICE_MIN_BYTES, Pipe, take_pipe
 from haloy.proxy.tunnel import Tunnel
 from haloy.proxy.upstream import UpstreamConnection
 
@@ -32,15 +33,13 @@ if TYPE_CHECKING:
 # A reader that takes nothing for this long is cut.
 STALLED_S: Final = 60.0
 
-# A response body that is larger is read in bigger pieces.
-_BULK_BYTES: Final = 262144
-
 
 class Forwarding:
     """One request on its way to an upstream and back."""
 
     __slots__ = (
         "_client",
+        "_down_pipe",
         "_failure",
         "_queue",
         "_request_bytes",
@@ -49,6 +48,7 @@ class Forwarding:
         "_target",
         "_timed_out",
         "_tried",
+        "_up_pipe",
         "_upgrade",
         "_upstream",
         "exchange",
@@ -91,6 +91,8 @@ class Forwarding:
         self._failure = ""
         self._timed_out = False
         self._stalled = False
+        self._down_pipe: Pipe | None = None
+        self._up_pipe: Pipe | None = None
         self.head_at_s = 0.0
         self.upstream_key = ""
         self.over = False
@@ -107,7 +109,9 @@ class Forwarding:
             target = self._target
             if target.table is not self._switch.table:
                 target = self._target = self._switch.target_now(self)
-            pool = target.pick(self._switch.wheel.now_s, self._tried)
+            pool = target.only
+            if pool is None or self._tried:
+                pool = target.pick(self._switch.wheel.now_s, self._tried)
             if pool is None:
                 self._nobody()
                 return
@@ -212,6 +216,9 @@ class Forwarding:
             client.wheel.arm(client, self._target.response_timeout_s)
             return
         client.wheel.arm(client, self._target.body_timeout_s)
+        client.bulk = client.tls is None and (
+            self.exchange.request_left >= SPLICE_MIN_BYTES
+        )
         client.resume()
         client.feed_body()
 
@@ -266,6 +273,10 @@ class Forwarding:
 
     def client_flushed(self) -> None:
         """Note that the client has taken everything."""
+        pipe = self._down_pipe
+        if pipe is not None and pipe.inside:
+            self._drain_down(pipe)
+            return
         self._stalled = False
         if self.exchange.response == STREAMING:
             self._client.wheel.arm(self._client, self._target.stream_idle_s)
@@ -319,7 +330,7 @@ class Forwarding:
             client.wheel.arm(client, STALLED_S)
         if client.congested:
             upstream.pause()
-        if first and self.exchange.response_left > _BULK_BYTES:
+        if first and self.exchange.response_left >= SPLICE_MIN_BYTES:
             upstream.bulk = True
 
     def upstream_ended(self) -> None:
@@ -345,13 +356,136 @@ class Forwarding:
             self._cut()
 
     def upstream_flushed(self) -> None:
-        """Do nothing: the request's body is paced by L{upstream_relieved}."""
+        """Go on with what waits in the pipe."""
+        pipe = self._up_pipe
+        if pipe is not None and pipe.inside:
+            self._drain_up(pipe)
 
     def upstream_relieved(self) -> None:
         """Read the client: the upstream takes bytes again."""
         if not self.exchange.request_done:
             self._client.resume()
             self._client.wheel.arm(self._client, self._target.body_timeout_s)
+
+    # Large bodies with a length, between plain sockets: inside the kernel.
+
+    def upstream_readable(self) -> bool:
+        """Move a piece of the answer's body; false: it has to be read as usual."""
+        client = self._client
+        upstream = self._upstream
+        exchange = self.exchange
+        if (
+            upstream is None
+            or client.tls is not None
+            or client.unsent is not None
+            or exchange.response_left < SPLICE_MIN_BYTES
+        ):
+            return False
+        try:
+            pipe = self._down_pipe or take_pipe()
+        except OSError:
+            return False
+        self._down_pipe = pipe
+        try:
+            moved = pipe.fill(upstream.fileno(), exchange.response_left - pipe.inside)
+        except BlockingIOError:
+            return True
+        except OSError:
+            upstream.drop()
+            return True
+        if moved:
+            self._drain_down(pipe)
+        else:
+            self.upstream_ended()
+        return True
+
+    def _drain_down(self, pipe: Pipe) -> None:
+        client = self._client
+        upstream = self._upstream
+        exchange = self.exchange
+        try:
+            moved = pipe.drain(client.fileno())
+        except OSError:
+            client.drop()
+            return
+        if upstream is None:
+            return
+        exchange.skip_response(moved)
+        if pipe.inside:
+            upstream.pause()
+            client.call_when_writable()
+            if moved or not self._stalled:
+                self._stalled = True
+                client.wheel.arm(client, STALLED_S)
+            return
+        self._stalled = False
+        if exchange.response == COMPLETE:
+            self._finish(upstream)
+        else:
+            client.wheel.arm(client, self._target.stream_idle_s)
+            upstream.resume()
+
+    def client_readable(self) -> bool:
+        """Move a piece of the request's body; false: it has to be read as usual."""
+        upstream = self._upstream
+        exchange = self.exchange
+        if (
+            upstream is None
+            or upstream.unsent is not None
+            or upstream.broken
+            or exchange.request_left < SPLICE_MIN_BYTES
+        ):
+            return False
+        try:
+            pipe = self._up_pipe or take_pipe()
+        except OSError:
+            return False
+        self._up_pipe = pipe
+        client = self._client
+        try:
+            moved = pipe.fill(client.fileno(), exchange.request_left - pipe.inside)
+        except BlockingIOError:
+            return True
+        except OSError:
+            client.drop()
+            return True
+        if moved:
+            self._drain_up(pipe)
+        else:
+            client.ended()
+        return True
+
+    def _drain_up(self, pipe: Pipe) -> None:
+        client = self._client
+        upstream = self._upstream
+        if upstream is None:
+            return
+        exchange = self.exchange
+        try:
+            moved = pipe.drain(upstream.fileno())
+        except OSError:
+            # An early answer may be there: throw the body away, go on reading both.
+            upstream.broken = True
+            moved, pipe.inside = pipe.inside, 0
+            self._up_pipe = None
+            pipe.close()
+        exchange.skip_request(moved)
+        if pipe.inside:
+            client.pause()
+            upstream.call_when_writable()
+            client.wheel.arm(client, self._target.response_timeout_s)
+        elif exchange.request_done:
+            client.wheel.arm(client, self._target.response_timeout_s)
+            client.resume()
+        else:
+            client.wheel.arm(client, self._target.body_timeout_s)
+            client.resume()
+
+    def _release_pipes(self) -> None:
+        for pipe in (self._down_pipe, self._up_pipe):
+            if pipe is not None:
+                pipe.release()
+        self._down_pipe = self._up_pipe = None
 
     # Ends.
 
@@ -479,6 +613,8 @@ class Forwarding:
         """Forget the connection; the caller tells its pool that it has finished."""
         upstream = self._upstream
         self._upstream = None
+        if self._down_pipe is not None or self._up_pipe is not None:
+            self._release_pipes()
         return upstream
 
     def _log(self, outcome: str) -> None:

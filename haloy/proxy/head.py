@@ -36,6 +36,7 @@ _REQUEST_ID: Final = 10
 _FORWARDED_FOR: Final = 11
 _FORWARDED_HOST: Final = 12
 _FORWARDED_PROTO: Final = 13
+_PRIVATE: Final = 14
 
 _REQUEST_FIELDS: Final[dict[bytes, int]] = {
     b"host": _HOST,
@@ -47,6 +48,8 @@ _REQUEST_FIELDS: Final[dict[bytes, int]] = {
     b"te": _TE,
     b"user-agent": _USER_AGENT,
     b"x-request-id": _REQUEST_ID,
+    b"authorization": _PRIVATE,
+    b"cookie": _PRIVATE,
     b"x-forwarded-for": _FORWARDED_FOR,
     b"x-forwarded-host": _FORWARDED_HOST,
     b"x-forwarded-proto": _FORWARDED_PROTO,
@@ -75,6 +78,7 @@ _RESPONSE_FIELDS: Final[dict[bytes, int]] = {
     b"transfer-encoding": _TRANSFER_ENCODING,
     b"connection": _CONNECTION,
     b"upgrade": _UPGRADE,
+    b"set-cookie": _PRIVATE,
     b"keep-alive": _DROP,
     b"proxy-connection": _DROP,
     b"proxy-authenticate": _DROP,
@@ -131,11 +135,23 @@ _LEARNED_LIMIT: Final = 4096
 _request_actions: dict[bytes, int] = {}
 _response_actions: dict[bytes, int] = {}
 
+# Whole lines that were found to be kept, short and with nothing private in them:
+# most lines of most heads have been here a moment ago.
+_LINES_LIMIT: Final = 2048
+_LINE_LIMIT_BYTES: Final = 128
+_STATUS_LINES_LIMIT: Final = 256
+_NAMES_LIMIT: Final = 4096
+_status_lines: dict[bytes, tuple[int, bytes, bool]] = {}
+_names: dict[bytes, str] = {}  # valid Host fields
+_kept_in_requests: set[bytes] = set()
+_kept_in_responses: set[bytes] = set()
+
 # Control characters that may stand nowhere in a head; CR and LF are counted instead.
 _CONTROLS: Final = bytes(
     code for code in (*range(0x20), 0x7F) if code not in (0x09, 0x0A, 0x0D)
 )
 
+_USUAL_METHODS: Final = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"DELETE"))
 _token = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 _target = re.compile(rb"[\x21\x22\x24-\x7e]+\Z")
 _version = re.compile(rb"HTTP/[0-9]\.[0-9]\Z")
@@ -265,13 +281,22 @@ def parse_request(block: bytes) -> RequestHead:
     connection = b""
     upgrade = b""
     te = b""
+    kept = _kept_in_requests
     for index in range(1, len(lines)):
         line = lines[index]
+        if line in kept:
+            fields.append(line)
+            continue
         name, colon, value = line.partition(b":")
         action = action_of.get(name, -1)
         if action < 0 and colon:
             action = _learn(name, action_of, _REQUEST_FIELDS)
         if action == _KEEP:
+            fields.append(line)
+            if len(line) <= _LINE_LIMIT_BYTES:
+                _keep_in_mind(line, kept)
+            continue
+        if action == _PRIVATE:
             fields.append(line)
             continue
         if action < 0:
@@ -345,22 +370,28 @@ def parse_response(block: bytes) -> ResponseHead:
     @raise BadHead: always with status 502.
     """
     lines = _split(block, 502)
-    match = _status_line.match(lines[0])
-    if match is None:
-        raise BadHead(502, "malformed status line")
-    version, status, reason = match.groups()
-    head = ResponseHead(int(status), reason or b"", version == b"0")
+    known = _status_lines.get(lines[0])
+    status, reason, http10 = known or _parse_status_line(lines[0])
+    head = ResponseHead(status, reason, http10)
     action_of = _response_actions
     fields = head.fields
     connection = b""
     upgrade = b""
+    kept = _kept_in_responses
     for index in range(1, len(lines)):
         line = lines[index]
+        if line in kept:
+            fields.append(line)
+            continue
         name, colon, value = line.partition(b":")
         action = action_of.get(name, -1)
         if action < 0 and colon:
             action = _learn(name, action_of, _RESPONSE_FIELDS)
         if action == _KEEP:
+            fields.append(line)
+            if len(line) <= _LINE_LIMIT_BYTES:
+                _keep_in_mind(line, kept)
+        elif action == _PRIVATE:
             fields.append(line)
         elif action < 0:
             raise BadHead(502, "malformed field line")
@@ -381,7 +412,9 @@ def parse_response(block: bytes) -> ResponseHead:
             upgrade = value.strip(b" \t").lower()
     if head.chunked and (head.length_bytes >= 0 or head.http10):
         raise BadHead(502, "Transfer-Encoding with Content-Length or HTTP/1.0")
-    if connection:
+    if connection == b"keep-alive":
+        head.close = False
+    elif connection:
         tokens = _tokens(connection)
         if b"close" in tokens:
             head.close = True
@@ -453,6 +486,12 @@ def _learn(name: bytes, actions: dict[bytes, int], known: dict[bytes, int]) -> i
     return action
 
 
+def _keep_in_mind(line: bytes, kept: set[bytes]) -> None:
+    if len(kept) >= _LINES_LIMIT:
+        kept.clear()
+    kept.add(line)
+
+
 def _request_line(line: bytes) -> RequestHead:
     parts = line.split(b" ")
     if len(parts) != 3:
@@ -465,15 +504,28 @@ def _request_line(line: bytes) -> RequestHead:
         if version != b"HTTP/1.0":
             raise BadHead(505, "unsupported protocol version")
         http10 = True
-    if _token.match(method) is None:
-        raise BadHead(400, "malformed method")
-    if method in (b"CONNECT", b"TRACE"):
-        raise BadHead(405, "method not allowed")
+    if method not in _USUAL_METHODS:
+        if _token.match(method) is None:
+            raise BadHead(400, "malformed method")
+        if method in (b"CONNECT", b"TRACE"):
+            raise BadHead(405, "method not allowed")
     if len(target) > TARGET_LIMIT_BYTES:
         raise BadHead(414, "request target too long")
     if _target.match(target) is None:
         raise BadHead(400, "malformed request target")
     return RequestHead(method, target, http10)
+
+
+def _parse_status_line(line: bytes) -> tuple[int, bytes, bool]:
+    """Return status, reason and whether it is HTTP/1.0."""
+    match = _status_line.match(line)
+    if match is None:
+        raise BadHead(502, "malformed status line")
+    version, status, reason = match.groups()
+    parsed = (int(status), reason or b"", version == b"0")
+    if len(_status_lines) < _STATUS_LINES_LIMIT and len(line) <= _LINE_LIMIT_BYTES:
+        _status_lines[line] = parsed
+    return parsed
 
 
 def _length(value: bytes, status: int) -> int:
@@ -499,10 +551,10 @@ def _remember(head: RequestHead, action: int, value: bytes) -> None:
 
 def _settle_host(head: RequestHead, host: bytes | None) -> None:
     """Check Host, and bring the target into origin form (RFC 9112 section 3.2)."""
-    if host is None or _host.match(host) is None or b".." in host:
-        raise BadHead(400, "missing or malformed Host")
+    if host is None:
+        raise BadHead(400, "missing Host")
     head.host = host
-    head.name = canonical_name(host)
+    head.name = _names.get(host) or _parse_host(host)
     target = head.target
     if target[:1] == b"/" or (target == b"*" and head.method == b"OPTIONS"):
         return
@@ -516,6 +568,16 @@ def _settle_host(head: RequestHead, host: bytes | None) -> None:
         head.target = b"*" if head.method == b"OPTIONS" else b"/"
     else:
         head.target = b"/" + rest if rest[:1] == b"?" else rest
+
+
+def _parse_host(host: bytes) -> str:
+    if _host.match(host) is None or b".." in host:
+        raise BadHead(400, "malformed Host")
+    name = canonical_name(host)
+    if len(_names) >= _NAMES_LIMIT:
+        _names.clear()
+    _names[host] = name
+    return name
 
 
 def _settle_connection(head: RequestHead, connection: bytes, upgrade: bytes) -> None:

@@ -54,6 +54,7 @@ class Target:
         "extra",
         "is_api",
         "max_body_bytes",
+        "only",
         "replaced",
         "response_timeout_s",
         "route",
@@ -79,6 +80,8 @@ class Target:
         self.is_api = isinstance(route, ApiRoute)
         self.app = API_OWNER if isinstance(route, ApiRoute) else route.app
         self._pools = pools
+        # Nothing to choose: the common case of one replica.
+        self.only = pools[0] if len(pools) == 1 else None
         self._rotation = rotation
         self._balance: Balance = options.balance
         self.connect_timeout_s = options.connect_timeout_s
@@ -149,8 +152,10 @@ class Switch:
         self._rotations: dict[str, Rotation] = {}
         self._parked: dict[AppName, dict[Forwarding, None]] = {}
         self._parked_until_s: dict[AppName, float] = {}
-        self._secure_targets: dict[bytes, Target] = {}
-        self._plain_targets: dict[bytes, Target] = {}
+        # Host field -> target under the present table; plain ones only where apps
+        # are served plainly. Emptied in place: connections hold on to them.
+        self.secure_targets: dict[bytes, Target] = {}
+        self.plain_targets: dict[bytes, Target] = {}
         self._id_prefix = id_prefix.encode("ascii")
         self._quiet_until_s: dict[str, float] = {}
 
@@ -159,12 +164,6 @@ class Switch:
     def next_request_id(self) -> bytes:
         """Return a name for a request, unique in this worker and unlikely elsewhere."""
         return b"%b%08x" % (self._id_prefix, self.requests_total)
-
-    def known_target(self, host: bytes, secure: bool) -> Target | None:
-        """Return the target that C{host} led to before, under the present table."""
-        if secure:
-            return self._secure_targets.get(host)
-        return None if self.redirects else self._plain_targets.get(host)
 
     def target(
         self, route: AppRoute | ApiRoute, request: RequestHead, secure: bool
@@ -181,7 +180,7 @@ class Switch:
             self._rotations.setdefault(name, Rotation()),
             secure=secure,
         )
-        known = self._secure_targets if secure else self._plain_targets
+        known = self.secure_targets if secure else self.plain_targets
         served = secure or not self.redirects
         if served and not request.upgrade and len(known) < _TARGETS_LIMIT:
             known[request.host] = target
@@ -267,8 +266,8 @@ class Switch:
                     limit = route.options.max_connections
                     wanted[upstream.key] = (upstream, limit, route.app)
         self.table = table
-        self._secure_targets.clear()
-        self._plain_targets.clear()
+        self.secure_targets.clear()
+        self.plain_targets.clear()
         serving = {app for key, (_, _, app) in wanted.items() if self._serves(key)}
         for key, (upstream, limit, app) in wanted.items():
             self._admit(key, upstream, limit, slowly=app in serving)

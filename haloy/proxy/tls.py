@@ -107,7 +107,7 @@ class SniContexts:
         by_name: dict[str, ssl.SSLContext] = {}
         for certificate in certificates:
             key = (certificate.chain, certificate.key.value)
-            names = {certificate.name, *certificate.names}
+            names = certificate.names or {certificate.name}
             try:
                 context = self._made.get(key) or context_of(certificate)
             except CertificateError as problem:

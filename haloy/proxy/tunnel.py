@@ -84,6 +84,10 @@ class Tunnel:
             self._upstream.pause()
         client.wheel.arm(client, self._idle_s)
 
+    def upstream_readable(self) -> bool:
+        """Say no: frames are small as a rule."""
+        return False
+
     def client_ended(self) -> None:
         """Tell the upstream as soon as it has everything."""
         self._client_ended = True

@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Protocol
 from twisted.python.failure import Failure
 
 from haloy.model.app import Address, UnixAddress
-from haloy.proxy.descriptor import BULK_READ_BYTES, Descriptor, Reactor
+from haloy.proxy.descriptor import (
+    BULK_READ_BYTES,
+    READ_BYTES,
+    Descriptor,
+    Reactor,
+)
 from haloy.proxy.wheel import Wheel
 
 if TYPE_CHECKING:
@@ -31,6 +36,9 @@ class User(Protocol):
 
     def upstream_received(self, data: bytes) -> None:
         """Learn that bytes have come."""
+
+    def upstream_readable(self) -> bool:
+        """Take bytes by another way than C{upstream_received}, if there is one."""
 
     def upstream_ended(self) -> None:
         """Learn that the upstream will send nothing more."""
@@ -50,6 +58,7 @@ class UpstreamConnection(Descriptor):
 
     @ivar user: who uses it, C{None} while it is idle.
     @ivar reused: it has carried an exchange before.
+    @ivar bulk: it is inside of a large body with a length.
     """
 
     __slots__ = ("bulk", "connected", "idle_since_s", "pool", "reused", "user")
@@ -91,36 +100,32 @@ class UpstreamConnection(Descriptor):
             self.connected = True
             self.resume()
         elif code == errno.EINPROGRESS:
+            # What is sent meanwhile waits as if the kernel had refused it.
+            self.unsent = bytearray()
             self._start_writing()
         else:
             return errno.errorcode.get(code, str(code))
         return ""
 
-    def send(self, data: bytes) -> None:
-        """Send C{data}, or keep it until the connection stands."""
-        if self.connected:
-            super().send(data)
-        elif self.unsent is None:
-            self.unsent = bytearray(data)
-        else:
-            self.unsent += data
-
     def doRead(self) -> None:
         """Read what has come, more at once inside of large bodies."""
-        if self.bulk:
-            try:
-                data = self.socket.recv(BULK_READ_BYTES)
-            except BlockingIOError:
-                return
-            except OSError:
-                self.drop()
-                return
-            if data:
-                self.received(data)
-            else:
-                self.ended()
+        user = self.user
+        if self.bulk and user is not None and user.upstream_readable():
             return
-        super().doRead()
+        try:
+            data = self.socket.recv(BULK_READ_BYTES if self.bulk else READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.drop()
+            return
+        if user is not None and data:
+            user.upstream_received(data)
+        elif data:
+            # Nobody may speak while nobody asked.
+            self.drop()
+        else:
+            self.ended()
 
     def doWrite(self) -> None:
         """Take the outcome of the connect, then write what is buffered."""
@@ -147,13 +152,6 @@ class UpstreamConnection(Descriptor):
             return
         code = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         self._refused(errno.errorcode.get(code, str(code)))
-
-    def received(self, data: bytes) -> None:
-        """Hand bytes to the user; nobody may speak while nobody asked."""
-        if self.user is not None:
-            self.user.upstream_received(data)
-        else:
-            self.drop()
 
     def ended(self) -> None:
         """Tell the user, or leave the pool."""

@@ -27,18 +27,17 @@ class Timed(Protocol):
 class Wheel:
     """Deadlines in buckets of one tick."""
 
-    __slots__ = ("_buckets", "_clock", "_done", "now_s")
+    __slots__ = ("_buckets", "_done", "clock", "now_s")
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        """Start now, by C{clock}: monotonic seconds."""
-        self._clock = clock
+        """Start now, by C{clock}: monotonic seconds.
+
+        C{clock} stays there for exact times; C{now_s} is that of the last tick.
+        """
+        self.clock = clock
         self._buckets: dict[int, list[Timed]] = {}
         self.now_s = clock()
         self._done = int(self.now_s / TICK_S)
-
-    def clock(self) -> float:
-        """Return the exact monotonic time in seconds; C{now_s} is that of a tick."""
-        return self._clock()
 
     def arm(self, what: Timed, delay_s: float) -> None:
         """Call C{what.expired()} when C{delay_s} have passed, unless armed anew."""
@@ -54,7 +53,7 @@ class Wheel:
 
     def tick(self) -> None:
         """Let everything expire whose deadline has passed."""
-        self.now_s = now_s = self._clock()
+        self.now_s = now_s = self.clock()
         current = int(now_s / TICK_S)
         if current - self._done > len(self._buckets):
             # After a long pause, or an idle time, there are fewer buckets than ticks.

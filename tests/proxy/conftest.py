@@ -58,7 +58,13 @@ async def start_proxy(tmp_path: Path) -> AsyncIterator[Starter]:
     started: list[EmbeddedProxy] = []
     context = OneContext(tmp_path)
 
-    def start(*, plain: bool = True, clock: Any = None, **settings: Any) -> Running:
+    def start(
+        *,
+        plain: bool = True,
+        clock: Any = None,
+        contexts: Any = None,
+        **settings: Any,
+    ) -> Running:
         records: list[AccessRecord] = []
         chosen = Settings(
             http=settings.pop("http", "127.0.0.1:0"),
@@ -67,7 +73,9 @@ async def start_proxy(tmp_path: Path) -> AsyncIterator[Starter]:
             **settings,
         )
         extra = {} if clock is None else {"clock": clock}
-        proxy = EmbeddedProxy(reactor, chosen, context, records.append, **extra)
+        proxy = EmbeddedProxy(
+            reactor, chosen, contexts or context, records.append, **extra
+        )
         proxy.startService()
         started.append(proxy)
         return Running(proxy, records)

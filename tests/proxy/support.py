@@ -329,6 +329,7 @@ class OneContext:
         self.context.set_alpn_protocols(["http/1.1"])
         self.context.sni_callback = self._remember
         self.replaced: list[tuple[Certificate, ...]] = []
+        self.renewed = 0
 
     def _remember(
         self, connection: ssl.SSLObject, name: str | None, context: ssl.SSLContext
@@ -343,6 +344,9 @@ class OneContext:
 
     def present_alpn(self, challenge: Challenge) -> None:
         raise AssertionError("not used here")
+
+    def renew(self) -> None:
+        self.renewed += 1
 
     def withdraw_alpn(self, challenge: Challenge) -> None:
         raise AssertionError("not used here")

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import socket
+import ssl
 import threading
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from haloy.model.app import ProxyOptions
-from haloy.model.certificate import Challenge, ChallengeKind
+from haloy.model.certificate import Certificate, Challenge, ChallengeKind, Secret
 from haloy.model.names import DomainName
 from haloy.proxy.access_log import to_json
+from haloy.proxy.tls import SniContexts
 from tests.proxy.conftest import Starter
 from tests.proxy.support import (
     Peer,
@@ -23,6 +27,7 @@ from tests.proxy.support import (
     echoing,
     get,
     in_thread,
+    make_certificate,
     parse_head,
 )
 
@@ -413,3 +418,80 @@ async def test_ipv6(start_proxy: Starter) -> None:
         await running.serve(one)
         assert b"X-Forwarded-For: ::1\r\n" in await in_thread(client, "::1")
         assert b"X-Forwarded-For: 127.0.0.1\r\n" in await in_thread(client, "127.0.0.1")
+
+
+def certificate(*names: str) -> Certificate:
+    chain, key = make_certificate(*names)
+    now = dt.datetime.now(dt.UTC)
+    return Certificate(
+        DomainName(names[0]),
+        frozenset(DomainName(name) for name in names),
+        chain,
+        Secret(key),
+        now,
+        now + dt.timedelta(days=1),
+    )
+
+
+async def test_certificates_are_replaced(start_proxy: Starter) -> None:
+    """Names get their certificate, unknown ones an alert; what stands goes on."""
+    running = start_proxy(plain=False, contexts=SniContexts())
+    with backend(answering(OK)) as one:
+        await running.serve(one)
+
+        def subject(name: str) -> str:
+            peer = connect_tls(running.https, name)
+            assert isinstance(peer.socket, ssl.SSLSocket)
+            der = peer.socket.getpeercert(binary_form=True)
+            assert der is not None
+            return x509.load_der_x509_certificate(der).subject.rfc4514_string()
+
+        def refused(name: str | None) -> bool:
+            try:
+                connect_tls(running.https, name)
+            except ssl.SSLError as error:
+                return "UNRECOGNIZED_NAME" in str(error)
+            return False
+
+        assert await in_thread(refused, "app.example.com")
+        await running.proxy.replace_certificates((certificate("app.example.com"),))
+        assert await in_thread(subject, "app.example.com") == "CN=app.example.com"
+        assert await in_thread(refused, "other.example.com")
+        assert await in_thread(refused, None)
+
+        def standing() -> Peer:
+            peer = connect_tls(running.https)
+            peer.send(get())
+            assert peer.response()[0] == 200
+            return peer
+
+        peer = await in_thread(standing)
+        await running.proxy.replace_certificates((certificate("new.example.com"),))
+        assert await in_thread(refused, "app.example.com")
+
+        def again() -> int:
+            peer.send(get())
+            return peer.response()[0]
+
+        assert await in_thread(again) == 200
+
+
+async def test_ticket_keys_are_renewed_daily(start_proxy: Starter) -> None:
+    """After a day the contexts are told to use new keys."""
+    now = [1000.0]
+    contexts = Renewed()
+    start_proxy(plain=False, clock=lambda: now[0], contexts=contexts)
+    now[0] += 86401
+    await in_thread(contexts.event.wait, 5)
+    assert contexts.event.is_set()
+
+
+class Renewed(SniContexts):
+    def __init__(self) -> None:
+        self.event = threading.Event()
+        super().__init__()
+        self.event.clear()
+
+    def renew(self) -> None:
+        super().renew()
+        self.event.set()
