@@ -6,13 +6,13 @@ Rules: C{spec/cli.md} 2.1 and 6, C{spec/config.md} section 10.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import yaml
 from attrs import field, frozen
 
+from haloy.config.client_edit import drop_server, put_server
 from haloy.config.document import parse_document
 from haloy.config.env_files import set_variable
 from haloy.config.private import make_directory, write_private
@@ -21,16 +21,15 @@ from haloy.model.names import parse_domain_name
 
 FILE = "client.yaml"
 ENV = ".env"
+TOKEN = "HALOY_API_TOKEN"  # noqa: S105  (the variable's name, not a token)
 LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
-
-_PORT = re.compile(r"[1-9][0-9]{0,4}")
 
 
 @frozen
 class ServerEntry:
     """One server: the variable that holds its token, and what to trust it by."""
 
-    token_env: str
+    token_env: str = ""
     ca_file: str = ""
 
 
@@ -41,18 +40,26 @@ class ClientFile:
     servers: Mapping[str, ServerEntry] = field(factory=dict)
 
 
+def client_folder(environment: Mapping[str, str], home: Path) -> Path:
+    """Return the client's folder: C{HALOY_CONFIG_DIR} or C{~/.config/haloy}."""
+    chosen = environment.get("HALOY_CONFIG_DIR", "")
+    if chosen == "~" or chosen.startswith("~/"):
+        return home / chosen[2:]
+    return Path(chosen) if chosen else home / ".config" / "haloy"
+
+
 def normalise_server(text: str, field: str = "server") -> str:
     """Return C{host[:port]} of a server's name or URL; scheme and path are dropped.
 
     @raise InvalidValue: there is no host in it.
     """
     url = text.strip()
-    parts = urlsplit(url if "://" in url else f"https://{url}")
     try:
+        parts = urlsplit(url if "://" in url else f"https://{url}")
         host, port = parts.hostname, parts.port
     except ValueError as problem:
         raise InvalidValue(f"{text!r}: {problem}", field=field) from None
-    if not host:
+    if not host or not host.isprintable() or " " in host:
         raise InvalidValue(f"{text!r} is not a server name", field=field)
     # urlsplit lowers the host; the letter case of what was written is kept.
     written = parts.netloc.rpartition("@")[2]
@@ -89,28 +96,30 @@ def token_variable(server: str) -> str:
 def read_client_file(folder: Path) -> ClientFile:
     """Return the servers in C{folder}; a missing file has none.
 
+    An entry without C{token_env} is one whose token is given in another way.
+
     @raise ConfigError: the file is not right.
     """
     path = folder / FILE
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return ClientFile()
-    document = parse_document(text, str(path), "yaml")
-    value = document.value if document.value is not None else {}
+    document = parse_document(_text(path), str(path), "yaml")
+    value = {} if document.value is None else document.value
     servers = value.get("servers") if isinstance(value, Mapping) else None
-    if not isinstance(servers, Mapping | None) or not isinstance(value, Mapping):
+    if not isinstance(value, Mapping) or not isinstance(servers, Mapping | None):
         raise ConfigError("servers: wants a mapping", path=str(path), line=1)
     found = {}
     for name, entry in (servers or {}).items():
-        token = entry.get("token_env") if isinstance(entry, Mapping) else None
-        if not isinstance(token, str) or not token:
-            raise ConfigError(
-                f"servers.{name}.token_env is missing",
-                path=str(path),
-                line=document.line(("servers", str(name))),
-            )
-        found[str(name)] = ServerEntry(token, str(entry.get("ca_file") or ""))
+        entry = {} if entry is None else entry
+        said = {}
+        for key in ("token_env", "ca_file"):
+            text = entry.get(key, "") if isinstance(entry, Mapping) else 0
+            if not isinstance(text, str | None):
+                raise ConfigError(
+                    f"servers.{name}.{key}: wants a text",
+                    path=str(path),
+                    line=document.line(("servers", str(name), key)),
+                )
+            said[key] = text or ""
+        found[str(name)] = ServerEntry(**said)
     return ClientFile(found)
 
 
@@ -122,8 +131,7 @@ def add_server(
     Everything is checked before anything is written (CLI section 9, point 10).
 
     @raise InvalidValue: no server name, or no token.
-    @raise Conflict: it is known already and C{force} is not given, or another
-        server's token is kept in the same variable.
+    @raise Conflict: it is known already and C{force} is not given.
     """
     server = normalise_server(text)
     host = split_server(server)[0]
@@ -132,41 +140,78 @@ def add_server(
     if not token.strip() or any(ord(one) < 0x20 for one in token):
         raise InvalidValue("is empty or has control characters", field="token")
     known = read_client_file(folder)
-    if server in known.servers and not force:
+    existing = known.servers.get(server)
+    if existing is not None and not force:
         raise Conflict(f"{server} is known already; --force replaces its token")
-    variable = token_variable(server)
-    for other, entry in known.servers.items():
-        if entry.token_env == variable and other != server:
-            raise Conflict(
-                f"{other} keeps its token in {variable} too; delete it first, "
-                "or set that server's token by hand in client.yaml"
-            )
+    taken = {one.token_env for name, one in known.servers.items() if name != server}
+    variable = (existing and existing.token_env) or _free_variable(server, taken)
+    wanted = ServerEntry(variable, ca_file or (existing.ca_file if existing else ""))
+    text = _text(folder / FILE)
+    if wanted != existing:
+        text = put_server(text, server, _as_mapping(wanted))
     make_directory(folder)
     set_variable(folder / ENV, variable, token)
-    entries = {**known.servers, server: ServerEntry(variable, ca_file)}
-    _write(folder, ClientFile(entries))
+    write_private(folder / FILE, text.encode(), 0o644)
     return server, variable
 
 
 def delete_server(folder: Path, text: str) -> str:
-    """Forget a server and its token; return its name. @raise NotFound: unknown."""
+    """Forget a server and its token; return its name. @raise NotFound: unknown.
+
+    A variable that another server's entry names too stays.
+    """
     server = normalise_server(text)
     known = read_client_file(folder)
     entry = known.servers.get(server)
     if entry is None:
         names = ", ".join(sorted(known.servers)) or "none"
         raise NotFound(f"{server} is not known (known: {names})")
-    left = {name: one for name, one in known.servers.items() if name != server}
-    _write(folder, ClientFile(left))
-    set_variable(folder / ENV, entry.token_env, None)
+    others = {one.token_env for name, one in known.servers.items() if name != server}
+    left = drop_server(_text(folder / FILE), server)
+    write_private(folder / FILE, left.encode(), 0o644)
+    if entry.token_env and entry.token_env not in others:
+        set_variable(folder / ENV, entry.token_env, None)
     return server
 
 
-def _write(folder: Path, file: ClientFile) -> None:
-    servers = {
-        name: {"token_env": entry.token_env}
-        | ({"ca_file": entry.ca_file} if entry.ca_file else {})
-        for name, entry in sorted(file.servers.items())
-    }
-    text = yaml.safe_dump({"servers": servers}, indent=4, sort_keys=False)
-    write_private(folder / FILE, text.encode(), 0o644)
+def find_token(server: str, environment: Mapping[str, str], client: ClientFile) -> str:
+    """Return the token of a normalised server: its own variable, else the general one.
+
+    A target's C{api_token} comes before both and is the caller's.
+
+    @raise ConfigError: there is none; the text says what to do.
+    """
+    entry = client.servers.get(server)
+    own = environment.get(entry.token_env, "") if entry and entry.token_env else ""
+    token = own or environment.get(TOKEN, "")
+    if not token:
+        variable = entry.token_env if entry and entry.token_env else TOKEN
+        raise ConfigError(
+            f"no token for {server}: run `haloy server add {server} TOKEN`, "
+            f"or set {variable}"
+        )
+    return token
+
+
+def _free_variable(server: str, taken: Collection[str]) -> str:
+    """Return the variable for C{server}; a-b.com and a.b.com do not share one."""
+    variable, number = token_variable(server), 1
+    while variable in taken:
+        number += 1
+        variable = f"{token_variable(server)}_{number}"
+    return variable
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError) as problem:
+        raise ConfigError(f"cannot be read: {problem}", path=str(path)) from problem
+
+
+def _as_mapping(entry: ServerEntry) -> dict[str, str]:
+    return {"token_env": entry.token_env} | (
+        {"ca_file": entry.ca_file} if entry.ca_file else {}
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
+from ipaddress import ip_network
 from typing import Any
 
 from attrs import field, frozen
@@ -24,10 +25,11 @@ class ApiSettings:
 
 @frozen
 class ProxySettings:
-    """The proxy's listeners, C{HOST:PORT} or C{:PORT}; C{public_https} for redirects.
+    """The proxy's listeners: C{HOST:PORT}, C{:PORT}, or C{""} for none.
 
-    C{mode} is C{auto}, C{embedded} or C{split}; C{public_https} of 0 means the
-    port of C{https}.
+    C{mode} is C{auto}, C{embedded} or C{split}; C{public_https} is the port in
+    redirects, 0 the one of C{https}. C{trusted_proxies} (addresses and networks whose
+    word on the client's address is taken) is a key of the file's root.
     """
 
     http: str = ":80"
@@ -97,10 +99,12 @@ def parse_daemon_file(text: str, path: str) -> DaemonFile:
     """
     document = parse_document(text, path, "yaml")
     root = _Section(document, (), {} if document.value is None else document.value)
-    root.only("api", "proxy", "dns", "acme", "health_monitor", "policy")
+    root.only(
+        "api", "proxy", "trusted_proxies", "dns", "acme", "health_monitor", "policy"
+    )
     return DaemonFile(
         api=_api(root.section("api")),
-        proxy=_proxy(root.section("proxy")),
+        proxy=_proxy(root.section("proxy"), root.get("trusted_proxies", (), _networks)),
         dns=_dns(root.section("dns")),
         acme=_acme(root.section("acme")),
         health_monitor=_health(root.section("health_monitor")),
@@ -125,6 +129,9 @@ proxy:
   http: ":80"
   https: ":443"
   mode: auto  # auto, embedded or split
+
+# Proxies in front of this server; their X-Forwarded-For is believed.
+# trusted_proxies: [10.0.0.0/8]
 
 acme:
   directory: https://acme-v02.api.letsencrypt.org/directory
@@ -211,30 +218,25 @@ def _api(section: _Section) -> ApiSettings:
     )
 
 
-def _proxy(section: _Section) -> ProxySettings:
-    section.only("http", "https", "mode", "public_https", "trusted_proxies")
+def _proxy(section: _Section, trusted: tuple[str, ...]) -> ProxySettings:
+    section.only("http", "https", "mode", "public_https")
     default = ProxySettings()
     return ProxySettings(
-        http=section.get("http", default.http, _endpoint),
-        https=section.get("https", default.https, _endpoint),
+        http=section.get("http", default.http, _endpoint_or_none),
+        https=section.get("https", default.https, _endpoint_or_none),
         mode=section.get("mode", default.mode, _one_of("auto", "embedded", "split")),
         public_https=section.get(
             "public_https", default.public_https, _whole(1, 65535)
         ),
-        trusted_proxies=section.get("trusted_proxies", (), _texts),
+        trusted_proxies=trusted,
     )
 
 
 def _dns(section: _Section) -> DnsSettings:
     section.only("resolvers", "public")
-    resolvers = section.get("resolvers", (), _texts)
-    for resolver in resolvers:
-        try:
-            _endpoint(resolver, "resolvers")
-        except InvalidValue as problem:
-            raise section.error("resolvers", problem.reason) from None
     return DnsSettings(
-        resolvers=resolvers, public=section.get("public", True, _boolean)
+        resolvers=section.get("resolvers", (), _resolvers),
+        public=section.get("public", True, _boolean),
     )
 
 
@@ -346,6 +348,30 @@ def _endpoint(value: Any, key: str) -> str:
             f"{text!r} is not HOST:PORT, :PORT or [IPV6]:PORT", field=key
         )
     return text
+
+
+def _endpoint_or_none(value: Any, key: str) -> str:
+    return "" if value == "" else _endpoint(value, key)
+
+
+def _resolvers(value: Any, key: str) -> tuple[str, ...]:
+    found = tuple(_endpoint(one, key) for one in _texts(value, key))
+    for one in found:
+        if one.startswith(":"):
+            raise InvalidValue(f"{one!r} is not HOST:PORT", field=key)
+    return found
+
+
+def _networks(value: Any, key: str) -> tuple[str, ...]:
+    found = _texts(value, key)
+    for one in found:
+        try:
+            ip_network(one, strict=False)
+        except ValueError:
+            raise InvalidValue(
+                f"{one!r} is not an address or network, as in 10.0.0.0/8", field=key
+            ) from None
+    return found
 
 
 def _https(value: Any, key: str) -> str:

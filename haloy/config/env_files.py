@@ -1,48 +1,48 @@
-"""C{.env} files: which ones count, in which order, and how one is edited.
+"""C{.env} files: which ones count, and in which order.
 
-Precedence, highest first: the process, C{.env.<target>}, C{.env.local}, C{.env} of
-the configuration's folder (and of the current one), the client's folder. The real
+Precedence, highest first: the process, then the configuration's folder, the current
+one, the client's; in each C{.env.<target>}, C{.env.local}, C{.env}. The real
 environment wins, because CI sets it on purpose (CLI section 9, point 9).
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from dotenv import dotenv_values
-
+from haloy.config.dotenv import EnvText, parse_env, set_in
 from haloy.config.private import write_private
-
-_ASSIGNMENT = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=")
-_INTEGER = re.compile(r"-?(0|[1-9][0-9]*)")
 
 
 def read_env_file(path: Path) -> dict[str, str]:
-    """Return the variables in C{path}; a missing or unreadable file has none."""
+    """Return the variables in C{path}; a missing or unreadable file has none.
+
+    Lines that are no assignment are left out; L{read_env_text} tells them.
+    """
+    return dict(read_env_text(path).values)
+
+
+def read_env_text(path: Path) -> EnvText:
+    """Return what C{path} says, with the numbers of the lines left out."""
     try:
-        values = dotenv_values(path)
-    except (OSError, UnicodeDecodeError):
-        return {}
-    return {name: value for name, value in values.items() if value is not None}
+        text = path.read_text(encoding="utf-8-sig", errors="replace")
+    except OSError:
+        return EnvText(())
+    return parse_env(text)
 
 
 def environment(
     process: Mapping[str, str], folders: Iterable[Path], target: str | None = None
 ) -> dict[str, str]:
-    """Return the variables that count.
+    """Return the variables that count for C{target}.
 
-    @param folders: most important first; each may hold C{.env.<target>},
-        C{.env.local} and C{.env}.
+    @param folders: most important first: the configuration's, the current one, the
+        client's. Each may hold C{.env.<target>}, C{.env.local} and C{.env}.
     """
     merged = dict(process)
-    names = [".env.local", ".env"]
-    if target is not None:
-        names.insert(0, f".env.{target}")
-    folders = tuple(dict.fromkeys(folders))
-    for name in names:
-        for folder in folders:
+    names = (() if target is None else (f".env.{target}",)) + (".env.local", ".env")
+    for folder in dict.fromkeys(folders):
+        for name in names:
             for key, value in read_env_file(folder / name).items():
                 merged.setdefault(key, value)
     return merged
@@ -54,25 +54,7 @@ def set_variable(path: Path, name: str, value: str | None) -> None:
     Every other line, comments included, stays as it is.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        lines = []
-    assignment = None if value is None else f"{name}={_quoted(value)}"
-    kept: list[str] = []
-    for line in lines:
-        match = _ASSIGNMENT.match(line)
-        if match is None or match[1] != name:
-            kept.append(line)
-        elif assignment is not None:
-            kept.append(assignment)
-            assignment = None
-    if assignment is not None:
-        kept.append(assignment)
-    write_private(path, "".join(f"{line}\n" for line in kept).encode())
-
-
-def _quoted(value: str) -> str:
-    if _INTEGER.fullmatch(value):
-        return value
-    escaped = re.sub(r'([\\"$`!])', r"\\\1", value).replace("\n", "\\n")
-    return f'"{escaped}"'
+        text = ""
+    write_private(path, set_in(text, name, value).encode())

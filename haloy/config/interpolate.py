@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from graphlib import CycleError, TopologicalSorter
 
 from attrs import evolve
 
 from haloy.config.app_file import EnvVar, Target
 from haloy.errors import InvalidValue
 
+VALUE_LIMIT_BYTES = 128 << 10
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -18,29 +20,31 @@ def interpolate(target: Target) -> Target:
     Unknown names stay as they are. Build arguments that came from a variable get
     its replaced value too.
 
-    @raise InvalidValue: variables refer to each other in a circle.
+    @raise InvalidValue: variables refer to each other in a circle, or a value grows
+        beyond what the kernel hands to a process (execve(2), MAX_ARG_STRLEN).
     """
     variables = target.env or ()
     values = {one.name: one.value for one in variables if one.value is not None}
+    uses = {
+        name: [used for used in _REFERENCE.findall(value) if used in values]
+        for name, value in values.items()
+    }
+    try:
+        order = tuple(TopologicalSorter(uses).static_order())
+    except CycleError as problem:
+        circle = " -> ".join(reversed(problem.args[1]))
+        raise InvalidValue(
+            f"variables refer in a circle: {circle}", field="env"
+        ) from None
     done: dict[str, str] = {}
-
-    def value_of(name: str, trail: tuple[str, ...]) -> str:
-        if name in trail:
-            circle = " -> ".join((*trail[trail.index(name) :], name))
-            raise InvalidValue(f"variables refer in a circle: {circle}", field="env")
-        if name not in done:
-            done[name] = _REFERENCE.sub(
-                lambda match: (
-                    value_of(match[1], (*trail, name))
-                    if match[1] in values
-                    else match[0]
-                ),
-                values[name],
+    for name in order:
+        done[name] = _REFERENCE.sub(
+            lambda match: done.get(match[1], match[0]), values[name]
+        )
+        if len(done[name].encode()) > VALUE_LIMIT_BYTES:
+            raise InvalidValue(
+                f"{name} is longer than 128 KiB, which no process can take", field="env"
             )
-        return done[name]
-
-    for name in values:
-        value_of(name, ())
     env = tuple(
         evolve(one, value=done[one.name]) if one.value is not None else one
         for one in variables

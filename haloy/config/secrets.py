@@ -1,59 +1,53 @@
-"""C{from:} values, fetched where they live: environment, 1Password, SOPS.
+"""C{from:} values, fetched where they live (L{haloy.config.providers} asks there).
 
 Only what a command needs is fetched, once a source; read-only commands need none
-(CLI section 9, point 17). The tools run as they are installed; nothing is kept.
+(CLI section 9, point 17). Nothing is kept between runs.
 """
 
 from __future__ import annotations
 
-import json
-import subprocess
-from collections.abc import Mapping
-from io import StringIO
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import yaml
-from attrs import define, evolve, field
-from dotenv import dotenv_values
+from attrs import define, evolve, field, fields
 
 from haloy.config.app_file import (
     BuildArg,
     EnvVar,
-    OnePasswordSource,
     SecretProviders,
-    SopsSource,
     Target,
     ValueFrom,
     ValueSource,
 )
-from haloy.errors import ConfigError, InvalidValue
+from haloy.config.providers import Source, Surroundings, fetch
+from haloy.errors import InvalidValue
 
 Named = TypeVar("Named", EnvVar, BuildArg)
-
-TOOL_LIMIT_S = 120.0
-_SOPS_FORMATS = {
-    ".yaml": "yaml",
-    ".yml": "yaml",
-    ".json": "json",
-    ".env": "dotenv",
-    ".dotenv": "dotenv",
-}
 
 
 @define(eq=False)
 class Secrets:
-    """Resolves the sources of one run; a provider is asked once a source."""
+    """Resolves the sources of one run; a provider is asked once a source.
+
+    Takes the variables that count (L{haloy.config.env_files.environment}), the
+    C{secret_providers} of the file, the file's folder, and whom to tell when a tool
+    takes its time. Blocks while a tool runs.
+    """
 
     _environment: Mapping[str, str]
     _providers: SecretProviders | None
     _folder: Path
+    _notify: Callable[[str], None] = field(default=lambda _: None)
     _fetched: dict[tuple[str, str], Mapping[str, str]] = field(factory=dict, init=False)
 
     def resolve(self, target: Target) -> Target:
-        """Return C{target} with literal values everywhere.
+        """Return C{target} with literal values everywhere and without C{api_token}.
+
+        The token is the client's own affair (see L{value}); no server needs it.
 
         @raise InvalidValue: a source does not exist; names the key.
+        @raise ConfigError: a tool or file that a secret comes from fails.
         """
         env = target.env and tuple(
             self._named(one, f"env[{i}] ({one.name})")
@@ -131,82 +125,15 @@ class Secrets:
         return values[wanted]
 
     def _ask(self, provider: str, name: str, key: str) -> Mapping[str, str]:
-        known: Mapping[str, Any] | None
-        if provider == "onepassword":
-            known = self._providers.onepassword if self._providers else None
-        elif provider == "sops":
-            known = self._providers.sops if self._providers else None
-        else:
+        known = {one.name: one.name for one in fields(SecretProviders)}
+        if provider not in known:
             raise InvalidValue(
-                f"unknown provider {provider!r}; known: onepassword, sops", field=key
+                f"unknown provider {provider!r}; known: {', '.join(known)}", field=key
             )
-        source = (known or {}).get(name)
-        if source is None:
+        sources: Mapping[str, Source] = getattr(self._providers, provider, None) or {}
+        if name not in sources:
             raise InvalidValue(
                 f"secret_providers.{provider} has no source {name!r}", field=key
             )
-        if isinstance(source, OnePasswordSource):
-            return _one_password(source)
-        return _sops(source, self._folder)
-
-
-def _one_password(source: OnePasswordSource) -> Mapping[str, str]:
-    command = ["op", "item", "get", source.item, "--vault", source.vault]
-    command += ["--format", "json"]
-    if source.account:
-        command += ["--account", source.account]
-    item = json.loads(_run(command))
-    return {
-        one["label"]: one.get("value") or ""
-        for one in item.get("fields", ())
-        if one.get("label")
-    }
-
-
-def _sops(source: SopsSource, folder: Path) -> Mapping[str, str]:
-    path = folder / source.file
-    kind = source.format or _SOPS_FORMATS.get(path.suffix or path.name)
-    if kind not in {"yaml", "json", "dotenv"}:
-        raise ConfigError("say its format: yaml, json or dotenv", path=str(path))
-    text = _run(["sops", "decrypt", "--output-type", kind, str(path)])
-    if kind == "dotenv":
-        values = dotenv_values(stream=StringIO(text), interpolate=False)
-        return {name: value or "" for name, value in values.items()}
-    flat: dict[str, str] = {}
-    _flatten(yaml.safe_load(text) if kind == "yaml" else json.loads(text), "", flat)
-    return flat
-
-
-def _flatten(value: Any, prefix: str, flat: dict[str, str]) -> None:
-    if isinstance(value, Mapping):
-        for key, one in value.items():
-            if "." in str(key):
-                raise InvalidValue("a key with a dot cannot be addressed", field=key)
-            _flatten(one, f"{prefix}.{key}" if prefix else str(key), flat)
-    elif isinstance(value, list):
-        for index, one in enumerate(value):
-            _flatten(one, f"{prefix}.{index}" if prefix else str(index), flat)
-    elif isinstance(value, bool):
-        flat[prefix] = "true" if value else "false"
-    else:
-        flat[prefix] = "" if value is None else str(value)
-
-
-def _run(command: list[str]) -> str:
-    """Return what C{command} prints. @raise ConfigError: it is missing or fails."""
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=TOOL_LIMIT_S
-        )
-    except FileNotFoundError:
-        raise ConfigError(
-            f"`{command[0]}` is not installed, and a secret comes from it"
-        ) from None
-    except subprocess.TimeoutExpired:
-        raise ConfigError(
-            f"`{command[0]}` did not answer in {TOOL_LIMIT_S:g} s"
-        ) from None
-    if done.returncode:
-        said = done.stderr.strip() or f"exit code {done.returncode}"
-        raise ConfigError(f"`{' '.join(command[:3])} …` failed: {said}")
-    return done.stdout
+        around = Surroundings(self._folder, self._environment, self._notify)
+        return fetch(sources[name], around)
