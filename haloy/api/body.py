@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from twisted.web.http import Request as BaseRequest
 from twisted.web.server import Request, Site
 
 from haloy.errors import InvalidValue
@@ -53,11 +54,20 @@ class LimitedRequest(Request):
             channel.transport.loseConnection()
 
 
+class QuietSite(Site):
+    """A site without twisted.web's own access log: actions are logged as such."""
+
+    noisy = False
+    displayTracebacks = False  # noqa: N815  (Twisted's name)
+
+    def log(self, request: BaseRequest) -> None:
+        """Write nothing."""
+
+
 def make_site(resource: Any, reactor: Any) -> Site:
     """Return the site that serves C{resource}; no page of it shows a traceback."""
-    site = Site(resource, timeout=IDLE_LIMIT_S, reactor=reactor)
+    site = QuietSite(resource, timeout=IDLE_LIMIT_S, reactor=reactor)
     site.requestFactory = LimitedRequest
-    site.displayTracebacks = False
     return site
 
 

@@ -116,8 +116,12 @@ def json_observer(stream: TextIO, debug: bool) -> ILogObserver:
 
 
 def _filtered(observer: ILogObserver, debug: bool) -> ILogObserver:
-    level = LogLevel.debug if debug else LogLevel.info
-    return FilteringLogObserver(observer, [LogLevelFilterPredicate(level)])
+    levels = LogLevelFilterPredicate(LogLevel.debug if debug else LogLevel.info)
+    if not debug:
+        # Factories and ports that start and stop are news to nobody.
+        for namespace in ("twisted", "log_legacy"):
+            levels.setLogLevelForNamespace(namespace, LogLevel.warn)
+    return FilteringLogObserver(observer, [levels])
 
 
 def _as_json(event: LogEvent) -> str:

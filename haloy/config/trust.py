@@ -1,4 +1,4 @@
-"""What to trust a certificate authority's own server by."""
+"""What to trust a server by: a file of certificates that somebody named."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ class OneAuthority:
         return optionsForClientTLS(hostname.decode("ascii"), trustRoot=self._root)
 
 
-def trusting(path: Path) -> OneAuthority:
+def trusting(path: str) -> OneAuthority:
     """Return the policy that trusts the PEM certificates in C{path}.
 
     @raise ConfigError: there are none.
     """
+    end = b"-----END CERTIFICATE-----"
     try:
-        blocks = path.read_bytes().split(b"-----END CERTIFICATE-----")[:-1]
+        blocks = Path(path).read_bytes().split(end)[:-1]
         found = [
-            Certificate.loadPEM(block.strip() + b"\n-----END CERTIFICATE-----\n")
-            for block in blocks
+            Certificate.loadPEM(block.strip() + b"\n" + end + b"\n") for block in blocks
         ]
     except (OSError, ValueError, crypto.Error) as problem:
-        raise ConfigError(f"cannot be used: {problem}", path=str(path)) from problem
+        raise ConfigError(f"cannot be used: {problem}", path=path) from problem
     if not found:
-        raise ConfigError("holds no certificate", path=str(path))
+        raise ConfigError("holds no certificate", path=path)
     return OneAuthority(trustRootFromCertificates(found))
