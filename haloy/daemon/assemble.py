@@ -12,7 +12,6 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from attrs import define, field
@@ -28,9 +27,9 @@ from haloy.certs.files import CertificateFiles
 from haloy.certs.interface import CertificateStatus
 from haloy.certs.lookup import DnsCheck
 from haloy.certs.renewal import CertificateService
-from haloy.certs.trust import trusting
 from haloy.config.daemon_file import DaemonFile
 from haloy.config.private import make_directory
+from haloy.config.trust import trusting
 from haloy.daemon.admission import Admission
 from haloy.daemon.events import EventStream
 from haloy.daemon.intents import Intents
@@ -130,7 +129,7 @@ class _Parts:
         files = CertificateFiles(self.chosen.certificates)
         make_directory(self.chosen.certificates)
         policy = (
-            trusting(Path(file.acme.ca_file))
+            trusting(file.acme.ca_file)
             if file.acme.ca_file
             else BrowserLikePolicyForHTTPS()
         )
