@@ -1,0 +1,140 @@
+"""The ClientHello: what a client asks for before anything is negotiated.
+
+Reads bytes that are still in the socket (C{MSG_PEEK}), RFC 8446 sections 4.1.2 and
+5.1, RFC 6066 section 3, RFC 7301 section 3.1. Knows nothing of certificates, and
+checks no more than it reads: the handshake itself is the TLS library's.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from attrs import frozen
+
+#: A hello that needs more bytes than this is left to the TLS library.
+LIMIT_BYTES: Final = 16384
+#: So is one in more records: each may come alone, and all are read again each time.
+LIMIT_RECORDS: Final = 16
+
+_RECORD_HEADER: Final = 5
+_MESSAGE_HEADER: Final = 4
+_HANDSHAKE: Final = 22
+_CLIENT_HELLO: Final = 1
+_MAJOR_VERSION: Final = 3
+_RANDOM: Final = 34  # the version before it included
+_SERVER_NAME: Final = 0
+_PROTOCOLS: Final = 16
+
+
+@frozen
+class Hello:
+    """A whole ClientHello.
+
+    C{server_name} is what was asked for, as sent, C{b""} without one; C{protocols}
+    are those offered by ALPN, in the client's order.
+    """
+
+    server_name: bytes
+    protocols: tuple[bytes, ...]
+
+
+@frozen
+class NeedMore:
+    """It looks like one; C{size_bytes} must be there, counted from the first byte."""
+
+    size_bytes: int
+
+
+@frozen
+class NotTls:
+    """These bytes do not begin a ClientHello that is read here."""
+
+
+class _Malformed(Exception):
+    """A length points past its vector."""
+
+
+def read_hello(data: bytes) -> Hello | NeedMore | NotTls:
+    """Return what C{data}, the first bytes of a connection, says. Never raises."""
+    message = b""
+    start = 0
+    for _ in range(LIMIT_RECORDS):
+        end = start + _RECORD_HEADER
+        header = data[start:end]
+        if header[:1] and header[0] != _HANDSHAKE:
+            return NotTls()
+        if header[1:2] and header[1] != _MAJOR_VERSION:
+            return NotTls()
+        if len(header) < _RECORD_HEADER:
+            return _more(end)
+        size = int.from_bytes(header[3:])
+        if not size:
+            return NotTls()
+        message += data[end : end + size]
+        if message and message[0] != _CLIENT_HELLO:
+            return NotTls()
+        whole = _MESSAGE_HEADER + int.from_bytes(message[1:_MESSAGE_HEADER])
+        if len(message) >= _MESSAGE_HEADER and len(message) >= whole:
+            return _parsed(message[_MESSAGE_HEADER:whole])
+        if end + size > len(data):
+            return _more(end + size)
+        start = end + size
+    return NotTls()
+
+
+def _more(size: int) -> NeedMore | NotTls:
+    return NeedMore(size) if size <= LIMIT_BYTES else NotTls()
+
+
+def _parsed(body: bytes) -> Hello | NotTls:
+    try:
+        return _hello(body)
+    except _Malformed:
+        return NotTls()
+
+
+def _hello(body: bytes) -> Hello:
+    rest = body[_RANDOM:]
+    for width in (1, 2, 1):  # session id, cipher suites, compression methods
+        _, rest = _vector(rest, width)
+    if not rest:
+        return Hello(b"", ())  # no extensions at all
+    extensions, _ = _vector(rest, 2)
+    name = b""
+    protocols: tuple[bytes, ...] = ()
+    while extensions:
+        kind = int.from_bytes(extensions[:2])
+        content, extensions = _vector(extensions[2:], 2)
+        if kind == _SERVER_NAME:
+            name = _server_name(content)
+        elif kind == _PROTOCOLS:
+            protocols = _protocols(content)
+    return Hello(name, protocols)
+
+
+def _server_name(content: bytes) -> bytes:
+    names, _ = _vector(content, 2)
+    if names[:1] != b"\0":  # host_name is the only kind there is
+        return b""
+    name, _ = _vector(names[1:], 2)
+    return name
+
+
+def _protocols(content: bytes) -> tuple[bytes, ...]:
+    offered, _ = _vector(content, 2)
+    found = []
+    while offered:
+        one, offered = _vector(offered, 1)
+        found.append(one)
+    return tuple(found)
+
+
+def _vector(data: bytes, width: int) -> tuple[bytes, bytes]:
+    """Return the vector whose length stands in C{width} bytes, and what follows.
+
+    @raise _Malformed: there is less than that.
+    """
+    end = width + int.from_bytes(data[:width])
+    if len(data) < width or len(data) < end:
+        raise _Malformed
+    return data[width:end], data[end:]
