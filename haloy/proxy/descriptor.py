@@ -23,8 +23,8 @@ from haloy.proxy.wheel import NEVER, Wheel
 
 # Above this many buffered bytes the other side stops being read, below the low
 # mark it goes on. With one read's worth on top a stalled client stays < 256 KiB.
-HIGH_MARK_BYTES: Final = 65536
-LOW_MARK_BYTES: Final = 16384
+HIGH_MARK_BYTES: Final = 32768
+LOW_MARK_BYTES: Final = 8192
 READ_BYTES: Final = 65536
 
 # The largest record of TLS. Reads ask for more, so OpenSSL never keeps decrypted

@@ -35,7 +35,7 @@ HEAD_TIMEOUT_S: Final = 10.0
 IDLE_TIMEOUT_S: Final = 60.0
 LINGER_S: Final = 2.0
 LINGER_LIMIT_BYTES: Final = 1048576
-_HELD_LIMIT_BYTES: Final = 65536
+_HELD_LIMIT_BYTES: Final = 32768
 
 # What the connection is doing. Plain integers: compared for every segment.
 _SHAKING: Final = 0  # TLS handshake

@@ -288,7 +288,7 @@ def parse_request(block: bytes) -> RequestHead:
             fields.append(line)
             continue
         name, colon, value = line.partition(b":")
-        action = action_of.get(name, -1)
+        action = action_of.get(name, -1) if colon else -1
         if action < 0 and colon:
             action = _learn(name, action_of, _REQUEST_FIELDS)
         if action == _KEEP:
@@ -384,7 +384,7 @@ def parse_response(block: bytes) -> ResponseHead:
             fields.append(line)
             continue
         name, colon, value = line.partition(b":")
-        action = action_of.get(name, -1)
+        action = action_of.get(name, -1) if colon else -1
         if action < 0 and colon:
             action = _learn(name, action_of, _RESPONSE_FIELDS)
         if action == _KEEP:

@@ -207,14 +207,18 @@ class Switch:
     # Upstreams.
 
     def dial_failed(self, pool: Pool, reason: str) -> None:
-        """Eject C{pool}, which did not take a connection, and say so."""
+        """Eject C{pool}, which did not take a connection, and say so.
+
+        Once a second at most: with no other replica every request fails.
+        """
         pool.failed(self.wheel.now_s)
-        if self._may_log(f"dial {pool.key}"):
-            self._log.warn(
-                "upstream {upstream} takes no connections: {reason}",
-                upstream=pool.key,
-                reason=reason,
-            )
+        if not self._may_tell(f"dial {pool.key}"):
+            return
+        self._log.warn(
+            "upstream {upstream} takes no connections: {reason}",
+            upstream=pool.key,
+            reason=reason,
+        )
         if pool.key != API_OWNER:
             failure = UpstreamFailure(pool.key, reason)
             for notify in tuple(self.failure_listeners):
@@ -222,7 +226,7 @@ class Switch:
 
     def bad_answer(self, key: str, reason: str) -> None:
         """Note that an upstream gave no valid answer."""
-        if self._may_log(f"answer {key}"):
+        if self._may_tell(f"answer {key}"):
             self._log.warn(
                 "upstream {upstream} gave no valid answer: {reason}",
                 upstream=key,
@@ -231,15 +235,15 @@ class Switch:
 
     def exhausted(self, error: OSError) -> None:
         """Note that no descriptor is left for a connection to an upstream."""
-        if self._may_log("exhausted"):
+        if self._may_tell("exhausted"):
             self._log.error("no descriptor left: {error}", error=error)
 
     def handshake_failed(self, peer: str, error: OSError) -> None:
         """Note that a client and we could not agree on TLS; its fault as a rule."""
         self._log.debug("handshake with {peer} failed: {error}", peer=peer, error=error)
 
-    def _may_log(self, what: str) -> bool:
-        """Let each kind of line through once a second."""
+    def _may_tell(self, what: str) -> bool:
+        """Let each kind of news through once a second."""
         now_s = self.wheel.now_s
         if self._quiet_until_s.get(what, 0.0) > now_s:
             return False

@@ -1,0 +1,71 @@
+"""Whatever comes in, a peer behind us reads what we have read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.proxy.differential import check_requests, check_response
+
+CORPUS = sorted((Path(__file__).parent / "fuzz" / "corpus").iterdir())
+
+PARTS = [
+    b"GET / HTTP/1.1\r\n",
+    b"POST /a?b HTTP/1.1\r\n",
+    b"HEAD http://a.example/ HTTP/1.0\r\n",
+    b"HTTP/1.1 200 OK\r\n",
+    b"HTTP/1.0 204 No\r\n",
+    b"HTTP/1.1 103 Hints\r\n",
+    b"Host: a.example\r\n",
+    b"Content-Length: 5\r\n",
+    b"Content-Length: 0\r\n",
+    b"Transfer-Encoding: chunked\r\n",
+    b"Connection: close\r\n",
+    b"Connection: keep-alive, X-A\r\n",
+    b"Upgrade: websocket\r\n",
+    b"X-A: b\r\n",
+    b"X-Forwarded-For: 6.6.6.6\r\n",
+    b" folded\r\n",
+    b"TE: trailers\r\n",
+    b"Expect: 100-continue\r\n",
+    b"\r\n",
+    b"hello",
+    b"5\r\nhello\r\n",
+    b"0\r\n",
+    b"0\r\n\r\n",
+    b"a;b=c\r\n0123456789\r\n",
+    b"\n",
+    b"\r",
+    b"\0",
+]
+STREAMS = st.lists(st.sampled_from(PARTS) | st.binary(max_size=3), max_size=14)
+
+
+@given(STREAMS)
+def test_requests(parts: list[bytes]) -> None:
+    """Requests in any order of right and wrong pieces."""
+    check_requests(b"".join(parts))
+
+
+@given(STREAMS, st.sampled_from([b"GET", b"HEAD"]), st.integers(0, 9))
+def test_responses(parts: list[bytes], method: bytes, size: int) -> None:
+    """The same for answers, cut in any way."""
+    check_response(b"HTTP/1.1 200 OK\r\n" + b"".join(parts), method, size)
+
+
+@pytest.mark.parametrize("path", CORPUS, ids=[path.name for path in CORPUS])
+def test_corpus(path: Path) -> None:
+    """What the fuzzers have found interesting stays right."""
+    data = path.read_bytes()
+    check_requests(data)
+    check_response(data, b"GET", 3)
+
+
+def test_the_checks_see_something() -> None:
+    """Good bytes are taken as requests and answers: the checks are not idle."""
+    good = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nok"
+    assert check_requests(good * 3) == 3
+    assert check_response(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
