@@ -150,6 +150,8 @@ def _yaml_error(problem: yaml.YAMLError, text: str, path: str) -> ConfigError:
         line = text.count("\n", 0, problem.position) + 1
         reason = f"the character U+{problem.character:04X} is not allowed in YAML"
         return ConfigError(reason, path=path, line=line)
+    if reason.startswith("could not find expected ':'"):
+        mark = getattr(problem, "context_mark", None) or mark
     if mark is None:
         return ConfigError(reason, path=path)
     hint = ""
@@ -171,12 +173,12 @@ def _hint(reason: str, text: str, line: int) -> str:
         return " (is a colon missing in the line above?)"
     if reason.startswith("mapping values") and re.search(r":\s.*:(\s|$)", here):
         return " (put values with special characters in quotes)"
+    if here.lstrip().startswith("- ") and reason.startswith("expected <block end>"):
+        return " (items of one list begin at the same column)"
     if re.fullmatch(r"\s*[\w-]+(\s[^:]*)?", here):
         return " (is a colon missing?)"
     if re.search(r"(:|-)\s+[@`%&*!|>]", here):
         return " (put values with special characters in quotes)"
-    if here.lstrip().startswith("- "):
-        return " (items of one list begin at the same column)"
     return " (is the indentation the same as above?)"
 
 
