@@ -13,6 +13,8 @@ from typing import Any
 
 import click
 
+PIPE_WIDTH = 1000
+
 _MARKS = {
     "info": ("●", "blue", False),
     "success": ("●", "green", False),
@@ -72,11 +74,14 @@ class Output:
         from rich.console import Console  # noqa: PLC0415
         from rich.table import Table  # noqa: PLC0415
 
-        table = Table(*columns, header_style="bold", border_style="bright_black")
+        table = Table(header_style="bold", border_style="bright_black")
+        for column in columns:
+            table.add_column(column, overflow="fold")
         for row in rows:
             table.add_row(*row)
-        console = Console(file=sys.stdout, soft_wrap=not sys.stdout.isatty())
-        console.print(table)
+        # What is piped is for programs: no line of theirs is ever folded.
+        width = None if sys.stdout.isatty() else PIPE_WIDTH
+        Console(file=sys.stdout, width=width).print(table)
 
     def _say(self, kind: str, text: str, prefix: str) -> None:
         mark, colour, is_problem = _MARKS[kind]

@@ -38,24 +38,18 @@ class _Life:
     started_at: datetime | None
 
 
-def _nobody(container: str) -> None:
-    """Tell nobody."""
-
-
 @define(eq=False)
 class Admission:
     """Admits discovered replicas as soon as they are fit.
 
     @ivar _watch: told every set of replicas that ought to serve, so that the
         health monitor watches all of them, routed or not.
-    @ivar _found_healthy: told of each replica that passed.
     """
 
     _routing: Routing
     _readiness: Readiness
     _reactor: IReactorTime
     _watch: Callable[[tuple[App, ...]], None]
-    _found_healthy: Callable[[str], None] = _nobody
     _log: Logger = field(factory=Logger, init=False)
     _tasks: Tasks = field(init=False)
     _trying: dict[_Life, Deferred[None]] = field(factory=dict, init=False)
@@ -118,7 +112,6 @@ class Admission:
                 await deferLater(self._reactor, retry_s)
                 retry_s = min(retry_s * 2, LONGEST_RETRY_S)
             await self._routing.admit(app, (replica,))
-            self._found_healthy(replica.container_id)
             self._log.info("{replica} serves", replica=replica.name, app=app.name)
         finally:
             self._trying.pop(life, None)

@@ -112,9 +112,8 @@ class _Parts:
         self.certificates = self.make_certificates(file)
         self.monitor = Monitor(reactor, file.health_monitor, _now, self.judged)
         self.readiness = ReadinessCheck(self.engine, reactor, _now)
-        self.admission = Admission(
-            self.routing, self.readiness, reactor, self.watch, self.monitor.admitted
-        )
+        self.admitted: frozenset[str] = frozenset()
+        self.admission = Admission(self.routing, self.readiness, reactor, self.watch)
         self.deployments = self.make_deployments(file)
         self.events = EventStream(
             self.engine, reactor, self.deployments.reconciler, self.routing.died
@@ -271,7 +270,10 @@ class _Parts:
     # --- what one part tells another ------------------------------------------
 
     def routes_changed(self, intents: Intents) -> None:
-        """Keep what is served, and want certificates for it."""
+        """Keep what is served, want certificates for it, note who was found fit."""
+        for key in intents.admitted.keys() - self.admitted:
+            self.monitor.admitted(key)
+        self.admitted = frozenset(intents.admitted)
         self.snapshot.save(intents)
         self.certificates.want(intents.domains())
 
