@@ -23,14 +23,13 @@ def server() -> None:
 @click.option("--force", "-f", is_flag=True, help="Replace the token of a known one.")
 @click.option(
     "--ca-file",
-    default="",
     type=click.Path(exists=True, dir_okay=False, resolve_path=True),
     help="Trust the certificates in this file.",
 )
-def add(url: str, token: tuple[str, ...], force: bool, ca_file: str) -> None:
+def add(url: str, token: tuple[str, ...], force: bool, ca_file: str | None) -> None:
     """Remember the server at URL and its API TOKEN."""
     name, variable = add_server(
-        client_folder(), url, " ".join(token), force=force, ca_file=ca_file
+        client_folder(), url, " ".join(token), force=force, ca_file=ca_file or ""
     )
     Output().success(f"Server {name} added; its token is in {variable}")
 
