@@ -18,18 +18,18 @@ from haloy.config.app_file import AppFile, Target
 from haloy.config.client_file import (
     ClientFile,
     base_url,
+    client_folder,
+    find_token,
     normalise_server,
     read_client_file,
 )
 from haloy.config.env_files import environment
 from haloy.config.load import find_app_file, load_app_file
-from haloy.config.merge import DEFAULT_SERVER, targets
+from haloy.config.merge import targets
 from haloy.config.secrets import Secrets
-from haloy.errors import ConfigError, HaloyError, InvalidValue, Unauthorized
+from haloy.errors import ConfigError, HaloyError, InvalidValue
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-TOKEN = "HALOY_API_TOKEN"  # noqa: S105  (the variable's name, not a token)
 
 
 @frozen
@@ -71,7 +71,7 @@ class Project:
 
         @raise InvalidValue: none was chosen, or an unknown one.
         """
-        merged = targets(self.file, self._default_server())
+        merged = targets(self.file, tuple(self.servers.servers))
         if names and everything:
             raise click.UsageError("give --targets or --all, not both")
         if not self.file.targets:
@@ -108,12 +108,6 @@ class Project:
                 )
         return list(dict.fromkeys(names))
 
-    def _default_server(self) -> str:
-        """Return the only server that is known, else this machine."""
-        if len(self.servers.servers) == 1:
-            return next(iter(self.servers.servers))
-        return DEFAULT_SERVER
-
     def resolve(self, one: Selected) -> Target:
         """Return the target with literal values everywhere."""
         secrets = Secrets(
@@ -122,39 +116,20 @@ class Project:
         return secrets.resolve(one.target)
 
     def token(self, one: Selected) -> str:
-        """Return the token for a target's server. @raise Unauthorized: none."""
+        """Return the token for a target's server. @raise ConfigError: none."""
         variables = self.environment(one.name)
         if one.target.api_token is not None:
             secrets = Secrets(variables, self.file.secret_providers, self.folder)
             token = secrets.value(one.target.api_token, "api_token")
             if token:
                 return token
-        return server_token(one.server, self.servers, variables)
-
-
-def server_token(server: str, servers: ClientFile, variables: Mapping[str, str]) -> str:
-    """Return the token for C{server}. @raise Unauthorized: there is none."""
-    entry = servers.servers.get(server)
-    if entry is not None and variables.get(entry.token_env):
-        return variables[entry.token_env]
-    if variables.get(TOKEN):
-        return variables[TOKEN]
-    raise Unauthorized(
-        f"there is no token for {server}: run `haloy server add {server} TOKEN`, "
-        f"or set {TOKEN}"
-    )
-
-
-def client_folder(variables: Mapping[str, str] = os.environ) -> Path:
-    """Return where the client keeps its servers and tokens."""
-    chosen = variables.get("HALOY_CONFIG_DIR")
-    return Path(chosen or "~/.config/haloy").expanduser()
+        return find_token(one.server, variables, self.servers)
 
 
 def load_project(config: str) -> Project:
     """Return the project at C{--config}. @raise ConfigError: with file and line."""
     path = find_app_file(Path(config))
-    folder = client_folder()
+    folder = client_folder(os.environ, Path.home())
     return Project(path, load_app_file(path), folder, read_client_file(folder))
 
 

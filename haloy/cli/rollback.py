@@ -152,7 +152,7 @@ def _config(project: Project, one: Selected, chosen: dict[str, Any]) -> dict[str
     if not stored:
         raise HaloyError(f"{chosen['DeploymentID']} has no stored configuration")
     file: AppFile = app_file_from(stored, camel=True)
-    target = next(iter(merged_targets(file, one.server).values()))
+    target = next(iter(merged_targets(file, (one.server,)).values()))
     source = Secrets(
         project.environment(one.name), file.secret_providers, project.folder
     )

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import click
 
-from haloy.cli.context import client_folder
 from haloy.cli.output import Output
-from haloy.config.client_file import add_server, delete_server, read_client_file
+from haloy.config.client_file import (
+    add_server,
+    client_folder,
+    delete_server,
+    read_client_file,
+)
 from haloy.config.env_files import environment
+
+
+def _folder() -> Path:
+    return client_folder(os.environ, Path.home())
 
 
 @click.group()
@@ -29,7 +38,7 @@ def server() -> None:
 def add(url: str, token: tuple[str, ...], force: bool, ca_file: str | None) -> None:
     """Remember the server at URL and its API TOKEN."""
     name, variable = add_server(
-        client_folder(), url, " ".join(token), force=force, ca_file=ca_file or ""
+        _folder(), url, " ".join(token), force=force, ca_file=ca_file or ""
     )
     Output().success(f"Server {name} added; its token is in {variable}")
 
@@ -38,7 +47,7 @@ def add(url: str, token: tuple[str, ...], force: bool, ca_file: str | None) -> N
 @click.argument("url")
 def delete(url: str) -> None:
     """Forget the server at URL and its token."""
-    name = delete_server(client_folder(), url)
+    name = delete_server(_folder(), url)
     Output().success(f"Server {name} deleted")
 
 
@@ -47,7 +56,7 @@ def delete(url: str) -> None:
 def list_servers(as_json: bool) -> None:
     """List the servers that are known."""
     output = Output(as_json=as_json)
-    folder = client_folder()
+    folder = _folder()
     servers = read_client_file(folder).servers
     variables = environment(os.environ, [folder])
     if as_json:
