@@ -10,10 +10,11 @@ import re
 from haloy.config.app_file import ImageConfig
 
 #: Reference grammar of the distribution project: host[:port]/path[:tag][@digest].
+#: The first part is a host where it has a dot or a port, or is localhost.
 _HOST = r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)"
 _PATH = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REFERENCE = re.compile(
-    rf"(?:{_HOST}(?:\.{_HOST})*(?::[0-9]{{1,5}})?/)?{_PATH}(?:/{_PATH})*"
+    rf"(?:(?=localhost[:/]|[^/]*[.:]){_HOST}(?:\.{_HOST})*(?::[0-9]{{1,5}})?/)?{_PATH}(?:/{_PATH})*"
     r"(?::[\w][\w.-]{0,127})?(?:@[a-z0-9]+:[0-9a-f]{32,128})?",
     re.ASCII,
 )

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import pytest
+from attrs import evolve
+
+from haloy.config.app_file import DomainEntry, ProxyEntry, ResourcesEntry, Target
+from haloy.config.capabilities import needed, require, without_unknown
+from haloy.errors import InvalidValue
+
+PLAIN = Target(
+    name="a",
+    server="s",
+    deployment_strategy="rolling",
+    domains=(DomainEntry("a.com", ("b.com",)),),
+)
+FULL = evolve(
+    PLAIN,
+    deployment_strategy="blue_green",
+    domains=(DomainEntry("a.com"), DomainEntry("*.a.com")),
+    resources=ResourcesEntry(memory="1GB"),
+    proxy=ProxyEntry(max_body="1MB"),
+    health_check_timeout="2m",
+)
+ALL = {"blue-green", "wildcard-domains", "resources", "proxy-options"}
+
+
+def test_what_every_server_knows_needs_nothing() -> None:
+    """A target in the Go client's words goes to any server."""
+    assert needed(PLAIN) == ()
+    require(PLAIN, ())
+
+
+def test_each_new_key_has_its_capability() -> None:
+    """The keys are named as people write them."""
+    assert needed(FULL) == (
+        ("blue-green", "deployment_strategy"),
+        ("wildcard-domains", "domains[1].domain"),
+        ("resources", "resources"),
+        ("proxy-options", "proxy"),
+        ("proxy-options", "health_check_timeout"),
+    )
+    require(FULL, ALL)
+
+
+@pytest.mark.parametrize("missing", sorted(ALL))
+def test_a_server_that_does_not_know_a_key_is_not_sent_it(missing: str) -> None:
+    """CLI section 9, point 29: too old a daemon is told before anything happens."""
+    with pytest.raises(InvalidValue, match=missing):
+        require(FULL, ALL - {missing})
+
+
+def test_what_a_server_does_not_know_can_be_left_out() -> None:
+    """For requests that do not depend on it."""
+    assert without_unknown(FULL, ALL) == FULL
+    left = without_unknown(FULL, ())
+    assert (left.proxy, left.resources, left.health_check_timeout) == (None, None, None)
