@@ -1,0 +1,128 @@
+"""Documents name only what exists, and name all that they promise to name."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from attrs import asdict
+
+from haloy.config.daemon_file import DaemonFile, parse_daemon_file
+from haloy.config.load import load_app_document
+from haloy.model import labels
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+
+_LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
+_CODE = re.compile(r"`([^`\n]+)`")
+_HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+_PATH = re.compile(
+    r"(haloy|tests|docs|bench|systemd|examples|scripts|twisted)/[\w./-]*"
+)
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    """A relative link names a file of the checkout, and its anchor a heading there."""
+    for link in _LINK.findall(_text(document)):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (document.parent / path).resolve() if path else document
+        assert target.exists(), link
+        if anchor:
+            headings = _HEADING.findall(_text(target))
+            assert anchor in {one.lower().replace(" ", "-") for one in headings}, link
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_paths_in_the_text_exist(document: Path) -> None:
+    """What is written `like/this.py` is a file or folder of the checkout."""
+    for code in _CODE.findall(_text(document)):
+        # `./test tests/proxy` is a command, `<package>` stands for many.
+        if _PATH.fullmatch(code) and "<" not in code:
+            assert (ROOT / code).exists(), code
+
+
+def test_the_architecture_names_every_package() -> None:
+    """No package is missing from the table in docs/architecture.md."""
+    told = _text(ROOT / "docs" / "architecture.md")
+    for package in (ROOT / "haloy").iterdir():
+        if (package / "__init__.py").exists():
+            assert f"`haloy/{package.name}/`" in told
+
+
+def test_the_layers_in_the_architecture_are_those_of_the_contract() -> None:
+    """docs/architecture.md shows the layers that import-linter checks."""
+    contract = _text(ROOT / "setup.cfg").split("layers =\n")[1].split("\n\n")[0]
+    layers = "\n".join(line.strip() for line in contract.splitlines())
+    assert f"```\n{layers}\n```" in _text(ROOT / "docs" / "architecture.md")
+
+
+def test_every_decision_is_in_the_list() -> None:
+    """docs/decisions/README.md links each decision, by its number."""
+    folder = ROOT / "docs" / "decisions"
+    linked = re.findall(r"\[(\d{4})\]\(([^)]+)\)", _text(folder / "README.md"))
+    assert [name for _, name in linked] == sorted(
+        path.name for path in folder.glob("[0-9]*.md")
+    )
+    assert all(name.startswith(number) for number, name in linked)
+
+
+def test_the_daemon_file_is_documented_key_by_key() -> None:
+    """docs/reference/haloyd-yaml.md has exactly the keys that haloyd knows."""
+    told = re.findall(
+        r"^\| `([\w.]+)` \|",
+        _text(ROOT / "docs" / "reference" / "haloyd-yaml.md"),
+        re.MULTILINE,
+    )
+    known = {
+        f"{section}.{key.removesuffix('_s')}"
+        for section, values in asdict(DaemonFile()).items()
+        for key in values
+    }
+    # The one value whose key is not in its section.
+    known = known - {"proxy.trusted_proxies"} | {"trusted_proxies"}
+    assert sorted(told) == sorted(known)
+    for key in told:
+        section, _, name = key.rpartition(".")
+        text = f"{section}:\n  {name}:\n" if section else f"{name}:\n"
+        assert parse_daemon_file(text, "haloyd.yaml") == DaemonFile()
+
+
+def test_every_label_is_documented() -> None:
+    """docs/reference/labels.md names each label that containers may carry."""
+    told = _text(ROOT / "docs" / "reference" / "labels.md")
+    named = [
+        value
+        for value in vars(labels).values()
+        if isinstance(value, str) and value.startswith(labels.PREFIX)
+    ]
+    assert len(named) > 5
+    for label in named:
+        assert label in told
+
+
+def test_the_labels_shown_are_understood() -> None:
+    """The `docker run` line of docs/reference/labels.md describes an app to haloyd."""
+    told = _text(ROOT / "docs" / "reference" / "labels.md")
+    shown = dict(re.findall(r"--label ([\w.-]+)=(\S+)", told))
+    described = labels.parse_labels(shown)
+    assert described is not None
+    assert described.app == "shop"
+    assert [one.canonical for one in described.domains] == ["shop.example.com"]
+    assert described.health.path == "/health"
+
+
+def test_the_first_deploy_of_the_readme_is_valid(tmp_path: Path) -> None:
+    """The haloy.yaml shown in README.md is accepted as it stands."""
+    (shown,) = re.findall(r"```yaml\n(.+?)```", _text(ROOT / "README.md"), re.DOTALL)
+    (tmp_path / "haloy.yaml").write_text(shown)
+    (target,) = load_app_document(tmp_path).targets().values()
+    assert (target.name, target.replicas, target.port) == ("shop", 2, "3000")
