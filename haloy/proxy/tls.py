@@ -4,83 +4,126 @@ One base context is what accepted sockets are wrapped with; its SNI callback han
 the handshake to the context of the name: exact, then one-label wildcard. A name
 that nobody has gets the alert C{unrecognized_name} (RFC 6066 section 3) and no
 certificate. Tickets belong to the base context, so resumption survives a swap.
+
+The ClientHello is read before the handshake takes it (L{haloy.proxy.hello}): only
+there a validation of TLS-ALPN-01 (RFC 8737) can be told from a visitor.
 """
 
 from __future__ import annotations
 
-import os
+import socket
 import ssl
 from collections.abc import Iterable
-from typing import Any, cast
+from hashlib import sha256
+from typing import Any, Final, cast
 
 from attrs import define, field
 from twisted.logger import Logger
 
 from haloy.errors import CertificateError
-from haloy.model.certificate import Certificate, Challenge
+from haloy.model.certificate import Certificate, Challenge, ChallengeKind
+from haloy.proxy.hello import LIMIT_BYTES, Hello, NeedMore, read_hello
+from haloy.proxy.tls_policy import PROTOCOLS, context_of, server_context
 
-#: TLS 1.2 with forward secrecy and AEAD only; TLS 1.3 suites are OpenSSL's (P18).
-CIPHERS = ":".join(
-    (
-        "ECDHE-ECDSA-AES128-GCM-SHA256",
-        "ECDHE-RSA-AES128-GCM-SHA256",
-        "ECDHE-ECDSA-AES256-GCM-SHA384",
-        "ECDHE-RSA-AES256-GCM-SHA384",
-        "ECDHE-ECDSA-CHACHA20-POLY1305",
-        "ECDHE-RSA-CHACHA20-POLY1305",
-    )
-)
-PROTOCOLS = ["http/1.1"]
+VALIDATION: Final = "acme-tls/1"
+
+#: A fatal C{unrecognized_name} as it is on the wire (RFC 8446 section 6).
+_UNRECOGNIZED: Final = b"\x15\x03\x03\x00\x02\x02\x70"
 
 
-def server_context() -> ssl.SSLContext:
-    """Return a context with our policy and no certificate yet.
+class ValidationAnswered(ConnectionAbortedError):
+    """The CA has seen what it came for; the connection carries nothing else."""
 
-    TLS 1.2 and 1.3, no compression, no renegotiation, tickets on.
+
+class NameRefused(ConnectionAbortedError):
+    """The client asked for something that is no host name."""
+
+
+class _Base(ssl.SSLContext):
+    """The base context, and whose it is."""
+
+    contexts: SniContexts
+
+
+class Connection(ssl.SSLSocket):
+    """A connection that looks at its ClientHello before it shakes hands.
+
+    While not all of it is there, the socket is readable only when the rest has
+    come (C{SO_RCVLOWAT}), so that a reactor that asks the kernel is not kept busy.
+
+    @ivar validates: a CA looks for the answer to its challenge.
+    @ivar haloy_server_name: what the client asked for, in lower case.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers(CIPHERS)
-    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
-    context.set_alpn_protocols(PROTOCOLS)
-    return context
 
+    haloy_server_name: str | None = None
+    _looked = False
+    validates = False
+    _seen_bytes = 0
 
-def context_of(certificate: Certificate) -> ssl.SSLContext:
-    """Return the context that serves C{certificate}.
+    def do_handshake(self, block: bool = False) -> None:
+        """Shake hands, or go on with it.
 
-    @raise CertificateError: key and chain do not load or do not belong together.
-    """
-    context = server_context()
-    # The ssl module loads from files only. Linux keeps this one in memory.
-    descriptor = _memory_file(certificate.key.value + b"\n" + certificate.chain)
-    try:
-        context.load_cert_chain(f"/proc/self/fd/{descriptor}")
-    except (ssl.SSLError, OSError) as problem:
-        raise CertificateError(
-            f"the certificate for {certificate.name} cannot be used: {problem}",
-            domain=certificate.name,
-        ) from problem
-    finally:
-        os.close(descriptor)
-    return context
+        @raise ValidationAnswered: it was a validation, and is done.
+        @raise NameRefused: the name is no host name; the client has its alert.
+        """
+        if not self._looked:
+            self._look()
+        super().do_handshake(block)
+        if self.validates:
+            raise ValidationAnswered
 
+    def _look(self) -> None:
+        while True:
+            try:
+                # SSLSocket.recv() takes no flags.
+                data = socket.socket.recv(self, LIMIT_BYTES, socket.MSG_PEEK)
+            except BlockingIOError:
+                raise ssl.SSLWantReadError from None
+            found = read_hello(data)
+            # Nothing new although we were called: the rest will not come.
+            if not isinstance(found, NeedMore) or len(data) == self._seen_bytes:
+                break
+            self._seen_bytes = len(data)
+            self._wait_for(found.size_bytes)
+            if self.gettimeout() == 0.0:
+                raise ssl.SSLWantReadError
+        self._looked = True
+        if self._seen_bytes:
+            self._wait_for(1)
+        if isinstance(found, Hello):
+            self._act_on(found)
 
-def _memory_file(content: bytes) -> int:
-    descriptor = os.memfd_create("haloy-certificate", os.MFD_CLOEXEC)
-    os.write(descriptor, content)
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    return descriptor
+    def _wait_for(self, size_bytes: int) -> None:
+        self.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size_bytes)
+
+    def _act_on(self, hello: Hello) -> None:
+        contexts = cast(_Base, self.context).contexts
+        if not hello.server_name.isascii():
+            # The ssl module would write a traceback for each of these (P16).
+            contexts.unknown += 1
+            socket.socket.send(self, _UNRECOGNIZED)
+            raise NameRefused
+        found = contexts.validation(hello)
+        if found is not None:
+            self.validates = True
+            self.context = found
 
 
 @define(eq=False)
 class SniContexts:
-    """The contexts of all names, and the base context that leads to them."""
+    """The contexts of all names, and the base context that leads to them.
 
+    @ivar unknown: handshakes that asked for a name nobody has.
+    """
+
+    _protocols: tuple[str, ...] = PROTOCOLS
     _log: Logger = field(factory=Logger, init=False)
     _base: ssl.SSLContext = field(init=False)
     _by_name: dict[str, ssl.SSLContext] = field(factory=dict, init=False)
-    _made: dict[tuple[bytes, bytes], ssl.SSLContext] = field(factory=dict, init=False)
+    _made: dict[bytes, ssl.SSLContext] = field(factory=dict, init=False, repr=False)
+    _validations: dict[str, tuple[str, ssl.SSLContext]] = field(
+        factory=dict, init=False
+    )
     unknown: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -94,54 +137,92 @@ class SniContexts:
 
     def renew(self) -> None:
         """Make a new base context, and so new ticket keys; call it once a day."""
-        base = server_context()
+        base = cast(_Base, server_context(self._protocols, _Base))
+        base.contexts = self
+        base.sslsocket_class = Connection
         base.sni_callback = cast(Any, self._choose)  # a name may be absent
         self._base = base
 
     def replace(self, certificates: tuple[Certificate, ...]) -> None:
         """Serve with exactly these; a bad one leaves what its names had.
 
-        Handshakes under way end with the context they began with.
+        A certificate called by a name serves it before one that covers it too;
+        of two others the later one does. Handshakes under way end with the context
+        that they began with.
         """
-        made: dict[tuple[bytes, bytes], ssl.SSLContext] = {}
+        made: dict[bytes, ssl.SSLContext] = {}
         by_name: dict[str, ssl.SSLContext] = {}
+        called: dict[str, ssl.SSLContext] = {}
         for certificate in certificates:
-            key = (certificate.chain, certificate.key.value)
-            names = certificate.names or {certificate.name}
+            key = sha256(certificate.chain + certificate.key.value).digest()
+            names = {one.lower() for one in certificate.names or {certificate.name}}
             try:
-                context = self._made.get(key) or context_of(certificate)
+                context = self._made.get(key) or context_of(
+                    certificate, self._protocols
+                )
             except CertificateError as problem:
                 self._log.error("{problem}; the one before stays", problem=str(problem))
                 by_name |= self._kept(names)
                 continue
             made[key] = context
-            by_name |= {name.lower(): context for name in names}
+            by_name |= dict.fromkeys(names, context)
+            if certificate.name.lower() in names:
+                called[certificate.name.lower()] = context
         self._made = made
-        self._by_name = by_name
+        self._by_name = by_name | called
 
     def has(self, name: str) -> bool:
         """Return whether there is a certificate for C{name}."""
-        return self._find(name.lower()) is not None
+        return self._find(name) is not None
 
     def server_name(self, connection: ssl.SSLSocket) -> str | None:
         """Return the name a client asked for, in lower case."""
         name: str | None = getattr(connection, "haloy_server_name", None)
         return name
 
+    # --- TLS-ALPN-01 ----------------------------------------------------------------
+
     def present_alpn(self, challenge: Challenge) -> None:
-        """Refuse: this form answers HTTP-01 only."""
-        raise CertificateError(
-            "TLS-ALPN-01 challenges are not answered here", domain=challenge.name
-        )
+        """Answer a TLS-ALPN-01 challenge from now on.
+
+        @raise CertificateError: it has no certificate that can be shown.
+        """
+        if challenge.kind is not ChallengeKind.TLS_ALPN_01:
+            raise CertificateError(
+                f"{challenge.kind.value} is not answered in a handshake",
+                domain=challenge.name,
+            )
+        if challenge.certificate is None:
+            raise CertificateError(
+                "a TLS-ALPN-01 challenge without a certificate", domain=challenge.name
+            )
+        context = context_of(challenge.certificate, (VALIDATION,))
+        self._validations[challenge.name.lower()] = (challenge.token, context)
 
     def withdraw_alpn(self, challenge: Challenge) -> None:
-        """Do nothing: none is ever presented."""
+        """Stop answering C{challenge}; of a newer one for the name nothing changes."""
+        token, _ = self._validations.get(challenge.name.lower(), ("", None))
+        if token == challenge.token:
+            del self._validations[challenge.name.lower()]
+
+    def validation(self, hello: Hello) -> ssl.SSLContext | None:
+        """Return what to show to a CA that validates, C{None} for anybody else.
+
+        A validation offers this one protocol (RFC 8737 section 3).
+        """
+        if not self._validations or hello.protocols != (VALIDATION.encode(),):
+            return None
+        name = hello.server_name.decode("ascii").lower()
+        _, context = self._validations.get(name, ("", None))
+        return context
+
+    # --- choosing ---------------------------------------------------------------------
 
     def _kept(self, names: Iterable[str]) -> dict[str, ssl.SSLContext]:
-        lower = [name.lower() for name in names]
-        return {name: self._by_name[name] for name in lower if name in self._by_name}
+        return {name: self._by_name[name] for name in names if name in self._by_name}
 
-    def _find(self, name: str) -> ssl.SSLContext | None:
+    def _find(self, asked: str) -> ssl.SSLContext | None:
+        name = asked.lower().removesuffix(".")
         context = self._by_name.get(name)
         if context is None:
             _, dot, rest = name.partition(".")
@@ -149,13 +230,15 @@ class SniContexts:
         return context
 
     def _choose(
-        self, connection: ssl.SSLSocket, name: str | None, _: ssl.SSLContext
+        self, connection: Connection, name: str | None, _: ssl.SSLContext
     ) -> int | None:
         """Switch to the context of C{name}; never raise, which would flood the log."""
-        context = self._find(name.lower()) if name else None
+        if connection.validates:
+            return None
+        context = self._find(name) if name else None
         if context is None:
             self.unknown += 1
             return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
         connection.context = context
-        connection.haloy_server_name = (name or "").lower()  # type: ignore[attr-defined]  # kept with its connection
+        connection.haloy_server_name = (name or "").lower().removesuffix(".")
         return None

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import ssl
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import pytest
 from attrs import define
 from cryptography import x509
 
-from haloy.model.certificate import Certificate, Secret
+from haloy.certs.challenge import ACME_IDENTIFIER, make_challenge
+from haloy.errors import CertificateError
+from haloy.model.certificate import Certificate, Challenge, ChallengeKind, Secret
 from haloy.model.names import DomainName
-from haloy.proxy.tls import SniContexts
+from haloy.proxy.tls import NameRefused, SniContexts, ValidationAnswered
 from tests.proxy.support import make_certificate
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
@@ -193,3 +198,223 @@ def test_removed_name_is_no_longer_served(contexts: SniContexts) -> None:
     contexts.replace(())
     with pytest.raises(ssl.SSLError):
         handshake(contexts, "shop.example.com")
+
+
+def test_certificate_called_by_the_name_goes_first(contexts: SniContexts) -> None:
+    """One put there by hand is not hidden by another that covers its name too."""
+    contexts.replace(
+        (
+            certificate("www.example.com"),
+            certificate("example.com", "www.example.com", "shop.example.com"),
+        )
+    )
+    assert handshake(contexts, "www.example.com").names == {"www.example.com"}
+    assert "example.com" in handshake(contexts, "shop.example.com").names
+
+
+@pytest.mark.parametrize(
+    ("version", "name"),
+    [
+        (ssl.TLSVersion.TLSv1_2, "shop.example.com"),
+        (ssl.TLSVersion.TLSv1_3, "one.wild.example.com"),
+    ],
+)
+def test_name_of_a_session_under_another_name(
+    contexts: SniContexts, version: ssl.TLSVersion, name: str
+) -> None:
+    """P8: on TLS 1.2 a session keeps its name (RFC 6066), on 1.3 the hello counts."""
+    client = client_context()
+    client.maximum_version = client.minimum_version = version
+    first = handshake(contexts, "shop.example.com", client=client)
+    again = handshake(contexts, "one.wild.example.com", first.session, client)
+    assert again.server_name == name
+
+
+def test_keys_do_not_show(contexts: SniContexts) -> None:
+    """A traceback with locals, or a log line, gives nothing away."""
+    assert "PRIVATE" not in repr(contexts)
+
+
+# --- TLS-ALPN-01 -------------------------------------------------------------------
+
+
+def challenge(name: str, token: str = "token") -> Challenge:
+    return make_challenge(
+        ChallengeKind.TLS_ALPN_01, DomainName(name), token, f"{token}.print", NOW
+    )
+
+
+def offering(*protocols: str) -> ssl.SSLContext:
+    client = client_context()
+    client.set_alpn_protocols(list(protocols))
+    return client
+
+
+@contextmanager
+def connected() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Connect two ends over loopback; the second one does not block."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        ours = socket.create_connection(listening.getsockname(), 5)
+        theirs, _ = listening.accept()
+    theirs.setblocking(False)
+    with ours, theirs:
+        yield ours, theirs
+
+
+def validate(contexts: SniContexts, name: str, *protocols: str) -> tuple[bytes, str]:
+    """Look at C{name} as a CA does; return the certificate and the protocol."""
+    ends: list[BaseException] = []
+    with connected() as (ours, theirs):
+        theirs.setblocking(True)
+
+        def serve() -> None:
+            try:
+                contexts.context.wrap_socket(theirs, server_side=True).close()
+            except OSError as end:
+                ends.append(end)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        client = offering(*protocols)
+        with client.wrap_socket(ours, server_hostname=name) as connection:
+            der = connection.getpeercert(binary_form=True) or b""
+            found = connection.selected_alpn_protocol() or ""
+            thread.join()
+    if found == "acme-tls/1":
+        assert isinstance(ends[0], ValidationAnswered)
+    return der, found
+
+
+def test_validation_sees_the_answer_and_visitors_do_not(contexts: SniContexts) -> None:
+    """RFC 8737: by name and protocol, while the challenge stands."""
+    contexts.present_alpn(challenge("shop.example.com"))
+    der, protocol = validate(contexts, "Shop.example.com", "acme-tls/1")
+    shown = x509.load_der_x509_certificate(der).extensions
+    assert protocol == "acme-tls/1"
+    assert shown.get_extension_for_oid(ACME_IDENTIFIER).critical
+    for offered in (("http/1.1",), ("acme-tls/1", "http/1.1"), ("h2",)):
+        der, protocol = validate(contexts, "shop.example.com", *offered)
+        assert "www.shop.example.com" in names_in(der)
+        assert protocol != "acme-tls/1"
+    contexts.withdraw_alpn(challenge("shop.example.com"))
+    der, protocol = validate(contexts, "shop.example.com", "acme-tls/1")
+    assert (protocol, "www.shop.example.com" in names_in(der)) == ("", True)
+
+
+def test_validation_needs_no_certificate_yet() -> None:
+    """The first certificate of a name is obtained like any other."""
+    contexts = SniContexts()
+    contexts.present_alpn(challenge("new.example.com"))
+    _, protocol = validate(contexts, "new.example.com", "acme-tls/1")
+    assert protocol == "acme-tls/1"
+
+
+def test_withdrawing_an_old_challenge_leaves_the_new_one() -> None:
+    """Two orders for one name may follow each other closely."""
+    contexts = SniContexts()
+    contexts.present_alpn(challenge("new.example.com", "old"))
+    contexts.present_alpn(challenge("new.example.com", "new"))
+    contexts.withdraw_alpn(challenge("new.example.com", "old"))
+    _, protocol = validate(contexts, "new.example.com", "acme-tls/1")
+    assert protocol == "acme-tls/1"
+
+
+def test_only_its_own_kind_with_a_certificate_is_presented() -> None:
+    """Anything else is a mistake of ours, told at once."""
+    contexts = SniContexts()
+    name = DomainName("a.example.com")
+    for kind in ChallengeKind:
+        with pytest.raises(CertificateError):
+            contexts.present_alpn(Challenge(kind, name, "token", "token.print"))
+
+
+# --- bytes ---------------------------------------------------------------------------
+
+
+def hello_of(name: str, *protocols: str) -> bytes:
+    sent = ssl.MemoryBIO()
+    client = offering(*protocols or ("http/1.1",))
+    bio = client.wrap_bio(ssl.MemoryBIO(), sent, server_hostname=name)
+    with pytest.raises(ssl.SSLWantReadError):
+        bio.do_handshake()
+    return sent.read()
+
+
+def readable(connection: socket.socket, timeout_s: float = 0.0) -> bool:
+    """Return what epoll, and so the reactor, says."""
+    with select.epoll() as poll:
+        poll.register(connection, select.EPOLLIN)
+        return bool(poll.poll(timeout_s))
+
+
+def test_hello_in_pieces_does_not_keep_the_reactor_busy(contexts: SniContexts) -> None:
+    """A client that stops in the middle costs nothing until more has come."""
+    hello = hello_of("shop.example.com")
+    with connected() as (ours, theirs):
+        served = contexts.context.wrap_socket(
+            theirs, server_side=True, do_handshake_on_connect=False
+        )
+        with served:
+            for piece in (hello[:1], hello[1:7], hello[7:100]):
+                ours.sendall(piece)
+                readable(served, 0.2)  # lets it arrive
+                with pytest.raises(ssl.SSLWantReadError):
+                    served.do_handshake()
+                assert not readable(served)
+            ours.sendall(hello[100:])
+            assert readable(served, 5)
+            with pytest.raises(ssl.SSLWantReadError):  # for the client's Finished
+                served.do_handshake()
+            assert contexts.server_name(served) == "shop.example.com"
+            assert served.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT) == 1
+
+
+def test_client_that_leaves_in_the_middle_ends_the_handshake(
+    contexts: SniContexts,
+) -> None:
+    """The rest will not come, and is not waited for."""
+    with connected() as (ours, theirs):
+        served = contexts.context.wrap_socket(
+            theirs, server_side=True, do_handshake_on_connect=False
+        )
+        with served:
+            ours.sendall(hello_of("shop.example.com")[:50])
+            readable(served, 0.2)
+            with pytest.raises(ssl.SSLWantReadError):
+                served.do_handshake()
+            ours.shutdown(socket.SHUT_WR)
+            assert readable(served, 5)
+            with pytest.raises(ssl.SSLError) as caught:
+                served.do_handshake()
+            assert not isinstance(caught.value, ssl.SSLWantReadError)
+
+
+def test_name_that_is_no_text_gets_the_alert_and_no_traceback(
+    contexts: SniContexts, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """P16: the ssl module would write one to stderr for each."""
+    hello = hello_of("shop.example.com").replace(b"shop.example", b"sh\xffp.example")
+    with connected() as (ours, theirs):
+        ours.sendall(hello)
+        assert readable(theirs, 5)
+        served = contexts.context.wrap_socket(
+            theirs, server_side=True, do_handshake_on_connect=False
+        )
+        with served:
+            with pytest.raises(NameRefused):
+                served.do_handshake()
+            assert ours.recv(100) == b"\x15\x03\x03\x00\x02\x02\x70"
+    assert contexts.unknown == 1
+    assert capfd.readouterr() == ("", "")
+
+
+def test_plain_http_is_answered_by_the_tls_library(contexts: SniContexts) -> None:
+    """What is no hello is not held up."""
+    with connected() as (ours, theirs):
+        ours.sendall(b"GET / HTTP/1.1\r\nHost: shop.example.com\r\n\r\n")
+        assert readable(theirs, 5)
+        served = contexts.context.wrap_socket(
+            theirs, server_side=True, do_handshake_on_connect=False
+        )
+        with served, pytest.raises(ssl.SSLError, match=r"(?i)http.request"):
+            served.do_handshake()
