@@ -45,6 +45,9 @@ class _Load:
         self.answers: collections.Counter[str] = collections.Counter()
         self.failures: list[str] = []
         self.slowest_s = 0.0
+        #: When an answer was seen first, in seconds after the start.
+        self.first_seen_s: dict[str, float] = {}
+        self._began = time.monotonic()
         self._clients = [
             threading.Thread(target=self._client, args=(number % 2 == 0,))
             for number in range(CLIENTS)
@@ -76,7 +79,9 @@ class _Load:
                 if problem:
                     self.failures.append(problem)
                 else:
-                    self.answers[body.decode(errors="replace").strip()] += 1
+                    text = body.decode(errors="replace").strip()
+                    self.answers[text] += 1
+                    self.first_seen_s.setdefault(text, time.monotonic() - self._began)
             if problem or not keeps:
                 connection.close()
                 connection = self._new()
@@ -106,11 +111,15 @@ def main() -> int:
     finally:
         load.stop()
     total = sum(load.answers.values()) + len(load.failures)
-    seen = ", ".join(f"{text}: {count}" for text, count in sorted(load.answers.items()))
     sys.stdout.write(
-        f"{total} requests meanwhile, {len(load.failures)} failed "
-        f"(slowest {load.slowest_s * 1000:.0f} ms; answers by version: {seen})\n"
+        f"{total} requests meanwhile, {len(load.failures)} failed; "
+        f"the slowest took {load.slowest_s * 1000:.0f} ms\n"
     )
+    for text, first_s in sorted(load.first_seen_s.items(), key=lambda one: one[1]):
+        sys.stdout.write(
+            f"  {load.answers[text]} answers were {text!r}, "
+            f"the first {first_s:.1f} s after the start\n"
+        )
     for reason, count in collections.Counter(load.failures).most_common(5):
         sys.stdout.write(f"  {count} x {reason}\n")
     return code or bool(load.failures)

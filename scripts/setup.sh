@@ -2,7 +2,8 @@
 # What ./test and ./quickstart share: packages, the virtual environment, dockerd.
 # Sourced, never run. The caller has done `set -euo pipefail` and `cd` to the checkout.
 
-VENV=.venv
+# HALOY_VENV names an environment that somebody else keeps; it is used as it is.
+VENV=${HALOY_VENV:-$PWD/.venv}
 
 say() { printf '%s\n' "$*"; }
 
@@ -75,14 +76,15 @@ need() {
 # `dev` brings what the tests need besides.
 need_venv() {
     local level=$1 python=${PYTHON:-python3} extra='' wanted
+    [ -z "${HALOY_VENV:-}" ] || return 0
     [ "$level" = run ] || extra="[$level]"
     "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
         fail "Haloy needs Python 3.11 or later; $python is $("$python" -V). Set PYTHON to another one."
     wanted=$({ "$python" -V && pwd && cat pyproject.toml; } | sha256sum)
     [ "$(cat "$VENV/.installed-$level" 2>/dev/null)" = "$wanted" ] && return 0
-    say "Installing Haloy and its Python packages into $VENV"
+    say "Installing Haloy and its Python packages into ${VENV#"$PWD"/}"
     # One that was copied or moved here, or whose Python is gone, is made anew.
-    if ! "$VENV/bin/python" -c '' 2>/dev/null || ! head -n 1 "$VENV/bin/pip" | grep -qF "$PWD/$VENV/"; then
+    if ! "$VENV/bin/python" -c '' 2>/dev/null || ! head -n 1 "$VENV/bin/pip" | grep -qF "$VENV/"; then
         "$python" -m venv --clear "$VENV"
     fi
     "$VENV/bin/python" -m pip --quiet --disable-pip-version-check install -e ".$extra"
