@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from haloy.config.private import make_directory, write_private
+
+
+def test_content_is_replaced_whole_and_private(tmp_path: Path) -> None:
+    """The file is 0600 whatever it was, and no temporary file stays."""
+    path = tmp_path / "a"
+    path.write_text("old and longer")
+    path.chmod(0o666)
+    write_private(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [one.name for one in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_failed_write_leaves_the_old_content(tmp_path: Path) -> None:
+    """What cannot be put in place is taken away again."""
+    path = tmp_path / "a"
+    path.mkdir()
+    with pytest.raises(OSError, match="directory"):
+        write_private(path, b"new")
+    assert [one.name for one in tmp_path.iterdir()] == ["a"]
+
+
+def test_directories_are_private(tmp_path: Path) -> None:
+    """A new one is 0700; an existing one keeps its mode."""
+    make_directory(tmp_path / "x")
+    assert (tmp_path / "x").stat().st_mode & 0o777 == 0o700
+    (tmp_path / "x").chmod(0o755)
+    make_directory(tmp_path / "x")
+    assert (tmp_path / "x").stat().st_mode & 0o777 == 0o755
