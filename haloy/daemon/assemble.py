@@ -272,7 +272,9 @@ class _Parts:
     def routes_changed(self, intents: Intents) -> None:
         """Keep what is served, want certificates for it, note who was found fit."""
         for key in intents.admitted.keys() - self.admitted:
-            self.monitor.admitted(key)
+            app = intents.apps.get(intents.admitted[key].app)
+            if app is not None and app.domains:  # a worker is never asked
+                self.monitor.admitted(key)
         self.admitted = frozenset(intents.admitted)
         self.snapshot.save(intents)
         self.certificates.want(intents.domains())

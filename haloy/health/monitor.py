@@ -76,10 +76,14 @@ class Monitor(Service):
         await self._tasks.stop()
 
     def watch(self, replicas: Iterable[Watched]) -> None:
-        """Watch exactly these; what is known of one that stays is kept."""
+        """Watch exactly these; what is known of one that stays is kept.
+
+        One that was found healthy before it is watched for the first time keeps that.
+        """
+        before = self._watched.keys()
         self._watched = {one.key: one for one in replicas}
-        for key in self._health.keys() - self._watched.keys():
-            del self._health[key]
+        for key in before - self._watched.keys():
+            self._health.pop(key, None)
 
     def assessment(self, key: str) -> Assessment | None:
         """Return what we think of a replica, C{None} when it is not watched."""
