@@ -25,16 +25,9 @@ from haloy.proxy.body import (
     LengthBody,
     chunk,
 )
-from haloy.proxy.head import (
-    BadHead,
-    HeadReader,
-    RequestHead,
-    ResponseHead,
-    field_name,
-    may_have_body,
-    parse_response,
-    passable_trailers,
-)
+from haloy.proxy.fields import BadHead, field_name, passable_trailers
+from haloy.proxy.head import HeadReader, RequestHead
+from haloy.proxy.response_head import ResponseHead, may_have_body, parse_response
 
 # States of the response. Plain integers: they are compared for every segment.
 AWAITED: Final = 0

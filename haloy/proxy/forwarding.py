@@ -20,7 +20,8 @@ from haloy.proxy.exchange import (
     Exchange,
     TooLarge,
 )
-from haloy.proxy.head import BadHead, RequestHead, render_request
+from haloy.proxy.fields import BadHead
+from haloy.proxy.head import RequestHead, render_request
 from haloy.proxy.pool import Pool
 from haloy.proxy.splice import SPLICE_MIN_BYTES, Pipe, take_pipe
 from haloy.proxy.tunnel import Tunnel

@@ -33,7 +33,8 @@ class Pool:
     """Connections to one upstream.
 
     @ivar outstanding: exchanges under way. C{tunnels}: upgraded connections.
-    @ivar limit: how many of both together may be open.
+    @ivar limit: how many exchanges may be under way. Tunnels do not count: they
+        are mostly idle, and an app has as many as it has clients.
     @ivar ejected_until: monotonic seconds; it refused connections a moment ago.
     @ivar full_share_at: monotonic seconds; before, it gets less than its turn.
     @ivar retired: it is no longer in the table: nothing new goes there.
@@ -70,8 +71,8 @@ class Pool:
 
     @property
     def full(self) -> bool:
-        """Whether all connections that may be open are in use."""
-        return self.outstanding + self.tunnels >= self.limit
+        """Whether as many exchanges as may be are under way."""
+        return self.outstanding >= self.limit
 
     def take_idle(self, now_s: float, *, fresh: bool) -> UpstreamConnection | None:
         """Return the newest idle connection; if C{fresh}, only one used just now."""

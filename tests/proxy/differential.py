@@ -17,9 +17,9 @@ from haloy.proxy.exchange import (
     Exchange,
     TooLarge,
 )
+from haloy.proxy.fields import BadHead
 from haloy.proxy.forwarded import fields
 from haloy.proxy.head import (
-    BadHead,
     HeadReader,
     RequestHead,
     parse_request,

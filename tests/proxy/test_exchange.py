@@ -18,7 +18,8 @@ from haloy.proxy.exchange import (
     Exchange,
     TooLarge,
 )
-from haloy.proxy.head import BadHead, RequestHead, parse_request
+from haloy.proxy.fields import BadHead
+from haloy.proxy.head import RequestHead, parse_request
 
 
 def head(*fields: bytes, line: bytes = b"GET / HTTP/1.1") -> RequestHead:
