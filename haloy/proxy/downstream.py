@@ -16,11 +16,12 @@ from zope.interface import implementer
 
 from haloy.proxy import forwarded, pages
 from haloy.proxy.access_log import TARGET_LIMIT, USER_AGENT_LIMIT, AccessRecord
+from haloy.proxy.bulk import STALLED_S
 from haloy.proxy.descriptor import READ_BYTES, Descriptor
 from haloy.proxy.dispatch import CHALLENGE_PREFIX, Arrival, decide, upgrade_for
 from haloy.proxy.exchange import Exchange, TooLarge
 from haloy.proxy.fields import BadHead
-from haloy.proxy.forwarding import STALLED_S, Forwarding
+from haloy.proxy.forwarding import Forwarding
 from haloy.proxy.head import (
     HeadReader,
     RequestHead,

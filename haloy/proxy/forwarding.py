@@ -6,10 +6,11 @@ says who waits for whom. Each event is a plain method; nothing here suspends.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from haloy.proxy import pages
 from haloy.proxy.body import BadBody
+from haloy.proxy.bulk import STALLED_S, Bulk
 from haloy.proxy.exchange import (
     AWAITED,
     COMPLETE,
@@ -23,7 +24,7 @@ from haloy.proxy.exchange import (
 from haloy.proxy.fields import BadHead
 from haloy.proxy.head import RequestHead, render_request
 from haloy.proxy.pool import Pool
-from haloy.proxy.splice import SPLICE_MIN_BYTES, Pipe, take_pipe
+from haloy.proxy.splice import SPLICE_MIN_BYTES
 from haloy.proxy.tunnel import Tunnel
 from haloy.proxy.upstream import UpstreamConnection
 
@@ -31,31 +32,33 @@ if TYPE_CHECKING:
     from haloy.proxy.downstream import Downstream
     from haloy.proxy.switch import Switch, Target
 
-# A reader that takes nothing for this long is cut.
-STALLED_S: Final = 60.0
-
 
 class Forwarding:
-    """One request on its way to an upstream and back."""
+    """One request on its way to an upstream and back.
+
+    @ivar upstream: the connection in use, C{None} while there is none.
+    @ivar stalled: the client's kernel is full; its deadline runs.
+    @ivar head_at_s: when the answer's head came, by the exact clock.
+    @ivar over: it has ended and been logged.
+    """
 
     __slots__ = (
-        "_client",
-        "_down_pipe",
+        "_bulk",
         "_failure",
         "_queue",
         "_request_bytes",
-        "_stalled",
         "_switch",
-        "_target",
         "_timed_out",
         "_tried",
-        "_up_pipe",
         "_upgrade",
-        "_upstream",
+        "client",
         "exchange",
         "head_at_s",
         "over",
         "request",
+        "stalled",
+        "target",
+        "upstream",
         "upstream_key",
     )
 
@@ -72,9 +75,9 @@ class Forwarding:
         @param forwarding: the forwarding fields, each with its line end.
         @raise TooLarge: Content-Length passes the app's limit.
         """
-        self._client = client
+        self.client = client
         self._switch: Switch = client.switch
-        self._target = target
+        self.target = target
         self.request = request
         self.exchange = Exchange(
             request,
@@ -86,14 +89,13 @@ class Forwarding:
         )
         self._upgrade = upgrade
         self._request_bytes = render_request(request, upgrade, forwarding)
-        self._upstream: UpstreamConnection | None = None
+        self.upstream: UpstreamConnection | None = None
         self._queue: Pool | None = None
         self._tried: tuple[str, ...] = ()
         self._failure = ""
         self._timed_out = False
-        self._stalled = False
-        self._down_pipe: Pipe | None = None
-        self._up_pipe: Pipe | None = None
+        self.stalled = False
+        self._bulk: Bulk | None = None
         self.head_at_s = 0.0
         self.upstream_key = ""
         self.over = False
@@ -107,9 +109,9 @@ class Forwarding:
         """
         self.leave_queue()
         while not self.over:
-            target = self._target
+            target = self.target
             if target.table is not self._switch.table:
-                target = self._target = self._switch.target_now(self)
+                target = self.target = self._switch.target_now(self)
             pool = target.only
             if pool is None or self._tried:
                 pool = target.pick(self._switch.wheel.now_s, self._tried)
@@ -128,7 +130,7 @@ class Forwarding:
 
     def wait(self, limit_s: float) -> None:
         """Let nothing happen before an event or the limit."""
-        self._client.wheel.arm(self._client, limit_s)
+        self.client.wheel.arm(self.client, limit_s)
 
     def leave_queue(self) -> None:
         """Stop waiting for a connection."""
@@ -149,7 +151,7 @@ class Forwarding:
             upstream = self._dial(pool)
             if upstream is None:
                 return False
-        self._upstream = upstream
+        self.upstream = upstream
         self.upstream_key = pool.key
         pool.began()
         upstream.user = self
@@ -157,7 +159,7 @@ class Forwarding:
         if upstream.connected:
             self._sent()
         else:
-            self._client.wheel.arm(self._client, self._target.connect_timeout_s)
+            self.client.wheel.arm(self.client, self.target.connect_timeout_s)
         return True
 
     def _dial(self, pool: Pool) -> UpstreamConnection | None:
@@ -187,9 +189,9 @@ class Forwarding:
         if not self._tried:
             if self._switch.park(self):
                 return
-            self._fail(self._target.nobody())
-        elif self._target.is_api:
-            self._fail(self._target.nobody())
+            self._fail(self.target.nobody())
+        elif self.target.is_api:
+            self._fail(self.target.nobody())
         elif self._timed_out:
             self._fail(pages.error(504))
         elif self._failure:
@@ -199,8 +201,8 @@ class Forwarding:
 
     def upstream_connected(self) -> None:
         """Note that the request is under way."""
-        if self._upstream is not None:
-            self._upstream.pool.answered()
+        if self.upstream is not None:
+            self.upstream.pool.answered()
             self._sent()
 
     def upstream_refused(self, reason: str) -> None:
@@ -212,23 +214,30 @@ class Forwarding:
             upstream.pool.finished()
 
     def _sent(self) -> None:
-        client = self._client
+        client = self.client
+        self.arm_for_request()
         if self.exchange.request_done:
-            client.wheel.arm(client, self._target.response_timeout_s)
             return
-        client.wheel.arm(client, self._target.body_timeout_s)
         client.bulk = client.tls is None and (
             self.exchange.request_left >= SPLICE_MIN_BYTES
         )
         client.resume()
         client.feed_body()
 
+    def arm_for_request(self) -> None:
+        """Wait for the answer, or as long as the body still comes for more of it."""
+        target = self.target
+        done = self.exchange.request_done
+        self.client.wheel.arm(
+            self.client, target.response_timeout_s if done else target.body_timeout_s
+        )
+
     # The client's side.
 
     @property
     def awaits_body(self) -> bool:
         """Whether bytes of the client belong to the request's body right now."""
-        upstream = self._upstream
+        upstream = self.upstream
         return (
             not self.exchange.request_done
             and upstream is not None
@@ -237,7 +246,7 @@ class Forwarding:
 
     def client_received(self, data: bytes) -> None:
         """Pass bytes of the request's body up."""
-        upstream = self._upstream
+        upstream = self.upstream
         if upstream is None:
             return
         exchange = self.exchange
@@ -250,23 +259,23 @@ class Forwarding:
             self._refuse(400)
             return
         upstream.send(passed)
-        client = self._client
+        client = self.client
         if exchange.request_done:
             client.hold(exchange.surplus)
             exchange.surplus = b""
             if exchange.response == AWAITED:
-                client.wheel.arm(client, self._target.response_timeout_s)
+                client.wheel.arm(client, self.target.response_timeout_s)
         else:
-            client.wheel.arm(client, self._target.body_timeout_s)
+            client.wheel.arm(client, self.target.body_timeout_s)
             if upstream.congested:
                 client.pause()
-                client.wheel.arm(client, self._target.response_timeout_s)
+                client.wheel.arm(client, self.target.response_timeout_s)
 
     def client_ended(self) -> None:
         """Give up inside a body; else it is only noted that nothing more comes."""
         if not self.exchange.request_done:
             self._leave("gone")
-            self._client.drop()
+            self.client.drop()
 
     def client_lost(self) -> None:
         """Give up: the client is gone."""
@@ -274,30 +283,28 @@ class Forwarding:
 
     def client_flushed(self) -> None:
         """Note that the client has taken everything."""
-        pipe = self._down_pipe
-        if pipe is not None and pipe.inside:
-            self._drain_down(pipe)
+        if self._bulk is not None and self._bulk.client_flushed():
             return
-        self._stalled = False
+        self.stalled = False
         if self.exchange.response == STREAMING:
-            self._client.wheel.arm(self._client, self._target.stream_idle_s)
+            self.client.wheel.arm(self.client, self.target.stream_idle_s)
 
     def client_progressed(self) -> None:
         """Note that the client is not stalled."""
-        if self._stalled:
-            self._client.wheel.arm(self._client, STALLED_S)
+        if self.stalled:
+            self.client.wheel.arm(self.client, STALLED_S)
 
     def client_relieved(self) -> None:
         """Read the upstream: the client takes bytes again."""
-        if self._upstream is not None:
-            self._upstream.resume()
+        if self.upstream is not None:
+            self.upstream.resume()
 
     # The upstream's side.
 
     def upstream_received(self, data: bytes) -> None:
         """Pass bytes of the answer down."""
         exchange = self.exchange
-        client = self._client
+        client = self.client
         awaited = exchange.response == AWAITED
         try:
             passed = exchange.take_response(data)
@@ -312,22 +319,22 @@ class Forwarding:
         response = exchange.response
         if awaited and response != AWAITED:
             self.head_at_s = self._switch.wheel.clock()
-        upstream = self._upstream
+        upstream = self.upstream
         if upstream is None:
             return
         if response == COMPLETE:
-            self._finish(upstream)
+            self.finish(upstream)
         elif response == STREAMING:
             self._streaming(upstream, awaited)
         elif response == UPGRADED:
             self._tunnel(upstream)
 
     def _streaming(self, upstream: UpstreamConnection, first: bool) -> None:
-        client = self._client
+        client = self.client
         if client.unsent is None:
-            client.wheel.arm(client, self._target.stream_idle_s)
-        elif not self._stalled:
-            self._stalled = True
+            client.wheel.arm(client, self.target.stream_idle_s)
+        elif not self.stalled:
+            self.stalled = True
             client.wheel.arm(client, STALLED_S)
         if client.congested:
             upstream.pause()
@@ -336,21 +343,21 @@ class Forwarding:
 
     def upstream_ended(self) -> None:
         """Take the end of the answer, a dead connection, or a cut."""
-        upstream = self._upstream
+        upstream = self.upstream
         if upstream is None:
             return
         try:
-            self._client.send(self.exchange.end_response())
+            self.client.send(self.exchange.end_response())
         except BadHead as error:
             self._no_answer(upstream, error.reason)
         except BrokenResponse:
             self._cut()
         else:
-            self._finish(upstream)
+            self.finish(upstream)
 
     def upstream_lost(self) -> None:
         """Take a dead connection, or a cut."""
-        upstream = self._upstream
+        upstream = self.upstream
         if upstream is not None and self.exchange.response == AWAITED:
             self._no_answer(upstream, "connection reset")
         else:
@@ -358,145 +365,41 @@ class Forwarding:
 
     def upstream_flushed(self) -> None:
         """Go on with what waits in the pipe."""
-        pipe = self._up_pipe
-        if pipe is not None and pipe.inside:
-            self._drain_up(pipe)
+        if self._bulk is not None and self.upstream is not None:
+            self._bulk.upstream_flushed(self.upstream)
 
     def upstream_relieved(self) -> None:
         """Read the client: the upstream takes bytes again."""
         if not self.exchange.request_done:
-            self._client.resume()
-            self._client.wheel.arm(self._client, self._target.body_timeout_s)
+            self.client.resume()
+            self.client.wheel.arm(self.client, self.target.body_timeout_s)
 
-    # Large bodies with a length, between plain sockets: inside the kernel.
+    # Large bodies between plain sockets.
 
     def upstream_readable(self) -> bool:
-        """Move a piece of the answer's body; false: it has to be read as usual."""
-        client = self._client
-        upstream = self._upstream
-        exchange = self.exchange
-        if (
-            upstream is None
-            or client.tls is not None
-            or client.unsent is not None
-            or exchange.response_left < SPLICE_MIN_BYTES
-        ):
-            return False
-        try:
-            pipe = self._down_pipe or take_pipe()
-        except OSError:
-            return False
-        self._down_pipe = pipe
-        try:
-            moved = pipe.fill(upstream.fileno(), exchange.response_left - pipe.inside)
-        except BlockingIOError:
-            return True
-        except OSError:
-            upstream.drop()
-            return True
-        if moved:
-            self._drain_down(pipe)
-        else:
-            self.upstream_ended()
-        return True
-
-    def _drain_down(self, pipe: Pipe) -> None:
-        client = self._client
-        upstream = self._upstream
-        exchange = self.exchange
-        try:
-            moved = pipe.drain(client.fileno())
-        except OSError:
-            client.drop()
-            return
-        if upstream is None:
-            return
-        exchange.skip_response(moved)
-        if pipe.inside:
-            upstream.pause()
-            client.call_when_writable()
-            if moved or not self._stalled:
-                self._stalled = True
-                client.wheel.arm(client, STALLED_S)
-            return
-        self._stalled = False
-        if exchange.response == COMPLETE:
-            self._finish(upstream)
-        else:
-            client.wheel.arm(client, self._target.stream_idle_s)
-            upstream.resume()
+        """Move a piece of the answer inside the kernel; false: read it as usual."""
+        upstream = self.upstream
+        return upstream is not None and self._bulk_moves().from_upstream(upstream)
 
     def client_readable(self) -> bool:
-        """Move a piece of the request's body; false: it has to be read as usual."""
-        upstream = self._upstream
-        exchange = self.exchange
-        if (
-            upstream is None
-            or upstream.unsent is not None
-            or upstream.broken
-            or exchange.request_left < SPLICE_MIN_BYTES
-        ):
-            return False
-        try:
-            pipe = self._up_pipe or take_pipe()
-        except OSError:
-            return False
-        self._up_pipe = pipe
-        client = self._client
-        try:
-            moved = pipe.fill(client.fileno(), exchange.request_left - pipe.inside)
-        except BlockingIOError:
-            return True
-        except OSError:
-            client.drop()
-            return True
-        if moved:
-            self._drain_up(pipe)
-        else:
-            client.ended()
-        return True
+        """Move a piece of the request inside the kernel; false: read it as usual."""
+        upstream = self.upstream
+        return upstream is not None and self._bulk_moves().from_client(upstream)
 
-    def _drain_up(self, pipe: Pipe) -> None:
-        client = self._client
-        upstream = self._upstream
-        if upstream is None:
-            return
-        exchange = self.exchange
-        try:
-            moved = pipe.drain(upstream.fileno())
-        except OSError:
-            # An early answer may be there: throw the body away, go on reading both.
-            upstream.broken = True
-            moved, pipe.inside = pipe.inside, 0
-            self._up_pipe = None
-            pipe.close()
-        exchange.skip_request(moved)
-        if pipe.inside:
-            client.pause()
-            upstream.call_when_writable()
-            client.wheel.arm(client, self._target.response_timeout_s)
-        elif exchange.request_done:
-            client.wheel.arm(client, self._target.response_timeout_s)
-            client.resume()
-        else:
-            client.wheel.arm(client, self._target.body_timeout_s)
-            client.resume()
-
-    def _release_pipes(self) -> None:
-        for pipe in (self._down_pipe, self._up_pipe):
-            if pipe is not None:
-                pipe.release()
-        self._down_pipe = self._up_pipe = None
+    def _bulk_moves(self) -> Bulk:
+        if self._bulk is None:
+            self._bulk = Bulk(self)
+        return self._bulk
 
     # Ends.
 
     def expired(self) -> None:
         """Act on a deadline: whose fault it is depends on what was awaited."""
         exchange = self.exchange
-        upstream = self._upstream
+        upstream = self.upstream
         if upstream is None:
             # Parked, or in the queue for a connection.
-            self._fail(self._target.nobody())
+            self._fail(self.target.nobody())
         elif not upstream.connected:
             self._timed_out = True
             self._release()
@@ -522,7 +425,7 @@ class Forwarding:
         """End now: the proxy stops."""
         self._cut()
 
-    def _finish(self, upstream: UpstreamConnection) -> None:
+    def finish(self, upstream: UpstreamConnection) -> None:
         """Let both connections go: the answer is complete."""
         exchange = self.exchange
         pool = upstream.pool
@@ -538,13 +441,13 @@ class Forwarding:
             upstream.drop()
         self._log("done")
         pool.finished()
-        self._client.finished(keep=exchange.keep_client, complete=exchange.request_done)
+        self.client.finished(keep=exchange.keep_client, complete=exchange.request_done)
 
     def _tunnel(self, upstream: UpstreamConnection) -> None:
-        client = self._client
+        client = self.client
         self.over = True
         upstream.pool.tunnelled()
-        tunnel = Tunnel(client, upstream, self._target.tunnel_idle_s, self._tunnel_over)
+        tunnel = Tunnel(client, upstream, self.target.tunnel_idle_s, self._tunnel_over)
         upstream.user = tunnel
         client.become_tunnel(tunnel)
 
@@ -556,7 +459,7 @@ class Forwarding:
         if upstream is not None:
             upstream.pool.tunnel_finished()
         self._log("done" if cleanly else "cut")
-        self._client.close_after_flush()
+        self.client.close_after_flush()
 
     def _no_answer(self, upstream: UpstreamConnection, reason: str) -> None:
         """Try once more, or answer 502: there was no answer."""
@@ -573,7 +476,7 @@ class Forwarding:
     def _bad_answer(self, reason: str) -> None:
         self._switch.bad_answer(self.upstream_key, reason)
         if self.exchange.response == AWAITED:
-            self._fail(self._target.bad_answer())
+            self._fail(self.target.bad_answer())
         else:
             self._cut()
 
@@ -589,13 +492,13 @@ class Forwarding:
         self._drop_upstream()
         self.exchange.status = page.status
         self._log("done")
-        self._client.answer(page, self.request, done=self.exchange.request_done)
+        self.client.answer(page, self.request, done=self.exchange.request_done)
 
     def _cut(self) -> None:
         """End an answer that cannot be completed, so that the client sees it."""
         self._drop_upstream()
         self._log("cut")
-        self._client.cut(reset=self.exchange.cut_by_reset)
+        self.client.cut(reset=self.exchange.cut_by_reset)
 
     def _leave(self, outcome: str) -> None:
         if not self.over:
@@ -612,22 +515,17 @@ class Forwarding:
 
     def _release(self) -> UpstreamConnection | None:
         """Forget the connection; the caller tells its pool that it has finished."""
-        upstream = self._upstream
-        self._upstream = None
-        if self._down_pipe is not None or self._up_pipe is not None:
-            self._release_pipes()
+        upstream = self.upstream
+        self.upstream = None
+        if self._bulk is not None:
+            self._bulk.release()
         return upstream
 
     def _log(self, outcome: str) -> None:
         self.over = True
-        self._client.log(self.request, self.exchange, self, outcome)
+        self.client.log(self.request, self.exchange, self, outcome)
 
     @property
     def app(self) -> str:
         """The app's name, for the log."""
-        return self._target.app
-
-    @property
-    def target(self) -> Target:
-        """Where the request goes."""
-        return self._target
+        return self.target.app

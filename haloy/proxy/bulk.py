@@ -1,0 +1,155 @@
+"""The large bodies of one exchange, moved between plain sockets inside the kernel.
+
+Used by L{haloy.proxy.forwarding} where both sides are plain and much is still to
+come of a body with a length; everything else is read and sent as usual.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from haloy.proxy.exchange import COMPLETE
+from haloy.proxy.splice import SPLICE_MIN_BYTES, Pipe, take_pipe
+from haloy.proxy.upstream import UpstreamConnection
+
+if TYPE_CHECKING:
+    from haloy.proxy.forwarding import Forwarding
+
+# A reader that takes nothing for this long is cut.
+STALLED_S: Final = 60.0
+
+
+class Bulk:
+    """The pipes of one exchange, one for each direction that needs one."""
+
+    __slots__ = ("_down", "_forwarding", "_up")
+
+    def __init__(self, forwarding: Forwarding) -> None:
+        self._forwarding = forwarding
+        self._down: Pipe | None = None
+        self._up: Pipe | None = None
+
+    def from_upstream(self, upstream: UpstreamConnection) -> bool:
+        """Move a piece of the answer's body; false: it has to be read as usual."""
+        client = self._forwarding.client
+        exchange = self._forwarding.exchange
+        if (
+            client.tls is not None
+            or client.unsent is not None
+            or exchange.response_left < SPLICE_MIN_BYTES
+        ):
+            return False
+        pipe = self._down = self._down or _pipe()
+        if pipe is None:
+            return False
+        try:
+            moved = pipe.fill(upstream.fileno(), exchange.response_left - pipe.inside)
+        except BlockingIOError:
+            return True
+        except OSError:
+            upstream.drop()
+            return True
+        if moved:
+            self._drain_down(pipe, upstream)
+        else:
+            self._forwarding.upstream_ended()
+        return True
+
+    def client_flushed(self) -> bool:
+        """Go on with what waits for the client; false: nothing does."""
+        pipe = self._down
+        upstream = self._forwarding.upstream
+        if pipe is None or not pipe.inside or upstream is None:
+            return False
+        self._drain_down(pipe, upstream)
+        return True
+
+    def _drain_down(self, pipe: Pipe, upstream: UpstreamConnection) -> None:
+        forwarding = self._forwarding
+        client = forwarding.client
+        exchange = forwarding.exchange
+        try:
+            moved = pipe.drain(client.fileno())
+        except OSError:
+            client.drop()
+            return
+        exchange.skip_response(moved)
+        if pipe.inside:
+            upstream.pause()
+            client.call_when_writable()
+            if moved or not forwarding.stalled:
+                forwarding.stalled = True
+                client.wheel.arm(client, STALLED_S)
+            return
+        forwarding.stalled = False
+        if exchange.response == COMPLETE:
+            forwarding.finish(upstream)
+        else:
+            client.wheel.arm(client, forwarding.target.stream_idle_s)
+            upstream.resume()
+
+    def from_client(self, upstream: UpstreamConnection) -> bool:
+        """Move a piece of the request's body; false: it has to be read as usual."""
+        exchange = self._forwarding.exchange
+        client = self._forwarding.client
+        if (
+            upstream.unsent is not None
+            or upstream.broken
+            or exchange.request_left < SPLICE_MIN_BYTES
+        ):
+            return False
+        pipe = self._up = self._up or _pipe()
+        if pipe is None:
+            return False
+        try:
+            moved = pipe.fill(client.fileno(), exchange.request_left - pipe.inside)
+        except BlockingIOError:
+            return True
+        except OSError:
+            client.drop()
+            return True
+        if moved:
+            self._drain_up(pipe, upstream)
+        else:
+            client.ended()
+        return True
+
+    def upstream_flushed(self, upstream: UpstreamConnection) -> None:
+        """Go on with what waits for the upstream."""
+        if self._up is not None and self._up.inside:
+            self._drain_up(self._up, upstream)
+
+    def _drain_up(self, pipe: Pipe, upstream: UpstreamConnection) -> None:
+        forwarding = self._forwarding
+        client = forwarding.client
+        exchange = forwarding.exchange
+        try:
+            moved = pipe.drain(upstream.fileno())
+        except OSError:
+            # An early answer may be there: throw the body away, go on reading both.
+            upstream.broken = True
+            moved, pipe.inside = pipe.inside, 0
+            self._up = None
+            pipe.close()
+        exchange.skip_request(moved)
+        if pipe.inside:
+            client.pause()
+            upstream.call_when_writable()
+            client.wheel.arm(client, forwarding.target.response_timeout_s)
+            return
+        forwarding.arm_for_request()
+        client.resume()
+
+    def release(self) -> None:
+        """Let the pipes go."""
+        for pipe in (self._down, self._up):
+            if pipe is not None:
+                pipe.release()
+        self._down = self._up = None
+
+
+def _pipe() -> Pipe | None:
+    try:
+        return take_pipe()
+    except OSError:
+        return None
