@@ -107,7 +107,9 @@ def test_uninstalling_leaves_twisted_alone(
     neighbour = site / "twisted" / "plugins" / "somebody_elses.py"
     neighbour.write_text("")
     assert (site / PLUGIN).exists()
-    _pip(python, "uninstall", "--yes", "haloy", folder=tmp_path)
+    # By itself: with PYTHONPATH pip would find the Haloy that runs the tests first.
+    pip = (sys.executable, "-m", "pip", "--python", str(python))
+    _run(*pip, "uninstall", "--yes", "haloy", folder=tmp_path, path="")
     assert not (site / PLUGIN).exists()
     assert not (site / "haloy").exists()
     assert neighbour.exists()
@@ -123,16 +125,11 @@ def test_the_commands_are_installed(wheel: Path, python: Path, tmp_path: Path) -
 
 def _install(python: Path, *what: str, folder: Path) -> None:
     """Install without a network: the build backend is the tests' own."""
-    _pip(
-        python,
-        *("install", "--no-deps", "--no-build-isolation", "--no-index", *what),
+    _run(
+        *(sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet"),
+        *("--no-deps", "--no-build-isolation", "--no-index", *what),
         folder=folder,
     )
-
-
-def _pip(python: Path, command: str, *arguments: str, folder: Path) -> None:
-    pip = (sys.executable, "-m", "pip", "--python", str(python), command, "--quiet")
-    _run(*pip, *arguments, folder=folder)
 
 
 def _listed(python: Path, folder: Path) -> bool:
@@ -147,7 +144,7 @@ def _listed(python: Path, folder: Path) -> bool:
     return any(line.split()[:1] == ["haloyd"] for line in told.splitlines())
 
 
-def _run(*command: str, folder: Path) -> str:
+def _run(*command: str, folder: Path, path: str = sysconfig.get_path("purelib")) -> str:
     """Return what C{command} prints; fail with all of it when it fails."""
     done = subprocess.run(
         command,
@@ -156,7 +153,7 @@ def _run(*command: str, folder: Path) -> str:
             **{
                 key: value for key, value in os.environ.items() if "COVERAGE" not in key
             },
-            "PYTHONPATH": sysconfig.get_path("purelib"),
+            "PYTHONPATH": path,
             "PYTHONDONTWRITEBYTECODE": "1",
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         },
