@@ -1,4 +1,7 @@
-"""Changes to the text of C{client.yaml} that keep every other line and comment."""
+"""Changes to the text of C{client.yaml} that keep every other line and comment.
+
+The text is one that L{haloy.config.client_file} has read: a mapping or nothing.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,6 @@ def put_server(text: str, name: str, entry: Mapping[str, str]) -> str:
     lines = text.splitlines(keepends=True)
     servers = _servers(text)
     if servers is None:
-        if _parsed(text) is not None and not isinstance(_parsed(text), Mapping):
-            return _dumped({name: dict(entry)})
         return text + "servers:\n" + _block(name, entry, INDENT)
     key, value = servers
     if isinstance(value, yaml.MappingNode) and not value.flow_style:
@@ -78,18 +79,12 @@ def _last_line(node: yaml.Node) -> int:
     """Return the line (from 0) where the last text of C{node} ends."""
     if isinstance(node, yaml.MappingNode) and node.value and not node.flow_style:
         return max(_last_line(part) for pair in node.value for part in pair)
-    if isinstance(node, yaml.SequenceNode) and node.value and not node.flow_style:
-        return max(_last_line(part) for part in node.value)
     return int(node.end_mark.line)
 
 
 def _block(name: str, entry: Mapping[str, str], indent: int) -> str:
     text = yaml.safe_dump({name: dict(entry)}, indent=INDENT, sort_keys=False)
     return "".join(" " * indent + line for line in text.splitlines(keepends=True))
-
-
-def _dumped(servers: Mapping[str, object]) -> str:
-    return yaml.safe_dump({"servers": dict(servers)}, indent=INDENT, sort_keys=False)
 
 
 def _rewritten(text: str, servers: Mapping[str, object]) -> str:

@@ -27,8 +27,6 @@ from haloy.errors import ConfigError
 
 Source = OnePasswordSource | SopsSource | FileSource | CommandSource
 
-TOOL_LIMIT_S = 120.0
-NOTICE_AFTER_S = 1.0
 #: The key of a source that is one text.
 TEXT_KEY = "value"
 
@@ -46,16 +44,19 @@ _SUFFIXES = {
 class Surroundings:
     """Where tools run: the configuration's folder, and the variables that count.
 
-    C{notify} is told when a tool has not answered after a second.
+    C{notify} is told when a tool has not answered after C{notice_s}; after
+    C{limit_s} it is killed.
     """
 
     folder: Path
     environment: Mapping[str, str] = field(repr=False)
     notify: Callable[[str], None] = lambda _: None
+    notice_s: float = 1.0
+    limit_s: float = 120.0
 
 
 def fetch(source: Source, around: Surroundings) -> Mapping[str, str]:
-    """Return what C{source} knows, by key. Blocks for two minutes at most.
+    """Return what C{source} knows, by key. Blocks while a tool runs.
 
     @raise ConfigError: the tool or the file fails.
     """
@@ -197,16 +198,16 @@ def _run(command: list[str], stage: str, around: Surroundings, hint: str) -> str
     with process:
         try:
             try:
-                out, err = process.communicate(timeout=NOTICE_AFTER_S)
+                out, err = process.communicate(timeout=around.notice_s)
             except subprocess.TimeoutExpired:
                 around.notify(hint)
-                out, err = process.communicate(timeout=TOOL_LIMIT_S - NOTICE_AFTER_S)
+                out, err = process.communicate(timeout=around.limit_s)
         except BaseException as problem:
             process.kill()
             if not isinstance(problem, subprocess.TimeoutExpired):
                 raise
             raise ConfigError(
-                f"{stage}: {command[0]} did not answer in {TOOL_LIMIT_S:g} s"
+                f"{stage}: {command[0]} did not answer in {around.limit_s:g} s"
             ) from None
     if process.returncode:
         said = err.decode(errors="replace").strip()

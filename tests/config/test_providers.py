@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from haloy.config.app_file import (
     CommandSource,
@@ -133,7 +134,7 @@ def test_a_tool_that_takes_its_time_is_told_of(around: Surroundings) -> None:
     """After a second the person learns what is waited for."""
     fifo = around.folder / "fifo"
     os.mkfifo(fifo)
-    _tool(around.folder, "op", "cat fifo")
+    _tool(around.folder, "op", "exec cat fifo")
     told: list[str] = []
 
     def notify(text: str) -> None:
@@ -141,9 +142,33 @@ def test_a_tool_that_takes_its_time_is_told_of(around: Surroundings) -> None:
         with fifo.open("w") as file:
             file.write('{"fields": [{"label": "a", "value": "1"}]}')
 
-    patient = Surroundings(around.folder, around.environment, notify)
+    patient = evolve(around, notify=notify, notice_s=0.01)
     assert fetch(OnePasswordSource("v", "i"), patient) == {"a": "1"}
     assert told == ["waiting for 1Password: approve the request, or unlock it"]
+
+
+def test_a_tool_that_hangs_is_stopped(around: Surroundings) -> None:
+    """Nothing waits for ever."""
+    os.mkfifo(around.folder / "fifo")
+    _tool(around.folder, "op", "exec cat fifo")
+    hasty = evolve(around, notice_s=0.01, limit_s=0.01)
+    assert "did not answer in 0.01 s" in _error(OnePasswordSource("v", "i"), hasty)
+
+
+def test_an_interrupted_wait_leaves_no_tool(around: Surroundings) -> None:
+    """Ctrl-C while waiting ends the tool too."""
+    os.mkfifo(around.folder / "fifo")
+    _tool(around.folder, "op", "echo $$ > pid; exec cat fifo")
+
+    def interrupt(_: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fetch(
+            OnePasswordSource("v", "i"), evolve(around, notify=interrupt, notice_s=0.5)
+        )
+    pid = int((around.folder / "pid").read_text())
+    assert not Path(f"/proc/{pid}").exists()
 
 
 def test_any_command(around: Surroundings) -> None:

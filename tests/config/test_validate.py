@@ -116,6 +116,7 @@ def test_a_merged_target_is_right() -> None:
         ({"resources": ResourcesEntry(cpus=0)}, "resources.cpus"),
         ({"resources": ResourcesEntry(cpus=float("nan"))}, "resources.cpus"),
         ({"resources": ResourcesEntry(pids=0)}, "resources.pids"),
+        ({"resources": ResourcesEntry("1GB", 0.5, -1)}, "resources.pids"),
     ],
 )
 def test_what_is_wrong_is_named_as_people_write_it(
@@ -269,6 +270,14 @@ def test_the_daemon_takes_no_unresolved_source() -> None:
     with pytest.raises(InvalidValue) as caught:
         validate_received(_image(registry=registry))
     assert caught.value.field == "image.registry.password"
+
+
+def test_what_a_daemon_may_leave_out() -> None:
+    """A target without image, path and port is checked for what it has."""
+    validate_received(Target(name="web", server="s"))
+    validate_received(
+        _image(registry=Registry("r.io", ValueSource("u"), ValueSource("p")))
+    )
 
 
 def test_likely_mistakes_are_warned_of() -> None:

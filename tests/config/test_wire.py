@@ -60,6 +60,37 @@ def test_both_casings_say_the_same() -> None:
     assert unstructure(file, camel=False) == snake
 
 
+def test_mappings_and_numbers_are_written_and_read() -> None:
+    """Targets by name, headers, limits: whatever a file can say."""
+    said = {
+        "targets": {"a": {"proxy": {"headers": {"X-A": "1"}}}},
+        "resources": {"cpus": 1.5, "memory": "1GB", "pids": 10},
+        "images": {"i": {"repository": "r"}},
+    }
+    file = app_file_from(said, camel=False)
+    assert unstructure(file, camel=False) == said
+    whole = app_file_from({"resources": {"cpus": 2}}, camel=False)
+    assert whole.resources is not None
+    assert whole.resources.cpus == 2.0
+
+
+@pytest.mark.parametrize(
+    ("value", "named"),
+    [
+        (None, "nothing"),
+        ({}, "a mapping"),
+        ([], "a list"),
+        (True, "true or false"),
+        (1, "a number"),
+        (b"x", "a bytes"),
+    ],
+)
+def test_errors_say_what_was_found(value: object, named: str) -> None:
+    """By its kind."""
+    with pytest.raises(Misplaced, match=f"got {named}"):
+        app_file_from({"pre_deploy": [value]}, camel=False)
+
+
 def test_json_knows_secret_providers() -> None:
     """CLI section 9, point 4: C{secretProviders} in JSON is no unknown key."""
     file = app_file_from(
