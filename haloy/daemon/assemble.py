@@ -40,11 +40,7 @@ from haloy.daemon.recovery import still_running
 from haloy.daemon.routing import Routing
 from haloy.daemon.settings import Settings
 from haloy.daemon.snapshot import SnapshotWriter, read_snapshot
-from haloy.deploy.aftercare import Aftercare
-from haloy.deploy.journal import Journal
-from haloy.deploy.reconcile import Reconciler
-from haloy.deploy.run import STOP_GRACE_S, Tools
-from haloy.deploy.service import DeployService
+from haloy.deploy.service import DeployService, deploy_service
 from haloy.engine.docker import DockerEngine
 from haloy.errors import HaloyError
 from haloy.health.monitor import Monitor, Watched
@@ -116,7 +112,7 @@ class _Parts:
         self.admission = Admission(self.routing, self.readiness, reactor, self.watch)
         self.deployments = self.make_deployments(file)
         self.events = EventStream(
-            self.engine, reactor, self.deployments.reconciler, self.routing.died
+            self.engine, reactor, self.deployments, self.routing.died
         )
         self.api = ApiListener(
             reactor, self.make_api().resource(), file.api.listen, chosen.api_socket
@@ -153,29 +149,16 @@ class _Parts:
 
     def make_deployments(self, file: DaemonFile) -> DeployService:
         """Return the deployment service."""
-        tools = Tools(
-            self.engine,
-            self.routing,
-            self.readiness,
-            self.database,
-            Journal(self.database, _now),
-        )
-        aftercare = Aftercare(self.engine, self.routing, self.database, STOP_GRACE_S)
-        reconciler = Reconciler(
-            self.engine,
-            self.database,
-            aftercare,
-            self.reactor,
-            _now,
-            self.admission.discovered,
-        )
-        return DeployService(
-            tools,
-            reconciler,
-            self.reactor,
-            _now,
-            file.policy,
-            self.monitor.assessment,
+        return deploy_service(
+            engine=self.engine,
+            traffic=self.routing,
+            readiness=self.readiness,
+            database=self.database,
+            reactor=self.reactor,
+            now=_now,
+            policy=file.policy,
+            discovered=self.admission.discovered,
+            assess=self.monitor.assessment,
         )
 
     def make_api(self) -> Api:

@@ -26,7 +26,7 @@ async def still_running(
         containers = await engine.containers({APP: None})
     except HaloyError:
         return kept
-    found, _ = discover(containers, (), ())
+    found, _ = discover(containers, ())
     present = {one.container.id: one for one in found if one.running}
     admitted = {}
     for key, replica in kept.admitted.items():

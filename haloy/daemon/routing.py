@@ -59,9 +59,16 @@ class Routing:
         """Reserve C{domains}. @raise Conflict: somebody else has one of them."""
         self._intents = self._intents.claim(app, domains)
 
-    async def admit(self, app: App, replicas: tuple[Replica, ...]) -> None:
-        """Route to C{replicas} too; return when every worker does."""
-        await self._change(self._intents.admit(app, replicas))
+    async def admit(
+        self,
+        app: App,
+        replicas: tuple[Replica, ...],
+        instead_of: tuple[Replica, ...] = (),
+    ) -> None:
+        """Route to C{replicas} too, and in the same table not to C{instead_of}."""
+        admitted = self._intents.admit(app, replicas)
+        gone = [replica.container_id for replica in instead_of]
+        await self._change(admitted.retire(gone))
 
     async def retire(self, replicas: tuple[Replica, ...]) -> None:
         """Send them nothing new; return when every worker has stopped."""

@@ -7,6 +7,8 @@ in the database before anything is waited for.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from attrs import define, field
 from twisted.logger import Logger
 
@@ -16,7 +18,7 @@ from haloy.errors import HaloyError, NotFound
 from haloy.model.app import Replica
 from haloy.proxy.interface import DrainLimits
 from haloy.store.database import Database
-from haloy.store.deployments import forget_replicas, set_draining
+from haloy.store.replicas import forget_replicas, set_draining
 from haloy.tasks import Tasks
 
 
@@ -41,15 +43,12 @@ class Aftercare:
         """The containers that are on their way out."""
         return frozenset(self._going)
 
-    async def begin(self, replicas: tuple[Replica, ...], limits: DrainLimits) -> None:
+    def begin(self, replicas: tuple[Replica, ...], limits: DrainLimits) -> None:
         """Mark C{replicas} and let them go in the background."""
-        await self._database.run(set_draining, [one.container_id for one in replicas])
-        for replica in replicas:
-            if replica.container_id not in self._going:
-                self._going.add(replica.container_id)
-                self._tasks.start(
-                    f"draining {replica.name}", self._let_go(replica, limits)
-                )
+        fresh = [one for one in replicas if one.container_id not in self._going]
+        self._going |= {one.container_id for one in fresh}
+        for replica in fresh:
+            self._tasks.start(f"draining {replica.name}", self._let_go(replica, limits))
 
     async def stop(self) -> None:
         """Wait no longer; the marks in the database tell where to go on."""
@@ -58,6 +57,7 @@ class Aftercare:
     async def _let_go(self, replica: Replica, limits: DrainLimits) -> None:
         container = replica.container_id
         try:
+            await self._database.run(set_draining, [container])
             left = await self._traffic.drained((replica,), limits)
             if left.requests or left.tunnels:
                 self._log.warn(
@@ -67,11 +67,9 @@ class Aftercare:
                     requests=left.requests,
                     tunnels=left.tunnels,
                 )
-            try:
+            with suppress(NotFound):  # gone already: that is what was wanted
                 await self._engine.stop(container, self._stop_grace_s)
                 await self._engine.remove(container)
-            except NotFound:
-                pass  # somebody else has removed it: that is what was wanted
             await self._database.run(forget_replicas, [container])
         except HaloyError as problem:
             self._log.warn(

@@ -92,6 +92,18 @@ def container_spec(
     )
 
 
+def network_problem(network: str) -> str:
+    """Return why an app with domains cannot be on C{network}, C{""}: it can."""
+    if network == "none":
+        return "an app with domains needs a network; network: none has none"
+    if network.startswith("container:"):
+        return (
+            "an app with domains needs an address of its own; "
+            "network: container:… shares another's"
+        )
+    return ""
+
+
 def named_volumes(target: Target) -> tuple[str, ...]:
     """Return the volumes that must exist; bind mounts are not among them."""
     sources = (volume.strip().partition(":")[0] for volume in target.volumes or ())

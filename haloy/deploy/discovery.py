@@ -38,6 +38,11 @@ class Found:
         return self.container.state is ContainerState.RUNNING
 
     @property
+    def aside(self) -> str:
+        """Return its name while a successor has its own (static naming)."""
+        return f"{self.labels.app}-{self.labels.deployment}-old"
+
+    @property
     def replica(self) -> Replica:
         """Return the container as a replica."""
         return Replica(
@@ -64,14 +69,12 @@ class Unusable:
 
 def discover(
     containers: Iterable[Container],
-    names: Collection[str],
     known: Collection[tuple[str, str]],
 ) -> tuple[tuple[Found, ...], tuple[Unusable, ...]]:
     """Return the containers of apps, and those whose labels are not right.
 
-    @param names: names of containers that we have made.
-    @param known: (app, id) of deployments in our database; a container without
-        our mark is ours when it is named as such a deployment's would be.
+    @param known: (app, id) of the deployments that a Go daemon made; a container
+        without our mark is ours when it is named as theirs are.
     """
     found: list[Found] = []
     unusable: list[Unusable] = []
@@ -84,11 +87,7 @@ def discover(
             continue
         if labels is None:
             continue
-        ours = (
-            labels.managed
-            or container.name in names
-            or _named_as_ours(container.name, labels, known)
-        )
+        ours = labels.managed or _named_as_ours(container.name, labels, known)
         found.append(Found(container, labels, ours))
     return tuple(found), tuple(unusable)
 

@@ -13,6 +13,8 @@ from haloy.config.images import image_ref, is_uploaded
 from haloy.engine.interface import Image
 from haloy.model.names import AppName, DeploymentId
 
+DEFAULT_KEPT = 6
+
 
 class Source(Enum):
     """What to do to have an image."""
@@ -50,35 +52,39 @@ def run_ref(app: AppName, deployment: DeploymentId, image: ImageConfig) -> str:
     return deployment_tag(app, deployment) if keeps_history(image) else image_ref(image)
 
 
-def kept_count(image: ImageConfig) -> int:
-    """Return how many deployments stay, the live one included."""
+def kept_deployments(image: ImageConfig) -> int:
+    """Return how many deployments are remembered, the live one included."""
     history = image.history
-    if history is None or history.strategy in (None, "local"):
-        return 6 if history is None or history.count is None else history.count
-    return 1
+    if history is None or history.count is None:
+        return DEFAULT_KEPT if keeps_history(image) else 1
+    return max(history.count, 1)
+
+
+def kept_tags(image: ImageConfig) -> int:
+    """Return how many images stay here; of those in a registry only the live one."""
+    registry = image.history is not None and image.history.strategy == "registry"
+    return 1 if registry else kept_deployments(image)
 
 
 def tags_to_remove(
     app: AppName,
     images: Iterable[Image],
-    finished: Collection[DeploymentId],
-    keep: Collection[DeploymentId],
+    going: Collection[str],
     used: Collection[str],
 ) -> tuple[str, ...]:
     """Return the deployment tags of C{app} that may go.
 
-    Only tags of deployments in C{finished}, which are ours, are candidates: a
-    person's own C{myapp:v2} is left alone. One whose image runs stays.
+    Only tags of the deployments C{going}, which are ours, are candidates: a
+    person's own C{myapp:v2} is left alone. One whose image runs stays, unless the
+    image is here under another name too.
 
     @param used: ids of images that containers use.
     """
-    going = []
+    candidates = {deployment_tag(app, DeploymentId(one)) for one in going}
+    removed: list[str] = []
     for image in images:
-        if image.id in used:
-            continue
-        for ref in image.tags:
-            repository, _, tag = ref.rpartition(":")
-            ours = repository == app and tag in finished
-            if ours and tag not in keep:
-                going.append(ref)
-    return tuple(going)
+        mine = [ref for ref in image.tags if ref in candidates]
+        if image.id in used and len(mine) == len(image.tags):
+            mine = mine[1:]
+        removed += mine
+    return tuple(removed)

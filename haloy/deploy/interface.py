@@ -26,10 +26,16 @@ class Traffic(Protocol):
         @raise Conflict: another app (named in the text) or the API has one of them.
         """
 
-    async def admit(self, app: App, replicas: tuple[Replica, ...]) -> None:
+    async def admit(
+        self,
+        app: App,
+        replicas: tuple[Replica, ...],
+        instead_of: tuple[Replica, ...] = (),
+    ) -> None:
         """Send requests of C{app} to C{replicas} too; return when every worker does.
 
-        Domains and options are those of C{app}.
+        Domains and options are those of C{app}. In the same table C{instead_of}
+        gets nothing new any more: no request sees both versions or none.
         """
 
     async def retire(self, replicas: tuple[Replica, ...]) -> None:
@@ -72,7 +78,11 @@ class Readiness(Protocol):
 
 
 class DeploymentState(Enum):
-    """Where a deployment is. The last five are final (C{DRAINING} is live already)."""
+    """Where a deployment is; from C{DRAINING} on its end is known.
+
+    C{DRAINING} serves already, while its predecessor finishes what it has.
+    C{RETIRED} has served and was replaced.
+    """
 
     QUEUED = "queued"
     PULLING = "pulling"

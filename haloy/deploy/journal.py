@@ -13,13 +13,17 @@ from typing import Any
 from attrs import define, field
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 
 from haloy.deploy.interface import LogEntry
+from haloy.errors import HaloyError
 from haloy.store.database import Database
-from haloy.store.deployments import LogRow, add_log, read_log
+from haloy.store.logs import LogRow, add_log, read_log
+from haloy.tasks import Tasks
 
 #: What a container wrote is cut to its newest part (C{decisions.md}, SSE).
 FIELD_LIMIT_BYTES = 32768
+MESSAGE_LIMIT_BYTES = 8192
 
 
 @define(eq=False)
@@ -28,9 +32,16 @@ class Journal:
 
     _database: Database
     _now: Callable[[], datetime]
+    _log: Logger = field(factory=Logger, init=False)
+    _tasks: Tasks = field(init=False)
     _waiting: list[Deferred[None]] = field(factory=list, init=False)
+    _unwritten: dict[tuple[str, str], LogRow] = field(factory=dict, init=False)
 
-    async def write(
+    def __attrs_post_init__(self) -> None:
+        """Own the writing."""
+        self._tasks = Tasks(self._log)
+
+    def line(
         self,
         app: str,
         deployment: str,
@@ -41,28 +52,64 @@ class Journal:
         *,
         complete: bool = False,
         failed: bool = False,
-    ) -> None:
-        """Append a line and wake those who follow."""
+    ) -> LogRow:
+        """Return a line of now, its texts cut to what a stream can carry."""
         short = {
             key: value.encode()[-FIELD_LIMIT_BYTES:].decode(errors="ignore")
             for key, value in (fields or {}).items()
             if value
         }
-        await self._database.run(
-            add_log,
-            app,
-            deployment,
-            level,
-            message,
-            self._now(),
-            domains,
-            short,
-            complete,
-            failed,
+        return LogRow(
+            app=app,
+            deployment=deployment,
+            level=level,
+            message=message.encode()[:MESSAGE_LIMIT_BYTES].decode(errors="ignore"),
+            at=self._now(),
+            domains=domains,
+            fields=short,
+            complete=complete,
+            failed=failed,
         )
+
+    def say(
+        self,
+        app: str,
+        deployment: str,
+        message: str,
+        fields: Mapping[str, str] | None = None,
+        level: str = "INFO",
+    ) -> None:
+        """Append a line in the background; lines keep their order."""
+        line = self.line(app, deployment, level, message, fields)
+        self._tasks.start("writing a deployment's log", self._write(line))
+
+    async def _write(self, line: LogRow) -> None:
+        """Append C{line}; a full disk costs the line, never the deployment."""
+        try:
+            await self._database.run(add_log, line)
+        except HaloyError as problem:
+            self._log.warn(
+                "a line of deployment {deployment} is lost: {problem}",
+                deployment=line.deployment,
+                problem=str(problem),
+            )
+        self.wake()
+
+    def wake(self) -> None:
+        """Let those who follow look for new lines."""
         waiting, self._waiting = self._waiting, []
         for one in waiting:
             one.callback(None)
+
+    def unwritten(self, end: LogRow) -> None:
+        """Tell the end of a deployment that the database does not take now."""
+        self._unwritten[end.app, end.deployment] = end
+        self.wake()
+
+    def written(self, app: str, deployment: str) -> None:
+        """Forget an L{unwritten} end: it is in the database now."""
+        self._unwritten.pop((app, deployment), None)
+        self.wake()
 
     async def follow(
         self,
@@ -74,36 +121,44 @@ class Journal:
         """Give the lines behind number C{after} to C{consume} until the end marker."""
         while True:
             # Taken before reading, so that a line written meanwhile is not missed.
-            more = self._more()
-            for row in await self._database.run(read_log, app, deployment, after):
-                after = row.seq
-                await consume(_entry(row))
-                if row.complete:
-                    self._forget(more)
-                    return
+            more = self.next_line()
             try:
+                for row in await self._database.run(read_log, app, deployment, after):
+                    after = row.seq
+                    await consume(_entry(row))
+                    if row.complete:
+                        return
+                end = self._unwritten.get((app, deployment))
+                if end is not None:
+                    await consume(_entry(end))
+                    return
                 await more
             finally:
-                self._forget(more)
+                self.forget(more)
 
-    async def changed_within(self, reactor: Any, limit_s: float) -> bool:
-        """Return whether any line was written before C{limit_s} had passed."""
-        more = self._more()
-        more.addTimeout(limit_s, reactor)
+    async def came(self, more: Deferred[None], reactor: Any, limit_s: float) -> bool:
+        """Return whether a line was written before C{limit_s} had passed."""
+        more.addTimeout(max(limit_s, 0), reactor)
         try:
             await more
         except defer.TimeoutError:
             return False
         finally:
-            self._forget(more)
+            self.forget(more)
         return True
 
-    def _more(self) -> Deferred[None]:
+    async def stop(self) -> None:
+        """Write no more."""
+        await self._tasks.stop()
+
+    def next_line(self) -> Deferred[None]:
+        """Return what fires with the next line of any log; then L{forget} it."""
         waiter: Deferred[None] = Deferred()
         self._waiting.append(waiter)
         return waiter
 
-    def _forget(self, waiter: Deferred[None]) -> None:
+    def forget(self, waiter: Deferred[None]) -> None:
+        """Wait for C{waiter} no more."""
         if waiter in self._waiting:
             self._waiting.remove(waiter)
 

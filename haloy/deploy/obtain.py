@@ -22,6 +22,7 @@ from haloy.model.names import AppName, DeploymentId
 PROGRESS_STEP_BYTES = 16 << 20
 
 Say = Callable[[str, Mapping[str, str]], None]
+Stored = Callable[[str], Credentials | None]
 
 
 async def obtain_image(
@@ -29,21 +30,26 @@ async def obtain_image(
     app: AppName,
     deployment: DeploymentId,
     config: ImageConfig,
+    stored: Stored,
     say: Say,
 ) -> tuple[str, Image]:
     """Return the reference to run and its image.
 
+    @param stored: the daemon's own login at a registry, asked for unless the
+        target brings one.
     @raise DeployFailed: C{image-not-found}, C{bad-credentials}, C{pull}, C{platform}.
     """
     ref = image_ref(config)
-    image = await _have(engine, ref, config, say)
+    image = await _have(engine, ref, config, stored, say)
     await _fit(engine, ref, image)
     if keeps_history(config):
         await engine.tag(ref, run_ref(app, deployment, config))
     return run_ref(app, deployment, config), image
 
 
-async def _have(engine: Engine, ref: str, config: ImageConfig, say: Say) -> Image:
+async def _have(
+    engine: Engine, ref: str, config: ImageConfig, stored: Stored, say: Say
+) -> Image:
     local = await engine.image(ref)
     source = source_of(config)
     if source is Source.LOCAL:
@@ -54,9 +60,9 @@ async def _have(engine: Engine, ref: str, config: ImageConfig, say: Say) -> Imag
                 failure="image-not-found",
             )
         return local
-    login = credentials(config)
     if local is not None and source is Source.USE_OR_PULL:
         return local
+    login = credentials(config) or stored(registry_server(config.repository or ""))
     if local is not None and await _is_current(engine, ref, local, login, say):
         return local
     return await _pull(engine, ref, login, say)
@@ -97,8 +103,21 @@ async def _pull(engine: Engine, ref: str, login: Credentials | None, say: Say) -
         raise DeployFailed(str(problem), failure="image-not-found") from problem
     except Unauthorized as problem:
         raise DeployFailed(str(problem), failure="bad-credentials") from problem
+    except EngineUnavailable:
+        raise
     except HaloyError as problem:
-        raise DeployFailed(str(problem), failure="pull") from problem
+        raise DeployFailed(
+            f"pulling {ref} failed: {problem}{_hint(str(problem))}", failure="pull"
+        ) from problem
+
+
+def _hint(problem: str) -> str:
+    text = problem.lower()
+    if "toomanyrequests" in text or "rate limit" in text:
+        return "; log in with `haloy server registry login`, or wait"
+    if "no space left" in text:
+        return "; free disk space on the server, for example with `haloy image prune`"
+    return ""
 
 
 async def _fit(engine: Engine, ref: str, image: Image) -> None:

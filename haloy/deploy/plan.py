@@ -1,7 +1,7 @@
-"""(what runs, what is wanted, strategy) -> steps, and the steps back. Pure.
+"""(what runs, what is wanted, strategy) -> steps. Pure.
 
 A plan names new replicas by number and old ones by container id; it never says
-"everything except". Each list ends when traffic has moved: what is left of the old
+"everything except". It ends when traffic has moved: what is left of the old
 deployment drains afterwards.
 """
 
@@ -27,17 +27,11 @@ class AwaitHealthy:
 
 
 @frozen
-class Admit:
-    """Send requests to these new replicas."""
+class Switch:
+    """In one table: requests to these new replicas, none to these old containers."""
 
     numbers: tuple[int, ...]
-
-
-@frozen
-class Retire:
-    """Send no new request to these old containers."""
-
-    containers: tuple[str, ...]
+    old: tuple[str, ...] = ()
 
 
 @frozen
@@ -78,17 +72,8 @@ class Unpark:
     """Send held requests on."""
 
 
-Step = (
-    Create
-    | AwaitHealthy
-    | Admit
-    | Retire
-    | DrainStep
-    | StopDrained
-    | Stop
-    | SetAside
-    | Park
-    | Unpark
+Step = (Create | AwaitHealthy | Switch | DrainStep | StopDrained | Stop | SetAside) | (
+    Park | Unpark
 )
 
 
@@ -107,43 +92,42 @@ def make_plan(
 
 
 def _rolling(replicas: int, old: tuple[str, ...]) -> tuple[Step, ...]:
-    """Return the steps that exchange replica by replica.
+    """Return: new 1 healthy and routed, old 1 drained and stopped, new 2, and so on.
 
-    New 1 healthy and routed, old 1 drained and stopped, then new 2, and so on.
-    The last old ones are only retired: stopping them is not waited for.
+    The last old one goes with the last new one, so that after a failure at any step
+    somebody of the old version serves at once. Its end is not waited for.
     """
     steps: list[Step] = []
+    left = list(old)
     for number in range(1, replicas + 1):
-        steps += [Create(number), AwaitHealthy((number,)), Admit((number,))]
-        last = number == replicas
-        going = old[number - 1 :] if last else old[number - 1 : number]
-        if going:
-            steps.append(Retire(going))
-            if not last:
-                steps += [DrainStep(going), StopDrained(going)]
+        going: tuple[str, ...] = ()
+        if number == replicas:
+            going = tuple(left)
+        elif len(left) > 1:
+            going = (left.pop(0),)
+        steps += [Create(number), AwaitHealthy((number,)), Switch((number,), going)]
+        if going and number < replicas:
+            steps += [DrainStep(going), StopDrained(going)]
     return tuple(steps)
 
 
 def _blue_green(replicas: int, old: tuple[str, ...]) -> tuple[Step, ...]:
-    """Return the steps that make all new ones healthy, then switch once."""
+    """All new ones healthy, then one switch."""
     numbers = tuple(range(1, replicas + 1))
-    steps: list[Step] = [Create(number) for number in numbers]
-    steps += [AwaitHealthy(numbers), Admit(numbers)]
-    if old:
-        steps.append(Retire(old))
-    return tuple(steps)
+    creating: list[Step] = [Create(number) for number in numbers]
+    return (*creating, AwaitHealthy(numbers), Switch(numbers, old))
 
 
 def _replace(naming: Naming, replicas: int, old: tuple[str, ...]) -> tuple[Step, ...]:
-    """Return the steps that stop all and start all, requests parked meanwhile."""
+    """Stop all, start all, requests parked meanwhile."""
     numbers = tuple(range(1, replicas + 1))
     steps: list[Step] = []
     if old:
-        steps += [Park(), Retire(old), DrainStep(old), Stop(old)]
+        steps += [Park(), Switch((), old), DrainStep(old), Stop(old)]
         if naming is Naming.STATIC:
             steps.append(SetAside(old))
     steps += [Create(number) for number in numbers]
-    steps += [AwaitHealthy(numbers), Admit(numbers)]
+    steps += [AwaitHealthy(numbers), Switch(numbers)]
     if old:
         steps.append(Unpark())
     return tuple(steps)

@@ -1,7 +1,7 @@
-"""One queue an app: one deployment runs, at most one waits.
+"""One queue an app: one thing is done at a time, at most one deployment waits.
 
-A newer request takes the place of the one that waits (it is superseded) and waits
-for the one that runs. Apps do not wait for each other.
+A newer deployment takes the place of the one that waits (it is superseded) and
+waits for the one that runs. Apps do not wait for each other.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from attrs import define, field
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
 from haloy.model.names import AppName, DeploymentId
@@ -20,67 +20,65 @@ from haloy.tasks import Tasks
 class DeployQueue:
     """Calls C{carry_out(app, id)} for one deployment of an app at a time.
 
-    @ivar _superseded: called with app, the id that never ran, and the newer id.
+    @ivar _superseded: called with app, the id that never ran, and why.
     """
 
     _carry_out: Callable[[AppName, DeploymentId], Awaitable[None]]
-    _superseded: Callable[[AppName, DeploymentId, DeploymentId], Awaitable[None]]
+    _superseded: Callable[[AppName, DeploymentId, str], Awaitable[None]]
     _log: Logger = field(factory=Logger, init=False)
-    _running: dict[AppName, DeploymentId] = field(factory=dict, init=False)
+    _turns: dict[AppName, DeferredLock] = field(factory=dict, init=False)
     _waiting: dict[AppName, DeploymentId] = field(factory=dict, init=False)
-    _idle: list[tuple[AppName, Deferred[None]]] = field(factory=list, init=False)
     _tasks: Tasks = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         """Own the deployments."""
         self._tasks = Tasks(self._log)
 
-    def busy(self, app: AppName) -> bool:
-        """Return whether a deployment of C{app} runs."""
-        return app in self._running
-
-    def running(self) -> dict[AppName, DeploymentId]:
-        """Return what runs now."""
-        return dict(self._running)
-
     async def put(self, app: AppName, identifier: DeploymentId) -> None:
-        """Queue a deployment; it begins at once when none of its app runs."""
+        """Queue a deployment; it begins at once when nothing is done with its app."""
         replaced = self._waiting.get(app)
         self._waiting[app] = identifier
-        if replaced is not None:
-            await self._superseded(app, replaced, identifier)
-        if app not in self._running:
-            self._next(app)
-
-    async def until_idle(self, app: AppName) -> None:
-        """Return when nothing of C{app} runs."""
-        if app in self._running:
-            waiter: Deferred[None] = Deferred()
-            self._idle.append((app, waiter))
-            await waiter
-
-    async def stop(self) -> None:
-        """Cancel what runs and wait until it has cleaned up."""
-        self._waiting.clear()
-        await self._tasks.stop()
-
-    def _next(self, app: AppName) -> None:
-        identifier = self._waiting.pop(app, None)
-        if identifier is None:
-            return
-        self._running[app] = identifier
         self._tasks.start(
             f"deployment {identifier} of {app}", self._run(app, identifier)
         )
+        if replaced is not None:
+            reason = f"deployment {identifier} came before this one began"
+            await self._superseded(app, replaced, reason)
+
+    async def drop(self, app: AppName, reason: str) -> None:
+        """Let the deployment that waits, if one does, never run."""
+        dropped = self._waiting.pop(app, None)
+        if dropped is not None:
+            await self._superseded(app, dropped, reason)
+
+    async def alone(self, app: AppName, doing: Callable[[], Awaitable[None]]) -> None:
+        """Do something with C{app} when it is its turn."""
+        turn = self._turn(app)
+        await turn.acquire()
+        try:
+            await doing()
+        finally:
+            turn.release()
+
+    async def if_idle(self, app: AppName, doing: Callable[[], Awaitable[None]]) -> bool:
+        """Do something with C{app} if nothing else is; return whether."""
+        if self._turn(app).locked or app in self._waiting:
+            return False
+        await self.alone(app, doing)
+        return True
+
+    async def stop(self) -> None:
+        """Cancel what runs, let nothing else begin, and wait."""
+        self._waiting.clear()
+        await self._tasks.stop()
+
+    def _turn(self, app: AppName) -> DeferredLock:
+        return self._turns.setdefault(app, DeferredLock())
 
     async def _run(self, app: AppName, identifier: DeploymentId) -> None:
-        try:
-            await self._carry_out(app, identifier)
-        finally:
-            del self._running[app]
-            waiting = [one for name, one in self._idle if name == app]
-            self._idle = [one for one in self._idle if one[0] != app]
-            for one in waiting:
-                one.callback(None)
-            if app not in self._running:
-                self._next(app)
+        async def deploy() -> None:
+            if self._waiting.get(app) == identifier:
+                del self._waiting[app]
+                await self._carry_out(app, identifier)
+
+        await self.alone(app, deploy)

@@ -1,163 +1,137 @@
-"""Carries out one deployment: image, steps, and the way back when one fails."""
+"""Carries out one deployment: image, then the steps of its plan.
+
+When a step fails, C{deploy.undo} brings the old version back.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from attrs import define, evolve, field
-from twisted.internet.defer import Deferred, gatherResults
-from twisted.logger import Logger
+from attrs import define, evolve
+from twisted.internet.defer import CancelledError
+from twisted.internet.task import deferLater
 
-from haloy.config.app_file import ImageConfig, Target
 from haloy.config.options import health_timeout_s
 from haloy.deploy import plan
 from haloy.deploy.containers import (
     DEFAULT_NETWORK,
-    app_of,
-    container_name,
     container_spec,
     named_volumes,
     naming_of,
+    network_problem,
     replica_count,
     strategy_of,
     volume_labels,
 )
-from haloy.deploy.discovery import Found
-from haloy.deploy.interface import DeploymentState, Readiness, Traffic
-from haloy.deploy.journal import Journal
+from haloy.deploy.interface import DeploymentState
 from haloy.deploy.obtain import obtain_image, refuse_port
+from haloy.deploy.progress import Progress, Tools, together
+from haloy.deploy.undo import undo
 from haloy.engine.address import reachable_address, why_unreachable
-from haloy.engine.interface import ContainerState, Engine
+from haloy.engine.interface import ContainerSpec, ContainerState, HealthState
 from haloy.errors import Conflict, DeployFailed, HaloyError, NotFound
-from haloy.model.app import App, Replica
+from haloy.health.readiness import last_lines
+from haloy.model.app import Replica
+from haloy.model.labels import APP, MANAGED_BY
 from haloy.proxy.interface import DrainLimits
-from haloy.store.database import Database
-from haloy.store.deployments import (
-    DeploymentRow,
-    add_replica,
-    forget_replicas,
-    rename_replica,
-    set_container,
-    set_image,
-    set_state,
-)
-from haloy.tasks import Tasks
-
-STOP_GRACE_S = 20
-DRAIN_STEP_S = 10.0
-PARK_LIMIT_S = 60.0
-
-
-@define(eq=False)
-class Tools:
-    """What every run works with."""
-
-    engine: Engine
-    traffic: Traffic
-    readiness: Readiness
-    database: Database
-    journal: Journal
-    stop_grace_s: int = STOP_GRACE_S
-    drain_step_s: float = DRAIN_STEP_S
+from haloy.store.deployments import set_image, set_state
+from haloy.store.replicas import add_replica, rename_replica, set_container
 
 
 @define(eq=False)
 class DeploymentRun:
-    """One deployment on its way.
-
-    @ivar old_app: the app as it serves until now, C{None} on a first deployment.
-    @ivar old: its containers, in the order in which they go.
-    """
+    """One deployment being carried out."""
 
     _tools: Tools
-    row: DeploymentRow
-    target: Target
-    old_app: App | None
-    old: tuple[Found, ...]
-    app: App = field(init=False)
-    _ref: str = field(default="", init=False)
-    _new: dict[int, Replica] = field(factory=dict, init=False)
-    _retired: set[str] = field(factory=set, init=False)
-    _stopped: set[str] = field(factory=set, init=False)
-    _aside: dict[str, str] = field(factory=dict, init=False)
-    _parked: bool = field(default=False, init=False)
-    _log: Logger = field(factory=Logger, init=False)
-    _tasks: Tasks = field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        """Know the app as it will be."""
-        self.app = app_of(self.target, self.row.id)
-        self._tasks = Tasks(self._log)
-
-    @property
-    def image(self) -> ImageConfig:
-        """The image as configured."""
-        return self.target.image or ImageConfig(repository=self.app.name)
-
-    @property
-    def replicas(self) -> tuple[Replica, ...]:
-        """The new replicas that exist."""
-        return tuple(self._new.values())
+    progress: Progress
 
     async def carry_out(self) -> None:
         """Move traffic to the new version. @raise HaloyError: and nothing has moved.
 
         After a failure the old version serves again, and no container of the new
-        one is left.
+        one is left. Cancelling leaves everything as it is: the next start clears
+        what is there.
         """
+        now = self.progress
         try:
             await self._prepare()
-            old = tuple(one.container.id for one in self.old)
+            old = tuple(one.container.id for one in now.old)
             for step in plan.make_plan(
-                strategy_of(self.target), naming_of(self.target), self._count, old
+                strategy_of(now.target),
+                naming_of(now.target),
+                replica_count(now.target),
+                old,
             ):
                 await self._do(step)
+        except CancelledError:
+            raise
         except Exception:
-            await self._undo()
+            await self.undo()
             raise
 
-    @property
-    def _count(self) -> int:
-        return replica_count(self.target)
+    async def undo(self) -> None:
+        """Let the old version serve again, and leave nothing of the new one."""
+        await undo(self._tools, self.progress)
 
     # --- before the first container --------------------------------------------
 
     async def _prepare(self) -> None:
+        now = self.progress
         try:
-            await self._tools.traffic.claim(self.app.name, self.app.domains)
+            await self._tools.traffic.claim(now.app.name, now.app.domains)
         except Conflict as problem:
             raise DeployFailed(str(problem), failure="domain-taken") from problem
+        network = now.target.network or DEFAULT_NETWORK
+        problem_text = network_problem(network) if now.app.domains else ""
+        if problem_text:
+            raise DeployFailed(problem_text, failure="network")
         await self._state(DeploymentState.PULLING)
-        self._ref, image = await obtain_image(
-            self._tools.engine, self.app.name, self.row.id, self.image, self._say
+        now.ref, image = await obtain_image(
+            self._tools.engine,
+            now.app.name,
+            now.row.id,
+            now.image,
+            self._tools.stored_credentials,
+            self._say,
         )
         await self._tools.database.run(
-            set_image, self.app.name, self.row.id, self._ref, image.id
+            set_image, now.app.name, now.row.id, now.ref, image.id
         )
-        labels = volume_labels(self.app.name)
-        for volume in named_volumes(self.target):
+        labels = volume_labels(now.app.name)
+        for volume in named_volumes(now.target):
             await self._tools.engine.ensure_volume(volume, labels)
-        if (self.target.network or DEFAULT_NETWORK) == DEFAULT_NETWORK:
-            await self._tools.engine.ensure_network(DEFAULT_NETWORK)
+        await self._ensure_network(network)
         await self._state(DeploymentState.STARTING)
+
+    async def _ensure_network(self, network: str) -> None:
+        """Make Haloy's own network; one of the app's own must be there."""
+        if network == DEFAULT_NETWORK:
+            await self._tools.engine.ensure_network(network)
+            return
+        special = network in {"host", "none"} or ":" in network
+        if not special and not await self._tools.engine.has_network(network):
+            raise DeployFailed(
+                f"there is no network {network} on the server; "
+                f"make it with `docker network create {network}`",
+                failure="network",
+            )
 
     # --- steps ------------------------------------------------------------------
 
     async def _do(self, step: plan.Step) -> None:
+        traffic, now = self._tools.traffic, self.progress
         match step:
             case plan.Create(number):
                 await self._create(number)
             case plan.AwaitHealthy(numbers):
-                await self._await_healthy(numbers)
-            case plan.Admit(numbers):
-                replicas = tuple(self._new[number] for number in numbers)
-                await self._tools.traffic.admit(self.app, replicas)
-            case plan.Retire(containers):
-                self._retired.update(containers)
-                await self._tools.traffic.retire(self._replicas(containers))
+                await self._state(DeploymentState.CHECKING)
+                await together([self._healthy(number) for number in numbers])
+            case plan.Switch(numbers, old):
+                await self._switch(numbers, old)
             case plan.DrainStep(containers):
-                await self._tools.traffic.drained(
-                    self._replicas(containers), DrainLimits(self._tools.drain_step_s, 0)
+                await traffic.drained(
+                    now.old_replicas(containers),
+                    DrainLimits(self._tools.drain_step_s, 0),
                 )
             case plan.StopDrained(containers):
                 await self._stop_drained(containers)
@@ -166,208 +140,145 @@ class DeploymentRun:
             case plan.SetAside(containers):
                 await self._set_aside(containers)
             case plan.Park():
-                self._parked = True
-                await self._tools.traffic.park(self.app.name, PARK_LIMIT_S)
+                now.parked = True
+                await traffic.park(now.app.name, self._tools.park_limit_s)
             case plan.Unpark():
-                self._parked = False
-                await self._tools.traffic.unpark(self.app.name)
+                await traffic.unpark(now.app.name)
+                now.parked = False
 
     async def _create(self, number: int) -> None:
-        name = container_name(self.target, self.row.id, number)
+        now = self.progress
+        spec = container_spec(now.target, now.row.id, number, now.ref)
         await self._tools.database.run(
-            add_replica, name, self.app.name, self.row.id, number
+            add_replica, spec.name, now.app.name, now.row.id, number
         )
-        spec = container_spec(self.target, self.row.id, number, self._ref)
-        try:
-            container_id = await self._tools.engine.create(spec)
-        except Conflict as problem:
-            raise DeployFailed(
-                f"the container name {name} is taken by a container that is not "
-                f"this app's ({problem})",
-                failure="name-taken",
-            ) from problem
-        await self._tools.database.run(set_container, name, container_id)
+        now.announced.add(spec.name)
+        container_id = await self._make(spec)
         # Known before it starts, so that a failed start leaves nothing behind (D15).
-        self._new[number] = Replica(
+        now.new[number] = Replica(
             container_id=container_id,
-            name=name,
-            app=self.app.name,
-            deployment=self.row.id,
+            name=spec.name,
+            app=now.app.name,
+            deployment=now.row.id,
             number=number,
             address=None,
             managed=True,
             running=False,
         )
+        await self._tools.database.run(set_container, spec.name, container_id)
         created = await self._tools.engine.container(container_id)
-        if self.app.domains:
-            refuse_port(created, self.app.port)
+        if now.app.domains:
+            refuse_port(created, now.app.port)
         try:
             await self._tools.engine.start(container_id)
         except HaloyError as problem:
             raise DeployFailed(
-                f"{name} does not start: {problem}", failure="start"
+                f"{spec.name} does not start: {problem}", failure="start"
             ) from problem
-        self._say("Started replica", {"replica": str(number), "container": name})
+        self._say("Started replica", {"replica": str(number), "container": spec.name})
 
-    async def _await_healthy(self, numbers: tuple[int, ...]) -> None:
-        await self._state(DeploymentState.CHECKING)
-        await gatherResults(
-            [Deferred.fromCoroutine(self._healthy(number)) for number in numbers],
-            consumeErrors=True,
-        ).addErrback(_unwrap)
+    async def _make(self, spec: ContainerSpec) -> str:
+        """Create a container, if need be in the place of a dead one of this app."""
+        engine = self._tools.engine
+        try:
+            return await engine.create(spec)
+        except Conflict as problem:
+            conflict = problem
+        try:
+            there = await engine.container(spec.name)
+        except NotFound:
+            return await engine.create(spec)
+        in_use = {one.container.id for one in self.progress.old}
+        ours = there.labels.get(APP) == spec.labels[APP] and MANAGED_BY in there.labels
+        dead = there.state in {ContainerState.EXITED, ContainerState.CREATED}
+        if not (ours and dead) or there.id in in_use:
+            raise DeployFailed(
+                f"the container name {spec.name} is taken: {conflict}",
+                failure="name-taken",
+            ) from conflict
+        await engine.remove(there.id)
+        return await engine.create(spec)
 
     async def _healthy(self, number: int) -> None:
-        replica = self._new[number]
-        if not self.app.domains:
-            await self._runs(replica)
-        else:
+        now = self.progress
+        replica = now.new[number]
+        container = await self._tools.engine.container(replica.container_id)
+        if now.app.domains or container.health is not HealthState.NONE:
             await self._tools.readiness.until_healthy(
                 replica.container_id,
-                self.app.health,
-                self.app.port,
-                self.target.network or DEFAULT_NETWORK,
-                health_timeout_s(self.target),
+                now.app.health,
+                now.app.port,
+                now.target.network or DEFAULT_NETWORK,
+                health_timeout_s(now.target),
             )
+        else:
+            await self._runs(replica)
         container = await self._tools.engine.container(replica.container_id)
-        address = reachable_address(container, DEFAULT_NETWORK, self.app.port)
-        if address is None and self.app.domains:
+        address = reachable_address(container, DEFAULT_NETWORK, now.app.port)
+        if address is None and now.app.domains:
             raise DeployFailed(
                 f"{replica.name} cannot be reached: {why_unreachable(container)}",
                 failure="network",
             )
-        self._new[number] = evolve(
+        now.new[number] = evolve(
             replica, address=address, running=True, started_at=container.started_at
         )
         self._say("Replica is healthy", {"replica": str(number)})
 
     async def _runs(self, replica: Replica) -> None:
         """Check a worker, which has no domain and so no HTTP to ask: it must run."""
+        settle_s = max(self.progress.app.health.min_ready_s, self._tools.settle_s)
+        await deferLater(self._tools.clock, settle_s)
         container = await self._tools.engine.container(replica.container_id)
         if container.state is not ContainerState.RUNNING or container.restarts:
             raise DeployFailed(
-                f"{replica.name} exited with code {container.exit_code}",
+                f"{replica.name}: it exited with code {container.exit_code}",
                 failure="oom" if container.oom_killed else "exited",
+                logs=await last_lines(self._tools.engine, container.id),
             )
+
+    async def _switch(self, numbers: tuple[int, ...], old: tuple[str, ...]) -> None:
+        now = self.progress
+        replicas = tuple(now.new[number] for number in numbers)
+        gone = now.old_replicas(old)
+        now.admitted |= {one.container_id for one in replicas}
+        now.admitted -= set(old)
+        if replicas:
+            await self._tools.traffic.admit(now.app, replicas, gone)
+        else:
+            await self._tools.traffic.retire(gone)
 
     async def _stop_drained(self, containers: tuple[str, ...]) -> None:
         """Stop what has no tunnel; the others go when the deployment is live."""
         for container in containers:
             left = await self._tools.traffic.drained(
-                self._replicas((container,)), DrainLimits(0, 0)
+                self.progress.old_replicas((container,)), DrainLimits(0, 0)
             )
             if not left.tunnels:
                 await self._stop((container,))
 
     async def _stop(self, containers: tuple[str, ...]) -> None:
-        self._stopped.update(containers)
-        await gatherResults(
-            [
-                Deferred.fromCoroutine(
-                    self._tools.engine.stop(one, self._tools.stop_grace_s)
-                )
-                for one in containers
-            ],
-            consumeErrors=True,
-        ).addErrback(_unwrap)
+        self.progress.stopped.update(containers)
+        grace_s = self._tools.stop_grace_s
+        await together([self._tools.engine.stop(one, grace_s) for one in containers])
         self._say("Stopped old replicas", {"count": str(len(containers))})
 
     async def _set_aside(self, containers: tuple[str, ...]) -> None:
-        for found in self.old:
+        now = self.progress
+        for found in now.old:
             if found.container.id in containers:
-                name = found.container.name
-                aside = f"{self.app.name}-{found.labels.deployment}-old"
-                self._aside[found.container.id] = name
-                await self._rename(found.container.id, name, aside)
-
-    async def _rename(self, container: str, name: str, to: str) -> None:
-        await self._tools.engine.rename(container, to)
-        await self._tools.database.run(rename_replica, name, to)
-
-    # --- the way back -------------------------------------------------------------
-
-    async def _undo(self) -> None:
-        """Let the old version serve again and remove the new one's containers."""
-        await self._try("retiring the new version", self._retire_new())
-        for number in tuple(self._new):
-            replica = self._new.pop(number)
-            await self._try(f"removing {replica.name}", self._remove(replica))
-        for container, name in self._aside.items():
-            aside = next(
-                f"{self.app.name}-{one.labels.deployment}-old"
-                for one in self.old
-                if one.container.id == container
-            )
-            await self._try(f"renaming {name}", self._rename(container, aside, name))
-        if self.old_app is not None:
-            await self._try("bringing the old version back", self._bring_back())
-        if self._parked:
-            await self._try("unparking", self._tools.traffic.unpark(self.app.name))
-
-    async def _retire_new(self) -> None:
-        if self._new:
-            await self._tools.traffic.retire(self.replicas)
-
-    async def _remove(self, replica: Replica) -> None:
-        await self._tools.engine.remove(replica.container_id)
-        await self._tools.database.run(forget_replicas, [replica.container_id])
-
-    async def _bring_back(self) -> None:
-        if self.old_app is None:
-            return
-        for found in self.old:
-            container = found.container.id
-            if container not in self._retired:
-                continue
-            if container in self._stopped:
-                await self._tools.engine.start(container)
-                if self.old_app.domains:
-                    await self._tools.readiness.until_healthy(
-                        container,
-                        self.old_app.health,
-                        self.old_app.port,
-                        DEFAULT_NETWORK,
-                        health_timeout_s(self.target),
-                    )
-            again = await self._tools.engine.container(container)
-            replica = evolve(found, container=again).replica
-            await self._tools.traffic.admit(self.old_app, (replica,))
-
-    async def _try(self, what: str, doing: object) -> None:
-        """Go on with the way back whatever happens on it; say what did not work."""
-        try:
-            await doing  # type: ignore[misc]  # a coroutine
-        except NotFound:
-            return
-        except HaloyError as problem:
-            self._log.error(
-                "{what} after a failed deployment of {app}: {problem}",
-                what=what,
-                app=self.app.name,
-                problem=str(problem),
-            )
+                now.aside[found.container.id] = found.container.name
+                await self._tools.engine.rename(found.container.id, found.aside)
+                await self._tools.database.run(
+                    rename_replica, found.container.name, found.aside
+                )
 
     # --- telling --------------------------------------------------------------------
 
     async def _state(self, state: DeploymentState) -> None:
-        await self._tools.database.run(
-            set_state, self.app.name, self.row.id, state.value
-        )
+        now = self.progress
+        await self._tools.database.run(set_state, now.app.name, now.row.id, state.value)
 
     def _say(self, message: str, fields: Mapping[str, str]) -> None:
-        self._tasks.start(
-            "writing the deployment's log",
-            self._tools.journal.write(
-                self.app.name, self.row.id, "INFO", message, fields
-            ),
-        )
-
-    def _replicas(self, containers: tuple[str, ...]) -> tuple[Replica, ...]:
-        return tuple(
-            found.replica for found in self.old if found.container.id in containers
-        )
-
-
-def _unwrap(failure: object) -> object:
-    """Take the cause out of the error that C{gatherResults} wraps it in."""
-    inner = getattr(getattr(failure, "value", None), "subFailure", None)
-    return inner if inner is not None else failure
+        now = self.progress
+        self._tools.journal.say(now.app.name, now.row.id, message, fields)

@@ -8,285 +8,236 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from attrs import define, evolve, field
+from attrs import define, field
 from twisted.logger import Logger
 
 from haloy.config.app_file import ImageConfig, Target
 from haloy.config.daemon_file import PolicySettings
-from haloy.config.wire import target_from_json, target_to_json, unstructure
+from haloy.config.wire import target_to_json
 from haloy.deploy.aftercare import Aftercare
-from haloy.deploy.containers import refuse_forbidden, strategy_of
-from haloy.deploy.discovery import Found, describe, newest_started
+from haloy.deploy.asking import Asking
+from haloy.deploy.conduct import Conductor, refuse_manual
+from haloy.deploy.containers import refuse_forbidden
 from haloy.deploy.images import keeps_history
 from haloy.deploy.interface import (
     AppStatus,
-    DeploymentState,
     DeployRequest,
     LogEntry,
+    Readiness,
     RollbackTarget,
+    Traffic,
 )
+from haloy.deploy.journal import Journal
+from haloy.deploy.progress import Tools, no_credentials
 from haloy.deploy.queue import DeployQueue
 from haloy.deploy.reconcile import Reconciler
-from haloy.deploy.retention import apply_retention
-from haloy.deploy.run import DeploymentRun, Tools
-from haloy.deploy.status import app_status
-from haloy.errors import Conflict, DeployFailed, HaloyError, NotFound
+from haloy.deploy.repair import Repair, Situation
+from haloy.deploy.rollback import rollback_target
+from haloy.deploy.stopping import Stopping
+from haloy.engine.interface import Credentials, Engine
+from haloy.errors import (
+    Conflict,
+    EngineUnavailable,
+    InvalidValue,
+    NotFound,
+)
 from haloy.model.app import App, Assessment
 from haloy.model.names import AppName, DeploymentId
-from haloy.proxy.interface import DrainLimits
 from haloy.store import deployments as rows
-from haloy.store.deployments import DeploymentRow
+from haloy.store.database import Database
+from haloy.store.deployments import NewDeployment
+from haloy.store.takeover import take_over
 from haloy.tasks import Tasks
 
-ROLLBACK_LIMIT = 50
-UNKNOWN_LIMIT_S = 600.0
-STOP_DRAIN = DrainLimits(requests_s=5, tunnels_s=0)
+
+def deploy_service(
+    *,
+    engine: Engine,
+    traffic: Traffic,
+    readiness: Readiness,
+    database: Database,
+    reactor: Any,
+    now: Callable[[], datetime],
+    policy: PolicySettings,
+    discovered: Callable[[tuple[App, ...]], None],
+    assess: Callable[[str], Assessment | None],
+    stored_credentials: Callable[[str], Credentials | None] = no_credentials,
+) -> DeployService:
+    """Return the service, not started; C{database} must be open by then.
+
+    @param discovered: told, after every look, of all apps and the replicas that
+        ought to serve; two apps of one name while a deployment is under way.
+    @param assess: what the health monitor thinks of a container, by its id.
+    @param stored_credentials: the daemon's own login at a registry, by its host.
+    """
+    journal = Journal(database, now)
+    tools = Tools(
+        engine, traffic, readiness, database, journal, reactor, stored_credentials
+    )
+    aftercare = Aftercare(engine, traffic, database, tools.stop_grace_s)
+    repair = Repair(engine, database, traffic, aftercare, reactor, now, assess)
+    return DeployService(
+        tools, aftercare, repair, reactor, now, policy, assess, discovered
+    )
 
 
 @define(eq=False)
 class DeployService:
-    """Implements C{deploy.interface.Deployments}.
+    """Implements C{deploy.interface.Deployments}; made by L{deploy_service}."""
 
-    @ivar _assess: what the health monitor thinks of a container.
-    """
-
-    tools: Tools
-    reconciler: Reconciler
+    _tools: Tools
+    _aftercare: Aftercare
+    _repair: Repair
     _reactor: Any
     _now: Callable[[], datetime]
     _policy: PolicySettings
     _assess: Callable[[str], Assessment | None]
+    _discovered: Callable[[tuple[App, ...]], None]
     _log: Logger = field(factory=Logger, init=False)
     _queue: DeployQueue = field(init=False)
-    _aftercare: Aftercare = field(init=False)
+    _asking: Asking = field(init=False)
+    reconciler: Reconciler = field(init=False)
+    _conductor: Conductor = field(init=False)
     _tasks: Tasks = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         """Wire the queue to what is done with a deployment."""
         self._tasks = Tasks(self._log)
-        self._queue = DeployQueue(self._carry_out, self._supersede)
-        self._aftercare = self.reconciler.aftercare
-        self.reconciler.busy = self._queue.busy
+        self._conductor = Conductor(
+            self._tools,
+            self._aftercare,
+            self._repair,
+            lambda app: self.reconciler.serves(app),
+            self.poke,
+        )
+        self._queue = DeployQueue(self._conductor.carry_out, self._conductor.supersede)
+        self._asking = Asking(
+            self._tools,
+            self._repair,
+            self._aftercare,
+            self._reactor,
+            self._now,
+            self._assess,
+        )
+        self.reconciler = Reconciler(
+            self._repair,
+            self._tools.database,
+            self._tools.traffic,
+            self._aftercare,
+            self._queue,
+            self._reactor,
+            self._now,
+            self._assess,
+            self._conductor.progress,
+            self._discovered,
+        )
 
     # --- life ------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Tell what a crash interrupted; what should run is then reconciled."""
-        for row in await self.tools.database.run(rows.unfinished_deployments):
-            await self._interrupted(row)
+        """Take over what is there, tell what a crash interrupted, reconcile."""
+        taken = await self._tools.database.run(take_over, self._now())
+        if taken.deployments or taken.unreadable:
+            self._log.info(
+                "took over {count} deployments of the Go daemon; unreadable: {bad}",
+                count=len(taken.deployments),
+                bad=", ".join(taken.unreadable) or "none",
+            )
+        for row in await self._tools.database.run(rows.unfinished_deployments):
+            await self._conductor.interrupted(row)
         self.reconciler.start()
 
     async def stop(self) -> None:
         """Tell open streams that their deployment was interrupted, then stop."""
         await self.reconciler.stop()
-        running = self._queue.running()
         await self._queue.stop()
-        for app, identifier in running.items():
-            row = await self.tools.database.run(rows.find_deployment, app, identifier)
-            if row is not None and not _is_final(row.state):
-                await self._interrupted(row)
+        for row in await self._tools.database.run(rows.unfinished_deployments):
+            await self._conductor.interrupted(row)
         await self._aftercare.stop()
+        await self._conductor.stop()
         await self._tasks.stop()
+        await self._tools.journal.stop()
 
-    async def _interrupted(self, row: DeploymentRow) -> None:
-        await self._end(
-            row,
-            DeploymentState.INTERRUPTED,
-            DeployFailed(
-                "haloyd was stopped before the deployment was finished; "
-                "the version before it serves on. Deploy again",
-                failure="interrupted",
-            ),
-        )
+    def poke(self, app: AppName | None) -> None:
+        """Look at C{app} soon, at everything when C{None}."""
+        self.reconciler.poke(app)
 
     # --- taking requests ----------------------------------------------------------
 
     async def submit(self, request: DeployRequest) -> None:
-        """Take a request; return when it is durably queued."""
-        refuse_forbidden(request.target, self._policy)
-        app = AppName(request.target.name or "")
-        await self._refuse_manual(app)
-        target = target_to_json(request.target)
-        found = await self.tools.database.run(
-            rows.add_deployment,
-            app,
-            request.id,
-            target,
-            request.stored,
-            _fingerprint(target, request.stored),
-            request.asked_by,
-            request.rolled_back_from,
-            self._now(),
-        )
-        if found is not None:
-            if found.fingerprint != _fingerprint(target, request.stored):
-                raise Conflict(
-                    f"deployment {request.id} of {app} exists with another content; "
-                    "use a new deployment id"
-                )
-            return
-        await self._queue.put(app, request.id)
+        """Take a request; return when it is durably queued.
 
-    async def _refuse_manual(self, app: AppName) -> None:
-        """@raise Conflict: the app's containers were started by hand (D18)."""
-        members = (await self.reconciler.discovered()).get(app, ())
-        manual = [one.container.name for one in members if one.running and not one.ours]
-        if manual:
+        @raise Conflict: the id exists with another content, or the app's
+            containers were made by others.
+        @raise Forbidden: the server's policy refuses it.
+        @raise InvalidValue: the app's name cannot be an image's.
+        """
+        app = AppName(request.target.name or "")
+        refuse_forbidden(request.target, self._policy)
+        image = request.target.image or ImageConfig()
+        if keeps_history(image) and app != app.lower():
+            raise InvalidValue(
+                f"{app!r} must be lower case: its images are tagged {app.lower()}:…; "
+                "or set image.history.strategy: none",
+                field="name",
+            )
+        target = target_to_json(request.target)
+        new = NewDeployment(
+            app=app,
+            id=request.id,
+            target=target,
+            stored=request.stored,
+            fingerprint=_fingerprint(target, request.stored),
+            asked_by=request.asked_by,
+            rolled_back_from=request.rolled_back_from,
+            created_at=self._now(),
+        )
+        known = await self._tools.database.run(rows.find_deployment, app, request.id)
+        if known is None:
+            try:
+                members, _ = await self._repair.containers(app)
+                refuse_manual(app, Situation(members.get(app, ()), None, ()))
+            except EngineUnavailable:
+                pass  # the deployment will say so in its log
+            line = self._tools.journal.line(
+                app, request.id, "INFO", f"Deployment of {app} is queued"
+            )
+            known = await self._tools.database.run(rows.add_deployment, new, line)
+        if known is None:
+            self._tools.journal.wake()
+            await self._queue.put(app, request.id)
+        elif known.fingerprint != new.fingerprint:
             raise Conflict(
-                f"app {app} is served by {', '.join(manual)}, which was not made by "
-                "haloy; stop and remove it first, or deploy under another name"
+                f"deployment {request.id} of {app} exists with another content; "
+                "use a new deployment id"
             )
 
     async def rollback_request(
-        self, target: DeploymentId, new: DeploymentId, config: Target, asked_by: str
+        self,
+        target: DeploymentId,
+        new: DeploymentId,
+        config: Target,
+        asked_by: str,
     ) -> DeployRequest:
         """Return the request that brings C{target} back under the id C{new}.
 
         What C{config} lacks is taken from the stored configuration of C{target}.
+
+        @raise NotFound: the app has no such deployment that has served.
         """
         app = AppName(config.name or "")
-        row = await self.tools.database.run(rows.find_deployment, app, target)
-        if row is None:
-            raise NotFound(f"app {app} has no deployment {target}")
-        stored = _deploy_config(row.stored)
-        own = {
-            key: value
-            for key, value in target_to_json(config).items()
-            if key != "image"
-        }
-        merged = target_from_json({**stored, **own, "image": _kept_image(row)})
+        row = await self._tools.database.run(rows.find_deployment, app, target)
+        if row is None or row.state not in rows.SERVED or not row.image_ref:
+            raise NotFound(f"app {app} has no deployment {target} to go back to")
         return DeployRequest(
             id=new,
-            target=merged,
+            target=rollback_target(row, config),
             stored=row.stored,
             asked_by=asked_by,
             rolled_back_from=target,
         )
 
-    # --- carrying out -----------------------------------------------------------------
-
-    async def _supersede(
-        self, app: AppName, identifier: DeploymentId, newer: DeploymentId
-    ) -> None:
-        row = await self.tools.database.run(rows.find_deployment, app, identifier)
-        if row is not None:
-            await self._end(
-                row,
-                DeploymentState.SUPERSEDED,
-                DeployFailed(
-                    f"deployment {newer} came before this one began",
-                    failure="superseded",
-                ),
-            )
-
-    async def _carry_out(self, app: AppName, identifier: DeploymentId) -> None:
-        row = await self.tools.database.run(rows.find_deployment, app, identifier)
-        if row is None or _is_final(row.state):
-            return
-        try:
-            run = await self._prepare(row)
-            await self.tools.journal.write(
-                app,
-                identifier,
-                "INFO",
-                f"Deploying {app}",
-                {"strategy": strategy_of(run.target).value},
-            )
-            await run.carry_out()
-        except HaloyError as problem:
-            await self._end(row, DeploymentState.FAILED, problem)
-            self.reconciler.poke(app)
-            return
-        except Exception as problem:
-            self._log.failure("deployment {id} of {app}", id=identifier, app=app)
-            failed = DeployFailed(
-                f"haloyd made a mistake ({type(problem).__name__}); its log says more",
-                failure="internal",
-            )
-            await self._end(row, DeploymentState.FAILED, failed)
-            self.reconciler.poke(app)
-            return
-        await self._went_live(row, run)
-
-    async def _prepare(self, row: DeploymentRow) -> DeploymentRun:
-        target = target_from_json(row.target)
-        members = (await self.reconciler.discovered()).get(row.app, ())
-        serving = await self._serving(row.app, members)
-        old = tuple(one for one in members if one.labels.deployment == serving)
-        old_app = None if serving is None else describe(members, serving)
-        return DeploymentRun(self.tools, row, target, old_app, old)
-
-    async def _serving(
-        self, app: AppName, members: tuple[Found, ...]
-    ) -> DeploymentId | None:
-        """Return the deployment that serves C{app} now, C{None} without one."""
-        for one in await self.tools.database.run(rows.apps):
-            if one.name == app and not one.stopped:
-                return one.active
-        return newest_started(members)
-
-    async def _went_live(self, row: DeploymentRow, run: DeploymentRun) -> None:
-        database = self.tools.database
-        await database.run(rows.activate, row.app, row.id)
-        old = tuple(found.replica for found in run.old)
-        limits = _drain_limits(run.old_app or run.app)
-        await self._aftercare.begin(old, limits)
-        state = DeploymentState.DRAINING if old else DeploymentState.LIVE
-        await database.run(
-            rows.set_state, row.app, row.id, state.value, "", "", self._now()
-        )
-        if keeps_history(run.image):
-            await database.run(
-                rows.share_deployment,
-                row.app,
-                row.id,
-                _deploy_config(row.stored),
-                _deployed_image(run.image, row),
-            )
-        await self.tools.journal.write(
-            row.app,
-            row.id,
-            "INFO",
-            f"Deployed {row.app}",
-            {"replicas": str(len(run.replicas))},
-            tuple(domain.canonical for domain in run.app.domains),
-            complete=True,
-        )
-        self.reconciler.poke(row.app)
-        self._tasks.start(
-            f"removing old images of {row.app}",
-            apply_retention(self.tools.engine, database, row.app, run.image),
-        )
-
-    async def _end(
-        self, row: DeploymentRow, state: DeploymentState, problem: HaloyError
-    ) -> None:
-        """Write how a deployment ended without going live, and its end marker."""
-        failure = getattr(problem, "failure", problem.code)
-        await self.tools.database.run(
-            rows.set_state,
-            row.app,
-            row.id,
-            state.value,
-            failure,
-            problem.reason,
-            self._now(),
-        )
-        logs = getattr(problem, "logs", "")
-        fields = {"error": problem.reason, "code": failure}
-        if logs:
-            fields["logs"] = f"\n{logs}"
-        await self.tools.journal.write(
-            row.app,
-            row.id,
-            "ERROR",
-            f"Deployment of {row.app} {_verb(state)}",
-            fields,
-            complete=True,
-            failed=True,
-        )
-
-    # --- asking ---------------------------------------------------------------
+    # --- asking ---------------------------------------------------------------------
 
     async def follow(
         self,
@@ -294,165 +245,46 @@ class DeployService:
         consume: Callable[[LogEntry], Awaitable[None]],
         after: int = 0,
     ) -> None:
-        """Give the log of C{deployment} to C{consume} until its end marker.
-
-        Of several apps under one id, the newest unfinished one is followed. An id
-        that nobody knows ends after ten minutes with a failed marker.
-        """
-        began = self._reactor.seconds()
-        while not (found := await self._newest(deployment)):
-            left_s = UNKNOWN_LIMIT_S - (self._reactor.seconds() - began)
-            if left_s <= 0 or not await self._any_news(left_s):
-                await consume(self._unknown(deployment))
-                return
-        await self.tools.journal.follow(found.app, found.id, consume, after)
-
-    async def _newest(self, deployment: str) -> DeploymentRow | None:
-        found = await self.tools.database.run(rows.deployments_by_id, deployment)
-        unfinished = [row for row in found if not _is_final(row.state)]
-        return next(iter(unfinished or found), None)
-
-    async def _any_news(self, limit_s: float) -> bool:
-        """Return whether a line was written anywhere before C{limit_s}."""
-        return await self.tools.journal.changed_within(self._reactor, limit_s)
-
-    def _unknown(self, deployment: str) -> LogEntry:
-        return LogEntry(
-            level="ERROR",
-            message="Deployment failed",
-            at=self._now(),
-            deployment=deployment,
-            fields={"error": f"no deployment {deployment} has come"},
-            complete=True,
-            failed=True,
-        )
+        """Give the log of C{deployment} to C{consume} until its end marker."""
+        await self._asking.follow(deployment, consume, after)
 
     async def status(self, app: AppName) -> AppStatus:
         """Return how C{app} is. @raise NotFound: unknown."""
-        for one in await self.apps():
-            if one.app == app:
-                return one
-        raise NotFound(f"app {app} is not deployed here")
+        return await self._asking.status(app)
 
     async def apps(self) -> tuple[AppStatus, ...]:
         """Return all apps by name."""
-        wanted = {one.name: one for one in await self.tools.database.run(rows.apps)}
-        members = await self.reconciler.discovered()
-        draining = self._aftercare.draining
-        found = []
-        for name in sorted({*members, *wanted}):
-            active = wanted[name].active if name in wanted else None
-            status = app_status(
-                name, active, members.get(name, ()), draining, self._assess
-            )
-            if status is not None:
-                running = self._queue.busy(name)
-                deploying = DeploymentState.STARTING if running else None
-                found.append(evolve(status, deploying=deploying))
-        return tuple(found)
+        return await self._asking.apps()
 
     async def rollback_targets(self, app: AppName) -> tuple[RollbackTarget, ...]:
         """Return the kept deployments, newest first, without the live one."""
-        active = {
-            one.name: one.active for one in await self.tools.database.run(rows.apps)
-        }
-        kept = []
-        for row in await self.tools.database.run(
-            rows.deployments_of, app, ROLLBACK_LIMIT
-        ):
-            if row.state not in {"retired", "live", "draining"} or not row.image_ref:
-                continue
-            if row.id == active.get(app):
-                continue
-            if await self.tools.engine.image(row.image_ref) is None:
-                continue
-            config = {**row.stored, "image": _kept_image(row)}
-            kept.append(RollbackTarget(row.id, row.image_ref, config))
-        return tuple(kept)
+        return await self._asking.rollback_targets(app)
 
-    # --- stopping -------------------------------------------------------------
+    # --- stopping -------------------------------------------------------------------
 
     async def stop_app(self, app: AppName, remove: bool, remove_volumes: bool) -> None:
-        """Stop an app on purpose; return when accepted. @raise NotFound: unknown."""
-        members = (await self.reconciler.discovered()).get(app, ())
-        wanted = {one.name for one in await self.tools.database.run(rows.apps)}
-        if not members and app not in wanted:
+        """Stop an app on purpose; return when accepted.
+
+        @raise NotFound: there is no such app.
+        @raise Conflict: its containers were made by others.
+        """
+        now = await self._repair.situation(app)
+        if not now.members and now.wanted is None:
             raise NotFound(f"app {app} is not deployed here")
-        ours = [one for one in members if one.ours]
-        if members and not ours:
+        if now.members and not now.ours:
             raise Conflict(
                 f"the containers of {app} were not made by haloy; stop them yourself"
             )
-        await self.tools.database.run(rows.set_stopped, app)
-        self._tasks.start(
-            f"stopping {app}", self._stop_app(app, ours, remove, remove_volumes)
-        )
+        await self._queue.drop(app, "the app was stopped before this one began")
 
-    async def _stop_app(
-        self, app: AppName, members: list[Found], remove: bool, volumes: bool
-    ) -> None:
-        await self._queue.until_idle(app)
-        await self.tools.traffic.forget(app)
-        for one in members:
-            await self.tools.traffic.drained((one.replica,), STOP_DRAIN)
-            await self.tools.engine.stop(one.container.id, self.tools.stop_grace_s)
-            if remove:
-                await self.tools.engine.remove(one.container.id)
-                await self.tools.database.run(rows.forget_replicas, [one.container.id])
-        if remove and volumes:
-            for name in await self.tools.engine.volumes({"dev.haloy.appName": app}):
-                await self.tools.engine.remove_volume(name)
-        self._log.info("app {app} was stopped", app=app)
+        async def stop() -> None:
+            settled = await self._repair.settle(app)
+            await Stopping(self._tools, app).stop(settled, remove, remove_volumes)
+            self.reconciler.poke(app)
 
-
-def _is_final(state: str) -> bool:
-    return state not in {"queued", "pulling", "starting", "checking"}
-
-
-def _verb(state: DeploymentState) -> str:
-    if state is DeploymentState.SUPERSEDED:
-        return "was superseded"
-    if state is DeploymentState.INTERRUPTED:
-        return "was interrupted"
-    return "failed"
-
-
-def _drain_limits(app: App) -> DrainLimits:
-    return DrainLimits(app.proxy.drain_requests_s, app.proxy.drain_tunnels_s)
+        self._tasks.start(f"stopping {app}", self._queue.alone(app, stop))
 
 
 def _fingerprint(target: Mapping[str, Any], stored: Mapping[str, Any]) -> str:
     text = json.dumps([target, stored], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _deploy_config(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a stored configuration without what is no key of a target."""
-    root_only = {
-        "images",
-        "targets",
-        "secretProviders",
-        "globalPreDeploy",
-        "globalPostDeploy",
-    }
-    return {key: value for key, value in stored.items() if key not in root_only}
-
-
-def _deployed_image(image: ImageConfig, row: DeploymentRow) -> dict[str, Any]:
-    """Return the image as a rollback would run it: by its deployment tag."""
-    kept = evolve(image, repository=row.app, tag=row.id, registry=None)
-    return unstructure(kept, camel=True)
-
-
-def _kept_image(row: DeploymentRow) -> dict[str, Any]:
-    """Return the image entry that runs exactly what C{row} ran, without a pull."""
-    stored = row.stored.get("image")
-    history = stored.get("history") if isinstance(stored, Mapping) else None
-    repository, _, tag = row.image_ref.rpartition(":")
-    entry: dict[str, Any] = {
-        "repository": repository,
-        "tag": tag,
-        "pullPolicy": "never",
-        "build": False,
-    }
-    return entry | ({"history": history} if history else {})

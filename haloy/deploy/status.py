@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 
 from haloy.deploy.discovery import Found, newest_started
-from haloy.deploy.interface import AppStatus, ReplicaStatus
-from haloy.engine.interface import ContainerState
-from haloy.model.app import Assessment
+from haloy.deploy.interface import AppStatus, DeploymentState, ReplicaStatus
+from haloy.engine.interface import Container, ContainerState
+from haloy.model.app import Assessment, Verdict
 from haloy.model.names import AppName, DeploymentId
+from haloy.proxy.interface import Leftover
 
 #: The most telling state of several (C{spec/api.md} 4.18).
 _RANK = (
@@ -19,19 +21,23 @@ _RANK = (
     ContainerState.CREATED,
     ContainerState.DEAD,
 )
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 def app_status(
     name: AppName,
     active: DeploymentId | None,
     members: tuple[Found, ...],
-    draining: Collection[str],
+    draining: Mapping[str, Leftover],
     assess: Callable[[str], Assessment | None],
+    deploying: DeploymentState | None,
 ) -> AppStatus | None:
     """Return the status of an app, C{None} when nothing of it is here.
 
     State, id and domains are those of the deployment that should serve; containers
-    of another one are listed as draining.
+    of the one before it are listed while they drain.
+
+    @param draining: what still runs on containers that drain, by their id.
     """
     serving = active or newest_started(members)
     if serving is None and members:
@@ -46,10 +52,11 @@ def app_status(
         deployment=serving,
         domains=labels.domains if labels is not None else (),
         replicas=tuple(
-            _replica(one, one.container.id in draining, assess)
+            _replica(one, draining.get(one.container.id), assess)
             for one in members
             if one in current or one.container.id in draining
         ),
+        deploying=deploying,
     )
 
 
@@ -62,7 +69,7 @@ def _state(members: list[Found]) -> str:
 
 
 def _replica(
-    one: Found, draining: bool, assess: Callable[[str], Assessment | None]
+    one: Found, left: Leftover | None, assess: Callable[[str], Assessment | None]
 ) -> ReplicaStatus:
     container = one.container
     return ReplicaStatus(
@@ -71,9 +78,27 @@ def _replica(
         number=one.replica.number,
         deployment=one.labels.deployment,
         state=container.state.value,
-        assessment=assess(container.id),
+        assessment=_trouble(container) or assess(container.id),
         image=container.image,
         restarts=container.restarts,
         started_at=container.started_at,
-        draining=draining,
+        draining=left is not None,
+        draining_requests=0 if left is None else left.requests,
+        draining_tunnels=0 if left is None else left.tunnels,
     )
+
+
+def _trouble(container: Container) -> Assessment | None:
+    """Return why a container that does not run is of no use (crash loop, OOM)."""
+    if container.state is ContainerState.RUNNING:
+        return None
+    how = "was killed for want of memory" if container.oom_killed else "ended"
+    reason = f"it {how} with code {container.exit_code}"
+    if container.state is ContainerState.RESTARTING:
+        reason += f"; Docker has started it again {container.restarts} times"
+    elif container.state is ContainerState.PAUSED:
+        reason = "it is paused"
+    elif container.state is ContainerState.CREATED:
+        reason = container.error or "it was never started"
+    since = container.finished_at or container.created_at or _NEVER
+    return Assessment(Verdict.UNHEALTHY, reason, since)

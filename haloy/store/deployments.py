@@ -4,25 +4,36 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 from attrs import field, frozen
 
 from haloy.model.names import AppName, DeploymentId
+from haloy.store.logs import LogRow, add_log
+from haloy.store.replicas import set_draining
 
-LOG_LINES_LIMIT = 1000
+#: States in which a deployment still has work to do.
+UNFINISHED = ("queued", "pulling", "starting", "checking")
+#: States of deployments that have served: they can be rolled back to.
+SERVED = ("live", "draining", "retired")
+#: States of deployments that never served: what is left of them is removed.
+DEAD = ("failed", "superseded", "interrupted")
 
-_COLUMNS = (
-    "seq, app, id, state, target, stored, fingerprint, image_ref, image_id, "
-    "asked_by, rolled_back_from, failure, reason, created_at"
+_SELECT = (
+    "SELECT seq, app, id, state, target, stored, fingerprint, image_ref, image_id, "
+    "asked_by, rolled_back_from, failure, reason, created_at FROM deployment "
 )
+_UNFINISHED_SQL = "('queued', 'pulling', 'starting', 'checking')"
 
 
 @frozen
 class DeploymentRow:
-    """One deployment; C{target} and C{stored} are JSON objects."""
+    """One deployment; C{target} and C{stored} are JSON objects.
+
+    C{target} has literal secrets: it is emptied when nothing can need it any more.
+    """
 
     seq: int
     app: AppName
@@ -41,58 +52,96 @@ class DeploymentRow:
 
 
 @frozen
-class ReplicaRow:
-    """One container of ours, by its name; C{container_id} is C{""} until created."""
+class NewDeployment:
+    """A deployment as it is queued; C{fingerprint} identifies the request's body."""
 
-    name: str
     app: AppName
-    deployment: DeploymentId
-    number: int
-    container_id: str
-    draining: bool
+    id: DeploymentId
+    target: Mapping[str, Any] = field(repr=False)
+    stored: Mapping[str, Any] = field(repr=False)
+    fingerprint: str
+    asked_by: str
+    rolled_back_from: DeploymentId | None
+    created_at: datetime
 
 
 @frozen
 class AppRow:
-    """What should serve an app."""
+    """What should serve an app; C{stopped}: nothing, on purpose."""
 
     name: AppName
     active: DeploymentId
     stopped: bool
 
 
-@frozen
-class LogRow:
-    """One line of a deployment's log."""
-
-    seq: int
-    app: str
-    deployment: str
-    level: str
-    message: str
-    at: datetime
-    domains: tuple[str, ...]
-    fields: Mapping[str, str]
-    complete: bool
-    failed: bool
+# --- asking -----------------------------------------------------------------------
 
 
-# --- deployments --------------------------------------------------------------
+def find_deployment(
+    cursor: sqlite3.Cursor, app: str, identifier: str
+) -> DeploymentRow | None:
+    """Return one deployment."""
+    cursor.execute(_SELECT + "WHERE app = ? AND id = ?", (app, identifier))
+    row = cursor.fetchone()
+    return None if row is None else _deployment(row)
+
+
+def deployments_by_id(cursor: sqlite3.Cursor, identifier: str) -> list[DeploymentRow]:
+    """Return the deployments of all apps under one id, newest first."""
+    cursor.execute(_SELECT + "WHERE id = ? ORDER BY seq DESC", (identifier,))
+    return [_deployment(row) for row in cursor.fetchall()]
+
+
+def deployments_of(cursor: sqlite3.Cursor, app: str, limit: int) -> list[DeploymentRow]:
+    """Return an app's deployments, newest first."""
+    cursor.execute(_SELECT + "WHERE app = ? ORDER BY seq DESC LIMIT ?", (app, limit))
+    return [_deployment(row) for row in cursor.fetchall()]
+
+
+def unfinished_deployments(cursor: sqlite3.Cursor) -> list[DeploymentRow]:
+    """Return what was queued or under way, oldest first."""
+    cursor.execute(_SELECT + f"WHERE state IN {_UNFINISHED_SQL} ORDER BY seq")
+    return [_deployment(row) for row in cursor.fetchall()]
+
+
+def taken_over_ids(cursor: sqlite3.Cursor) -> set[tuple[str, str]]:
+    """Return (app, id) of the deployments that a Go daemon made."""
+    cursor.execute("SELECT app, id FROM deployment WHERE fingerprint = ''")
+    return {(app, identifier) for app, identifier in cursor.fetchall()}
+
+
+def apps(cursor: sqlite3.Cursor) -> list[AppRow]:
+    """Return what should serve, by name."""
+    cursor.execute("SELECT name, active, stopped FROM app ORDER BY name")
+    return [
+        AppRow(AppName(name), DeploymentId(active), bool(stopped))
+        for name, active, stopped in cursor.fetchall()
+    ]
+
+
+def find_app(cursor: sqlite3.Cursor, app: str) -> AppRow | None:
+    """Return what should serve C{app}."""
+    return next((one for one in apps(cursor) if one.name == app), None)
+
+
+def active_deployments(cursor: sqlite3.Cursor) -> list[DeploymentRow]:
+    """Return the deployment that should serve, for every app."""
+    where = "WHERE EXISTS (SELECT 1 FROM app a WHERE a.name = app AND a.active = id)"
+    cursor.execute(_SELECT + where)
+    return [_deployment(row) for row in cursor.fetchall()]
+
+
+# --- a deployment's way -------------------------------------------------------------
 
 
 def add_deployment(
-    cursor: sqlite3.Cursor,
-    app: AppName,
-    identifier: DeploymentId,
-    target: Mapping[str, Any],
-    stored: Mapping[str, Any],
-    fingerprint: str,
-    asked_by: str,
-    rolled_back_from: DeploymentId | None,
-    now: datetime,
+    cursor: sqlite3.Cursor, new: NewDeployment, line: LogRow
 ) -> DeploymentRow | None:
-    """Queue a deployment; return the row that is there already instead, if any."""
-    found = find_deployment(cursor, app, identifier)
+    """Queue a deployment and write the first line of its log.
+
+    Returns the row that is there already instead, if any; then nothing changes.
+    """
+    found = find_deployment(cursor, new.app, new.id)
     if found is not None:
         return found
     cursor.execute(
@@ -100,79 +149,25 @@ def add_deployment(
         "asked_by, rolled_back_from, created_at) "
         "VALUES (?, ?, 'queued', ?, ?, ?, ?, ?, ?)",
         (
-            app,
-            identifier,
-            json.dumps(target),
-            json.dumps(stored),
-            fingerprint,
-            asked_by,
-            rolled_back_from,
-            now.isoformat(),
+            new.app,
+            new.id,
+            json.dumps(new.target),
+            json.dumps(new.stored),
+            new.fingerprint,
+            new.asked_by,
+            new.rolled_back_from,
+            new.created_at.isoformat(),
         ),
     )
+    add_log(cursor, line)
     return None
 
 
-def find_deployment(
-    cursor: sqlite3.Cursor, app: str, identifier: str
-) -> DeploymentRow | None:
-    """Return one deployment."""
-    cursor.execute(
-        f"SELECT {_COLUMNS} FROM deployment WHERE app = ? AND id = ?",  # noqa: S608  (constant columns)
-        (app, identifier),
-    )
-    row = cursor.fetchone()
-    return None if row is None else _deployment(row)
-
-
-def deployments_by_id(cursor: sqlite3.Cursor, identifier: str) -> list[DeploymentRow]:
-    """Return the deployments of all apps under one id, newest first."""
-    cursor.execute(
-        f"SELECT {_COLUMNS} FROM deployment WHERE id = ? ORDER BY seq DESC",  # noqa: S608  (constant columns)
-        (identifier,),
-    )
-    return [_deployment(row) for row in cursor.fetchall()]
-
-
-def deployments_of(cursor: sqlite3.Cursor, app: str, limit: int) -> list[DeploymentRow]:
-    """Return an app's deployments, newest first."""
-    cursor.execute(
-        f"SELECT {_COLUMNS} FROM deployment WHERE app = ? ORDER BY seq DESC LIMIT ?",  # noqa: S608  (constant columns)
-        (app, limit),
-    )
-    return [_deployment(row) for row in cursor.fetchall()]
-
-
-def unfinished_deployments(cursor: sqlite3.Cursor) -> list[DeploymentRow]:
-    """Return what was queued or under way, oldest first."""
-    cursor.execute(
-        f"SELECT {_COLUMNS} FROM deployment WHERE state IN "  # noqa: S608  (constant columns)
-        "('queued', 'pulling', 'starting', 'checking') ORDER BY seq"
-    )
-    return [_deployment(row) for row in cursor.fetchall()]
-
-
-def set_state(
-    cursor: sqlite3.Cursor,
-    app: str,
-    identifier: str,
-    state: str,
-    failure: str = "",
-    reason: str = "",
-    finished_at: datetime | None = None,
-) -> None:
+def set_state(cursor: sqlite3.Cursor, app: str, identifier: str, state: str) -> None:
     """Move a deployment to C{state}."""
     cursor.execute(
-        "UPDATE deployment SET state = ?, failure = ?, reason = ?, "
-        "finished_at = coalesce(?, finished_at) WHERE app = ? AND id = ?",
-        (
-            state,
-            failure,
-            reason,
-            finished_at and finished_at.isoformat(),
-            app,
-            identifier,
-        ),
+        "UPDATE deployment SET state = ? WHERE app = ? AND id = ?",
+        (state, app, identifier),
     )
 
 
@@ -186,57 +181,109 @@ def set_image(
     )
 
 
-def forget_deployments(cursor: sqlite3.Cursor, app: str, ids: list[str]) -> None:
-    """Drop old deployments of C{app} with their logs, here and in the shared table."""
-    for one in ids:
-        for table, key in (
-            ("deployment", "id"),
-            ("deploy_log", "deployment"),
-            ("replica", "deployment"),
-        ):
-            cursor.execute(
-                f"DELETE FROM {table} WHERE app = ? AND {key} = ?",  # noqa: S608  (names from above)
-                (app, one),
-            )
-        cursor.execute(
-            "DELETE FROM deployments WHERE app_name = ? AND id = ?", (app, one)
-        )
-
-
-def share_deployment(
+def go_live(
     cursor: sqlite3.Cursor,
-    app: str,
-    identifier: str,
-    stored: Mapping[str, Any],
-    image: Mapping[str, Any],
+    row: DeploymentRow,
+    old: Iterable[str],
+    line: LogRow,
+    shared: tuple[Mapping[str, Any], Mapping[str, Any]] | None,
 ) -> None:
-    """Write the row by which a Go daemon would know this deployment."""
+    """Say that C{row} serves its app from now on, all of it or nothing.
+
+    @param old: the containers that only finish what they have.
+    @param line: the end marker.
+    @param shared: configuration and image as a Go daemon would know them.
+    """
+    old = tuple(old)
     cursor.execute(
-        "INSERT OR REPLACE INTO deployments "
-        "(id, app_name, raw_deploy_config, deployed_image) VALUES (?, ?, ?, ?)",
-        (identifier, app, json.dumps(stored), json.dumps(image)),
+        "UPDATE deployment SET state = 'retired', target = '{}' WHERE app = ? "
+        "AND id != ? AND state IN ('live', 'draining')",
+        (row.app, row.id),
     )
-
-
-# --- apps -----------------------------------------------------------------------
-
-
-def activate(cursor: sqlite3.Cursor, app: str, identifier: str) -> None:
-    """Say which deployment should serve C{app}; the secrets of others are dropped."""
     cursor.execute(
         "INSERT INTO app (name, active) VALUES (?, ?) ON CONFLICT (name) "
         "DO UPDATE SET active = excluded.active, stopped = 0",
+        (row.app, row.id),
+    )
+    _finish(cursor, row, "draining" if old else "live", line)
+    set_draining(cursor, old)
+    if shared is not None:
+        _share(cursor, row, *shared)
+
+
+def end_dead(
+    cursor: sqlite3.Cursor,
+    row: DeploymentRow,
+    state: str,
+    failure: str,
+    reason: str,
+    line: LogRow,
+) -> None:
+    """Record that C{row} ended without going live, and forget its secrets."""
+    _finish(cursor, row, state, line)
+    cursor.execute(
+        "UPDATE deployment SET failure = ?, reason = ?, target = '{}' WHERE seq = ?",
+        (failure, reason, row.seq),
+    )
+
+
+def _finish(
+    cursor: sqlite3.Cursor, row: DeploymentRow, state: str, line: LogRow
+) -> None:
+    cursor.execute(
+        "UPDATE deployment SET state = ?, finished_at = ? WHERE seq = ?",
+        (state, line.at.isoformat(), row.seq),
+    )
+    add_log(cursor, line)
+
+
+def _share(
+    cursor: sqlite3.Cursor,
+    row: DeploymentRow,
+    stored: Mapping[str, Any],
+    image: Mapping[str, Any],
+) -> None:
+    """Write the row by which a Go daemon would know this deployment.
+
+    As bytes: Go reads these columns into bytes. Its key is the id alone, so of
+    several apps under one id the first keeps it.
+    """
+    cursor.execute(
+        "INSERT OR IGNORE INTO deployments "
+        "(id, app_name, raw_deploy_config, deployed_image, rolled_back_from) "
+        "VALUES (?, ?, ?, ?, (SELECT id FROM deployments WHERE id = ?))",
+        (
+            row.id,
+            row.app,
+            json.dumps(stored).encode(),
+            json.dumps(image).encode(),
+            row.rolled_back_from,
+        ),
+    )
+
+
+# --- apps -----------------------------------------------------------------------------
+
+
+def adopt(
+    cursor: sqlite3.Cursor, app: str, identifier: str, image: str, now: datetime
+) -> None:
+    """Let what runs be what should run: C{app} has no row of its own yet.
+
+    @param image: the reference the containers were made from.
+    """
+    cursor.execute(
+        "INSERT OR IGNORE INTO deployment (app, id, state, target, stored, "
+        "fingerprint, image_ref, created_at) VALUES (?, ?, 'live', '{}', '{}', "
+        "'adopted', ?, ?)",
+        (app, identifier, image, now.isoformat()),
+    )
+    cursor.execute(
+        "UPDATE deployment SET state = 'live' WHERE app = ? AND id = ?",
         (app, identifier),
     )
     cursor.execute(
-        "UPDATE deployment SET state = 'retired' WHERE app = ? AND id != ? "
-        "AND state IN ('live', 'draining')",
-        (app, identifier),
-    )
-    cursor.execute(
-        "UPDATE deployment SET target = '{}' WHERE app = ? AND id != ? "
-        "AND state NOT IN ('queued', 'pulling', 'starting', 'checking')",
-        (app, identifier),
+        "INSERT OR IGNORE INTO app (name, active) VALUES (?, ?)", (app, identifier)
     )
 
 
@@ -245,132 +292,17 @@ def set_stopped(cursor: sqlite3.Cursor, app: str) -> None:
     cursor.execute("UPDATE app SET stopped = 1 WHERE name = ?", (app,))
 
 
-def apps(cursor: sqlite3.Cursor) -> list[AppRow]:
-    """Return what should serve, by name."""
-    cursor.execute("SELECT name, active, stopped FROM app ORDER BY name")
-    return [
-        AppRow(AppName(name), DeploymentId(active), bool(stopped))
-        for name, active, stopped in cursor.fetchall()
-    ]
-
-
-# --- replicas -------------------------------------------------------------------
-
-
-def add_replica(
-    cursor: sqlite3.Cursor, name: str, app: str, deployment: str, number: int
-) -> None:
-    """Announce a container before it is created."""
-    cursor.execute(
-        "INSERT OR REPLACE INTO replica (name, app, deployment, number) "
-        "VALUES (?, ?, ?, ?)",
-        (name, app, deployment, number),
-    )
-
-
-def set_container(cursor: sqlite3.Cursor, name: str, container_id: str) -> None:
-    """Remember the id of a created container."""
-    cursor.execute(
-        "UPDATE replica SET container_id = ? WHERE name = ?", (container_id, name)
-    )
-
-
-def rename_replica(cursor: sqlite3.Cursor, name: str, to: str) -> None:
-    """Follow a rename of the container."""
-    cursor.execute("UPDATE OR REPLACE replica SET name = ? WHERE name = ?", (to, name))
-
-
-def set_draining(cursor: sqlite3.Cursor, container_ids: list[str]) -> None:
-    """Note that containers only finish what they have."""
-    for one in container_ids:
-        cursor.execute("UPDATE replica SET draining = 1 WHERE container_id = ?", (one,))
-
-
-def forget_replicas(cursor: sqlite3.Cursor, container_ids: list[str]) -> None:
-    """Drop the rows of removed containers."""
-    for one in container_ids:
-        cursor.execute("DELETE FROM replica WHERE container_id = ?", (one,))
-
-
-def replicas(cursor: sqlite3.Cursor) -> list[ReplicaRow]:
-    """Return all containers that are ours."""
-    cursor.execute(
-        "SELECT name, app, deployment, number, container_id, draining FROM replica"
-    )
-    return [
-        ReplicaRow(
-            name, AppName(app), DeploymentId(deployment), number, container, bool(flag)
-        )
-        for name, app, deployment, number, container, flag in cursor.fetchall()
-    ]
-
-
-# --- log ------------------------------------------------------------------------
-
-
-def add_log(
-    cursor: sqlite3.Cursor,
-    app: str,
-    deployment: str,
-    level: str,
-    message: str,
-    at: datetime,
-    domains: tuple[str, ...],
-    fields: Mapping[str, str],
-    complete: bool,
-    failed: bool,
-) -> int:
-    """Append a line and return its number; the oldest go beyond the limit."""
-    cursor.execute(
-        "INSERT INTO deploy_log (app, deployment, level, message, at, domains, fields, "
-        "complete, failed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            app,
-            deployment,
-            level,
-            message,
-            at.isoformat(),
-            json.dumps(domains),
-            json.dumps(dict(fields)),
-            complete,
-            failed,
-        ),
-    )
-    seq = int(cursor.lastrowid or 0)
-    cursor.execute(
-        "DELETE FROM deploy_log WHERE app = ? AND deployment = ? AND seq <= "
-        "(SELECT seq FROM deploy_log WHERE app = ? AND deployment = ? "
-        "ORDER BY seq DESC LIMIT 1 OFFSET ?)",
-        (app, deployment, app, deployment, LOG_LINES_LIMIT),
-    )
-    return seq
-
-
-def read_log(
-    cursor: sqlite3.Cursor, app: str, deployment: str, after: int
-) -> list[LogRow]:
-    """Return the lines behind number C{after}, oldest first."""
-    cursor.execute(
-        "SELECT seq, app, deployment, level, message, at, domains, fields, complete, "
-        "failed FROM deploy_log WHERE app = ? AND deployment = ? AND seq > ? "
-        "ORDER BY seq",
-        (app, deployment, after),
-    )
-    return [
-        LogRow(
-            seq=row[0],
-            app=row[1],
-            deployment=row[2],
-            level=row[3],
-            message=row[4],
-            at=datetime.fromisoformat(row[5]),
-            domains=tuple(json.loads(row[6])),
-            fields=json.loads(row[7]),
-            complete=bool(row[8]),
-            failed=bool(row[9]),
-        )
-        for row in cursor.fetchall()
-    ]
+def forget_deployments(cursor: sqlite3.Cursor, app: str, ids: Iterable[str]) -> None:
+    """Drop old deployments of C{app} with their logs, here and in the shared table."""
+    keys = [(app, one) for one in ids]
+    for statement in (
+        "DELETE FROM deployment WHERE app = ? AND id = ?",
+        "DELETE FROM deploy_log WHERE app = ? AND deployment = ?",
+        "UPDATE deployments SET rolled_back_from = NULL WHERE rolled_back_from IN "
+        "(SELECT id FROM deployments WHERE app_name = ? AND id = ?)",
+        "DELETE FROM deployments WHERE app_name = ? AND id = ?",
+    ):
+        cursor.executemany(statement, keys)
 
 
 def _deployment(row: tuple[Any, ...]) -> DeploymentRow:

@@ -1,0 +1,236 @@
+"""From the queue to the end marker: begins a deployment, records how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from attrs import define, evolve, field
+from twisted.internet.defer import CancelledError
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from haloy.config.wire import target_from_json
+from haloy.deploy.aftercare import Aftercare
+from haloy.deploy.containers import strategy_of
+from haloy.deploy.discovery import describe
+from haloy.deploy.images import keeps_history
+from haloy.deploy.interface import DeploymentState
+from haloy.deploy.progress import Progress, Tools
+from haloy.deploy.repair import Repair, Situation
+from haloy.deploy.retention import apply_retention
+from haloy.deploy.rollback import shared_rows
+from haloy.deploy.run import DeploymentRun
+from haloy.errors import Conflict, DeployFailed, HaloyError
+from haloy.model.app import App
+from haloy.model.names import AppName, DeploymentId
+from haloy.proxy.interface import DrainLimits
+from haloy.store import deployments as rows
+from haloy.store.deployments import UNFINISHED, DeploymentRow
+from haloy.tasks import Tasks
+
+RECORD_RETRY_S = 5.0
+
+_VERBS = {
+    DeploymentState.SUPERSEDED: "was superseded",
+    DeploymentState.INTERRUPTED: "was interrupted",
+}
+
+
+@define(eq=False)
+class Conductor:
+    """Carries out what the queue gives it, each deployment to its end marker.
+
+    @ivar _went_live: told of an app with the replicas that serve it from now on.
+    @ivar _ended: called with the app after each.
+    """
+
+    _tools: Tools
+    _aftercare: Aftercare
+    _repair: Repair
+    _went_live: Callable[[App], None]
+    _ended: Callable[[AppName], None]
+    _log: Logger = field(factory=Logger, init=False)
+    _running: dict[AppName, Progress] = field(factory=dict, init=False)
+    _tasks: Tasks = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Own what goes on after a deployment."""
+        self._tasks = Tasks(self._log)
+
+    def progress(self, app: AppName) -> Progress | None:
+        """Return the deployment of C{app} that runs now."""
+        return self._running.get(app)
+
+    async def stop(self) -> None:
+        """Go on with nothing."""
+        await self._tasks.stop()
+
+    async def interrupted(self, row: DeploymentRow) -> None:
+        """Record that haloyd stopped while C{row} was under way."""
+        await self._end(
+            row,
+            DeploymentState.INTERRUPTED,
+            DeployFailed(
+                "haloyd was stopped before the deployment was finished; "
+                "the version before it serves on. Deploy again",
+                failure="interrupted",
+            ),
+        )
+
+    async def supersede(
+        self, app: AppName, identifier: DeploymentId, reason: str
+    ) -> None:
+        """Record that a deployment never began, and why."""
+        row = await self._tools.database.run(rows.find_deployment, app, identifier)
+        if row is not None:
+            problem = DeployFailed(reason, failure="superseded")
+            await self._end(row, DeploymentState.SUPERSEDED, problem)
+
+    async def carry_out(self, app: AppName, identifier: DeploymentId) -> None:
+        """Do one deployment; its end is recorded whatever happens."""
+        row = await self._tools.database.run(rows.find_deployment, app, identifier)
+        if row is None or row.state not in UNFINISHED:
+            return
+        try:
+            progress = await self._begin(row)
+            self._running[app] = progress
+            run = DeploymentRun(self._tools, progress)
+            await run.carry_out()
+            try:
+                await self._go_live(progress)
+            except CancelledError:
+                raise
+            except Exception:
+                await run.undo()
+                raise
+        except CancelledError:
+            await self.interrupted(row)
+            raise
+        except HaloyError as problem:
+            await self._end(row, DeploymentState.FAILED, problem)
+        except Exception as problem:
+            self._log.failure("deployment {id} of {app}", id=identifier, app=app)
+            failed = DeployFailed(
+                f"haloyd made a mistake ({type(problem).__name__}); its log says more",
+                failure="internal",
+            )
+            await self._end(row, DeploymentState.FAILED, failed)
+        finally:
+            self._running.pop(app, None)
+            self._ended(app)
+
+    async def _begin(self, row: DeploymentRow) -> Progress:
+        target = target_from_json(row.target)
+        now = await self._repair.settle(row.app)
+        refuse_manual(row.app, now)
+        self._tools.journal.say(
+            row.app,
+            row.id,
+            f"Deploying {row.app}",
+            {"strategy": strategy_of(target).value},
+        )
+        if now.wanted is None or now.wanted.stopped:
+            return Progress(row, target, None, ())
+        going = self._aftercare.draining
+        old = tuple(
+            one
+            for one in now.ours
+            if one.labels.deployment == now.wanted.active
+            and one.container.id not in going
+        )
+        return Progress(row, target, describe(old, now.wanted.active), old)
+
+    async def _go_live(self, progress: Progress) -> None:
+        row, app = progress.row, progress.app
+        end = self._tools.journal.line(
+            row.app,
+            row.id,
+            "INFO",
+            f"Deployed {row.app}",
+            {"replicas": str(len(progress.new))},
+            tuple(domain.canonical for domain in app.domains),
+            complete=True,
+        )
+        shared = (
+            shared_rows(row, progress.image) if keeps_history(progress.image) else None
+        )
+        old = [one.container.id for one in progress.old]
+        await self._tools.database.run(rows.go_live, row, old, end, shared)
+        self._tools.journal.wake()
+        self._went_live(evolve(app, replicas=tuple(progress.new.values())))
+        options = (progress.old_app or app).proxy
+        self._aftercare.begin(
+            progress.old_replicas(tuple(old)),
+            DrainLimits(options.drain_requests_s, options.drain_tunnels_s),
+        )
+        self._tasks.start(
+            f"removing old images of {row.app}",
+            apply_retention(
+                self._tools.engine, self._tools.database, row.app, progress.image
+            ),
+        )
+
+    async def _end(
+        self, row: DeploymentRow, state: DeploymentState, problem: HaloyError
+    ) -> None:
+        """Record how a deployment ended without going live, and its end marker.
+
+        A database that takes nothing now is tried again; who follows is told anyway.
+        """
+        failure = getattr(problem, "failure", problem.code)
+        logs = getattr(problem, "logs", "")
+        line = self._tools.journal.line(
+            row.app,
+            row.id,
+            "ERROR",
+            f"Deployment of {row.app} {_VERBS.get(state, 'failed')}",
+            {
+                "error": problem.reason,
+                "code": failure,
+                "logs": f"\n{logs}" if logs else "",
+            },
+            complete=True,
+            failed=True,
+        )
+
+        async def record() -> None:
+            await self._tools.database.run(
+                rows.end_dead, row, state.value, failure, problem.reason, line
+            )
+
+        try:
+            await record()
+            self._tools.journal.wake()
+        except HaloyError as trouble:
+            self._log.error(
+                "the end of deployment {id} of {app} is not recorded yet: {problem}",
+                id=row.id,
+                app=row.app,
+                problem=str(trouble),
+            )
+            self._tools.journal.unwritten(line)
+            self._tasks.start(
+                "recording the end of a deployment", self._retry(row, record)
+            )
+
+    async def _retry(
+        self, row: DeploymentRow, record: Callable[[], Awaitable[None]]
+    ) -> None:
+        while True:
+            await deferLater(self._tools.clock, RECORD_RETRY_S)
+            try:
+                await record()
+            except HaloyError:
+                continue
+            self._tools.journal.written(row.app, row.id)
+            return
+
+
+def refuse_manual(app: AppName, now: Situation) -> None:
+    """@raise Conflict: the app's containers were made by others (D18)."""
+    manual = [one.container.name for one in now.members if one.running and not one.ours]
+    if manual:
+        raise Conflict(
+            f"app {app} is served by {', '.join(manual)}, which was not made by "
+            "haloy; stop and remove it first, or deploy under another name"
+        )

@@ -1,0 +1,335 @@
+"""Brings one app to what it should be.
+
+Runs when it is the app's turn, never beside a deployment of it, and looks at
+everything anew: events and earlier looks are hints. Only containers of ours are
+touched, each by its id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from datetime import datetime, timedelta
+
+from attrs import define, evolve, field, frozen
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from haloy.config.app_file import Target
+from haloy.config.wire import target_from_json
+from haloy.deploy.aftercare import Aftercare
+from haloy.deploy.containers import container_spec, replica_count
+from haloy.deploy.discovery import Found, Unusable, by_app, discover, newest_started
+from haloy.deploy.interface import Traffic
+from haloy.deploy.ladder import Ladder
+from haloy.engine.interface import ContainerState, Engine
+from haloy.errors import NotFound
+from haloy.model.app import Assessment, Verdict
+from haloy.model.labels import APP
+from haloy.model.names import AppName, DeploymentId
+from haloy.proxy.interface import DrainLimits
+from haloy.store import deployments as rows
+from haloy.store.database import Database
+from haloy.store.deployments import AppRow, DeploymentRow
+from haloy.store.replicas import (
+    add_replica,
+    forget_replicas,
+    rename_replica,
+    replicas_of,
+    set_container,
+)
+
+FIRST_RETRY_S = 1.0
+LONGEST_RETRY_S = 300.0
+#: A replica that runs and does not answer for so long is replaced.
+HUNG_AFTER_S = 60.0
+HUNG_LONGEST_S = 3600.0
+HISTORY = 200
+
+_DOWN = frozenset({ContainerState.CREATED, ContainerState.EXITED, ContainerState.DEAD})
+
+Assess = Callable[[str], Assessment | None]
+
+
+@frozen
+class Situation:
+    """All about one app, read in its turn."""
+
+    members: tuple[Found, ...]
+    wanted: AppRow | None
+    history: tuple[DeploymentRow, ...]
+
+    @property
+    def ours(self) -> tuple[Found, ...]:
+        """The containers that we have made."""
+        return tuple(one for one in self.members if one.ours)
+
+    @property
+    def active(self) -> DeploymentRow | None:
+        """The deployment that should serve."""
+        if self.wanted is None:
+            return None
+        active = self.wanted.active
+        return next((row for row in self.history if row.id == active), None)
+
+    def state_of(self, deployment: DeploymentId) -> str:
+        """Return the state of a deployment, C{""} for one that has no row."""
+        found = (row.state for row in self.history if row.id == deployment)
+        return next(found, "")
+
+
+@define(eq=False)
+class Repair:
+    """Clears leftovers, starts and creates what is missing, replaces what hangs."""
+
+    _engine: Engine
+    _database: Database
+    _traffic: Traffic
+    _aftercare: Aftercare
+    _clock: IReactorTime
+    _now: Callable[[], datetime]
+    _assess: Assess
+    _log: Logger = field(factory=Logger, init=False)
+    _down: Ladder = field(factory=lambda: Ladder(FIRST_RETRY_S, LONGEST_RETRY_S))
+    _hung: Ladder = field(factory=lambda: Ladder(HUNG_AFTER_S, HUNG_LONGEST_S))
+
+    async def containers(
+        self, app: AppName | None = None
+    ) -> tuple[dict[AppName, tuple[Found, ...]], tuple[Unusable, ...]]:
+        """Return the containers of every app, or of one, as they are now."""
+        known = await self._database.run(rows.taken_over_ids)
+        listed = await self._engine.containers({APP: app})
+        found, unusable = discover(listed, known)
+        return by_app(found), unusable
+
+    async def situation(self, app: AppName) -> Situation:
+        """Return all about C{app}."""
+        members, _ = await self.containers(app)
+        wanted = await self._database.run(rows.find_app, app)
+        history = await self._database.run(rows.deployments_of, app, HISTORY)
+        return Situation(members.get(app, ()), wanted, tuple(history))
+
+    async def settle(self, app: AppName) -> Situation:
+        """Remove what dead deployments left, take over what runs without a row."""
+        now = await self.situation(app)
+        dead = [
+            one for one in now.ours if now.state_of(one.labels.deployment) in rows.DEAD
+        ]
+        for one in dead:
+            await self._remove_dead(one)
+        if dead:
+            now = await self.situation(app)
+        if now.wanted is None and await self._adopt(app, now):
+            now = await self.situation(app)
+        return now
+
+    async def repair(self, app: AppName) -> bool:
+        """Do what can be done for C{app}; return whether anything changed."""
+        now = await self.settle(app)
+        if now.wanted is None or now.wanted.stopped or now.active is None:
+            return False
+        self._clear_leftovers(now)
+        changed = await self._complete(now, now.active)
+        changed = await self._replace_hung(now, now.active) or changed
+        await self._end_draining(now, now.active)
+        return changed
+
+    # --- leftovers ----------------------------------------------------------------
+
+    async def _remove_dead(self, one: Found) -> None:
+        """Remove a container of a deployment that never went live (E5, E6)."""
+        self._log.info(
+            "removing {container} of {app}: deployment {deployment} did not go live",
+            container=one.container.name,
+            app=one.labels.app,
+            deployment=one.labels.deployment,
+        )
+        await self._traffic.retire((one.replica,))
+        await self._engine.remove(one.container.id)
+        await self._database.run(forget_replicas, [one.container.id])
+
+    def _clear_leftovers(self, now: Situation) -> None:
+        """Let go what has served before, once somebody of the live one runs.
+
+        What was draining before a restart drains on by its own limits. Containers
+        of a Go daemon stay until the next deployment replaces them.
+        """
+        active = now.active
+        if active is None or not any(
+            one.running and one.labels.deployment == active.id for one in now.members
+        ):
+            return
+        for one in now.members:
+            if one.labels.managed and one.labels.deployment != active.id:
+                proxy = one.labels.proxy
+                limits = DrainLimits(proxy.drain_requests_s, proxy.drain_tunnels_s)
+                self._aftercare.begin((one.replica,), limits)
+
+    async def _end_draining(self, now: Situation, active: DeploymentRow) -> None:
+        """Call the live deployment live when its predecessor is gone."""
+        left = [one for one in now.ours if one.labels.deployment != active.id]
+        if active.state == "draining" and not left:
+            await self._database.run(rows.set_state, active.app, active.id, "live")
+
+    async def _adopt(self, app: AppName, now: Situation) -> bool:
+        """Let what runs be what should run: a new database, or the Go daemon's.
+
+        Of several deployments the newest of our rows serves; without rows, the one
+        that was started last. Manual containers are not taken over.
+        """
+        running = tuple(one for one in now.ours if one.running)
+        chosen = next(
+            (
+                row.id
+                for row in now.history
+                if any(one.labels.deployment == row.id for one in running)
+            ),
+            newest_started(running),
+        )
+        if chosen is None:
+            return False
+        image = next(
+            one.container.image for one in running if one.labels.deployment == chosen
+        )
+        self._log.info(
+            "app {app} is taken over as it runs: deployment {deployment}",
+            app=app,
+            deployment=chosen,
+        )
+        await self._database.run(rows.adopt, app, chosen, image, self._now())
+        return True
+
+    # --- what is missing -------------------------------------------------------------
+
+    async def _complete(self, now: Situation, active: DeploymentRow) -> bool:
+        """Start what is down and create what is gone of a live deployment (D3, E3)."""
+        target = target_of(active)
+        draining = await self._draining(active.app)
+        present = {
+            one.replica.number: one
+            for one in now.ours
+            if one.labels.deployment == active.id and one.container.id not in draining
+        }
+        count = replica_count(target) if target is not None else 0
+        changed = False
+        for number in sorted({*present, *range(1, count + 1)}):
+            one = present.get(number)
+            if one is not None and one.container.state not in _DOWN:
+                continue
+            key = f"{active.app}/{active.id}/{number}"
+            if self._down.may_try(key, self._clock.seconds()):
+                if one is not None:
+                    await self._start(one)
+                elif target is not None:
+                    await self._create(active, target, number)
+                changed = True
+        return changed
+
+    async def _draining(self, app: AppName) -> set[str]:
+        found = await self._database.run(replicas_of, app)
+        return {row.container_id for row in found if row.draining}
+
+    async def _start(self, one: Found) -> None:
+        self._log.info(
+            "starting {container} again; it ended with code {code}",
+            container=one.container.name,
+            code=one.container.exit_code,
+        )
+        if one.container.name == one.aside:  # a crash came between two names
+            await self._engine.rename(one.container.id, one.labels.app)
+            await self._database.run(rename_replica, one.aside, one.labels.app)
+        await self._engine.start(one.container.id)
+
+    async def _create(self, active: DeploymentRow, target: Target, number: int) -> None:
+        """Create a replica that is gone, from what its deployment says."""
+        spec = container_spec(target, active.id, number, active.image_ref)
+        self._log.info("creating {container}, which is gone", container=spec.name)
+        await self._database.run(add_replica, spec.name, active.app, active.id, number)
+        try:
+            container = await self._engine.create(spec)
+        except NotFound:
+            # The tag may be gone while the image is still here.
+            container = await self._engine.create(evolve(spec, image=active.image_id))
+        await self._database.run(set_container, spec.name, container)
+        await self._engine.start(container)
+
+    # --- what hangs -----------------------------------------------------------------
+
+    async def _replace_hung(self, now: Situation, active: DeploymentRow) -> bool:
+        """Replace one replica that runs and has not answered for a long time.
+
+        One in a look: when all fail for a common cause, replacing all at once would
+        only make it worse.
+        """
+        for one in now.ours:
+            if one.labels.deployment != active.id or not is_hung(
+                one, self._assess(one.container.id), self._now()
+            ):
+                continue
+            key = f"{active.app}/{active.id}/{one.replica.number}"
+            if not self._hung.may_try(key, self._clock.seconds()):
+                continue
+            self._log.warn(
+                "replacing {container} of {app}: it does not answer",
+                container=one.container.name,
+                app=active.app,
+            )
+            await self._traffic.retire((one.replica,))
+            await self._engine.stop(one.container.id, 10)
+            target = target_of(active)
+            if target is None:
+                await self._engine.start(one.container.id)
+            else:
+                await self._engine.remove(one.container.id)
+                await self._create(active, target, one.replica.number)
+            return True
+        return False
+
+
+def target_of(row: DeploymentRow) -> Target | None:
+    """Return what a deployment was made from, C{None} when that is not known.
+
+    It is not known of what a Go daemon made or of a database that was lost.
+    """
+    return target_from_json(row.target) if row.target else None
+
+
+def is_hung(one: Found, assessment: Assessment | None, now: datetime) -> bool:
+    """Return whether a running container has been unhealthy for too long."""
+    return (
+        one.running
+        and assessment is not None
+        and assessment.verdict is Verdict.UNHEALTHY
+        and now - assessment.since >= timedelta(seconds=HUNG_AFTER_S)
+    )
+
+
+def needs_repair(
+    members: Iterable[Found],
+    wanted: AppRow | None,
+    active: DeploymentRow | None,
+    draining: Collection[str],
+    assess: Assess,
+    now: datetime,
+) -> bool:
+    """Return whether a look at an app gives reason for a closer one. Pure."""
+    ours = [one for one in members if one.ours]
+    if wanted is None:
+        return bool(ours)
+    if active is None or wanted.stopped:
+        return any(one.labels.deployment != wanted.active for one in ours)
+    current = [one for one in ours if one.labels.deployment == active.id]
+    others = [
+        one
+        for one in ours
+        if one.labels.managed
+        and one.labels.deployment != active.id
+        and one.container.id not in draining
+    ]
+    count = int(active.target.get("replicas") or 1) if active.target else len(current)
+    return (
+        bool(others)
+        or len(current) < count
+        or active.state != "live"
+        or any(one.container.state in _DOWN for one in current)
+        or any(is_hung(one, assess(one.container.id), now) for one in current)
+    )
