@@ -40,11 +40,11 @@ from haloy.daemon.recovery import still_running
 from haloy.daemon.routing import Routing
 from haloy.daemon.settings import Settings
 from haloy.daemon.snapshot import SnapshotWriter, read_snapshot
+from haloy.deploy.readiness import ReadinessCheck
 from haloy.deploy.service import DeployService, deploy_service
 from haloy.engine.docker import DockerEngine
 from haloy.errors import HaloyError
 from haloy.health.monitor import Monitor, Watched
-from haloy.health.readiness import ReadinessCheck
 from haloy.model.app import App, Assessment, UnixAddress, Verdict
 from haloy.model.names import DomainName
 from haloy.proxy.access_log import AccessRecord

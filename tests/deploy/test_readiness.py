@@ -12,9 +12,9 @@ from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol
 
+from haloy.deploy.readiness import ReadinessCheck
 from haloy.engine.interface import ContainerSpec, HealthState
 from haloy.errors import DeployFailed
-from haloy.health.readiness import ReadinessCheck
 from haloy.model.app import HealthCheck
 from tests.fakes.engine import FakeEngine
 

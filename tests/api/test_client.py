@@ -1,0 +1,255 @@
+"""The client against the real API on real sockets, and what breaks in between."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import deferLater
+
+from haloy.api.agent import client_agent
+from haloy.api.client import ApiClient
+from haloy.api.server import Api, Readiness
+from haloy.api.service import ApiListener
+from haloy.deploy.interface import LogEntry
+from haloy.errors import (
+    ConfigError,
+    Conflict,
+    HaloyError,
+    InvalidValue,
+    NotFound,
+    ServerUnreachable,
+    TooMany,
+    Unauthorized,
+)
+from tests.api.test_server import ID, TOKEN, hello, replica
+from tests.fakes.deployments import FakeDeployments
+from tests.fakes.engine import FakeEngine
+
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
+
+
+@define(eq=False)
+class Scene:
+    """A server of ours, and clients for it."""
+
+    reactor: Any
+    deployments: FakeDeployments = field(factory=FakeDeployments)
+    listener: Any = None
+    ports: list[Any] = field(factory=list)
+
+    async def start(self, socket: Path) -> None:
+        async def ready() -> Readiness:
+            return Readiness("", "", "", "")
+
+        api = Api(
+            self.deployments,
+            FakeEngine(),
+            self.reactor,
+            "1.2.3",
+            TOKEN,
+            ready,
+            lambda: 1,
+            list,
+        )
+        self.listener = ApiListener(self.reactor, api.resource(), "127.0.0.1:0", socket)
+        await self.listener.start()
+
+    def client(self, token: str = TOKEN, port: int = 0) -> ApiClient:
+        return ApiClient(
+            self.reactor,
+            client_agent(self.reactor, ""),
+            f"http://127.0.0.1:{port or self.listener.port}",
+            token,
+            5.0,
+        )
+
+    def scripted(self, *answers: bytes) -> ApiClient:
+        """Return a client of a server that gives these answers, one a connection."""
+        left = list(answers)
+
+        class Script(Protocol):
+            def dataReceived(self, data: bytes) -> None:
+                self.transport.write(left.pop(0) if len(left) > 1 else left[0])  # type: ignore[union-attr]  # connected
+                self.transport.loseConnection()  # type: ignore[union-attr]  # connected
+
+        port = self.reactor.listenTCP(
+            0, Factory.forProtocol(Script), interface="127.0.0.1"
+        )
+        self.ports.append(port)
+        return self.client(port=port.getHost().port)
+
+
+@pytest_twisted.async_yield_fixture
+async def scene(reactor: Any, tmp_path: Path) -> AsyncIterator[Scene]:
+    found = Scene(reactor)
+    await found.start(tmp_path / "api.sock")
+    yield found
+    await found.listener.stop()
+    for port in found.ports:
+        await port.stopListening()
+    await deferLater(reactor, 0.01)
+
+
+def answer(status: int, body: object = b"", *headers: str) -> bytes:
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    head = [f"HTTP/1.1 {status} x", f"Content-Length: {len(data)}", *headers, "", ""]
+    return "\r\n".join(head).encode() + data
+
+
+HEALTHY = answer(200, {"status": "ok"})
+
+
+async def test_calls(scene: Scene) -> None:
+    """Every call reaches its route."""
+    client = scene.client()
+    scene.deployments.known["hello"] = hello(replica(1))
+    assert (await client.version())["haloyd"] == "1.2.3"
+    assert (await client.status("hello"))["state"] == "running"
+    assert [one["appName"] for one in await client.apps()] == ["hello"]
+    assert await client.rollback_targets("hello") == []
+    await client.stop("hello", remove=True, remove_volumes=True)
+    assert scene.deployments.stopped == [("hello", True, True)]
+    await client.deploy(
+        {"deploymentID": ID, "targetConfig": {"name": "a", "server": "s"}}
+    )
+    assert [one.id for one in scene.deployments.taken] == [ID]
+    with pytest.raises(NotFound):
+        await client.rollback(
+            {
+                "targetDeploymentID": "01aaaaaaaa",
+                "newDeploymentID": ID,
+                "newTargetConfig": {"name": "a", "server": "s"},
+            }
+        )
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, InvalidValue),
+        (401, Unauthorized),
+        (404, NotFound),
+        (409, Conflict),
+        (418, HaloyError),
+    ],
+)
+async def test_errors_come_back_as_ours(
+    scene: Scene, status: int, kind: type[HaloyError]
+) -> None:
+    """The server's sentence is kept."""
+    client = scene.scripted(HEALTHY, answer(status, b"name: is missing\n"))
+    with pytest.raises(kind) as caught:
+        await client.status("x")
+    wanted = "check the token" if status == 401 else "name: is missing"
+    assert wanted in str(caught.value)
+
+
+async def test_wrong_token(scene: Scene) -> None:
+    """The next step is named."""
+    with pytest.raises(Unauthorized, match="haloy server add"):
+        await scene.client(token="wrong").version()
+
+
+async def test_unreachable(scene: Scene) -> None:
+    """Nobody listens: the server is named."""
+    port = scene.reactor.listenTCP(0, Factory(), interface="127.0.0.1")
+    number = port.getHost().port
+    await port.stopListening()
+    with pytest.raises(ServerUnreachable, match=f"127.0.0.1:{number}"):
+        await scene.client(port=number).version()
+
+
+async def test_health_is_asked_once(scene: Scene) -> None:
+    """CLI section 9, point 27: not before every call."""
+    client = scene.scripted(HEALTHY, answer(200, {"haloyd": "1"}))
+    await client.version()
+    await client.version()
+
+
+async def test_sick_server(scene: Scene) -> None:
+    """A health check that fails is "not available"."""
+    with pytest.raises(ServerUnreachable, match="answers 500"):
+        await scene.scripted(answer(500)).version()
+
+
+async def test_busy_server_is_asked_again(scene: Scene) -> None:
+    """CLI section 9, point 27: 429 is waited out."""
+    busy = answer(429, b"too many", "Retry-After: 0")
+    client = scene.scripted(HEALTHY, busy, answer(200, {"haloyd": "1"}))
+    assert (await client.version())["haloyd"] == "1"
+    with pytest.raises(TooMany):
+        await scene.scripted(HEALTHY, busy).version()
+
+
+async def test_something_else_answers(scene: Scene) -> None:
+    """A web page is not haloyd."""
+    with pytest.raises(HaloyError, match="does not answer like haloyd"):
+        await scene.scripted(HEALTHY, answer(200, b"<html>")).version()
+
+
+def entry(seq: int, message: str, complete: bool = False) -> LogEntry:
+    return LogEntry("INFO", message, NOW, "hello", ID, seq=seq, complete=complete)
+
+
+async def messages(events: AsyncIterator[dict[str, Any]]) -> list[str]:
+    return [str(one["message"]) async for one in events]
+
+
+async def test_log_to_its_end(scene: Scene) -> None:
+    """The end marker ends it."""
+    scene.deployments.logs[ID] = [entry(1, "a"), entry(2, "b", complete=True)]
+    assert await messages(scene.client().deployment_log(ID)) == ["a", "b"]
+
+
+async def test_broken_log_is_taken_up(scene: Scene) -> None:
+    """A3: an end without a marker is never taken for success."""
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+    def chunk(data: bytes) -> bytes:
+        return b"%x\r\n%s\r\n" % (len(data), data)
+
+    first = head + chunk(b'id: 1\ndata: {"message":"a"}\n\n')
+    last = b'id: 2\ndata: {"message":"b","isDeploymentComplete":true}\n\n'
+    client = scene.scripted(first, head + chunk(last) + b"0\r\n\r\n")
+    assert await messages(client.deployment_log(ID)) == ["a", "b"]
+
+
+async def test_refused_stream(scene: Scene) -> None:
+    """A stream that is refused says why."""
+    with pytest.raises(NotFound):
+        await messages(scene.client().logs("nobody", 5, follow=False))
+
+
+async def test_reader_that_leaves_ends_the_stream(scene: Scene) -> None:
+    """A5: nothing is kept for a reader that has gone."""
+    scene.deployments.open_ended = Deferred(lambda _: None)
+    scene.deployments.logs[ID] = [entry(1, "a")]
+    events = scene.client().deployment_log(ID)
+    assert (await anext(events))["message"] == "a"
+    await events.aclose()  # type: ignore[attr-defined]  # a generator
+    for _ in range(100):
+        if scene.deployments.open_ended.called:
+            break
+        await deferLater(scene.reactor, 0.02)
+    assert scene.deployments.open_ended.called
+
+
+@pytest.mark.parametrize("content", [None, b"", b"nonsense"])
+def test_bad_authority_file(
+    reactor: Any, tmp_path: Path, content: bytes | None
+) -> None:
+    """The file is named."""
+    path = tmp_path / "ca.pem"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"ca\.pem"):
+        client_agent(reactor, str(path))
