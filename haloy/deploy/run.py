@@ -30,7 +30,7 @@ from haloy.deploy.undo import undo
 from haloy.engine.address import reachable_address, why_unreachable
 from haloy.engine.interface import ContainerSpec, ContainerState, HealthState
 from haloy.errors import Conflict, DeployFailed, HaloyError, NotFound
-from haloy.health.readiness import last_lines
+from haloy.deploy.readiness import last_lines
 from haloy.model.app import Replica
 from haloy.model.labels import APP, MANAGED_BY
 from haloy.proxy.interface import DrainLimits

@@ -1,4 +1,4 @@
-"""When C{health.readiness} says yes, and what it says otherwise."""
+"""When C{deploy.readiness} says yes, and what it says otherwise."""
 
 from __future__ import annotations
 
