@@ -6,6 +6,9 @@ from collections.abc import Callable
 from json.encoder import encode_basestring_ascii as quote
 from typing import Final, NamedTuple
 
+from haloy.proxy.exchange import Exchange
+from haloy.proxy.head import RequestHead
+
 # What a client can make long is cut in the log (spec P21).
 TARGET_LIMIT: Final = 1024
 USER_AGENT_LIMIT: Final = 256
@@ -39,6 +42,39 @@ class AccessRecord(NamedTuple):
 
 
 Sink = Callable[[AccessRecord], None]
+
+
+def record_of(
+    request: RequestHead,
+    exchange: Exchange,
+    *,
+    client: str,
+    secure: bool,
+    outcome: str,
+    app: str,
+    upstream: str,
+    head_s: float,
+    total_s: float,
+) -> AccessRecord:
+    """Return the record of a request that is over."""
+    return AccessRecord(
+        request.request_id.decode("ascii"),
+        client,
+        request.method.decode("ascii"),
+        request.name,
+        request.target[:TARGET_LIMIT].decode("ascii"),
+        "HTTP/1.0" if request.http10 else "HTTP/1.1",
+        secure,
+        exchange.status,
+        outcome,
+        app,
+        upstream,
+        exchange.request_bytes,
+        exchange.response_bytes,
+        head_s,
+        total_s,
+        request.user_agent[:USER_AGENT_LIMIT].decode("latin-1"),
+    )
 
 
 def to_json(record: AccessRecord) -> str:

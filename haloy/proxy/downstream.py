@@ -8,16 +8,24 @@ answer is complete. Pipelined requests wait for their turn.
 from __future__ import annotations
 
 import socket
-import ssl
 from typing import TYPE_CHECKING, Final
 
 from twisted.internet.interfaces import IReadWriteDescriptor
 from zope.interface import implementer
 
 from haloy.proxy import forwarded, pages
-from haloy.proxy.access_log import TARGET_LIMIT, USER_AGENT_LIMIT, AccessRecord
+from haloy.proxy.access_log import record_of
 from haloy.proxy.bulk import STALLED_S
-from haloy.proxy.descriptor import READ_BYTES, Descriptor
+from haloy.proxy.connection import (
+    CLOSING,
+    DRIVEN,
+    FLUSHING,
+    GONE,
+    HEAD_TIMEOUT_S,
+    READING,
+    SHAKING,
+    ClientConnection,
+)
 from haloy.proxy.dispatch import CHALLENGE_PREFIX, Arrival, decide, upgrade_for
 from haloy.proxy.exchange import Exchange, TooLarge
 from haloy.proxy.fields import BadHead
@@ -32,136 +40,59 @@ from haloy.proxy.tunnel import Tunnel
 if TYPE_CHECKING:
     from haloy.proxy.switch import Switch, Target
 
-HEAD_TIMEOUT_S: Final = 10.0
 IDLE_TIMEOUT_S: Final = 60.0
-LINGER_S: Final = 2.0
-LINGER_LIMIT_BYTES: Final = 1048576
 _HELD_LIMIT_BYTES: Final = 32768
-
-# What the connection is doing. Plain integers: compared for every segment.
-_SHAKING: Final = 0  # TLS handshake
-_READING: Final = 1  # between requests, or inside a head
-_DRIVEN: Final = 2  # a request is on its way, or a tunnel stands
-_FLUSHING: Final = 3  # the answer is not with the kernel yet
-_CLOSING: Final = 4  # as above, and nothing comes after it
-_LINGERING: Final = 5  # told the end; what still comes is thrown away
-_GONE: Final = 6
 
 
 @implementer(IReadWriteDescriptor)
-class Downstream(Descriptor):
+class Downstream(ClientConnection):
     """One client connection.
 
     @ivar driver: who is asked while a request is on its way.
     @ivar closing: the coming answer is the last one.
-    @ivar held: bytes behind what has been taken.
-    @ivar bulk: it is inside of a large body with a length.
     """
 
     __slots__ = (
         "_advancing",
-        "_complete",
-        "_half_closed",
-        "_linger_bytes",
         "_loopback",
-        "_peer",
         "_reader",
-        "_secure",
-        "_server_name",
         "_started_s",
-        "_state",
         "_trusted",
-        "bulk",
         "closing",
         "driver",
-        "held",
-        "switch",
     )
 
     def __init__(
         self, switch: Switch, connection: socket.socket, peer: str, *, secure: bool
     ) -> None:
         """Take an accepted non-blocking socket; C{peer} is an IP literal."""
-        super().__init__(switch.reactor, switch.wheel, connection)
-        self.switch = switch
-        self._peer = peer
-        self._secure = secure
+        super().__init__(switch, connection, peer, secure=secure)
         self._trusted = forwarded.trusts(switch.networks, peer)
         self._loopback = peer == "::1" or peer.startswith("127.")
-        self._server_name: str | None = None
-        self._state: int = _READING
         self._reader: HeadReader | None = None
         self._advancing = False
-        self._half_closed = False
-        self._complete = False
-        self._linger_bytes = 0
         self._started_s = 0.0
         self.driver: Forwarding | Tunnel | None = None
         self.closing = False
-        self.bulk = False
-        self.held = b""
-
-    def start(self) -> None:
-        """Begin to read; the first head has its time from now, handshake included."""
-        self.wheel.arm(self, HEAD_TIMEOUT_S)
-        self.resume()
-
-    def start_tls(self, tls: ssl.SSLSocket) -> None:
-        """As L{start}, with a handshake first."""
-        self.socket = tls
-        self.tls = tls
-        self._state = _SHAKING
-        self.start()
 
     # What the reactor says.
 
-    def doRead(self) -> None:
-        """Go on with the handshake, or read."""
-        if self._state == _SHAKING:
-            self._shake()
-        elif self._state == _LINGERING:
-            self._throw_away()
-        elif not self.bulk or not self._move_bulk():
-            super().doRead()
-
-    def _move_bulk(self) -> bool:
-        """Let the driver move the bytes of a large body inside the kernel."""
+    def move_bulk(self) -> bool:
+        """Let the driver move them."""
         driver = self.driver
         return isinstance(driver, Forwarding) and driver.client_readable()
 
-    def doWrite(self) -> None:
-        """Go on with the handshake, or write."""
-        if self._state == _SHAKING:
-            self._stop_writing()
-            self._shake()
-        else:
-            super().doWrite()
-
-    def _shake(self) -> None:
-        tls = self.tls
-        if tls is None:
-            return
-        try:
-            tls.do_handshake()
-        except ssl.SSLWantReadError:
-            return
-        except ssl.SSLWantWriteError:
-            self._start_writing()
-            return
-        except OSError as error:
-            self.switch.handshake_failed(self._peer, error)
-            self.drop()
-            return
-        self._server_name = self.switch.server_name(tls)
-        self._state = _READING
+    def forget_driver(self) -> None:
+        """Have no driver any more."""
+        self.driver = None
 
     def received(self, data: bytes) -> None:
         """Take bytes, whatever they are part of."""
-        state = self._state
-        if state == _READING:
+        state = self.state
+        if state == READING:
             self.held = data
             self._advance()
-        elif state == _DRIVEN:
+        elif state == DRIVEN:
             driver = self.driver
             if isinstance(driver, Tunnel) or (
                 driver is not None and driver.awaits_body
@@ -172,18 +103,6 @@ class Downstream(Descriptor):
         else:
             self.hold(data)
 
-    def _throw_away(self) -> None:
-        """Read what comes after the end, as it is on the wire."""
-        try:
-            data = socket.socket.recv(self.socket, READ_BYTES)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        self._linger_bytes += len(data)
-        if not data or self._linger_bytes > LINGER_LIMIT_BYTES:
-            self.drop()
-
     def hold(self, data: bytes) -> None:
         """Keep bytes for later; a client that sends on and on is not read."""
         self.held = self.held + data if self.held else data
@@ -192,12 +111,12 @@ class Downstream(Descriptor):
 
     def ended(self) -> None:
         """Note that the client sends nothing more; an answer still reaches it."""
-        if self._state == _DRIVEN and self.driver is not None:
-            self._half_closed = True
+        if self.state == DRIVEN and self.driver is not None:
+            self.half_closed = True
             self.pause()
             self.driver.client_ended()
-        elif self._state in (_FLUSHING, _CLOSING):
-            self._half_closed = True
+        elif self.state in (FLUSHING, CLOSING):
+            self.half_closed = True
             self.pause()
         else:
             self.drop()
@@ -205,7 +124,7 @@ class Downstream(Descriptor):
     def lost(self) -> None:
         """Tell the driver, and be forgotten."""
         driver = self.driver
-        self._state = _GONE
+        self.state = GONE
         self.driver = None
         self.held = b""
         self.switch.clients.discard(self)
@@ -214,13 +133,13 @@ class Downstream(Descriptor):
 
     def flushed(self) -> None:
         """Go on with what waited until everything was with the kernel."""
-        state = self._state
-        if state == _DRIVEN:
+        state = self.state
+        if state == DRIVEN:
             if self.driver is not None:
                 self.driver.client_flushed()
-        elif state == _FLUSHING:
+        elif state == FLUSHING:
             self._next()
-        elif state == _CLOSING:
+        elif state == CLOSING:
             self._linger()
 
     def relieved(self) -> None:
@@ -237,12 +156,12 @@ class Downstream(Descriptor):
 
     def expired(self) -> None:
         """Act on a deadline that has passed."""
-        state = self._state
-        if state == _DRIVEN and self.driver is not None:
+        state = self.state
+        if state == DRIVEN and self.driver is not None:
             self.driver.expired()
-        elif state == _READING and self._reader is not None:
+        elif state == READING and self._reader is not None:
             self._refuse(BadHead(408, "head too slow"))
-        elif state in (_FLUSHING, _CLOSING):
+        elif state in (FLUSHING, CLOSING):
             self.reset_on_close()
             self.drop()
         else:
@@ -256,7 +175,7 @@ class Downstream(Descriptor):
             return
         self._advancing = True
         try:
-            while self.held and self._state == _READING:
+            while self.held and self.state == READING:
                 data, self.held = self.held, b""
                 self._take(data)
         finally:
@@ -296,7 +215,7 @@ class Downstream(Descriptor):
         switch.requests_total += 1
         if not request.request_id:
             request.request_id = switch.next_request_id()
-        secure = self._secure
+        secure = self.secure
         if self._trusted and request.forwarded_proto:
             secure = request.forwarded_proto == b"https"
         known = switch.secure_targets if secure else switch.plain_targets
@@ -304,7 +223,7 @@ class Downstream(Descriptor):
         if (
             target is None
             or request.target.startswith(CHALLENGE_PREFIX)
-            or (self._server_name is not None and self._server_name != request.name)
+            or (self.server_name is not None and self.server_name != request.name)
         ):
             target = self._decide(request, secure)
             if target is None:
@@ -314,7 +233,7 @@ class Downstream(Descriptor):
     def _decide(self, request: RequestHead, secure: bool) -> Target | None:
         """Return where to forward to; C{None}: it has been answered."""
         switch = self.switch
-        arrival = Arrival(secure, self._server_name, switch.redirects, self._loopback)
+        arrival = Arrival(secure, self.server_name, switch.redirects, self._loopback)
         decision = decide(
             request, arrival, switch.table, switch.challenges, switch.public_https
         )
@@ -326,14 +245,14 @@ class Downstream(Descriptor):
     def _forward(self, request: RequestHead, target: Target, secure: bool) -> None:
         upgrade = upgrade_for(request, target.route) if request.upgrade else b""
         if self._trusted:
-            client = forwarded.behind(self._peer, secure, request, self.switch.networks)
+            client = forwarded.behind(self.peer, secure, request, self.switch.networks)
             chain = client.address.encode() if target.is_api else client.chain
             fields = forwarded.fields(
                 chain, client.host, client.proto, request.request_id
             )
         else:
             fields = forwarded.fields(
-                self._peer.encode(),
+                self.peer.encode(),
                 request.host,
                 b"https" if secure else b"http",
                 request.request_id,
@@ -345,7 +264,7 @@ class Downstream(Descriptor):
             self._answer_at_once(pages.error(413), request)
             return
         self.driver = driver
-        self._state = _DRIVEN
+        self.state = DRIVEN
         driver.seek()
 
     def feed_body(self) -> None:
@@ -395,82 +314,42 @@ class Downstream(Descriptor):
         """
         self.driver = None
         self.bulk = False
-        self._complete = complete
+        self.complete = complete
         if self.gone:
             return
         if self.broken:
             self.drop()
-        elif not keep or self.switch.stopping or (self._half_closed and not self.held):
+        elif not keep or self.switch.stopping or (self.half_closed and not self.held):
             self.close_after_flush()
         elif self.unsent is None:
             self._next()
         else:
-            self._state = _FLUSHING
+            self.state = FLUSHING
             self.wheel.arm(self, STALLED_S)
 
     def _next(self) -> None:
-        self._state = _READING
+        self.state = READING
         self._started_s = 0.0
         self.wheel.arm(self, IDLE_TIMEOUT_S)
-        if self._half_closed:
+        if self.half_closed:
             self._advance()
-            if self._state == _READING:
+            if self.state == READING:
                 self.close_after_flush()
             return
         self.resume()
         self._advance()
 
-    def close_after_flush(self) -> None:
-        """Close when everything is with the kernel."""
-        self.driver = None
-        if self.gone:
-            return
-        self._state = _CLOSING
-        if self.unsent is None:
-            self._linger()
-        else:
-            self.wheel.arm(self, STALLED_S)
-
-    def _linger(self) -> None:
-        """Tell the end and close; before that take what still comes, if it may.
-
-        Closing with unread bytes could cost the client the answer (RFC 9112
-        section 9.6).
-        """
-        self._state = _LINGERING
-        self.say_goodbye()
-        if (self._complete and not self.held) or self._half_closed or self.broken:
-            self.drop()
-            return
-        self.held = b""
-        try:
-            socket.socket.shutdown(self.socket, socket.SHUT_WR)
-        except OSError:
-            self.drop()
-            return
-        self.wheel.arm(self, LINGER_S)
-        self.resume()
-
-    def cut(self, *, reset: bool) -> None:
-        """End an answer that cannot be completed, so that the client sees it."""
-        self._complete = False
-        if reset:
-            self.reset_on_close()
-            self.drop()
-        else:
-            self.close_after_flush()
-
     def become_tunnel(self, tunnel: Tunnel) -> None:
         """Pass bytes from now on."""
         self.driver = tunnel
-        self._complete = False
+        self.complete = False
         self.switch.tunnels.add(tunnel)
         held, self.held = self.held, b""
         tunnel.start(held)
 
     def stop(self) -> None:
         """Take no further request: close now if there is none under way."""
-        if self._state in (_READING, _SHAKING) and self._reader is None:
+        if self.state in (READING, SHAKING) and self._reader is None:
             self.close_after_flush()
         elif isinstance(self.driver, Forwarding):
             self.driver.exchange.closing = True
@@ -486,6 +365,11 @@ class Downstream(Descriptor):
         sink = self.switch.sink
         if sink is None:
             return
+        client = self.peer
+        if self._trusted:
+            client = forwarded.behind(
+                client, self.secure, request, self.switch.networks
+            ).address
         now_s = self.wheel.clock()
         head_at_s = now_s
         app = upstream = ""
@@ -493,28 +377,17 @@ class Downstream(Descriptor):
             app = forwarding.app
             upstream = forwarding.upstream_key
             head_at_s = forwarding.head_at_s or now_s
-        client = self._peer
-        if self._trusted:
-            client = forwarded.behind(
-                client, self._secure, request, self.switch.networks
-            ).address
+        started_s = self._started_s
         sink(
-            AccessRecord(
-                request.request_id.decode("ascii"),
-                client,
-                request.method.decode("ascii"),
-                request.name,
-                request.target[:TARGET_LIMIT].decode("ascii"),
-                "HTTP/1.0" if request.http10 else "HTTP/1.1",
-                self._secure,
-                exchange.status,
-                outcome,
-                app,
-                upstream,
-                exchange.request_bytes,
-                exchange.response_bytes,
-                head_at_s - self._started_s,
-                now_s - self._started_s,
-                request.user_agent[:USER_AGENT_LIMIT].decode("latin-1"),
+            record_of(
+                request,
+                exchange,
+                client=client,
+                secure=self.secure,
+                outcome=outcome,
+                app=app,
+                upstream=upstream,
+                head_s=head_at_s - started_s,
+                total_s=now_s - started_s,
             )
         )

@@ -14,7 +14,6 @@ from haloy.proxy.bulk import STALLED_S, Bulk
 from haloy.proxy.exchange import (
     AWAITED,
     COMPLETE,
-    IDEMPOTENT_METHODS,
     STREAMING,
     UPGRADED,
     BrokenResponse,
@@ -23,44 +22,24 @@ from haloy.proxy.exchange import (
 )
 from haloy.proxy.fields import BadHead
 from haloy.proxy.head import RequestHead, render_request
-from haloy.proxy.pool import Pool
+from haloy.proxy.seeking import Seeker
 from haloy.proxy.splice import SPLICE_MIN_BYTES
 from haloy.proxy.tunnel import Tunnel
 from haloy.proxy.upstream import UpstreamConnection
 
 if TYPE_CHECKING:
     from haloy.proxy.downstream import Downstream
-    from haloy.proxy.switch import Switch, Target
+    from haloy.proxy.switch import Target
 
 
-class Forwarding:
+class Forwarding(Seeker):
     """One request on its way to an upstream and back.
 
-    @ivar upstream: the connection in use, C{None} while there is none.
     @ivar stalled: the client's kernel is full; its deadline runs.
     @ivar head_at_s: when the answer's head came, by the exact clock.
-    @ivar over: it has ended and been logged.
     """
 
-    __slots__ = (
-        "_bulk",
-        "_failure",
-        "_queue",
-        "_request_bytes",
-        "_switch",
-        "_timed_out",
-        "_tried",
-        "_upgrade",
-        "client",
-        "exchange",
-        "head_at_s",
-        "over",
-        "request",
-        "stalled",
-        "target",
-        "upstream",
-        "upstream_key",
-    )
+    __slots__ = ("_bulk", "exchange", "head_at_s", "stalled")
 
     def __init__(
         self,
@@ -75,10 +54,13 @@ class Forwarding:
         @param forwarding: the forwarding fields, each with its line end.
         @raise TooLarge: Content-Length passes the app's limit.
         """
-        self.client = client
-        self._switch: Switch = client.switch
-        self.target = target
-        self.request = request
+        super().__init__(
+            client,
+            target,
+            request,
+            render_request(request, upgrade, forwarding),
+            fresh=bool(upgrade),
+        )
         self.exchange = Exchange(
             request,
             upgrade=upgrade,
@@ -87,133 +69,12 @@ class Forwarding:
             max_body_bytes=target.max_body_bytes,
             closing=client.closing,
         )
-        self._upgrade = upgrade
-        self._request_bytes = render_request(request, upgrade, forwarding)
-        self.upstream: UpstreamConnection | None = None
-        self._queue: Pool | None = None
-        self._tried: tuple[str, ...] = ()
-        self._failure = ""
-        self._timed_out = False
         self.stalled = False
         self._bulk: Bulk | None = None
         self.head_at_s = 0.0
-        self.upstream_key = ""
-        self.over = False
 
-    # Finding an upstream.
-
-    def seek(self) -> None:
-        """Send the request to the next upstream, or wait, or give up.
-
-        The table may have changed since the request came: the present one counts.
-        """
-        self.leave_queue()
-        while not self.over:
-            target = self.target
-            if target.table is not self._switch.table:
-                target = self.target = self._switch.target_now(self)
-            pool = target.only
-            if pool is None or self._tried:
-                pool = target.pick(self._switch.wheel.now_s, self._tried)
-            if pool is None:
-                self._nobody()
-                return
-            if pool.full:
-                if pool.enqueue(self):
-                    self._queue = pool
-                    self.wait(target.response_timeout_s)
-                else:
-                    self._fail(pages.unavailable("Too many requests wait."))
-                return
-            if self._send_to(pool, fresh=False):
-                return
-
-    def wait(self, limit_s: float) -> None:
-        """Let nothing happen before an event or the limit."""
-        self.client.wheel.arm(self.client, limit_s)
-
-    def leave_queue(self) -> None:
-        """Stop waiting for a connection."""
-        if self._queue is not None:
-            self._queue.waiting.pop(self, None)
-            self._queue = None
-
-    def _send_to(self, pool: Pool, *, fresh: bool) -> bool:
-        """Send the request on a connection of C{pool}; false: it failed at once."""
-        now_s = self._switch.wheel.now_s
-        upstream = None
-        if not fresh and not self._upgrade:
-            careful = self.request.method not in IDEMPOTENT_METHODS
-            if careful:
-                now_s = self._switch.wheel.clock()
-            upstream = pool.take_idle(now_s, fresh=careful)
-        if upstream is None:
-            upstream = self._dial(pool)
-            if upstream is None:
-                return False
-        self.upstream = upstream
-        self.upstream_key = pool.key
-        pool.began()
-        upstream.user = self
-        upstream.send(self._request_bytes)
-        if upstream.connected:
-            self._sent()
-        else:
-            self.client.wheel.arm(self.client, self.target.connect_timeout_s)
-        return True
-
-    def _dial(self, pool: Pool) -> UpstreamConnection | None:
-        try:
-            upstream = UpstreamConnection(
-                self._switch.reactor, self._switch.wheel, pool
-            )
-        except OSError as error:
-            # Out of descriptors: not the upstream's fault, so nobody is ejected.
-            self._switch.exhausted(error)
-            self._tried = (*self._tried, pool.key)
-            return None
-        reason = upstream.open()
-        if not reason:
-            return upstream
-        upstream.discard()
-        self._refused(pool, reason)
-        return None
-
-    def _refused(self, pool: Pool, reason: str) -> None:
-        self._tried = (*self._tried, pool.key)
-        self._failure = reason
-        self._switch.dial_failed(pool, reason)
-
-    def _nobody(self) -> None:
-        """Wait or answer: no upstream is left to try."""
-        if not self._tried:
-            if self._switch.park(self):
-                return
-            self._fail(self.target.nobody())
-        elif self.target.is_api:
-            self._fail(self.target.nobody())
-        elif self._timed_out:
-            self._fail(pages.error(504))
-        elif self._failure:
-            self._fail(pages.error(502))
-        else:
-            self._fail(pages.unavailable("The proxy has too many connections."))
-
-    def upstream_connected(self) -> None:
-        """Note that the request is under way."""
-        if self.upstream is not None:
-            self.upstream.pool.answered()
-            self._sent()
-
-    def upstream_refused(self, reason: str) -> None:
-        """Try the next upstream: nothing was sent yet."""
-        upstream = self._release()
-        if upstream is not None:
-            self._refused(upstream.pool, reason)
-            self.seek()
-            upstream.pool.finished()
-
-    def _sent(self) -> None:
+    def sent(self) -> None:
+        """Wait for the answer, and let the body come."""
         client = self.client
         self.arm_for_request()
         if self.exchange.request_done:
@@ -318,7 +179,7 @@ class Forwarding:
             client.send(passed)
         response = exchange.response
         if awaited and response != AWAITED:
-            self.head_at_s = self._switch.wheel.clock()
+            self.head_at_s = self.switch.wheel.clock()
         upstream = self.upstream
         if upstream is None:
             return
@@ -399,25 +260,21 @@ class Forwarding:
         upstream = self.upstream
         if upstream is None:
             # Parked, or in the queue for a connection.
-            self._fail(self.target.nobody())
+            self.fail(self.target.nobody())
         elif not upstream.connected:
-            self._timed_out = True
-            self._release()
             upstream.discard()
-            self._refused(upstream.pool, "timed out")
-            self.seek()
-            upstream.pool.finished()
+            self.dial_timed_out()
         elif exchange.response != AWAITED:
             self._cut()
         elif exchange.request_done or upstream.congested:
-            self._fail(pages.error(504))
+            self.fail(pages.error(504))
         elif (
             self.request.expect
             and not exchange.request_bytes
             and (not exchange.interim_seen)
         ):
             # The client waits for 100 and the upstream gave none in all the time.
-            self._fail(pages.error(504))
+            self.fail(pages.error(504))
         else:
             self._refuse(408)
 
@@ -429,14 +286,14 @@ class Forwarding:
         """Let both connections go: the answer is complete."""
         exchange = self.exchange
         pool = upstream.pool
-        self._release()
+        self.release()
         upstream.bulk = False
         upstream.user = None
         if exchange.keep_upstream and exchange.request_done and not upstream.broken:
             # It may have been paused for a slow client: the pool needs it awake.
             upstream.resume()
             upstream.reused = True
-            pool.keep(upstream, self._switch.wheel.now_s)
+            pool.keep(upstream, self.switch.wheel.now_s)
         else:
             upstream.drop()
         self._log("done")
@@ -452,8 +309,8 @@ class Forwarding:
         client.become_tunnel(tunnel)
 
     def _tunnel_over(self, tunnel: Tunnel, cleanly: bool) -> None:
-        upstream = self._release()
-        self._switch.tunnels.discard(tunnel)
+        upstream = self.release()
+        self.switch.tunnels.discard(tunnel)
         self.exchange.request_bytes = tunnel.bytes_in
         self.exchange.response_bytes = tunnel.bytes_out
         if upstream is not None:
@@ -465,29 +322,29 @@ class Forwarding:
         """Try once more, or answer 502: there was no answer."""
         if self.exchange.may_retry(reused=upstream.reused):
             pool = upstream.pool
-            self._release()
+            self.release()
             upstream.discard()
-            if pool.retired or not self._send_to(pool, fresh=True):
+            if pool.retired or not self.send_to(pool, fresh=True):
                 self.seek()
             pool.finished()
             return
         self._bad_answer(reason)
 
     def _bad_answer(self, reason: str) -> None:
-        self._switch.bad_answer(self.upstream_key, reason)
+        self.switch.bad_answer(self.upstream_key, reason)
         if self.exchange.response == AWAITED:
-            self._fail(self.target.bad_answer())
+            self.fail(self.target.bad_answer())
         else:
             self._cut()
 
     def _refuse(self, status: int) -> None:
         """Answer to a fault of the client inside its body."""
         if self.exchange.response == AWAITED:
-            self._fail(pages.error(status))
+            self.fail(pages.error(status))
         else:
             self._cut()
 
-    def _fail(self, page: pages.Page) -> None:
+    def fail(self, page: pages.Page) -> None:
         """Answer with a page of ours; the upstream's connection cannot go on."""
         self._drop_upstream()
         self.exchange.status = page.status
@@ -506,26 +363,18 @@ class Forwarding:
             self._log(outcome)
 
     def _drop_upstream(self) -> None:
-        upstream = self._release()
+        upstream = self.release()
         self.over = True
         if upstream is not None:
             upstream.discard()
             upstream.pool.finished()
-        self._switch.give_up(self)
+        self.switch.give_up(self)
 
-    def _release(self) -> UpstreamConnection | None:
-        """Forget the connection; the caller tells its pool that it has finished."""
-        upstream = self.upstream
-        self.upstream = None
+    def let_go(self) -> None:
+        """Let the pipes go: the connection is no longer in use."""
         if self._bulk is not None:
             self._bulk.release()
-        return upstream
 
     def _log(self, outcome: str) -> None:
         self.over = True
         self.client.log(self.request, self.exchange, self, outcome)
-
-    @property
-    def app(self) -> str:
-        """The app's name, for the log."""
-        return self.target.app

@@ -28,7 +28,7 @@ from haloy.proxy.wheel import Wheel
 
 if TYPE_CHECKING:
     from haloy.proxy.downstream import Downstream
-    from haloy.proxy.forwarding import Forwarding
+    from haloy.proxy.seeking import Seeker
     from haloy.proxy.tunnel import Tunnel
 
 PARKED_LIMIT: Final = 256
@@ -150,7 +150,7 @@ class Switch:
         self.pools: dict[str, Pool] = {}
         self.failure_listeners: list[Callable[[UpstreamFailure], None]] = []
         self._rotations: dict[str, Rotation] = {}
-        self._parked: dict[AppName, dict[Forwarding, None]] = {}
+        self._parked: dict[AppName, dict[Seeker, None]] = {}
         self._parked_until_s: dict[AppName, float] = {}
         # Host field -> target under the present table; plain ones only where apps
         # are served plainly. Emptied in place: connections hold on to them.
@@ -186,23 +186,23 @@ class Switch:
             known[request.host] = target
         return target
 
-    def park(self, forwarding: Forwarding) -> bool:
+    def park(self, seeker: Seeker) -> bool:
         """Hold a request of a parked app; false: not parked, or too many are."""
-        app = AppName(forwarding.app)
+        app = AppName(seeker.app)
         parked = self._parked.get(app)
         left_s = self._parked_until_s.get(app, 0.0) - self.wheel.now_s
         if parked is None or left_s <= 0 or len(parked) >= PARKED_LIMIT:
             return False
-        parked[forwarding] = None
-        forwarding.wait(left_s)
+        parked[seeker] = None
+        seeker.wait(left_s)
         return True
 
-    def give_up(self, forwarding: Forwarding) -> None:
+    def give_up(self, seeker: Seeker) -> None:
         """Forget a request that waits no longer."""
-        parked = self._parked.get(AppName(forwarding.app))
+        parked = self._parked.get(AppName(seeker.app))
         if parked is not None:
-            parked.pop(forwarding, None)
-        forwarding.leave_queue()
+            parked.pop(seeker, None)
+        seeker.leave_queue()
 
     # Upstreams.
 
@@ -321,12 +321,12 @@ class Switch:
         held = self._parked.get(app)
         if held:
             self._parked[app] = {}
-            for forwarding in held:
-                forwarding.seek()
+            for seeker in held:
+                seeker.seek()
 
-    def target_now(self, forwarding: Forwarding) -> Target:
+    def target_now(self, seeker: Seeker) -> Target:
         """Return the target by the present table for a request that waited."""
-        old = forwarding.target
+        old = seeker.target
         route: AppRoute | ApiRoute = old.route
         if isinstance(route, AppRoute):
             name = route.canonical
@@ -337,7 +337,7 @@ class Switch:
             route = now if isinstance(now, AppRoute) else evolve(route, upstreams=())
         elif route.upstream.key not in self.pools:
             route = AppRoute(AppName(API_OWNER), DomainName(""), ())
-        return self.target(route, forwarding.request, old.secure)
+        return self.target(route, seeker.request, old.secure)
 
     def tick(self) -> None:
         """Close what has been idle for too long, forget pools that are through."""

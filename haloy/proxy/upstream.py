@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 class User(Protocol):
     """Who uses a connection: the driver of one exchange, or a tunnel."""
 
+    __slots__ = ()
+
     def upstream_connected(self) -> None:
         """Learn that the connection stands."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import socket
 import ssl
 import threading
@@ -175,7 +176,11 @@ class Backend:
         while True:
             try:
                 connection, _ = self._listening.accept()
-            except OSError:
+            except OSError as error:
+                if error.errno == errno.EMFILE:
+                    # A test that uses up the descriptors of this process.
+                    threading.Event().wait(0.01)
+                    continue
                 return
             self.connections += 1
             self._open.append(connection)

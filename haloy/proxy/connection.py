@@ -1,0 +1,180 @@
+"""One client connection as such: its handshake, and how it ends.
+
+What is said on it between is L{haloy.proxy.downstream}.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from typing import TYPE_CHECKING, Final
+
+from haloy.proxy.bulk import STALLED_S
+from haloy.proxy.descriptor import READ_BYTES, Descriptor
+
+if TYPE_CHECKING:
+    from haloy.proxy.switch import Switch
+
+HEAD_TIMEOUT_S: Final = 10.0
+LINGER_S: Final = 2.0
+LINGER_LIMIT_BYTES: Final = 1048576
+
+# What the connection is doing. Plain integers: compared for every segment.
+SHAKING: Final = 0  # TLS handshake
+READING: Final = 1  # between requests, or inside a head
+DRIVEN: Final = 2  # a request is on its way, or a tunnel stands
+FLUSHING: Final = 3  # the answer is not with the kernel yet
+CLOSING: Final = 4  # as above, and nothing comes after it
+LINGERING: Final = 5  # told the end; what still comes is thrown away
+GONE: Final = 6
+
+
+class ClientConnection(Descriptor):
+    """One client connection.
+
+    @ivar peer: an IP literal. C{secure}: it is for TLS; C{server_name} is the name
+        of the finished handshake.
+    @ivar state: what it is doing, one of the constants above.
+    @ivar held: bytes behind what has been taken.
+    @ivar half_closed: the client sends nothing more.
+    @ivar complete: the last request has come completely.
+    @ivar bulk: it is inside of a large body with a length.
+    """
+
+    __slots__ = (
+        "_linger_bytes",
+        "bulk",
+        "complete",
+        "half_closed",
+        "held",
+        "peer",
+        "secure",
+        "server_name",
+        "state",
+        "switch",
+    )
+
+    def __init__(
+        self, switch: Switch, connection: socket.socket, peer: str, *, secure: bool
+    ) -> None:
+        """Take an accepted non-blocking socket; C{peer} is an IP literal."""
+        super().__init__(switch.reactor, switch.wheel, connection)
+        self.switch = switch
+        self.peer = peer
+        self.secure = secure
+        self.server_name: str | None = None
+        self.state: int = READING
+        self.held = b""
+        self.half_closed = False
+        self.complete = False
+        self.bulk = False
+        self._linger_bytes = 0
+
+    # What subclasses answer to.
+
+    def move_bulk(self) -> bool:
+        """Move bytes of a large body inside the kernel; false: read them as usual."""
+        raise NotImplementedError
+
+    def forget_driver(self) -> None:
+        """Learn that the connection ends: whoever drives it does so no longer."""
+        raise NotImplementedError
+
+    def start(self) -> None:
+        """Begin to read; the first head has its time from now, handshake included."""
+        self.wheel.arm(self, HEAD_TIMEOUT_S)
+        self.resume()
+
+    def start_tls(self, tls: ssl.SSLSocket) -> None:
+        """As L{start}, with a handshake first."""
+        self.socket = tls
+        self.tls = tls
+        self.state = SHAKING
+        self.start()
+
+    def doRead(self) -> None:
+        """Go on with the handshake, or read."""
+        if self.state == SHAKING:
+            self._shake()
+        elif self.state == LINGERING:
+            self._throw_away()
+        elif not self.bulk or not self.move_bulk():
+            super().doRead()
+
+    def doWrite(self) -> None:
+        """Go on with the handshake, or write."""
+        if self.state == SHAKING:
+            self._stop_writing()
+            self._shake()
+        else:
+            super().doWrite()
+
+    def _shake(self) -> None:
+        tls = self.tls
+        if tls is None:
+            return
+        try:
+            tls.do_handshake()
+        except ssl.SSLWantReadError:
+            return
+        except ssl.SSLWantWriteError:
+            self._start_writing()
+            return
+        except OSError as error:
+            self.switch.handshake_failed(self.peer, error)
+            self.drop()
+            return
+        self.server_name = self.switch.server_name(tls)
+        self.state = READING
+
+    def _throw_away(self) -> None:
+        """Read what comes after the end, as it is on the wire."""
+        try:
+            data = socket.socket.recv(self.socket, READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        self._linger_bytes += len(data)
+        if not data or self._linger_bytes > LINGER_LIMIT_BYTES:
+            self.drop()
+
+    def close_after_flush(self) -> None:
+        """Close when everything is with the kernel."""
+        self.forget_driver()
+        if self.gone:
+            return
+        self.state = CLOSING
+        if self.unsent is None:
+            self._linger()
+        else:
+            self.wheel.arm(self, STALLED_S)
+
+    def _linger(self) -> None:
+        """Tell the end and close; before that take what still comes, if it may.
+
+        Closing with unread bytes could cost the client the answer (RFC 9112
+        section 9.6).
+        """
+        self.state = LINGERING
+        self.say_goodbye()
+        if (self.complete and not self.held) or self.half_closed or self.broken:
+            self.drop()
+            return
+        self.held = b""
+        try:
+            socket.socket.shutdown(self.socket, socket.SHUT_WR)
+        except OSError:
+            self.drop()
+            return
+        self.wheel.arm(self, LINGER_S)
+        self.resume()
+
+    def cut(self, *, reset: bool) -> None:
+        """End an answer that cannot be completed, so that the client sees it."""
+        self.complete = False
+        if reset:
+            self.reset_on_close()
+            self.drop()
+        else:
+            self.close_after_flush()
