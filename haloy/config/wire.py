@@ -68,10 +68,16 @@ def target_to_json(target: Target) -> dict[str, Any]:
 def app_file_from(obj: object, *, camel: bool) -> AppFile:
     """Return a whole file. Root keys that begin with C{x-} are the author's own.
 
+    So is C{$schema} in JSON, by which editors find the schema.
+
     @raise InvalidValue: names the key by its path.
     """
     if isinstance(obj, Mapping):
-        obj = {key: obj[key] for key in obj if not str(key).startswith("x-")}
+        obj = {
+            key: value
+            for key, value in obj.items()
+            if not str(key).startswith("x-") and not (camel and key == "$schema")
+        }
     return structure(obj if obj is not None else {}, AppFile, camel=camel, path="")
 
 

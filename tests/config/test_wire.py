@@ -134,6 +134,13 @@ def test_root_keys_of_the_author_are_left_alone() -> None:
         app_file_from({"image": {"x-base": 1}}, camel=False)
 
 
+def test_json_may_name_its_schema() -> None:
+    """Editors find the schema by C{$schema}, in JSON at the root only."""
+    assert app_file_from({"$schema": "x"}, camel=True) == AppFile()
+    with pytest.raises(InvalidValue):
+        app_file_from({"$schema": "x"}, camel=False)
+
+
 @pytest.mark.parametrize(
     ("said", "field", "hint"),
     [
