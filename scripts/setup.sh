@@ -42,6 +42,7 @@ package_of() {
         ip) say iproute2 ;;
         pebble-challtestsrv) say pebble ;;
         static-busybox) say busybox-static ;;
+        systemd-analyze) say systemd ;;
         *) say "$1" ;;
     esac
 }
