@@ -1,0 +1,84 @@
+"""The real command in a process, against the real API over fakes in this one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from attrs import define, field
+from twisted.internet.threads import deferToThread
+
+from haloy.api.server import Api, Readiness
+from haloy.api.service import ApiListener
+from tests.fakes.deployments import FakeDeployments
+from tests.fakes.engine import FakeEngine
+
+TOKEN = "t" * 64
+
+
+@define(eq=False)
+class Bench:
+    """A server of ours, and a folder to call C{haloy} in."""
+
+    reactor: Any
+    folder: Path
+    deployments: FakeDeployments = field(factory=FakeDeployments)
+    listener: Any = None
+    environment: dict[str, str] = field(factory=dict)
+
+    async def start(self) -> None:
+        async def ready() -> Readiness:
+            return Readiness("", "", "", "")
+
+        api = Api(
+            self.deployments,
+            FakeEngine(),
+            self.reactor,
+            "1.2.3",
+            TOKEN,
+            ready,
+            lambda: 1,
+            list,
+        )
+        socket = self.folder / "api.sock"
+        self.listener = ApiListener(self.reactor, api.resource(), "127.0.0.1:0", socket)
+        await self.listener.start()
+
+    @property
+    def server(self) -> str:
+        return f"127.0.0.1:{self.listener.port}"
+
+    def configure(self, **keys: Any) -> None:
+        base = {"name": "shop", "server": self.server, "image": "shop:1"}
+        (self.folder / "haloy.yaml").write_text(yaml.safe_dump({**base, **keys}))
+
+    async def haloy(
+        self, *arguments: str, environment: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the command in the folder; this process goes on serving meanwhile."""
+        variables = {
+            **os.environ,
+            "HALOY_CONFIG_DIR": str(self.folder / "client"),
+            "HALOY_API_TOKEN": TOKEN,
+            "NO_COLOR": "1",
+            "SHELL": "/bin/sh",
+            **self.environment,
+            **(environment or {}),
+        }
+        done: subprocess.CompletedProcess[str] = await deferToThread(
+            subprocess.run,
+            [sys.executable, "-m", "haloy.cli.main", *arguments],
+            cwd=self.folder,
+            env=variables,
+            capture_output=True,
+            text=True,
+            timeout=50,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+        return done
