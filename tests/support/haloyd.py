@@ -19,6 +19,8 @@ from typing import Any
 import yaml
 from attrs import define, field
 
+from tests.support import twistd
+
 ROOT = Path(__file__).parents[2]
 TOKEN = "a" * 64
 START_LIMIT_S = 30.0
@@ -75,7 +77,7 @@ class RunningDaemon:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [
-                    str(Path(sys.executable).with_name("twistd")),
+                    *twistd.COMMAND,
                     "--nodaemon",
                     "--pidfile=",
                     "haloyd",
