@@ -39,6 +39,40 @@ merged key by key. The options under `proxy` and `resources` with their bounds a
 servers that know them are in [app-options](app-options.md).
 """
 
+_TAIL = """
+## Values from elsewhere
+
+A value is a literal (`value:`), a variable (`from: {env: NAME}`) or a secret
+(`from: {secret: "provider:source:key"}`). Only what a command needs is fetched, each
+source once. `${NAME}` in a value of `env` is another variable of the same list; other
+text with a dollar stays as it is.
+
+| provider | a source is | a key is |
+|---|---|---|
+| `onepassword` | an item, read by `op` | the label of a field |
+| `sops` | an encrypted file, read by `sops` | a path as `users.0.name` |
+| `file` | a plain file, or a folder | the same; in a folder, a file's name |
+| `command` | a program's output | the same |
+
+A source that is one text has the key `value`. What `op` prints is taken by its
+published form; it was not tried against the real service.
+
+## Environment files
+
+Variables are taken from the first of these that has them:
+
+1. the process's own environment,
+2. `.env.<target>`, `.env.local`, `.env` beside the configuration,
+3. the same three in the current folder,
+4. the same three in the client's folder (`~/.config/haloy`).
+
+`.env.<target>` counts for that target only. Haloy's Go command lets `.env.local` win
+over the process and reads `.env.<target>` last: where you rely on that, move the value.
+
+A line is `NAME=value`, with or without `export`. Double quotes know `\\n` and `\\"`,
+single quotes take everything as it is, `$NAME` is an earlier variable of the file.
+"""
+
 _SECTIONS: Mapping[str, str] = {
     "Target": "An app (root or `targets.<name>`)",
     "AppFile": "Only at the root",
@@ -63,7 +97,8 @@ _SECTIONS: Mapping[str, str] = {
 
 def render_reference() -> str:
     """Return the reference as Markdown."""
-    return _HEAD + "".join(_section(name, title) for name, title in _SECTIONS.items())
+    sections = (_section(name, title) for name, title in _SECTIONS.items())
+    return _HEAD + "".join(sections) + _TAIL
 
 
 def files() -> dict[str, str]:
