@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -56,12 +55,14 @@ def test_responses(parts: list[bytes], method: bytes, size: int) -> None:
     check_response(b"HTTP/1.1 200 OK\r\n" + b"".join(parts), method, size)
 
 
-@pytest.mark.parametrize("path", CORPUS, ids=[path.name for path in CORPUS])
-def test_corpus(path: Path) -> None:
+def test_corpus() -> None:
     """What the fuzzers have found interesting stays right."""
-    data = path.read_bytes()
-    check_requests(data)
-    check_response(data, b"GET", 3)
+    assert len(CORPUS) > 100
+    for path in CORPUS:
+        data = path.read_bytes()[1:]
+        check_requests(data)
+        check_response(data, b"GET", 3)
+        check_response(data, b"HEAD")
 
 
 def test_the_checks_see_something() -> None:
