@@ -13,6 +13,10 @@ from haloy.model.options import OPTIONS, Kind, Option, read_balance, read_header
 
 DEFAULT_HEALTH_TIMEOUT_S = 60.0
 
+#: A domain and its aliases share one certificate, and public authorities put 100
+#: names into one at most.
+ALIASES_LIMIT = 99
+
 
 def proxy_options(entry: ProxyEntry | None) -> ProxyOptions:
     """Return what an app asks of the proxy. @raise InvalidValue: names the key."""
@@ -77,4 +81,10 @@ def domains(target: Target) -> tuple[Domain, ...]:
             if owner.setdefault(alias, canonical) != canonical:
                 raise InvalidValue(f"{alias} belongs to {owner[alias]}", field=field)
             found[canonical][alias] = None
+            if len(found[canonical]) > ALIASES_LIMIT:
+                raise InvalidValue(
+                    f"{canonical} has more than {ALIASES_LIMIT} aliases, which no "
+                    "certificate can hold",
+                    field=f"domains[{i}].aliases",
+                )
     return tuple(Domain(name, tuple(aliases)) for name, aliases in found.items())

@@ -228,6 +228,8 @@ def _env(variable: EnvVar, field: str) -> None:
         )
     named = f"{field} ({variable.name})"
     _exactly_one(variable.value, variable.source, named)
+    if variable.value is not None and "\0" in variable.value:
+        raise InvalidValue("holds a NUL character", field=named)
 
 
 def _source(source: ValueSource | None, field: str) -> None:
@@ -264,6 +266,8 @@ def _port(port: str | None) -> None:
 def validate_volume(volume: str, field: str) -> None:
     """Check C{source:/target[:options]}. @raise InvalidValue: it is none."""
     text = volume.strip()
+    if not text.isprintable():
+        raise InvalidValue("holds a control character", field=field)
     if _WINDOWS.match(text):
         raise InvalidValue("Windows paths are not supported", field=field)
     source, _, rest = text.partition(":")

@@ -3,11 +3,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from haloy.config.app_file import AppFile, BuildArg, History, ImageConfig, Target
 from haloy.config.merge import InvalidTarget, targets
 from haloy.config.validate import validate_target
-from haloy.config.wire import app_file_from
+from haloy.config.wire import app_file_from, target_to_json
 
 
 def _file(**said: Any) -> AppFile:
@@ -296,6 +298,70 @@ def test_only_some_targets_are_merged() -> None:
     """What is wrong in another target does not matter then."""
     file = _file(targets={"a": {}, "b": {"preset": "bad"}})
     assert list(targets(file, only={"a"})) == ["a"]
+
+
+MERGED_AGAIN = st.fixed_dictionaries(
+    {"name": st.sampled_from(["web", "db"])},
+    optional={
+        "preset": st.sampled_from(["database", "service"]),
+        "image": st.sampled_from(
+            [
+                "nginx:1",
+                {"repository": "r", "history": {"count": 2}},
+                {"repository": "r", "build_config": {"args": [{"name": "A"}]}},
+                {"build": True},
+                {"tag": "1", "pull_policy": "never"},
+            ]
+        ),
+        "env": st.lists(
+            st.fixed_dictionaries(
+                {"name": st.sampled_from("ABC"), "value": st.sampled_from("xy")},
+                optional={"build_arg": st.booleans()},
+            ),
+            max_size=4,
+        ),
+        "deployment_strategy": st.sampled_from(["rolling", "replace", "blue_green"]),
+        "protected": st.booleans(),
+        "replicas": st.integers(1, 3),
+        "port": st.integers(1, 65535),
+        "volumes": st.just(["data:/d"]),
+        "server": st.just("a.com"),
+    },
+)
+
+
+@given(MERGED_AGAIN)
+def test_merging_what_is_merged_changes_nothing(said: dict[str, Any]) -> None:
+    """A stored configuration that is merged again is the same (rollback)."""
+    assume("preset" not in said or "image" in said)
+    once = _one(**said)
+    again = targets(app_file_from(target_to_json(once), camel=True))
+    assert again == {once.name: once}
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["a", "b", "a.b"]),
+        MERGED_AGAIN | st.just({}),
+        max_size=3,
+    ),
+    MERGED_AGAIN,
+)
+def test_any_targets_merge_or_are_invalid(
+    entries: dict[str, Any], root: dict[str, Any]
+) -> None:
+    """And what merges has all that the daemon needs."""
+    try:
+        merged = _many(root, **entries)
+    except InvalidTarget:
+        return
+    for target in merged.values():
+        body = target_to_json(target)
+        for key in ("name", "image", "server", "deploymentStrategy", "port"):
+            assert body[key]
+        assert body["replicas"] >= 1
+        assert body["minReadySeconds"] >= 0
+        assert body["image"]["history"]["strategy"]
 
 
 def test_an_app_s_default_repository_is_lower_case() -> None:

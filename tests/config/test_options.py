@@ -82,6 +82,16 @@ def test_domains_given_twice_are_one() -> None:
     )
 
 
+def test_a_domain_has_no_more_aliases_than_a_certificate_holds() -> None:
+    """One certificate carries the domain and its aliases, 100 names together."""
+    aliases = tuple(f"a{i}.a.com" for i in range(100))
+    assert domains(Target(domains=(DomainEntry("a.com", aliases[:99]),)))
+    entries = (DomainEntry("a.com", aliases[:50]), DomainEntry("a.com", aliases[50:]))
+    with pytest.raises(InvalidValue) as caught:
+        domains(Target(domains=entries))
+    assert caught.value.field == "domains[1].aliases"
+
+
 def test_health() -> None:
     """Path, readiness and the time that a new replica has."""
     target = Target(

@@ -87,6 +87,7 @@ def test_a_merged_target_is_right() -> None:
         ({"env": (EnvVar("A=B", "x"),)}, "env[0].name"),
         ({"env": (EnvVar("OK", "x"), EnvVar("A"))}, "env[1] (A)"),
         ({"env": (EnvVar("A", ""),)}, "env[0] (A)"),
+        ({"env": (EnvVar("A", "x\0y"),)}, "env[0] (A)"),
         ({"env": (EnvVar("A", "x", ValueFrom(env="B")),)}, "env[0] (A)"),
         ({"env": (EnvVar("A", source=ValueFrom()),)}, "env[0] (A).from"),
         (
@@ -237,6 +238,8 @@ def test_volumes(volume: str) -> None:
         "data:/d:bogus",
         "data:/d:ro:extra",
         "-x:/d",
+        "data:/d\0",
+        "/a\nb:/d",
     ],
 )
 def test_what_is_no_volume(volume: str) -> None:
