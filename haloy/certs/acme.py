@@ -6,146 +6,207 @@ failure is an L{AcmeError} with its kind; nothing else comes out.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
-from datetime import datetime
-from email.utils import parsedate_to_datetime
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 from attrs import define, field, frozen
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from treq.client import HTTPClient
+from josepy.json_util import encode_b64jose
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import deferLater
-from twisted.web.client import readBody
-from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IResponse
 
-from haloy.certs.interface import Presenter
-from haloy.certs.jose import AccountKey, signing_request
-from haloy.errors import HaloyError
-from haloy.model.certificate import Challenge, ChallengeKind
+from haloy.certs.acme_http import (
+    AcmeError,
+    AcmeHttp,
+    Answer,
+    list_at,
+    object_at,
+    problem_error,
+    text_at,
+)
+from haloy.certs.challenge import make_challenge, preferred
+from haloy.certs.jose import (
+    AccountKey,
+    external_binding,
+    renewal_identifier,
+    signing_request,
+)
+from haloy.model.certificate import Challenge, ChallengeKind, Secret
 from haloy.model.names import DomainName
 
-REQUEST_LIMIT_S = 30.0
-BODY_LIMIT_BYTES = 1 << 20
-NONCE_TRIES = 8
-NONCES_KEPT = 32
-ORDER_LIMIT_S = 300.0
-FIRST_POLL_S = 0.5
-LONGEST_POLL_S = 10.0
-LONGEST_RETRY_AFTER_S = 60.0
+__all__ = ["AcmeClient", "AcmeError", "Binding", "OrderWish", "Solver", "Suggestion"]
 
-_FINAL = frozenset({"valid", "invalid", "deactivated", "expired", "revoked"})
+ORDER_LIMIT_S: Final = 300.0
+FIRST_POLL_S: Final = 0.5
+LONGEST_POLL_S: Final = 10.0
+LONGEST_RETRY_AFTER_S: Final = 60.0
+#: How often a renewal window is asked for when the CA does not say (RFC 9773 4.3.2).
+WINDOW_LIFE_S: Final = 6 * 3600.0
+WINDOW_LIFE_LIMITS_S: Final = (60.0, 86400.0)
 
-
-@define(eq=False)
-class AcmeError(HaloyError):
-    """The CA, or the way to it, did not do what was asked.
-
-    C{kind} is C{transport}, C{rate} (429, 503), C{rejected}, C{validation} or
-    C{timeout}; C{problem} the last part of the problem's type (RFC 8555 6.7), as
-    in C{accountDoesNotExist}.
-    """
-
-    code = "acme"
-
-    kind: str = "rejected"
-    status: int = 0
-    problem: str = ""
-    retry_after_s: float | None = None
+_FINAL: Final = frozenset({"valid", "invalid", "deactivated", "expired", "revoked"})
 
 
 @frozen
-class Order:
-    """An order and where it is."""
+class Binding:
+    """An account outside that a new one is bound to (RFC 8555 section 7.3.4)."""
 
-    url: str
-    body: Mapping[str, Any]
+    kid: str
+    mac_key: Secret
+
+
+@frozen
+class Suggestion:
+    """When the CA wants a certificate renewed, and when to ask again."""
+
+    start: datetime
+    end: datetime
+    ask_again: datetime
+
+
+@frozen
+class Solver:
+    """Who shows challenges to the CA, and which kinds, the preferred one first."""
+
+    kinds: tuple[ChallengeKind, ...]
+    present: Callable[[Challenge], Awaitable[None]]
+    withdraw: Callable[[Challenge], Awaitable[None]]
+
+
+@frozen
+class OrderWish:
+    """What to order: C{replaces} is the certificate that the new one comes for."""
+
+    names: tuple[DomainName, ...]
+    key: ec.EllipticCurvePrivateKey = field(repr=False)
+    profile: str = ""
+    replaces: x509.Certificate | None = None
 
 
 @define(eq=False)
 class AcmeClient:
     """One account at one CA.
 
-    @ivar _now: for a C{Retry-After} that is a date.
-    @ivar account_url: set by L{register}, or known from before.
+    @ivar account_url: C{""} until it is known.
     """
 
     _reactor: Any
-    _agent: IAgent
-    _directory_url: str
+    _http: AcmeHttp
     key: AccountKey
     _now: Callable[[], datetime]
     account_url: str = ""
-    _directory: dict[str, Any] = field(factory=dict, init=False)
-    _nonces: list[str] = field(factory=list, init=False)
-    _http: HTTPClient = field(init=False)
 
-    def __attrs_post_init__(self) -> None:
-        """Speak HTTP by treq."""
-        self._http = HTTPClient(self._agent)
+    @property
+    def directory_url(self) -> str:
+        """The CA's directory."""
+        return self._http.directory_url
 
     # --- account -------------------------------------------------------------------
 
-    async def register(self, email: str) -> None:
-        """Find the account of our key, or make one; the terms are agreed to."""
-        directory = await self._start()
+    async def register(self, email: str, binding: Binding | None = None) -> None:
+        """Find the account of our key, or make one; the terms are agreed to.
+
+        An account that exists needs no C{binding}.
+        """
+        directory = await self._http.directory()
+        url = text_at(directory, "newAccount")
         try:
-            response, _ = await self._post(
-                directory["newAccount"], {"onlyReturnExisting": True}, by_key=True
+            answer = await self._http.post(
+                url, {"onlyReturnExisting": True}, self.key, ""
             )
         except AcmeError as problem:
             if problem.problem != "accountDoesNotExist":
                 raise
-            if directory.get("meta", {}).get("externalAccountRequired"):
+            payload: dict[str, Any] = {
+                "termsOfServiceAgreed": True,
+                "contact": [f"mailto:{email}"] if email else [],
+            }
+            if binding is not None:
+                payload["externalAccountBinding"] = external_binding(
+                    binding.kid, binding.mac_key.value, url, self.key.public()
+                )
+            elif object_at(directory, "meta").get("externalAccountRequired"):
                 raise AcmeError(
-                    "the CA wants an external account binding, which is not set up"
+                    "the CA wants an external account binding; set acme.eab",
+                    problem="externalAccountRequired",
                 ) from problem
-            contact = [f"mailto:{email}"] if email else []
-            response, _ = await self._post(
-                directory["newAccount"],
-                {"termsOfServiceAgreed": True, "contact": contact},
-                by_key=True,
-            )
-        self.account_url = _location(response)
+            answer = await self._http.post(url, payload, self.key, "")
+        self.account_url = answer.location()
+
+    async def change_key(self, new: AccountKey) -> None:
+        """Give the account another key (RFC 8555 section 7.3.5)."""
+        url = text_at(await self._http.directory(), "keyChange")
+        inner = new.sign(
+            {"jwk": new.public(), "url": url},
+            {"account": self.account_url, "oldKey": self.key.public()},
+        )
+        await self._post(url, inner)
+        self.key = new
+
+    async def revoke(self, certificate: x509.Certificate, reason: int = 0) -> None:
+        """Have C{certificate} revoked.
+
+        @param reason: a CRLReason (RFC 5280 section 5.3.1).
+        """
+        url = text_at(await self._http.directory(), "revokeCert")
+        der = certificate.public_bytes(serialization.Encoding.DER)
+        await self._post(url, {"certificate": encode_b64jose(der), "reason": reason})
 
     # --- ordering --------------------------------------------------------------------
 
-    async def obtain(
-        self,
-        names: tuple[DomainName, ...],
-        key: ec.EllipticCurvePrivateKey,
-        presenter: Presenter,
-    ) -> bytes:
-        """Return the chain of a new certificate for C{names}, PEM, leaf first.
+    async def obtain(self, wish: OrderWish, solver: Solver) -> bytes:
+        """Return the chain of a new certificate, PEM, leaf first.
 
         Cancelling withdraws the challenges that are presented.
         """
-        directory = await self._start()
-        deadline = self._reactor.seconds() + ORDER_LIMIT_S
-        identifiers = [{"type": "dns", "value": name} for name in names]
-        response, body = await self._post(
-            directory["newOrder"], {"identifiers": identifiers}
-        )
-        order = Order(_location(response), _object(body))
-        await self._authorize_all(order, presenter, deadline)
-        ready = await self._poll(order.url, {"ready", "valid", "invalid"}, deadline)
+        deadline_s = self._reactor.seconds() + ORDER_LIMIT_S
+        order = await self._new_order(wish)
+        url, body = order.location(), order.object()
+        if body.get("status") == "pending":
+            await self._authorize_all(
+                list_at(body, "authorizations"), solver, deadline_s
+            )
+        ready = await self._poll(url, {"ready", "valid", "invalid"}, deadline_s)
         if ready["status"] == "ready":
-            await self._post(ready["finalize"], {"csr": signing_request(key, names)})
-        done = await self._poll(order.url, {"valid", "invalid"}, deadline)
+            request = {"csr": signing_request(wish.key, wish.names)}
+            await self._post(text_at(ready, "finalize"), request)
+        done = await self._poll(url, {"valid", "invalid"}, deadline_s)
         if done["status"] != "valid":
-            raise _problem(done.get("error") or {}, "the CA did not issue")
-        _, chain = await self._post(done["certificate"], None)
-        return chain
+            raise problem_error(object_at(done, "error"), "the CA did not issue")
+        answer = await self._post(text_at(done, "certificate"), None)
+        return answer.body
+
+    async def _new_order(self, wish: OrderWish) -> Answer:
+        directory = await self._http.directory()
+        payload: dict[str, Any] = {
+            "identifiers": [{"type": "dns", "value": name} for name in wish.names]
+        }
+        if wish.profile and wish.profile in object_at(
+            object_at(directory, "meta"), "profiles"
+        ):
+            payload["profile"] = wish.profile
+        if wish.replaces is not None and "renewalInfo" in directory:
+            payload["replaces"] = renewal_identifier(wish.replaces)
+        url = text_at(directory, "newOrder")
+        try:
+            return await self._post(url, payload)
+        except AcmeError as problem:
+            # The CA does not know it, or another order has replaced it already.
+            if "replaces" not in payload or problem.status not in {400, 404, 409}:
+                raise
+            del payload["replaces"]
+            return await self._post(url, payload)
 
     async def _authorize_all(
-        self, order: Order, presenter: Presenter, deadline: float
+        self, urls: Sequence[Any], solver: Solver, deadline_s: float
     ) -> None:
         """Prove control of every name; the first failure ends the others."""
         running = [
-            Deferred.fromCoroutine(self._authorize(url, presenter, deadline))
-            for url in order.body["authorizations"]
+            Deferred.fromCoroutine(self._authorize(str(url), solver, deadline_s))
+            for url in urls
         ]
         together = DeferredList(running, fireOnOneErrback=True, consumeErrors=True)
         try:
@@ -159,185 +220,109 @@ class AcmeClient:
                 raise cause.value from None
             raise
 
-    async def _authorize(self, url: str, presenter: Presenter, deadline: float) -> None:
-        _, body = await self._post(url, None)
-        authorization = _object(body)
-        if authorization["status"] == "valid":
+    async def _authorize(self, url: str, solver: Solver, deadline_s: float) -> None:
+        authorization = (await self._post(url, None)).object()
+        if authorization.get("status") == "valid":
             return
-        name = DomainName(authorization["identifier"]["value"])
-        offered = {one["type"]: one for one in authorization["challenges"]}
-        found = offered.get(ChallengeKind.HTTP_01.value)
+        name = DomainName(text_at(object_at(authorization, "identifier"), "value"))
+        offered = [
+            one
+            for one in list_at(authorization, "challenges")
+            if isinstance(one, Mapping)
+        ]
+        found = preferred(offered, _fitting(solver.kinds, authorization))
         if found is None:
-            raise AcmeError(
-                f"{name}: the CA offers {', '.join(sorted(offered))} only, "
-                "and we answer http-01"
-            )
-        challenge = Challenge(
-            ChallengeKind.HTTP_01,
-            name,
-            found["token"],
-            f"{found['token']}.{self.key.thumbprint()}",
+            known = ", ".join(sorted(str(one.get("type")) for one in offered))
+            raise AcmeError(f"{name}: the CA offers {known} only, none is set up here")
+        kind, offer = found
+        token = text_at(offer, "token")
+        challenge = make_challenge(
+            kind, name, token, f"{token}.{self.key.thumbprint()}", self._now()
         )
-        await presenter.present(challenge)
         try:
-            await self._post(found["url"], {})
-            done = await self._poll(url, _FINAL, deadline)
+            await solver.present(challenge)
+            await self._post(text_at(offer, "url"), {})
+            done = await self._poll(url, _FINAL, deadline_s)
         finally:
-            await presenter.withdraw(challenge)
+            await solver.withdraw(challenge)
         if done["status"] != "valid":
-            errors = [one["error"] for one in done["challenges"] if one.get("error")]
-            raise _problem(
-                next(iter(errors), {}), f"{name}: {done['status']}", "validation", name
+            errors = [
+                object_at(one, "error")
+                for one in list_at(done, "challenges")
+                if isinstance(one, Mapping)
+            ]
+            raise problem_error(
+                next(filter(None, errors), {}),
+                f"the CA says {done['status']}",
+                "validation",
+                name,
             )
 
     async def _poll(
-        self, url: str, until: frozenset[str] | set[str], deadline: float
+        self, url: str, until: frozenset[str] | set[str], deadline_s: float
     ) -> Mapping[str, Any]:
         """Ask C{url} until its status is in C{until}, as the CA wants it paced."""
         wait_s = FIRST_POLL_S
         while True:
-            response, text = await self._post(url, None)
-            body = _object(text)
+            answer = await self._post(url, None)
+            body = answer.object()
             if body.get("status") in until:
                 return body
-            asked_s = self._retry_after(response)
+            asked_s = self._http.retry_after_s(answer)
             pause_s = wait_s if asked_s is None else min(asked_s, LONGEST_RETRY_AFTER_S)
-            left_s = deadline - self._reactor.seconds()
+            left_s = deadline_s - self._reactor.seconds()
             if left_s <= 0:
                 raise AcmeError(
                     f"the CA is still at {body.get('status')!r} after "
                     f"{ORDER_LIMIT_S:g} s",
                     kind="timeout",
                 )
+            # A last try at the limit itself.
             await deferLater(self._reactor, min(max(pause_s, 0.25), left_s + 0.01))
             wait_s = min(wait_s * 1.6, LONGEST_POLL_S)
 
-    # --- HTTP ----------------------------------------------------------------------
+    async def _post(self, url: str, payload: object | None) -> Answer:
+        return await self._http.post(url, payload, self.key, self.account_url)
 
-    async def _start(self) -> dict[str, Any]:
-        if not self._directory:
-            response, body = await self._request("GET", self._directory_url, None)
-            if response.code != 200:
-                raise self._error(response, body)
-            directory = dict(_object(body))
-            missing = {"newNonce", "newAccount", "newOrder"} - directory.keys()
-            if missing:
-                raise AcmeError(
-                    f"{self._directory_url} is not an ACME v2 directory "
-                    f"(no {', '.join(sorted(missing))})"
-                )
-            self._directory = directory
-        return self._directory
+    # --- renewal information ---------------------------------------------------------
 
-    async def _post(
-        self, url: str, payload: object | None, *, by_key: bool = False
-    ) -> tuple[IResponse, bytes]:
-        """Return the answer to a signed request; a bad nonce is tried again."""
-        directory = await self._start()
-        for _ in range(NONCE_TRIES):
-            if not self._nonces:
-                await self._request("HEAD", directory["newNonce"], None)
-            if not self._nonces:
-                raise AcmeError("the CA gives no Replay-Nonce")
-            who = {"jwk": self.key.public()} if by_key else {"kid": self.account_url}
-            protected = {"nonce": self._nonces.pop(), "url": url, **who}
-            signed = self.key.sign(protected, payload)
-            response, body = await self._request("POST", url, signed)
-            if response.code < 400:
-                return response, body
-            problem = self._error(response, body)
-            if problem.problem != "badNonce":
-                raise problem
-        raise AcmeError(f"the CA refused {NONCE_TRIES} nonces in a row")
+    async def suggestion(self, certificate: x509.Certificate) -> Suggestion | None:
+        """Return when the CA wants C{certificate} renewed (RFC 9773).
 
-    async def _request(
-        self, method: str, url: str, data: bytes | None
-    ) -> tuple[IResponse, bytes]:
-        if not url.startswith("https://"):
-            raise AcmeError(f"the CA names a URL without TLS: {url}")
-        headers = Headers({"User-Agent": ["haloyd"]})
-        if data is not None:
-            headers.setRawHeaders("Content-Type", ["application/jose+json"])
-        try:
-            response = await self._http.request(
-                method, url, headers=headers, data=data, timeout=REQUEST_LIMIT_S
-            )
-            body = await self._body(response.original)
-        except AcmeError:
-            raise
-        except Exception as problem:  # connection, TLS and time-out errors of any kind
-            raise AcmeError(
-                f"the CA at {url} cannot be reached: {_told(problem)}", kind="transport"
-            ) from problem
-        fresh = response.headers.getRawHeaders("Replay-Nonce") or []
-        self._nonces = (self._nonces + fresh)[-NONCES_KEPT:]
-        return response, body
-
-    async def _body(self, response: IResponse) -> bytes:
-        length = response.length
-        if isinstance(length, int) and length > BODY_LIMIT_BYTES:
-            raise AcmeError("the CA's answer is larger than 1 MiB")
-        reading: Deferred[bytes] = readBody(response)
-        reading.addTimeout(REQUEST_LIMIT_S, self._reactor)
-        body = await reading
-        if len(body) > BODY_LIMIT_BYTES:
-            raise AcmeError("the CA's answer is larger than 1 MiB")
-        return body
-
-    def _error(self, response: IResponse, body: bytes) -> AcmeError:
-        try:
-            document = _object(body)
-        except AcmeError:
-            document = {"detail": body[:200].decode("latin-1").strip()}
-        status = int(response.code)
-        error = _problem(document, f"the CA answered {status}")
-        error.status = status
-        error.retry_after_s = self._retry_after(response)
-        if status in {429, 503} or error.problem == "rateLimited":
-            error.kind = "rate"
-        return error
-
-    def _retry_after(self, response: IResponse) -> float | None:
-        """Return the seconds of C{Retry-After}: number or date (RFC 9110 10.2.3)."""
-        raw = (response.headers.getRawHeaders("Retry-After") or [""])[0].strip()
-        if raw.isascii() and raw.isdigit():
-            return float(raw[:9])
-        try:
-            at = parsedate_to_datetime(raw)
-        except (TypeError, ValueError):
+        C{None}: it makes no suggestions. The instants may be in the past: at once.
+        """
+        directory = await self._http.directory()
+        if "renewalInfo" not in directory:
             return None
-        return max(0.0, (at - self._now()).total_seconds())
+        try:
+            name = renewal_identifier(certificate)
+        except ValueError:
+            return None
+        answer = await self._http.get(f"{text_at(directory, 'renewalInfo')}/{name}")
+        window = object_at(answer.object(), "suggestedWindow")
+        start, end = (_instant(text_at(window, key)) for key in ("start", "end"))
+        if end <= start:
+            raise AcmeError("the CA suggests a window that ends before it starts")
+        least_s, most_s = WINDOW_LIFE_LIMITS_S
+        asked_s = self._http.retry_after_s(answer) or WINDOW_LIFE_S
+        again = timedelta(seconds=min(max(asked_s, least_s), most_s))
+        return Suggestion(start, end, self._now() + again)
 
 
-def _object(body: bytes) -> Mapping[str, Any]:
+def _fitting(
+    kinds: Sequence[ChallengeKind], authorization: Mapping[str, Any]
+) -> tuple[ChallengeKind, ...]:
+    """Return the C{kinds} that can prove it: wildcards by DNS-01 only."""
+    if not authorization.get("wildcard"):
+        return tuple(kinds)
+    return tuple(kind for kind in kinds if kind is ChallengeKind.DNS_01)
+
+
+def _instant(text: str) -> datetime:
     try:
-        found = json.loads(body)
+        found = datetime.fromisoformat(text)
     except ValueError:
         found = None
-    if not isinstance(found, Mapping):
-        raise AcmeError("the CA's answer is not a JSON object")
+    if found is None or found.tzinfo is None:
+        raise AcmeError(f"the CA names {text[:40]!r} as an instant")
     return found
-
-
-def _location(response: IResponse) -> str:
-    found = response.headers.getRawHeaders("Location")
-    if not found:
-        raise AcmeError("the CA's answer has no Location")
-    return str(found[0])
-
-
-def _problem(
-    document: Mapping[str, Any], otherwise: str, kind: str = "rejected", name: str = ""
-) -> AcmeError:
-    detail = str(document.get("detail") or otherwise)
-    reason = f"{name}: {detail}" if name and name not in detail else detail
-    return AcmeError(
-        reason, kind=kind, problem=str(document.get("type") or "").rpartition(":")[2]
-    )
-
-
-def _told(problem: Exception) -> str:
-    reasons = getattr(problem, "reasons", None)
-    if reasons:
-        return "; ".join(one.getErrorMessage() for one in reasons)
-    return str(problem) or type(problem).__name__

@@ -1,89 +1,45 @@
-"""Certificates on disk: C{NAME.pem} (key, leaf, chain), accounts, failures.
+"""What certificates leave on disk: C{NAME.pem}, accounts, what is remembered.
 
 The folder is 0700, files 0600, written atomically. C{cert-storage/} of a Go daemon
-is read too. What cannot be read is moved aside and told, never deleted.
+beside it is read and never written. A damaged file is moved aside and told, never
+deleted. Everything here blocks for the disk.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
-from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from attrs import define, field
-from cryptography import x509
-from cryptography.hazmat.primitives import serialization
+from attrs import define, evolve, field, frozen
 from twisted.logger import Logger
 
 from haloy.certs.jose import AccountKey
-from haloy.certs.need import Failures
+from haloy.certs.memory import Memory, from_json, to_json
+from haloy.certs.pem import parse_pem, render_pem
 from haloy.config.private import make_directory, write_private
 from haloy.errors import CertificateError
-from haloy.model.certificate import Certificate, Secret
+from haloy.model.certificate import Certificate
 from haloy.model.names import DomainName
 
-_PUBLIC_FORMAT = (
-    serialization.Encoding.DER,
-    serialization.PublicFormat.SubjectPublicKeyInfo,
-)
+#: The Go daemon's folder, and the file of its account in it.
+OLD_FOLDER = "cert-storage"
+OLD_ACCOUNT = "accounts/account.json"
+MEMORY = "state.json"
+#: What is read of a file at most.
+LIMIT_BYTES = 1 << 20
 
 
-def parse_pem(name: str, content: bytes) -> Certificate:
-    """Return the certificate in C{content}: key and chain in any order.
+@frozen
+class Account:
+    """An account at one CA; C{url} is C{""} until the CA has told it."""
 
-    The leaf is the certificate whose key is there; it comes first in the chain.
-
-    @raise CertificateError: something is missing or does not belong together.
-    """
-    try:
-        chain = x509.load_pem_x509_certificates(content)
-        key = serialization.load_pem_private_key(_key_block(content), None)
-        public = key.public_key().public_bytes(*_PUBLIC_FORMAT)
-    except (ValueError, TypeError) as problem:
-        raise CertificateError(f"cannot be read: {problem}", domain=name) from problem
-    leaves = [
-        one for one in chain if one.public_key().public_bytes(*_PUBLIC_FORMAT) == public
-    ]
-    if not leaves:
-        raise CertificateError("key and certificate do not match", domain=name)
-    leaf = leaves[0]
-    ordered = [leaf, *(one for one in chain if one != leaf)]
-    try:
-        names = leaf.extensions.get_extension_for_class(
-            x509.SubjectAlternativeName
-        ).value.get_values_for_type(x509.DNSName)
-    except x509.ExtensionNotFound:
-        names = []
-    return Certificate(
-        name=DomainName(name),
-        names=frozenset(DomainName(one.lower()) for one in names),
-        chain=b"".join(one.public_bytes(serialization.Encoding.PEM) for one in ordered),
-        key=Secret(
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-        ),
-        not_before=leaf.not_valid_before_utc,
-        not_after=leaf.not_valid_after_utc,
-        issuer=leaf.issuer.rfc4514_string(),
-    )
-
-
-def _key_block(content: bytes) -> bytes:
-    """Return the private key's block, C{b""} without one."""
-    start = content.find(b"-----BEGIN ")
-    while start >= 0:
-        end = content.find(b"-----END ", start)
-        stop = content.find(b"-----", end + 9) + 5
-        block = content[start:stop]
-        if b"PRIVATE KEY-----" in block.split(b"\n", 1)[0]:
-            return block + b"\n"
-        start = content.find(b"-----BEGIN ", stop)
-    return b""
+    directory: str
+    key: AccountKey
+    url: str = ""
 
 
 @define(eq=False)
@@ -93,110 +49,198 @@ class CertificateFiles:
     _folder: Path
     _log: Logger = field(factory=Logger, init=False)
 
+    # --- certificates ------------------------------------------------------------
+
     def load(self, now: datetime) -> dict[DomainName, Certificate]:
         """Return all certificates by name; a damaged file is moved aside.
 
-        A file name in any letter case is found (P17, D17).
+        A file name in any letter case is found (P17, D17). Of two for a name the
+        one of C{certs/} counts, unless it has ended and the other has not.
         """
         found: dict[DomainName, Certificate] = {}
-        for path in self._files():
-            name = DomainName(path.stem.lower())
-            try:
-                certificate = parse_pem(name, path.read_bytes())
-            except (CertificateError, OSError) as problem:
-                self._set_aside(path, now, problem)
-                continue
-            before = found.get(name)
-            if before is None or before.not_after <= certificate.not_after:
-                found[name] = certificate
+        for folder in (self._folder.with_name(OLD_FOLDER), self._folder):
+            for path in self._listed(folder):
+                certificate = self._read(path, now)
+                if certificate is None:
+                    continue
+                before = found.get(certificate.name)
+                if (
+                    before is not None
+                    and certificate.not_after <= now < before.not_after
+                ):
+                    continue
+                found[certificate.name] = certificate
         return found
 
-    def save(self, certificate: Certificate) -> None:
-        """Write a certificate in the place of the one before it."""
-        content = certificate.key.value.rstrip() + b"\n" + certificate.chain
-        write_private(self._folder / f"{certificate.name}.pem", content)
+    def save(self, certificate: Certificate, now: datetime) -> None:
+        """Write a certificate in the place of the one before it.
 
-    def _files(self) -> list[Path]:
-        old = self._folder.with_name("cert-storage")
-        return [
-            *(sorted(old.glob("*.pem")) if old.is_dir() else ()),
-            *(sorted(self._folder.glob("*.pem")) if self._folder.is_dir() else ()),
-        ]
+        One that was put there by hand is kept beside it.
 
-    def _set_aside(self, path: Path, now: datetime, problem: Exception) -> None:
-        aside = path.with_name(f"{path.name}.corrupt-{now:%Y%m%dT%H%M%SZ}")
+        @raise CertificateError: the disk does not take it.
+        """
+        path = self._folder / f"{certificate.name}.pem"
+        try:
+            before = parse_pem(certificate.name, path.read_bytes())
+            if before.manual and not certificate.manual:
+                path.rename(path.with_name(f"{path.name}.replaced-{_stamp(now)}"))
+        except (OSError, CertificateError):
+            pass  # none, or none that is worth keeping
+        try:
+            make_directory(self._folder)
+            write_private(path, render_pem(certificate))
+        except OSError as problem:
+            raise CertificateError(
+                f"{path} cannot be written: {problem.strerror}", domain=certificate.name
+            ) from problem
+
+    def _listed(self, folder: Path) -> list[Path]:
+        try:
+            return sorted(path for path in folder.glob("*.pem") if path.is_file())
+        except OSError as problem:
+            self._log.error(
+                "{folder} cannot be read: {problem}",
+                folder=str(folder),
+                problem=str(problem),
+            )
+            return []
+
+    def _read(self, path: Path, now: datetime) -> Certificate | None:
+        name = path.name.removesuffix(".pem").lower()
+        try:
+            with path.open("rb") as file:
+                certificate = parse_pem(name, file.read(LIMIT_BYTES))
+        except OSError as problem:
+            self._log.error(
+                "certificate {path} cannot be read: {problem}",
+                path=str(path),
+                problem=problem.strerror,
+            )
+            return None
+        except CertificateError as problem:
+            if path.parent == self._folder:
+                self._set_aside(path, now, problem.reason)
+            else:
+                self._log.error(
+                    "certificate {path} is not used: it {problem}",
+                    path=str(path),
+                    problem=problem.reason,
+                )
+            return None
+        if path.parent != self._folder:
+            return evolve(certificate, manual=False)  # the Go daemon renewed all
+        return certificate
+
+    def _set_aside(self, path: Path, now: datetime, problem: str) -> None:
+        aside = path.with_name(f"{path.name}.corrupt-{_stamp(now)}")
         try:
             path.rename(aside)
         except OSError:
             aside = path
         self._log.error(
-            "certificate {path} is not used: {problem}; kept as {aside}",
+            "{path} is not used: it {problem}; kept as {aside}",
             path=str(path),
-            problem=str(problem),
-            aside=str(aside),
+            problem=problem,
+            aside=aside.name,
         )
 
-    # --- account -------------------------------------------------------------------
+    # --- accounts -----------------------------------------------------------------
 
-    def account_key(self, directory_url: str) -> AccountKey:
-        """Return the account's key at a CA, making one the first time.
+    def account(self, directory: str, now: datetime) -> Account:
+        """Return the account at a CA, with a new key the first time.
 
-        Kept under the directory's URL: another CA never sees this key (D16).
+        Kept under the directory's URL: another CA never sees this key (D16). The
+        Go daemon's account goes on where it is one of the same CA.
         """
-        name = hashlib.sha256(directory_url.encode()).hexdigest()[:16]
-        path = self._folder / "accounts" / f"{name}.pem"
+        path = self._account_path(directory)
         try:
-            return AccountKey.from_pem(path.read_bytes())
+            found = json.loads(path.read_bytes())
+            return Account(
+                directory, AccountKey.from_pem(found["key"].encode()), str(found["url"])
+            )
         except FileNotFoundError:
             pass
-        except ValueError as problem:
-            self._set_aside(path, datetime.now(UTC), problem)
-        key = AccountKey.generate()
-        make_directory(self._folder)
-        write_private(path, key.to_pem())
-        return key
-
-    # --- failures -------------------------------------------------------------------
-
-    def load_failures(self) -> tuple[dict[DomainName, Failures], datetime | None]:
-        """Return the failures by name, and until when the account is paused."""
-        try:
-            found = json.loads((self._folder / "failures.json").read_text())
-            failures = {
-                DomainName(name): Failures(
-                    count=int(one["count"]),
-                    last=datetime.fromisoformat(one["last"]),
-                    reason=str(one["reason"]),
-                    names=tuple(DomainName(each) for each in one["names"]),
-                    not_before=datetime.fromisoformat(one["not_before"]),
-                )
-                for name, one in found["names"].items()
-            }
-            paused = found.get("paused_until")
-            return failures, None if paused is None else datetime.fromisoformat(paused)
-        except FileNotFoundError:
-            return {}, None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
-            self._log.warn("failures are forgotten: {problem}", problem=str(problem))
-            return {}, None
-
-    def save_failures(
-        self, failures: Iterable[tuple[DomainName, Failures]], paused: datetime | None
-    ) -> None:
-        """Write what must survive a restart, so that a restart orders nothing."""
-        content = {
-            "names": {
-                name: {
-                    "count": one.count,
-                    "last": one.last.isoformat(),
-                    "reason": one.reason,
-                    "names": list(one.names),
-                    "not_before": one.not_before.isoformat(),
-                }
-                for name, one in failures
-            },
-            "paused_until": None if paused is None else paused.isoformat(),
-        }
-        write_private(
-            self._folder / "failures.json", json.dumps(content, indent=1).encode()
+            self._set_aside(path, now, f"is no account: {type(problem).__name__}")
+        account = self._old_account(directory) or Account(
+            directory, AccountKey.generate()
         )
+        self.save_account(account)
+        return account
+
+    def save_account(self, account: Account) -> None:
+        """Keep C{account}. @raise CertificateError: the disk does not take it."""
+        path = self._account_path(account.directory)
+        content = {
+            "directory": account.directory,
+            "url": account.url,
+            "key": account.key.to_pem().decode(),
+        }
+        try:
+            make_directory(self._folder)
+            write_private(path, json.dumps(content, indent=1).encode())
+        except OSError as problem:
+            raise CertificateError(
+                f"{path} cannot be written: {problem.strerror}"
+            ) from problem
+
+    def _account_path(self, directory: str) -> Path:
+        name = hashlib.sha256(directory.encode()).hexdigest()[:16]
+        return self._folder / "accounts" / f"{name}.json"
+
+    def _old_account(self, directory: str) -> Account | None:
+        """Return the Go daemon's account if it is one at this very CA.
+
+        Its file does not say which CA: its URL has the host of the directory.
+        """
+        path = self._folder.with_name(OLD_FOLDER) / OLD_ACCOUNT
+        try:
+            found = json.loads(path.read_bytes())
+            url = str(found["url"])
+            if urlsplit(url).netloc != urlsplit(directory).netloc:
+                return None
+            key = AccountKey.from_pem(base64.b64decode(found["private_key"]))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            self._log.warn(
+                "{path} is no account that can be taken over", path=str(path)
+            )
+            return None
+        self._log.info("the account {url} of {path} goes on", url=url, path=str(path))
+        return Account(directory, key, url)
+
+    # --- memory -------------------------------------------------------------------
+
+    def load_memory(self, now: datetime) -> Memory:
+        """Return what is remembered; a damaged file is moved aside and forgotten."""
+        path = self._folder / MEMORY
+        try:
+            return from_json(path.read_text())
+        except FileNotFoundError:
+            return Memory()
+        except OSError as problem:
+            self._log.error(
+                "{path} cannot be read: {problem}",
+                path=str(path),
+                problem=problem.strerror,
+            )
+            return Memory()
+        except (CertificateError, UnicodeDecodeError) as problem:
+            self._set_aside(path, now, str(problem))
+            return Memory()
+
+    def save_memory(self, memory: Memory) -> None:
+        """Keep C{memory}. @raise CertificateError: the disk does not take it."""
+        path = self._folder / MEMORY
+        try:
+            make_directory(self._folder)
+            write_private(path, to_json(memory).encode())
+        except OSError as problem:
+            raise CertificateError(
+                f"{path} cannot be written: {problem.strerror}"
+            ) from problem
+
+
+def _stamp(now: datetime) -> str:
+    return f"{now:%Y%m%dT%H%M%SZ}"

@@ -31,7 +31,9 @@ class CertificateStatus:
     """How it stands with one name.
 
     C{state} is C{valid}, C{pending}, C{failed} or C{manual}; C{reason} and
-    C{next_try} say what goes on.
+    C{next_try} say what goes on. C{problem} is the type of the CA's last problem
+    document, C{failures} how often it has failed in a row, C{directory} the CA that
+    issued what is served.
     """
 
     name: DomainName
@@ -41,6 +43,9 @@ class CertificateStatus:
     issuer: str
     reason: str
     next_try: datetime | None
+    problem: str = ""
+    failures: int = 0
+    directory: str = ""
 
 
 class Certificates(Protocol):
@@ -54,6 +59,19 @@ class Certificates(Protocol):
 
     def reload(self) -> None:
         """Read the files again (certificates put there by hand)."""
+
+    def renew(self, name: DomainName) -> None:
+        """Order for C{name} now, whatever is held; the ladder starts anew.
+
+        @raise NotFound: it is not wanted.
+        """
+
+    async def put(self, name: DomainName, pem: bytes) -> CertificateStatus | None:
+        """Serve C{name} with key and chain in C{pem} from now on, as if by hand.
+
+        @raise CertificateError: they are not for C{name}, have ended, or cannot be
+            kept.
+        """
 
     def on_change(self, notify: Callable[[CertificateStatus], None]) -> None:
         """Call C{notify} whenever a status changes."""

@@ -39,12 +39,7 @@ class AccountKey:
 
     def to_pem(self) -> bytes:
         """Return the key as PEM."""
-        pem: bytes = self._key.key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        return pem
+        return key_pem(self._key.key)
 
     def public(self) -> Mapping[str, Any]:
         """Return the public key as JWK."""
@@ -55,20 +50,34 @@ class AccountKey:
         """Return the thumbprint (RFC 7638), base64url."""
         return encode_b64jose(self._key.thumbprint())
 
-    def sign(self, protected: Mapping[str, Any], payload: object | None) -> bytes:
+    def sign(
+        self, protected: Mapping[str, Any], payload: object | None
+    ) -> dict[str, str]:
         """Return a flattened JWS; a C{payload} of C{None} is POST-as-GET."""
-        body = b"" if payload is None else json.dumps(payload).encode()
-        head = {"alg": "ES256", **protected}
-        signed = f"{encode_b64jose(json.dumps(head).encode())}.{encode_b64jose(body)}"
-        signature = jwa.ES256.sign(self._key.key, signed.encode())
-        protected_text, _, payload_text = signed.partition(".")
-        return json.dumps(
-            {
-                "protected": protected_text,
-                "payload": payload_text,
-                "signature": encode_b64jose(signature),
-            }
-        ).encode()
+        return _flattened(jwa.ES256, self._key.key, protected, payload)
+
+
+def external_binding(
+    kid: str, mac_key: bytes, url: str, account: Mapping[str, Any]
+) -> dict[str, str]:
+    """Return the binding of a new account to one outside (RFC 8555 section 7.3.4).
+
+    @param account: the account's public key as JWK.
+    """
+    return _flattened(jwa.HS256, mac_key, {"kid": kid, "url": url}, account)
+
+
+def _flattened(
+    algorithm: Any, key: Any, protected: Mapping[str, Any], payload: object | None
+) -> dict[str, str]:
+    body = b"" if payload is None else json.dumps(payload).encode()
+    head = json.dumps({"alg": algorithm.name, **protected}).encode()
+    parts = (encode_b64jose(head), encode_b64jose(body))
+    return {
+        "protected": parts[0],
+        "payload": parts[1],
+        "signature": encode_b64jose(algorithm.sign(key, ".".join(parts).encode())),
+    }
 
 
 def new_certificate_key() -> ec.EllipticCurvePrivateKey:
@@ -95,3 +104,22 @@ def signing_request(key: ec.EllipticCurvePrivateKey, names: tuple[str, ...]) -> 
         .sign(key, hashes.SHA256())
     )
     return encode_b64jose(request.public_bytes(serialization.Encoding.DER))
+
+
+def renewal_identifier(certificate: x509.Certificate) -> str:
+    """Return what a CA calls C{certificate} (RFC 9773 section 4.1).
+
+    @raise ValueError: it does not name its issuer's key.
+    """
+    try:
+        authority = certificate.extensions.get_extension_for_class(
+            x509.AuthorityKeyIdentifier
+        ).value.key_identifier
+    except x509.ExtensionNotFound:
+        authority = None
+    if authority is None:
+        raise ValueError("no authority key identifier")
+    serial = certificate.serial_number
+    # DER of a positive integer: one more byte where the first bit is set.
+    octets = serial.to_bytes(serial.bit_length() // 8 + 1)
+    return f"{encode_b64jose(authority)}.{encode_b64jose(octets)}"

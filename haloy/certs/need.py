@@ -1,49 +1,73 @@
-"""What to obtain, and when: a pure function of wanted, held, failures and now.
+"""What to obtain, and when: a pure function of wanted, held, remembered and now.
 
 Renewal when less than a third of the lifetime or 30 days is left, whichever is
-shorter. After a failure the ladder 1 min, 10 min, 1 h, 6 h, 24 h; what the CA asks
-by C{Retry-After} counts when it is longer. A rate limit pauses the whole account.
+shorter, or in the window that the CA suggests. After a failure the ladder 1 min,
+10 min, 1 h, 6 h, 24 h; what the CA asks by C{Retry-After} counts when it is longer.
+A rate limit pauses the whole account.
 """
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
-from attrs import frozen
+from attrs import evolve, field, frozen
 
+from haloy.certs.budget import Limits, free_at
+from haloy.certs.memory import Failures, Memory
 from haloy.model.app import Domain
 from haloy.model.certificate import Certificate
 from haloy.model.names import DomainName
 
-LADDER = (
+LADDER: Final = (
     timedelta(minutes=1),
     timedelta(minutes=10),
     timedelta(hours=1),
     timedelta(hours=6),
     timedelta(hours=24),
 )
-EARLIEST = timedelta(days=30)
+EARLIEST: Final = timedelta(days=30)
+#: Kinds of failure that another CA would not repeat.
+ELSEWHERE: Final = frozenset({"transport", "rate", "timeout", "rejected"})
+#: Nothing can be asked of anybody before this.
+_EVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def identifier(certificate: Certificate) -> str:
+    """Return what tells C{certificate} from the one before it."""
+    return hashlib.sha256(certificate.chain).hexdigest()[:32]
 
 
 @frozen
-class Failures:
-    """What went wrong in a row for one name, the last reason, and what was wanted.
+class Policy:
+    """What is fixed while the daemon runs.
 
-    A change of C{names} (an edited configuration) starts the ladder anew.
+    @ivar authorities: directories, the preferred one first.
+    @ivar wildcards: whether DNS-01 is there to prove them.
     """
 
-    count: int
-    last: datetime
-    reason: str
-    names: tuple[DomainName, ...]
-    not_before: datetime
+    authorities: tuple[str, ...]
+    wildcards: bool = False
+    limits: Limits = field(factory=Limits)
 
 
 @frozen
-class Need:
-    """One certificate to order now."""
+class Decision:
+    """How it stands with one wanted certificate.
+
+    C{certificate} serves now; C{due} is when to order at C{directory}, C{None}:
+    never; C{waits_for} is what an order waits for beyond the need: C{""} nothing,
+    C{"failure"}, C{"pause"} or C{"limit"}.
+    """
 
     names: tuple[DomainName, ...]
+    certificate: Certificate | None
+    due: datetime | None
+    directory: str = ""
+    waits_for: str = ""
+    renewal: bool = False
 
     @property
     def name(self) -> DomainName:
@@ -52,11 +76,11 @@ class Need:
 
 
 def wanted_names(domain: Domain) -> tuple[DomainName, ...]:
-    """Return the names of the certificate for C{domain}: canonical first."""
-    return (domain.canonical, *domain.aliases)
+    """Return the names of the certificate for C{domain}: canonical first, no twice."""
+    return tuple(dict.fromkeys((domain.canonical, *domain.aliases)))
 
 
-def covers(certificate: Certificate, names: tuple[DomainName, ...]) -> bool:
+def covers(certificate: Certificate, names: Iterable[DomainName]) -> bool:
     """Return whether C{certificate} is valid for all C{names}, wildcards included."""
     return all(
         name in certificate.names or f"*.{name.partition('.')[2]}" in certificate.names
@@ -65,80 +89,143 @@ def covers(certificate: Certificate, names: tuple[DomainName, ...]) -> bool:
 
 
 def renew_at(certificate: Certificate) -> datetime:
-    """Return from when on a certificate is renewed."""
-    lifetime = certificate.not_after - certificate.not_before
-    return certificate.not_after - min(EARLIEST, lifetime / 3)
+    """Return from when on a certificate is renewed.
+
+    Spread by up to a tenth of what is left then, by the certificate's own bytes:
+    many made in one hour are not renewed in one hour, and a restart moves nothing.
+    """
+    left = min(EARLIEST, (certificate.not_after - certificate.not_before) / 3)
+    digest = hashlib.sha256(certificate.chain).digest()
+    spread = int.from_bytes(digest[:4]) / 0xFFFFFFFF
+    return certificate.not_after - left + 0.1 * spread * left
+
+
+def orderable(names: Iterable[DomainName], policy: Policy) -> bool:
+    """Return whether we can prove all C{names} to a CA."""
+    return all(
+        name != "localhost" and (policy.wildcards or not name.startswith("*."))
+        for name in names
+    )
+
+
+def serving(
+    names: tuple[DomainName, ...],
+    held: Mapping[DomainName, Certificate],
+    now: datetime,
+) -> Certificate | None:
+    """Return the certificate for C{names}: by its name, else one that covers.
+
+    One that covers the canonical name only is better than none.
+    """
+    own = held.get(names[0])
+    if own is not None and (now >= own.not_after or not covers(own, names[:1])):
+        own = None
+    if own is not None and covers(own, names):
+        return own
+    valid = [one for one in held.values() if now < one.not_after]
+    for wanted in (names, names[:1]):
+        found = [one for one in valid if covers(one, wanted)]
+        if found:
+            return own if own in found else max(found, key=lambda one: one.not_after)
+    return None
+
+
+def decide(
+    domain: Domain,
+    held: Mapping[DomainName, Certificate],
+    memory: Memory,
+    policy: Policy,
+    now: datetime,
+) -> Decision:
+    """Return how it stands with C{domain}.
+
+    A certificate that covers the names and was put there by hand, or belongs to
+    another name, is served until it ends; none is ordered before that. For aliases
+    that one put there by hand leaves out, one of their own is wanted.
+    """
+    names = wanted_names(domain)
+    certificate = serving(names, held, now)
+    if certificate is not None and certificate.manual:
+        left_out = tuple(one for one in names if not covers(certificate, (one,)))
+        if left_out:
+            return decide(Domain(left_out[0], left_out[1:]), held, memory, policy, now)
+    if not orderable(names, policy):
+        return Decision(names, certificate, None)
+    needed = _needed_at(names, certificate, memory, policy)
+    if needed > now:
+        return Decision(names, certificate, needed)
+    failures = memory.failures.get(names[0])
+    if failures is not None and failures.names != names:
+        failures = None
+    directory = choose(policy.authorities, failures, memory.paused, now)
+    renewal = certificate is not None and certificate.names == set(names)
+    waits = {
+        "limit": free_at(
+            memory.attempts, names, directory, policy.limits, now, renewal=renewal
+        ),
+        "pause": memory.paused.get(directory, now),
+        "failure": now if failures is None else failures.not_before,
+    }
+    longest = max(waits, key=lambda key: waits[key])
+    if waits[longest] <= now:
+        return Decision(names, certificate, now, directory, renewal=renewal)
+    return Decision(names, certificate, waits[longest], directory, longest, renewal)
+
+
+def choose(
+    authorities: Sequence[str],
+    failures: Failures | None,
+    paused: Mapping[str, datetime],
+    now: datetime,
+) -> str:
+    """Return the directory to order at.
+
+    The preferred one, unless it is paused or has just failed in a way that says
+    nothing about the names; of all paused ones the first that is free again.
+    """
+    ring = list(authorities)
+    if failures is not None and failures.kind in ELSEWHERE:
+        ring.sort(key=lambda one: one == failures.directory)
+    return min(ring, key=lambda one: max(paused.get(one, _EVER), now))
 
 
 def after_failure(
     before: Failures | None,
-    names: tuple[DomainName, ...],
-    reason: str,
+    failed: Failures,
     retry_after_s: float | None,
     jitter: float,
-    now: datetime,
 ) -> Failures:
-    """Return the failures with one more.
+    """Return C{failed} with its count and next try, being one more after C{before}.
 
+    @param failed: C{count} and C{not_before} are not read.
     @param jitter: -1 to 1; spreads the next try by a tenth.
     """
-    count = 1 if before is None or before.names != names else before.count + 1
+    same = before is not None and before.names == failed.names
+    count = before.count + 1 if before is not None and same else 1
     pause = LADDER[min(count, len(LADDER)) - 1] * (1 + 0.1 * jitter)
     if retry_after_s is not None:
         pause = max(pause, timedelta(seconds=retry_after_s))
-    return Failures(count, now, reason, names, now + pause)
+    return evolve(failed, count=count, not_before=failed.last + pause)
 
 
-def needs(
-    wanted: tuple[Domain, ...],
-    held: dict[DomainName, Certificate],
-    failures: dict[DomainName, Failures],
-    paused_until: datetime | None,
-    now: datetime,
-) -> tuple[Need, ...]:
-    """Return what to order now, in the order of C{wanted}.
-
-    C{localhost} and wildcards (which need DNS-01) are never ordered here. A
-    certificate put there by hand counts like any other: none is ordered while one
-    that covers the names is valid.
-    """
-    if paused_until is not None and now < paused_until:
-        return ()
-    found = []
-    for domain in wanted:
-        names = wanted_names(domain)
-        if not orderable(names):
-            continue
-        certificate = serving(names, held, now)
-        if certificate is not None and now < due_at(certificate, names):
-            continue
-        failed = failures.get(domain.canonical)
-        if failed is not None and failed.names == names and now < failed.not_before:
-            continue
-        found.append(Need(names))
-    return tuple(found)
-
-
-def orderable(names: tuple[DomainName, ...]) -> bool:
-    """Return whether HTTP-01 can prove all C{names}."""
-    return all(name != "localhost" and not name.startswith("*.") for name in names)
-
-
-def serving(
-    names: tuple[DomainName, ...], held: dict[DomainName, Certificate], now: datetime
-) -> Certificate | None:
-    """Return the certificate for C{names}: by its name, else one that covers."""
-    own = held.get(names[0])
-    if own is not None and covers(own, names) and now < own.not_after:
-        return own
-    others = [
-        one for one in held.values() if covers(one, names) and now < one.not_after
-    ]
-    return max(others, key=lambda one: one.not_after, default=None)
-
-
-def due_at(certificate: Certificate, names: tuple[DomainName, ...]) -> datetime:
-    """Return when C{names} want an order: a foreign certificate only at its end."""
-    if certificate.name != names[0]:
+def _needed_at(
+    names: tuple[DomainName, ...],
+    certificate: Certificate | None,
+    memory: Memory,
+    policy: Policy,
+) -> datetime:
+    """Return from when on a new certificate is wanted."""
+    if certificate is None or not covers(certificate, names):
+        return _EVER
+    if certificate.manual or certificate.name != names[0]:
         return certificate.not_after
-    return renew_at(certificate)
+    if not certificate.directory:
+        # Taken over from the Go daemon, which knew one CA and its test form.
+        return _EVER if "(STAGING)" in certificate.issuer else renew_at(certificate)
+    if certificate.directory not in policy.authorities:
+        return _EVER  # another CA is configured now; it may be one nobody trusts
+    window = memory.windows.get(certificate.name)
+    if window is None or window.identifier != identifier(certificate):
+        return renew_at(certificate)
+    lifetime = certificate.not_after - certificate.not_before
+    return min(window.chosen, certificate.not_after - lifetime / 10)

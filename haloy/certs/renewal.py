@@ -7,88 +7,114 @@ what is served. Everything on disk is published before anything is ordered.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Final
 
-from attrs import define, field
+from attrs import define, evolve, field, frozen
 from twisted.application.service import Service
+from twisted.internet.defer import DeferredLock
 from twisted.internet.task import LoopingCall
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
-from twisted.python.threadpool import ThreadPool
 
-from haloy.certs.acme import AcmeClient, AcmeError
-from haloy.certs.files import CertificateFiles, parse_pem
+from haloy.certs.acme_http import AcmeError
+from haloy.certs.authority import Authority, Run
+from haloy.certs.files import CertificateFiles
 from haloy.certs.interface import CertificateStatus, Presenter
-from haloy.certs.jose import key_pem, new_certificate_key
+from haloy.certs.lookup import NameLook
+from haloy.certs.memory import Attempt, Failures, Memory, Window
 from haloy.certs.need import (
-    Failures,
-    Need,
+    Decision,
+    Policy,
     after_failure,
-    due_at,
-    needs,
-    orderable,
+    covers,
+    decide,
+    identifier,
     serving,
     wanted_names,
 )
-from haloy.errors import HaloyError
+from haloy.certs.pem import parse_pem
+from haloy.certs.shelf import Shelf
+from haloy.certs.solving import Solving
+from haloy.certs.status import status_of
+from haloy.errors import CertificateError, HaloyError, NotFound
 from haloy.model.app import Domain
 from haloy.model.certificate import Certificate
 from haloy.model.names import DomainName
 from haloy.tasks import Tasks
 
-TICK_S = 60.0
-PARALLEL = 4
+TICK_S: Final = 60.0
+PARALLEL: Final = 4
+#: How long an account rests when the CA says "too many" without saying for how long.
+PAUSE: Final = timedelta(hours=1)
+#: When to ask again for a renewal window that was not to be had.
+ASK_AGAIN: Final = timedelta(hours=6)
+#: Kinds of failure that the CA counts against us.
+COUNTED: Final = frozenset({"validation", "rejected", "timeout"})
+#: Kinds of failure that a change in DNS may end.
+BY_DNS: Final = frozenset({"validation", "dns"})
 
 
-class NameCheck(Protocol):
-    """A look at a name before it is ordered for."""
+@frozen
+class _Views:
+    """What DNS says of all names of an order."""
 
-    async def problem(self, name: DomainName) -> str:
-        """Return why an order for C{name} cannot work, C{""}: it may."""
+    addresses: tuple[str, ...]
+    problem: str
 
 
 @define(eq=False, slots=False)
 class CertificateService(Service):
-    """Implements C{certs.interface.Certificates}."""
+    """Implements L{haloy.certs.interface.Certificates}.
+
+    @ivar _authorities: the preferred one first.
+    @ivar _run: runs a blocking function in a thread; one after the other.
+    @ivar _close: ends that thread.
+    """
 
     _reactor: Any
     _files: CertificateFiles
-    _client: AcmeClient
+    _authorities: Sequence[Authority]
     _presenter: Presenter
-    _names: NameCheck
+    _solving: Solving
+    _names: NameLook
+    _policy: Policy
     _now: Callable[[], datetime]
     _random: random.Random
-    _email: str = ""
+    _run: Run
+    _close: Callable[[], None] = lambda: None
+    _tick_s: float = TICK_S
     _log: Logger = field(factory=Logger, init=False)
     _wanted: tuple[Domain, ...] = field(default=(), init=False)
-    _held: dict[DomainName, Certificate] = field(factory=dict, init=False)
-    _failures: dict[DomainName, Failures] = field(factory=dict, init=False)
-    _paused_until: datetime | None = field(default=None, init=False)
+    _shelf: Shelf = field(factory=Shelf, init=False)
+    _memory: Memory = field(factory=Memory, init=False)
+    _warnings: dict[DomainName, str] = field(factory=dict, init=False)
     _ordering: set[DomainName] = field(factory=set, init=False)
-    _published: tuple[Certificate, ...] | None = field(default=None, init=False)
+    _forced: set[DomainName] = field(factory=set, init=False)
+    _asked: dict[str, datetime] = field(factory=dict, init=False)
+    _busy: set[str] = field(factory=set, init=False)
+    _told: dict[DomainName, CertificateStatus] = field(factory=dict, init=False)
     _notify: list[Callable[[CertificateStatus], None]] = field(factory=list, init=False)
     _tick: LoopingCall | None = field(default=None, init=False)
+    _publishing: DeferredLock = field(factory=DeferredLock, init=False)
     _tasks: Tasks = field(init=False)
-    _pool: ThreadPool = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        """Own the orders, and a thread for the disk."""
+        """Own the orders."""
         self._tasks = Tasks(self._log)
-        self._pool = ThreadPool(0, 1, "certificates")
 
     # --- life ------------------------------------------------------------------
 
     async def start(self) -> None:
         """Publish what is on disk, then look every minute."""
-        self._pool.start()
-        self._failures, self._paused_until = self._files.load_failures()
+        self._memory = await self._run(self._files.load_memory, self._now())
         await self._load()
         self.running = 1
         self._tick = LoopingCall(self._look)
         self._tick.clock = self._reactor
-        self._tick.start(TICK_S)
+        self._tick.start(self._tick_s).addErrback(
+            lambda failure: self._log.failure("the certificate tick failed", failure)
+        )
 
     async def stop(self) -> None:
         """End orders under way; their challenges are withdrawn."""
@@ -96,7 +122,7 @@ class CertificateService(Service):
         if self._tick is not None and self._tick.running:
             self._tick.stop()
         await self._tasks.stop()
-        self._pool.stop()
+        self._close()
 
     # --- Certificates -------------------------------------------------------------
 
@@ -105,12 +131,35 @@ class CertificateService(Service):
         if domains == self._wanted:
             return
         self._wanted = domains
-        if self.running:
-            self._tasks.start("looking at certificates", self._reload())
+        self.reload()
 
     def reload(self) -> None:
         """Read the files again (certificates put there by hand)."""
-        self._tasks.start("reloading certificates", self._reload())
+        if self.running:
+            self._tasks.start("reading certificates", self._reload())
+
+    def renew(self, name: DomainName) -> None:
+        """Order for C{name} now; see L{haloy.certs.interface.Certificates}."""
+        for domain in self._wanted:
+            if domain.canonical == name:
+                decision = self._decide(domain)
+                self._memory = self._memory.forgiven(decision.name)
+                self._forced.add(decision.name)
+                self._look()
+                return
+        raise NotFound(f"no app has the domain {name}")
+
+    async def put(self, name: DomainName, pem: bytes) -> CertificateStatus | None:
+        """Serve C{name} with C{pem}; see L{haloy.certs.interface.Certificates}."""
+        certificate = evolve(parse_pem(name, pem), manual=True)
+        if not covers(certificate, (name,)):
+            raise CertificateError(f"is not for {name}", domain=name)
+        if certificate.not_after <= self._now():
+            raise CertificateError("has ended", domain=name)
+        await self._run(self._files.save, certificate, self._now())
+        await self._load()
+        self._look()
+        return next((one for one in self.status() if one.name == name), None)
 
     def on_change(self, notify: Callable[[CertificateStatus], None]) -> None:
         """Call C{notify} whenever a status changes."""
@@ -121,152 +170,249 @@ class CertificateService(Service):
         return tuple(self._status(domain) for domain in self._wanted)
 
     def _status(self, domain: Domain) -> CertificateStatus:
-        names = wanted_names(domain)
-        certificate = serving(names, self._held, self._now())
-        failed = self._failures.get(domain.canonical)
-        manual = certificate is not None and certificate.name != names[0]
-        state = "pending"
-        if certificate is not None:
-            state = "manual" if manual else "valid"
-        elif failed is not None:
-            state = "failed"
-        return CertificateStatus(
-            name=domain.canonical,
-            aliases=domain.aliases,
-            state=state,
-            not_after=certificate.not_after if certificate is not None else None,
-            issuer=certificate.issuer if certificate is not None else "",
-            reason=failed.reason if failed is not None else self._reason(names),
-            next_try=self._next_try(names, certificate, failed),
+        decision, now = self._decide(domain), self._now()
+        return status_of(
+            domain,
+            decision,
+            serving(wanted_names(domain), self._shelf.all(), now),
+            self._memory,
+            self._policy,
+            self._warnings,
+            now,
+            ordering=decision.name in self._ordering,
         )
 
-    def _reason(self, names: tuple[DomainName, ...]) -> str:
-        if names[0] in self._ordering:
-            return "being ordered"
-        if not orderable(names):
-            return "cannot be proven by HTTP-01: put a certificate into certs/"
-        return ""
-
-    def _next_try(
-        self,
-        names: tuple[DomainName, ...],
-        certificate: Certificate | None,
-        failed: Failures | None,
-    ) -> datetime | None:
-        if failed is not None:
-            return max(failed.not_before, self._paused_until or failed.not_before)
-        return None if certificate is None else due_at(certificate, names)
-
     # --- looking ----------------------------------------------------------------
+
+    def _decide(self, domain: Domain) -> Decision:
+        decision = decide(
+            domain, self._shelf.held, self._memory, self._policy, self._now()
+        )
+        if decision.name not in self._forced or decision.waits_for == "pause":
+            return decision
+        directory = decision.directory or self._policy.authorities[0]
+        return evolve(decision, due=self._now(), directory=directory, waits_for="")
 
     async def _reload(self) -> None:
         await self._load()
         self._look()
 
     async def _load(self) -> None:
-        held: dict[DomainName, Certificate] = await deferToThreadPool(
-            self._reactor, self._pool, self._files.load, self._now()
-        )
-        self._held = held
+        self._shelf.replace(await self._run(self._files.load, self._now()))
         await self._publish()
 
     def _look(self) -> None:
-        """Order what is needed, so many at a time."""
-        found = needs(
-            self._wanted, self._held, self._failures, self._paused_until, self._now()
-        )
-        for need in found:
+        """Order what is due, so many at a time; see to the rest."""
+        if not self.running:
+            return
+        for domain in self._wanted:
             if len(self._ordering) >= PARALLEL:
                 break
-            if need.name not in self._ordering:
-                self._ordering.add(need.name)
-                self._tasks.start(f"certificate for {need.name}", self._obtain(need))
+            decision = self._decide(domain)
+            due = decision.due is not None and decision.due <= self._now()
+            if due and decision.directory and decision.name not in self._ordering:
+                self._forced.discard(decision.name)
+                self._ordering.add(decision.name)
+                self._tasks.start(
+                    f"the certificate for {decision.name}", self._obtain(decision)
+                )
+        self._once("publishing certificates", self._publish)
+        self._once("asking for renewal windows", self._ask_windows)
+        self._once("looking at names that failed", self._watch_names)
+        self._tell()
 
-    async def _obtain(self, need: Need) -> None:
+    def _once(self, what: str, work: Callable[[], Any]) -> None:
+        """Start C{work} unless it is under way."""
+        if what in self._busy:
+            return
+        self._busy.add(what)
+        self._tasks.start(what, work()).addBoth(lambda _: self._busy.discard(what))
+
+    # --- ordering ---------------------------------------------------------------
+
+    async def _obtain(self, decision: Decision) -> None:
         try:
-            await self._refuse_hopeless(need)
-            certificate = await self._order(need)
-        except HaloyError as problem:
-            self._failed(need, problem)
-        else:
-            self._held[need.name] = certificate
-            self._failures.pop(need.name, None)
-            self._save_failures()
-            await self._publish()
-            self._log.info(
-                "certificate for {names} obtained, valid until {until}",
-                names=", ".join(need.names),
-                until=f"{certificate.not_after:%Y-%m-%d %H:%M}",
-            )
+            view = await self._looked_at(decision.names)
+            await self._order(decision, view)
         finally:
-            self._ordering.discard(need.name)
-            self._told(need.name)
-        self._look()
+            self._ordering.discard(decision.name)
+            self._look()
 
-    async def _refuse_hopeless(self, need: Need) -> None:
-        """@raise AcmeError: a name does not exist, so the CA would only say no."""
-        for name in need.names:
-            problem = await self._names.problem(name)
-            if problem:
-                raise AcmeError(problem, kind="validation")
+    async def _looked_at(self, names: tuple[DomainName, ...]) -> _Views:
+        views = _Views((), "")
+        for name in names:
+            view = await self._names.look(name)
+            self._warnings[name] = view.warning
+            views = _Views(
+                (*views.addresses, *view.addresses), views.problem or view.problem
+            )
+        return views
 
-    async def _order(self, need: Need) -> Certificate:
-        if not self._client.account_url:
-            await self._client.register(self._email)
-        key = new_certificate_key()
-        chain = await self._client.obtain(need.names, key, self._presenter)
-        certificate = parse_pem(need.name, key_pem(key) + chain)
-        await deferToThreadPool(
-            self._reactor, self._pool, self._files.save, certificate
+    async def _order(self, decision: Decision, view: _Views) -> None:
+        authority = self._authority(decision.directory)
+        count = self._count(decision)
+        before = self._shelf.held.get(decision.name) if decision.renewal else None
+        try:
+            if view.problem:
+                raise AcmeError(view.problem, kind="dns")
+            certificate = await authority.order(
+                decision.names, self._solving.solver(count), before
+            )
+            await self._run(self._files.save, certificate, self._now())
+        except HaloyError as problem:
+            await self._failed(decision, problem, view)
+            return
+        self._shelf.held[decision.name] = certificate
+        self._memory = self._memory.forgiven(decision.name).attempted(
+            self._attempt(decision, issued=True)
         )
-        return certificate
+        await self._publish()
+        await self._remember()
+        self._log.info(
+            "certificate for {names} obtained, valid until {until}",
+            names=", ".join(decision.names),
+            until=f"{certificate.not_after:%Y-%m-%d %H:%M}",
+        )
 
-    def _failed(self, need: Need, problem: HaloyError) -> None:
-        retry_s = getattr(problem, "retry_after_s", None)
+    async def _failed(
+        self, decision: Decision, problem: HaloyError, view: _Views
+    ) -> None:
         now = self._now()
-        if getattr(problem, "kind", "") == "rate":
-            self._paused_until = now + timedelta(seconds=retry_s or 3600)
+        kind = problem.kind if isinstance(problem, AcmeError) else "rejected"
+        retry_s: float | None = getattr(problem, "retry_after_s", None)
         failed = after_failure(
-            self._failures.get(need.name),
-            need.names,
-            problem.reason,
-            retry_s,
+            self._memory.failures.get(decision.name),
+            Failures(
+                count=0,
+                last=now,
+                reason=problem.reason,
+                names=decision.names,
+                not_before=now,
+                kind=kind,
+                problem=problem.problem if isinstance(problem, AcmeError) else "",
+                directory=decision.directory,
+                view=view.addresses,
+            ),
+            # What one CA asks for is no reason not to ask another one.
+            retry_s if len(self._authorities) == 1 else None,
             self._random.uniform(-1, 1),
-            now,
         )
-        self._failures[need.name] = failed
-        self._save_failures()
+        memory = self._memory.failed(decision.name, failed)
+        if kind == "rate":
+            pause = PAUSE if retry_s is None else timedelta(seconds=retry_s)
+            memory = memory.pausing(decision.directory, now + pause)
+        if kind in COUNTED:
+            memory = memory.attempted(self._attempt(decision, issued=False))
+        self._memory = memory
         self._log.warn(
             "no certificate for {name}: {reason}; next try at {next}",
-            name=need.name,
+            name=decision.name,
             reason=problem.reason,
             next=f"{failed.not_before:%Y-%m-%d %H:%M:%S} UTC",
         )
+        await self._remember()
 
-    def _save_failures(self) -> None:
+    def _authority(self, directory: str) -> Authority:
+        for authority in self._authorities:
+            if authority.directory == directory:
+                return authority
+        return self._authorities[0]
+
+    def _count(self, decision: Decision) -> int:
+        """Return how often it has failed in a row."""
+        failures = self._memory.failures.get(decision.name)
+        same = failures is not None and failures.names == decision.names
+        return failures.count if failures is not None and same else 0
+
+    def _attempt(self, decision: Decision, *, issued: bool) -> Attempt:
+        return Attempt(
+            self._now(), decision.names, decision.directory, issued, decision.renewal
+        )
+
+    async def _remember(self) -> None:
+        """Keep what must survive a restart; a full disk is told and lived with."""
         try:
-            self._files.save_failures(self._failures.items(), self._paused_until)
-        except OSError as problem:
-            self._log.error(
-                "certificate failures cannot be kept: {problem}", problem=str(problem)
-            )
+            await self._run(self._files.save_memory, self._memory)
+        except HaloyError as problem:
+            self._log.error("{problem}", problem=str(problem))
 
-    def _told(self, name: DomainName) -> None:
+    # --- between orders ------------------------------------------------------------
+
+    async def _watch_names(self) -> None:
+        """Try again at once where DNS has changed since the failure."""
         for domain in self._wanted:
-            if domain.canonical == name:
-                for notify in self._notify:
-                    notify(self._status(domain))
+            decision = self._decide(domain)
+            failures = self._memory.failures.get(decision.name)
+            if (
+                decision.waits_for != "failure"
+                or failures is None
+                or failures.kind not in BY_DNS
+            ):
+                continue
+            view = await self._looked_at(decision.names)
+            if view.addresses != failures.view and not view.problem:
+                self._log.info("{name} has moved in DNS", name=decision.name)
+                self._memory = self._memory.forgiven(decision.name)
+                await self._remember()
+                self._look()
+
+    async def _ask_windows(self) -> None:
+        """Ask the CAs when they want their certificates renewed (RFC 9773)."""
+        for domain in self._wanted:
+            certificate = self._shelf.held.get(domain.canonical)
+            if certificate is None or not certificate.directory:
+                continue
+            known = self._memory.windows.get(certificate.name)
+            mark = identifier(certificate)
+            now = self._now()
+            if known is not None and known.identifier == mark and now < known.ask_again:
+                continue
+            if now < self._asked.get(mark, now):
+                continue
+            self._asked[mark] = now + ASK_AGAIN
+            await self._ask_window(certificate, mark)
+
+    async def _ask_window(self, certificate: Certificate, mark: str) -> None:
+        if certificate.directory not in self._policy.authorities:
+            return
+        authority = self._authority(certificate.directory)
+        try:
+            found = await authority.suggestion(certificate)
+        except HaloyError as problem:
+            self._log.debug("no renewal window: {problem}", problem=str(problem))
+            return
+        if found is None:
+            return
+        self._asked.pop(mark, None)
+        known = self._memory.windows.get(certificate.name)
+        chosen = found.start + self._random.random() * (found.end - found.start)
+        if known is not None and (known.identifier, known.start, known.end) == (
+            mark,
+            found.start,
+            found.end,
+        ):
+            chosen = known.chosen
+        window = Window(mark, found.start, found.end, chosen, found.ask_again)
+        self._memory = self._memory.suggested(certificate.name, window)
+        await self._remember()
 
     # --- serving ----------------------------------------------------------------
 
     async def _publish(self) -> None:
-        """Give the proxy every certificate that is valid, the newest per name last."""
-        now = self._now()
-        valid = sorted(
-            (one for one in self._held.values() if one.not_after > now),
-            key=lambda one: one.not_after,
-        )
-        served = tuple(valid)
-        if served != self._published:
-            self._published = served
-            await self._presenter.replace_certificates(served)
+        """Give the proxy what there is; for names without any, one of our own."""
+        await self._publishing.acquire()
+        try:
+            served = self._shelf.to_serve(self._wanted, self._now())
+            if served is not None:
+                await self._presenter.replace_certificates(served)
+                self._shelf.served = served
+        finally:
+            self._publishing.release()
+
+    def _tell(self) -> None:
+        """Tell those who want to know what has changed."""
+        for status in self.status():
+            if self._told.get(status.name) != status:
+                self._told[status.name] = status
+                for notify in self._notify:
+                    notify(status)

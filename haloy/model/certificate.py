@@ -23,7 +23,9 @@ class Certificate:
 
     C{name} is the file name without C{.pem}: the canonical domain in lower case,
     C{*.example.com} for a wildcard. C{names} are the DNS names it is valid for.
-    C{chain} is PEM, leaf first; C{key} is PEM.
+    C{chain} is PEM, leaf first; C{key} is PEM. C{manual} says that a person put it
+    there, so that it is never replaced while it is valid; C{directory} is the ACME
+    directory that it was obtained from, C{""} when that is not known.
     """
 
     name: DomainName
@@ -33,6 +35,8 @@ class Certificate:
     not_before: datetime
     not_after: datetime
     issuer: str = ""
+    manual: bool = False
+    directory: str = ""
 
 
 class ChallengeKind(Enum):

@@ -44,6 +44,7 @@ START_LIMIT_S = 20.0
 STOP_LIMIT_S = 5.0
 TRIES = 3
 STATE = "pebble.json"
+_started: dict[int, subprocess.Popen[bytes]] = {}
 DAYS_90_S = 90 * 86400
 
 
@@ -82,6 +83,10 @@ class Pebble:
         with urllib.request.urlopen(url, timeout=5, context=trust) as answer:
             found: bytes = answer.read()
             return found
+
+    def root(self) -> bytes:
+        """Return the issuing root as PEM."""
+        return Path(self.root_file).read_bytes()
 
     def kill(self) -> None:
         """End the CA as a crash would; the name server goes on."""
@@ -128,8 +133,6 @@ def start(
         except RuntimeError:
             # A port was taken between choosing and using it.
             _end([one.pid for one in processes], signal.SIGKILL)
-            for one in processes:
-                one.wait()
             if attempt == TRIES:
                 raise
     raise AssertionError("unreachable")
@@ -206,7 +209,7 @@ def _run(
     if found is None:
         raise FileNotFoundError(f"{program} is not installed (Debian package: pebble)")
     with (folder / f"{program}.log").open("ab") as log:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [found, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -214,6 +217,8 @@ def _run(
             env={**os.environ, **variables},
             start_new_session=True,  # Ctrl-C in the quickstart is not for it
         )
+    _started[process.pid] = process
+    return process
 
 
 def _variable(program: str) -> str:
@@ -258,8 +263,8 @@ def _end(pids: Sequence[int], first: signal.Signals) -> None:
 
 def _is_ours(pid: int) -> bool:
     """Return whether C{pid} is a pebble that runs; collect it when it has ended."""
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)
+    if pid in _started and _started[pid].poll() is not None:
+        del _started[pid]
     try:
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:

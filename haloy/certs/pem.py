@@ -1,0 +1,103 @@
+"""Certificates as PEM text: key and chain in one file, and where it came from."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from attrs import evolve
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from haloy.errors import CertificateError
+from haloy.model.certificate import Certificate, Secret
+from haloy.model.names import DomainName
+
+_PUBLIC: Final = (
+    serialization.Encoding.DER,
+    serialization.PublicFormat.SubjectPublicKeyInfo,
+)
+_KEY: Final = re.compile(
+    rb"-----BEGIN ([A-Z ]*PRIVATE KEY)-----.*?-----END \1-----", re.DOTALL
+)
+# Text before the first block is a comment (RFC 7468 section 2).
+_ORIGIN: Final = re.compile(rb"\A# obtained by haloyd from (\S+)\r?\n")
+
+
+def parse_pem(name: str, content: bytes) -> Certificate:
+    """Return the certificate in C{content}: key and chain in any order.
+
+    The leaf is the certificate whose key is there; it comes first in the chain.
+    Without the comment of L{render_pem} it counts as put there by hand.
+
+    @raise CertificateError: something is missing, does not belong together or
+        cannot be served.
+    """
+    block = _KEY.search(content)
+    if block is None:
+        raise CertificateError("holds no private key", domain=name)
+    try:
+        chain = x509.load_pem_x509_certificates(content)
+        key = serialization.load_pem_private_key(block[0] + b"\n", None)
+        public = key.public_key().public_bytes(*_PUBLIC)
+        found = [one for one in chain if _public(one) == public]
+    except (ValueError, TypeError) as problem:
+        raise CertificateError(f"cannot be read: {problem}", domain=name) from problem
+    if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
+        raise CertificateError("its key is neither ECDSA nor RSA", domain=name)
+    if not found:
+        raise CertificateError("key and certificate do not match", domain=name)
+    leaf = found[0]
+    origin = _ORIGIN.match(content)
+    pem = [leaf, *(one for one in chain if one != leaf)]
+    return Certificate(
+        name=DomainName(name),
+        names=_names(leaf),
+        chain=b"".join(one.public_bytes(serialization.Encoding.PEM) for one in pem),
+        key=Secret(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        ),
+        not_before=leaf.not_valid_before_utc,
+        not_after=leaf.not_valid_after_utc,
+        issuer=leaf.issuer.rfc4514_string(),
+        manual=origin is None,
+        directory=origin[1].decode("ascii", "replace") if origin else "",
+    )
+
+
+def obtained(name: str, content: bytes, directory: str) -> Certificate:
+    """Return what a CA has issued to us. @raise CertificateError: as L{parse_pem}."""
+    return evolve(parse_pem(name, content), manual=False, directory=directory)
+
+
+def render_pem(certificate: Certificate) -> bytes:
+    """Return the file for C{certificate}: key, leaf, chain."""
+    content = certificate.key.value.rstrip() + b"\n" + certificate.chain
+    if certificate.manual:
+        return content
+    return f"# obtained by haloyd from {certificate.directory}\n".encode() + content
+
+
+def leaf(certificate: Certificate) -> x509.Certificate:
+    """Return the leaf."""
+    return x509.load_pem_x509_certificate(certificate.chain)
+
+
+def _public(certificate: x509.Certificate) -> bytes:
+    return certificate.public_key().public_bytes(*_PUBLIC)
+
+
+def _names(certificate: x509.Certificate) -> frozenset[DomainName]:
+    try:
+        extension = certificate.extensions.get_extension_for_class(
+            x509.SubjectAlternativeName
+        )
+    except (x509.ExtensionNotFound, ValueError):
+        return frozenset()
+    found = extension.value.get_values_for_type(x509.DNSName)
+    return frozenset(DomainName(one.lower()) for one in found)

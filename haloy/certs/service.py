@@ -1,0 +1,101 @@
+"""The certificate service from settings: what C{daemon.assemble} calls."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.threadpool import ThreadPool
+from twisted.web.client import Agent, BrowserLikePolicyForHTTPS
+from twisted.web.iweb import IAgent
+
+from haloy.certs.acme_http import AcmeHttp
+from haloy.certs.authority import AcmeAuthority
+from haloy.certs.files import CertificateFiles
+from haloy.certs.interface import Presenter
+from haloy.certs.lookup import PUBLIC, DnsLook
+from haloy.certs.need import Policy
+from haloy.certs.renewal import TICK_S, CertificateService
+from haloy.certs.solving import Solving
+from haloy.config.daemon_file import AcmeSettings, DnsSettings
+from haloy.config.trust import trusting
+
+CONNECT_LIMIT_S = 10.0
+
+
+@define(eq=False)
+class _Disk:
+    """One thread for the disk, started when it is first needed."""
+
+    _reactor: Any
+    _pool: ThreadPool = field(
+        factory=lambda: ThreadPool(0, 1, "certificates"), init=False
+    )
+
+    def run(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+        """Return what C{function} returns; calls come one after the other."""
+        if not self._pool.started:
+            self._pool.start()
+        return deferToThreadPool(self._reactor, self._pool, function, *arguments)
+
+    def close(self) -> None:
+        """Wait for what is under way."""
+        if self._pool.started:
+            self._pool.stop()
+
+
+def certificate_service(
+    *,
+    reactor: Any,
+    folder: Path,
+    acme: AcmeSettings,
+    dns: DnsSettings,
+    presenter: Presenter,
+    now: Callable[[], datetime],
+    random: random.Random,
+    tick_s: float = TICK_S,
+) -> CertificateService:
+    """Return the service for the folder C{certs/}.
+
+    @param folder: C{certs/} itself; a Go daemon's C{cert-storage/} is beside it.
+    @raise ConfigError: C{acme.ca_file} cannot be used.
+    """
+
+    def in_reactor_threads(function: Callable[..., Any], *arguments: Any) -> Any:
+        # Not the disk's: a name server that hangs holds up no file.
+        return deferToThreadPool(reactor, reactor.getThreadPool(), function, *arguments)
+
+    files = CertificateFiles(folder)
+    disk = _Disk(reactor)
+    policy = trusting(acme.ca_file) if acme.ca_file else BrowserLikePolicyForHTTPS()
+    agent: IAgent = Agent(
+        reactor, contextFactory=policy, connectTimeout=CONNECT_LIMIT_S
+    )
+    authority = AcmeAuthority(
+        reactor,
+        AcmeHttp(reactor, agent, acme.directory, now),
+        files,
+        disk.run,
+        now,
+        acme.email,
+    )
+    return CertificateService(
+        reactor,
+        files,
+        (authority,),
+        presenter,
+        Solving(presenter),
+        DnsLook(in_reactor_threads, dns.resolvers, PUBLIC if dns.public else ()),
+        Policy((acme.directory,)),
+        now,
+        random,
+        disk.run,
+        disk.close,
+        tick_s,
+    )

@@ -1,0 +1,28 @@
+"""Pebble for the tests that want a real CA: one for all of them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.pebble import Pebble, running_pebble
+
+
+@pytest.fixture(scope="session")
+def pebble(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pebble]:
+    """Run a CA with 20 % of nonces rejected, strict, no authorization used again."""
+    need_pebble()
+    with running_pebble(folder(tmp_path_factory)) as running:
+        yield running
+
+
+def need_pebble() -> None:
+    if shutil.which("pebble") is None or shutil.which("pebble-challtestsrv") is None:
+        pytest.skip("pebble is not installed")
+
+
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("pebble")
