@@ -17,21 +17,17 @@ from typing import Any
 from attrs import define, field
 from twisted.logger import ILogObserver, Logger
 from twisted.python.threadpool import ThreadPool
-from twisted.web.client import Agent, BrowserLikePolicyForHTTPS
-from twisted.web.iweb import IAgent
 
 from haloy.api.server import Api, Readiness
 from haloy.api.service import ApiListener
-from haloy.certs.acme import AcmeClient
-from haloy.certs.files import CertificateFiles
 from haloy.certs.interface import CertificateStatus
-from haloy.certs.lookup import DnsCheck
 from haloy.certs.renewal import CertificateService
+from haloy.certs.service import certificate_service
 from haloy.config.daemon_file import DaemonFile
 from haloy.config.private import make_directory
-from haloy.config.trust import trusting
 from haloy.daemon.admission import Admission
 from haloy.daemon.events import EventStream
+from haloy.daemon.housekeeping import Housekeeping
 from haloy.daemon.intents import Intents
 from haloy.daemon.lifecycle import Daemon, Part
 from haloy.daemon.logs import LogRecord, ServerLog, text_observer
@@ -117,34 +113,22 @@ class _Parts:
         self.api = ApiListener(
             reactor, self.make_api().resource(), file.api.listen, chosen.api_socket
         )
+        self.housekeeping = Housekeeping(
+            reactor, self.pool, self.contexts, chosen.temporary, _now
+        )
         self.proxy.on_upstream_failure(lambda one: self.monitor.suspect(one.key))
 
     def make_certificates(self, file: DaemonFile) -> CertificateService:
         """Return the certificate service with its account at the configured CA."""
-        files = CertificateFiles(self.chosen.certificates)
         make_directory(self.chosen.certificates)
-        policy = (
-            trusting(file.acme.ca_file)
-            if file.acme.ca_file
-            else BrowserLikePolicyForHTTPS()
-        )
-        agent: IAgent = Agent(self.reactor, contextFactory=policy, connectTimeout=10)
-        client = AcmeClient(
-            self.reactor,
-            agent,
-            file.acme.directory,
-            files.account_key(file.acme.directory),
-            _now,
-        )
-        return CertificateService(
-            self.reactor,
-            files,
-            client,
-            self.proxy,
-            DnsCheck(self.reactor, self.pool, file.dns.resolvers),
-            _now,
-            random.SystemRandom(),
-            file.acme.email,
+        return certificate_service(
+            reactor=self.reactor,
+            folder=self.chosen.certificates,
+            acme=file.acme,
+            dns=file.dns,
+            presenter=self.proxy,
+            now=_now,
+            random=random.SystemRandom(),
         )
 
     def make_deployments(self, file: DaemonFile) -> DeployService:
@@ -184,6 +168,7 @@ class _Parts:
             Part("Docker", self.look_for_docker, self.engine.close),
             Part("the routes", self.restore_routes, self.routing.stop),
             Part("the proxy", self.start_proxy, self.stop_proxy),
+            Part("housekeeping", self.housekeeping.start, self.housekeeping.stop),
             Part("certificates", self.certificates.start, self.certificates.stop),
             Part("the health monitor", self.start_monitor, self.monitor.stopService),
             Part("admission", _nothing, self.admission.stop),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 
 STEP_S = 0.05
 
@@ -23,3 +24,14 @@ def get_when_up(url: str, limit_s: float = 10.0) -> str:
             if time.monotonic() > deadline:
                 raise
         time.sleep(STEP_S)
+
+
+def wait_until(
+    condition: Callable[[], bool], explain: Callable[[], str], limit_s: float = 30.0
+) -> float:
+    """Return after how many seconds C{condition} held; fail with C{explain()}."""
+    began = time.monotonic()
+    while not condition():
+        assert time.monotonic() - began < limit_s, explain()
+        time.sleep(STEP_S)
+    return time.monotonic() - began
