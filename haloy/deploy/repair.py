@@ -151,7 +151,8 @@ class Repair:
         """Let go what has served before, once somebody of the live one runs.
 
         What was draining before a restart drains on by its own limits. Containers
-        of a Go daemon stay until the next deployment replaces them.
+        of a Go daemon, and those of deployments that the database does not know (it
+        may be another haloyd's), stay.
         """
         active = now.active
         if active is None or not any(
@@ -159,7 +160,8 @@ class Repair:
         ):
             return
         for one in now.members:
-            if one.labels.managed and one.labels.deployment != active.id:
+            known = now.state_of(one.labels.deployment) in rows.SERVED
+            if one.labels.managed and known and one.labels.deployment != active.id:
                 proxy = one.labels.proxy
                 limits = DrainLimits(proxy.drain_requests_s, proxy.drain_tunnels_s)
                 self._aftercare.begin((one.replica,), limits)

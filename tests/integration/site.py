@@ -1,0 +1,300 @@
+"""An app to deploy, a server to deploy it to, and clients that count what they lose."""
+
+from __future__ import annotations
+
+import collections
+import http.client
+import json
+import shutil
+import socket
+import ssl
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from tests.support.dockerd import PrivateDocker
+from tests.support.haloyd import TOKEN, RunningDaemon, running_daemon
+
+APP = """FROM scratch
+COPY busybox /bin/busybox
+RUN ["/bin/busybox", "--install", "/bin"]
+COPY slow /www/cgi-bin/slow
+COPY run /run.sh
+ENV VERSION={version}
+CMD ["/bin/sh", "/run.sh"]
+"""
+#: Serves its version on 8080 and ends at once on SIGTERM.
+RUN = """trap 'kill $!; exit 0' TERM
+{before}
+echo "$VERSION" > /www/version
+httpd -f -p {port} -h /www &
+wait
+"""
+SLOW = r"""#!/bin/sh
+cat > /dev/null
+sleep 2
+printf 'Content-Type: text/plain\r\nContent-Length: %d\r\n\r\n' ${#VERSION}
+printf '%s' "$VERSION"
+"""
+
+
+def build(
+    docker: PrivateDocker,
+    folder: Path,
+    ref: str,
+    version: str,
+    before: str = "",
+    port: int = 8080,
+) -> None:
+    """Build C{ref}, which serves C{version}; C{before} runs before it listens."""
+    context = folder / ref.replace(":", "-").replace("/", "-")
+    context.mkdir(parents=True, exist_ok=True)
+    shutil.copy("/bin/busybox", context / "busybox")
+    (context / "slow").write_text(SLOW)
+    (context / "slow").chmod(0o755)
+    (context / "run").write_text(RUN.format(before=before, port=port))
+    (context / "Dockerfile").write_text(APP.format(version=version))
+    docker.docker("build", "-q", "-t", ref, str(context))
+
+
+def write_certificate(folder: Path, *names: str) -> None:
+    """Write a self-signed certificate for C{names} where haloyd looks for it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    who = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, names[0])])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(who)
+        .issuer_name(who)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=90))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.DNSName(one) for one in names]), False
+        )
+        .sign(key, hashes.SHA256())
+    )
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = folder / f"{names[0].replace('*', '_')}.pem"
+    path.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        + made.public_bytes(serialization.Encoding.PEM)
+    )
+    path.chmod(0o600)
+
+
+@define(eq=False)
+class Server:
+    """A haloyd with a Docker of its own."""
+
+    daemon: RunningDaemon
+    docker: PrivateDocker
+
+    def submit(self, identifier: str, image: str, **values: Any) -> None:
+        """Ask for a deployment; raise unless it is taken."""
+        status, text = self.daemon.api(
+            "POST", "/v1/deploy", body(identifier, image, **values)
+        )
+        assert status == 202, text
+
+    def deploy(self, identifier: str, image: str, **values: Any) -> dict[str, Any]:
+        """Deploy and return the end marker."""
+        self.submit(identifier, image, **values)
+        return self.end_of(identifier)
+
+    def end_of(self, identifier: str, limit_s: float = 90.0) -> dict[str, Any]:
+        """Follow a deployment's log to its end marker."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.daemon.api_port}/v1/deploy/{identifier}/logs",
+            headers={"Authorization": f"Bearer {TOKEN}"},
+        )
+        with urllib.request.urlopen(request, timeout=limit_s) as stream:
+            for line in stream:
+                if line.startswith(b"data: "):
+                    entry: dict[str, Any] = json.loads(line[6:])
+                    if entry.get("isDeploymentComplete"):
+                        return entry
+        raise AssertionError(f"no end marker:\n{self.daemon.log_text()}")
+
+    def get(
+        self, name: str, path: str = "/version", limit_s: float = 10.0
+    ) -> tuple[int, str]:
+        """Return status and text of one request over HTTPS, by a new connection."""
+        client = Client(name, self.daemon.https_port, limit_s)
+        try:
+            return client.ask(path)
+        finally:
+            client.close()
+
+    def until_serves(self, name: str, version: str, limit_s: float = 10.0) -> float:
+        """Return after how many seconds C{name} answers with C{version}."""
+        began = time.monotonic()
+        seen: object = None
+        while time.monotonic() - began < limit_s:
+            try:
+                seen = self.get(name, limit_s=2)
+            except OSError as problem:
+                seen = problem
+            if seen == (200, version):
+                return time.monotonic() - began
+            time.sleep(0.02)
+        raise AssertionError(
+            f"{name} does not serve {version}: {seen}\n{self.daemon.log_text()}"
+        )
+
+    def containers(self, app: str, running: bool = False) -> list[str]:
+        """Return the names of an app's containers."""
+        found = self.docker.docker(
+            "ps",
+            *(() if running else ("-a",)),
+            "--filter",
+            f"label=dev.haloy.appName={app}",
+            "--format",
+            "{{.Names}}",
+        )
+        return sorted(found.split())
+
+    def until_containers(
+        self, app: str, names: list[str], limit_s: float = 30.0
+    ) -> None:
+        """Wait until exactly these exist and run."""
+        deadline = time.monotonic() + limit_s
+        while time.monotonic() < deadline:
+            if self.containers(app) == self.containers(app, running=True) == names:
+                return
+            time.sleep(0.1)
+        raise AssertionError(
+            f"{self.containers(app)}, not {names}:\n{self.daemon.log_text()}"
+        )
+
+
+def body(identifier: str, image: str, **values: Any) -> dict[str, Any]:
+    """Return the body of a deploy request for a local image."""
+    repository, _, tag = image.rpartition(":")
+    name = values.pop("name", "shop")
+    target = {
+        "name": name,
+        "server": "localhost",
+        "image": {
+            "repository": repository,
+            "tag": tag,
+            "pullPolicy": "never",
+            "history": {"strategy": "local", "count": 3},
+        },
+        "domains": [{"domain": f"{name}.example.test"}],
+        "port": "8080",
+        "healthCheckPath": "/version",
+        "healthCheckTimeout": "15s",
+        "replicas": 1,
+        "deploymentStrategy": "rolling",
+    } | values
+    return {
+        "deploymentID": identifier,
+        "targetConfig": target,
+        "rollbackDeployConfig": target,
+    }
+
+
+class Client(http.client.HTTPSConnection):
+    """One client; goes to loopback whatever the name is."""
+
+    def __init__(self, name: str, port: int, limit_s: float = 10.0) -> None:
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        super().__init__(name, port, timeout=limit_s, context=context)
+        self._trust = context
+
+    def connect(self) -> None:
+        plain = socket.create_connection(("127.0.0.1", self.port), self.timeout)
+        self.sock = self._trust.wrap_socket(plain, server_hostname=self.host)
+
+    def ask(
+        self, path: str, method: str = "GET", sent: bytes | None = None
+    ) -> tuple[int, str]:
+        self.request(method, path, body=sent)
+        answer = self.getresponse()
+        return answer.status, answer.read().decode().strip()
+
+
+@define(eq=False)
+class Load:
+    """Clients that ask all the time: new and kept connections, GET, POST, slow."""
+
+    name: str
+    port: int
+    answers: collections.Counter[str] = field(factory=collections.Counter)
+    failures: list[str] = field(factory=list)
+    _stop: threading.Event = field(factory=threading.Event)
+    _threads: list[threading.Thread] = field(factory=list)
+
+    def start(self) -> None:
+        kinds = [("GET", "/version")] * 5 + [("POST", "/cgi-bin/slow")] * 2
+        kinds += [("GET", "/cgi-bin/slow")]
+        for number, (method, path) in enumerate(kinds):
+            thread = threading.Thread(
+                target=self._client, args=(number % 2 == 0, method, path)
+            )
+            thread.start()
+            self._threads.append(thread)
+
+    def stop(self) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(30)
+
+    def _client(self, kept: bool, method: str, path: str) -> None:
+        client: Client | None = None
+        sent = b"x" * 1024 if method == "POST" else None
+        while not self._stop.is_set():
+            try:
+                if client is None:
+                    client = Client(self.name, self.port)
+                status, text = client.ask(path, method, sent)
+                if status == 200:
+                    self.answers[text] += 1
+                else:
+                    self.failures.append(f"{method} {path}: {status} {text[:80]}")
+                if not kept:
+                    client.close()
+                    client = None
+            except (OSError, http.client.HTTPException) as problem:
+                self.failures.append(f"{method} {path}: {problem!r}")
+                client = None
+            self._stop.wait(0.08)
+        if client is not None:
+            client.close()
+
+
+@contextmanager
+def load(server: Server, name: str) -> Iterator[Load]:
+    """Ask C{name} all the time; the block's end stops it."""
+    made = Load(name, server.daemon.https_port)
+    made.start()
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+@contextmanager
+def server(folder: Path, docker: PrivateDocker, **settings: Any) -> Iterator[Server]:
+    """Run haloyd in C{folder} on C{docker}."""
+    write_certificate(folder / "data" / "certs", "*.example.test")
+    with running_daemon(folder, docker.environment, **settings) as daemon:
+        yield Server(daemon, docker)

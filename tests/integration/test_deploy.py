@@ -1,0 +1,194 @@
+"""Deploying on a real Docker: nothing is lost, and a reason is given for failures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.site import Server, body, build, load, server
+from tests.support.dockerd import PrivateDocker, private_dockerd
+
+pytestmark = pytest.mark.docker
+
+SITE = "shop.example.test"
+
+
+def identifier(number: int) -> str:
+    return f"01aaaaaaaaaaaaaaaaaaaa{number:04d}"
+
+
+@pytest.fixture(scope="module")
+def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateDocker]:
+    folder = tmp_path_factory.mktemp("docker")
+    with private_dockerd(folder) as made:
+        build(made, folder, "app:one", "one")
+        build(made, folder, "app:two", "two")
+        yield made
+
+
+@pytest.fixture
+def haloyd(tmp_path: Path, docker: PrivateDocker) -> Iterator[Server]:
+    try:
+        with server(tmp_path, docker) as made:
+            yield made
+    finally:
+        for name in docker.docker("ps", "-aq").split():
+            docker.docker("rm", "-f", name)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "replicas"), [("rolling", 1), ("rolling", 3), ("blue_green", 2)]
+)
+def test_no_request_is_lost(haloyd: Server, strategy: str, replicas: int) -> None:
+    """Deploys under load lose nothing; the app ends at once on SIGTERM (D14)."""
+    values = {"deploymentStrategy": strategy, "replicas": replicas}
+    haloyd.deploy(identifier(0), "app:one", **values)
+    with load(haloyd, SITE) as clients:
+        for number in range(1, 5):
+            image = ("app:one", "app:two")[number % 2]
+            end = haloyd.deploy(identifier(number), image, **values)
+            assert end.get("isDeploymentSuccess"), end
+    assert clients.failures == []
+    assert set(clients.answers) == {"one", "two"}
+    names = [f"shop-{identifier(4)}"]
+    if replicas > 1:
+        names = [f"{names[0]}-r{one}" for one in range(1, replicas + 1)]
+    haloyd.until_containers("shop", names)
+
+
+def test_failure_has_a_reason(haloyd: Server, tmp_path: Path) -> None:
+    """Exit code and last lines are on the screen; the old version serves on."""
+    build(haloyd.docker, tmp_path, "app:exits", "bad", "echo no database; exit 3")
+    haloyd.deploy(identifier(0), "app:one")
+    with load(haloyd, SITE) as clients:
+        end = haloyd.deploy(identifier(1), "app:exits")
+    assert end["isDeploymentFailed"]
+    assert end["fields"]["code"] == "exited"
+    assert "code 3" in end["fields"]["error"]
+    assert "no database" in end["fields"]["logs"]
+    assert clients.failures == []
+    assert set(clients.answers) == {"one"}
+    haloyd.until_containers("shop", [f"shop-{identifier(0)}"])
+
+
+def test_wrong_port(haloyd: Server, tmp_path: Path) -> None:
+    """The port that the app really listens on is named."""
+    build(haloyd.docker, tmp_path, "app:port", "bad", port=3000)
+    end = haloyd.deploy(identifier(0), "app:port", healthCheckTimeout="2s")
+    assert end["fields"]["code"] == "port-mismatch"
+    assert "3000" in end["fields"]["error"]
+    assert haloyd.containers("shop") == []
+
+
+def test_image_that_is_not_there(haloyd: Server) -> None:
+    """An image that was never uploaded fails at once, by name."""
+    end = haloyd.deploy(identifier(0), "app:never")
+    assert end["fields"]["code"] == "image-not-found"
+    assert "app:never" in end["fields"]["error"]
+
+
+def test_rolling_order(haloyd: Server) -> None:
+    """New 1 starts, old 1 stops, new 2 starts …: by Docker's own events."""
+    haloyd.deploy(identifier(0), "app:one", replicas=3)
+    since = haloyd.docker.docker("info", "--format", "{{.SystemTime}}")
+    haloyd.deploy(identifier(1), "app:two", replicas=3)
+    until = haloyd.docker.docker("info", "--format", "{{.SystemTime}}")
+    events = haloyd.docker.docker(
+        "events", "--since", since, "--until", until, "--format", "{{json .}}"
+    )
+    seen = [
+        (event["Action"], event["Actor"]["Attributes"]["name"].rpartition("-")[2])
+        for event in map(json.loads, events.splitlines())
+        if event.get("Type") == "container" and event["Action"] in {"start", "die"}
+    ]
+    assert seen[:5] == [
+        ("start", "r1"),
+        ("die", "r1"),
+        ("start", "r2"),
+        ("die", "r2"),
+        ("start", "r3"),
+    ]
+
+
+def test_replace_parks_requests(haloyd: Server) -> None:
+    """While nobody serves, requests wait and are answered by the new version."""
+    values = {"deploymentStrategy": "replace", "namingStrategy": "static"}
+    haloyd.deploy(identifier(0), "app:one", **values)
+    with load(haloyd, SITE) as clients:
+        for number in (1, 2):
+            end = haloyd.deploy(
+                identifier(number), ("app:one", "app:two")[number % 2], **values
+            )
+            assert end.get("isDeploymentSuccess"), end
+    assert clients.failures == []
+    haloyd.until_containers("shop", ["shop"])
+
+
+def test_replace_that_fails(haloyd: Server, tmp_path: Path) -> None:
+    """The old version is started again under its name, and serves."""
+    build(haloyd.docker, tmp_path, "app:exits", "bad", "exit 3")
+    values = {"deploymentStrategy": "replace", "namingStrategy": "static"}
+    haloyd.deploy(identifier(0), "app:one", **values)
+    end = haloyd.deploy(identifier(1), "app:exits", **values)
+    assert end["fields"]["code"] == "exited"
+    haloyd.until_serves(SITE, "one")
+    haloyd.until_containers("shop", ["shop"])
+
+
+def test_crash_is_no_failed_deployment(haloyd: Server) -> None:
+    """A killed replica comes back and is routed again in less than 5 s (D3, E3)."""
+    haloyd.deploy(identifier(0), "app:one")
+    name = f"shop-{identifier(0)}"
+    haloyd.docker.docker("kill", name)
+    assert haloyd.until_serves(SITE, "one") < 5
+    haloyd.docker.docker("restart", "-t", "1", name)
+    assert haloyd.until_serves(SITE, "one") < 5
+    haloyd.docker.docker("rm", "-f", name)
+    assert haloyd.until_serves(SITE, "one") < 5
+    haloyd.until_containers("shop", [name])
+
+
+def test_manual_container(haloyd: Server) -> None:
+    """It is routed by its labels, and a deploy of its name is refused (D18, D29)."""
+    labels = {
+        "appName": "shop",
+        "deployment-id": "manual-001",
+        "domain.0": SITE,
+        "health-check-path": "/version",
+    }
+    options = [f"--label=dev.haloy.{key}={value}" for key, value in labels.items()]
+    haloyd.docker.docker(
+        "run", "-d", "--name", "by-hand", "--network", "haloy", *options, "app:one"
+    )
+    assert haloyd.until_serves(SITE, "one") < 5
+    status, text = haloyd.daemon.api(
+        "POST", "/v1/deploy", body(identifier(0), "app:two")
+    )
+    assert (status, "by-hand" in text) == (409, True)
+    assert haloyd.containers("shop", running=True) == ["by-hand"]
+
+
+def test_rollback_is_fast(haloyd: Server) -> None:
+    """Going back to a kept image under load loses nothing."""
+    haloyd.deploy(identifier(0), "app:one")
+    haloyd.deploy(identifier(1), "app:two")
+    status, text = haloyd.daemon.api("GET", "/v1/rollback/shop")
+    (target,) = json.loads(text)["targets"]
+    assert (status, target["DeploymentID"]) == (200, identifier(0))
+    with load(haloyd, SITE) as clients:
+        status, text = haloyd.daemon.api(
+            "POST",
+            "/v1/rollback",
+            {
+                "targetDeploymentID": identifier(0),
+                "newDeploymentID": identifier(2),
+                "newTargetConfig": target["RawDeployConfig"],
+            },
+        )
+        assert status == 202, text
+        assert haloyd.end_of(identifier(2)).get("isDeploymentSuccess")
+    assert clients.failures == []
+    assert haloyd.get(SITE) == (200, "one")

@@ -1,0 +1,184 @@
+"""A dockerd of the test's own: it can be killed, hung and filled, and nobody minds."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from attrs import define, field
+
+START_LIMIT_S = 30.0
+
+
+@define(eq=False)
+class PrivateDocker:
+    """One dockerd with data root, exec root, socket and addresses of its own.
+
+    The socket's path must be short (a UNIX socket has room for 107 bytes), so the
+    exec root is in C{/tmp}.
+    """
+
+    folder: Path
+    environment: dict[str, str] = field(init=False)
+    _subnet: int = field(factory=lambda: secrets.randbelow(200) + 20, init=False)
+    _run: Path = field(init=False)
+    _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._run = Path(f"/tmp/haloyd-{secrets.token_hex(4)}")
+        self.environment = {"DOCKER_HOST": self.host}
+
+    @property
+    def host(self) -> str:
+        return f"unix://{self._run}/docker.sock"
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        self._run.mkdir(mode=0o700, exist_ok=True)
+        with (self.folder / "dockerd.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    "dockerd",
+                    f"--data-root={self.folder}/data",
+                    f"--exec-root={self._run}/exec",
+                    f"--pidfile={self._run}/pid",
+                    f"--host={self.host}",
+                    "--bridge=none",
+                    "--iptables=false",
+                    "--ip6tables=false",
+                    "--ip-masq=false",
+                    f"--default-address-pool=base=10.{self._subnet}.0.0/16,size=24",
+                ],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+            )
+        deadline = time.monotonic() + START_LIMIT_S
+        while time.monotonic() < deadline:
+            if self._ask("info").returncode == 0:
+                return
+            time.sleep(0.1)
+        log_text = (self.folder / "dockerd.log").read_text()
+        raise AssertionError(f"dockerd does not start:\n{log_text[-4000:]}")
+
+    def docker(self, *arguments: str) -> str:
+        """Return what C{docker …} prints."""
+        done = self._ask(*arguments)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def _ask(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["docker", *arguments],
+            env={**os.environ, **self.environment, "DOCKER_BUILDKIT": "0"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def hang(self) -> None:
+        """Let it take connections and answer nothing."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
+    def kill(self) -> None:
+        """End dockerd as a crash would, and everything that it runs."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+        self._reap()
+
+    def remove(self) -> None:
+        """End it, its containers and its files."""
+        if self._process is not None and self._process.poll() is None:
+            self.go_on()
+            ids = self._ask("ps", "-aq").stdout.split()
+            if ids:
+                self._ask("rm", "-fv", *ids)
+            for name in self._ask(
+                "network", "ls", "-q", "--filter", "type=custom"
+            ).stdout.split():
+                self._ask("network", "rm", name)
+            self._process.terminate()
+            try:
+                self._process.wait(20)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._reap()
+        subprocess.run(
+            ["umount", "-R", str(self.folder / "data")],
+            capture_output=True,
+            check=False,
+        )
+        shutil.rmtree(self._run, ignore_errors=True)
+        shutil.rmtree(self.folder / "data", ignore_errors=True)
+
+    def _reap(self) -> None:
+        """End what belongs to this dockerd: its containerd, shims and containers.
+
+        They are told by the exec root in their command line and by their cgroup.
+        """
+        for process in Path("/proc").iterdir():
+            if not process.name.isdigit() or int(process.name) == os.getpid():
+                continue
+            try:
+                command = (process / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if f"{self._run}/exec".encode() in command:
+                children = _children(int(process.name))
+                for pid in (*children, int(process.name)):
+                    try:
+                        os.kill(pid, signal.SIGKILL)
+                    except ProcessLookupError:
+                        continue
+        mounts = Path("/proc/self/mounts").read_text().splitlines()
+        for line in reversed(mounts):
+            place = line.split()[1]
+            if place.startswith((str(self._run), str(self.folder))):
+                subprocess.run(["umount", "-l", place], check=False)
+
+
+def _children(parent: int) -> list[int]:
+    """Return the descendants of a process, deepest first."""
+    found: list[int] = []
+    for task in Path(f"/proc/{parent}/task").glob("*/children"):
+        try:
+            pids = [int(one) for one in task.read_text().split()]
+        except OSError:
+            continue
+        for pid in pids:
+            found += [*_children(pid), pid]
+    return found
+
+
+@contextmanager
+def private_dockerd(folder: Path) -> Iterator[PrivateDocker]:
+    """Run a dockerd in C{folder}; skip where none can run, fail in CI."""
+    if os.geteuid() != 0 or shutil.which("dockerd") is None:
+        reason = "a private dockerd needs root and the dockerd program"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    folder.mkdir(parents=True, exist_ok=True)
+    docker = PrivateDocker(folder)
+    try:
+        docker.start()
+        yield docker
+    finally:
+        docker.remove()
