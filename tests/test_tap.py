@@ -1,0 +1,91 @@
+"""C{twistd haloyd}: its options, and what it refuses to start with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from twisted.application.service import IServiceMaker
+from twisted.plugin import getPlugins
+from twisted.python.usage import UsageError
+
+from haloy.daemon.lifecycle import Daemon
+from haloy.tap import Options, makeService
+
+TOKEN = 'HALOY_API_TOKEN="' + "a" * 64 + '"\n'
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder that C{HALOY_CONFIG_DIR} and C{HALOY_DATA_DIR} are below."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HALOY_API_TOKEN", raising=False)
+    monkeypatch.setenv("HALOY_CONFIG_DIR", str(tmp_path / "config"))
+    monkeypatch.setenv("HALOY_DATA_DIR", str(tmp_path / "data"))
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / ".env").write_text(TOKEN)
+    return tmp_path
+
+
+def _options(*arguments: str) -> Options:
+    options = Options()
+    options.parseOptions(list(arguments))
+    return options
+
+
+def test_twistd_knows_it() -> None:
+    """The plugin names the module that has these options and this service."""
+    (found,) = [one for one in getPlugins(IServiceMaker) if one.tapname == "haloyd"]
+    assert found.options is Options
+    assert found.makeService is makeService
+
+
+def test_the_options_of_the_documents_are_there() -> None:
+    """Directories, C{--debug} and C{--check}."""
+    options = _options("--config-dir", "/c", "--data-dir", "/d", "--debug", "--check")
+    assert (options["config-dir"], options["data-dir"]) == ("/c", "/d")
+    assert options["debug"]
+    assert options["check"]
+
+
+def test_a_mistake_ends_the_start_with_file_and_line(server: Path) -> None:
+    """Without a last good copy nothing runs by guesses (decisions: configuration)."""
+    file = server / "config" / "haloyd.yaml"
+    file.write_text("proxy:\n  mode: sideways\n")
+    with pytest.raises(UsageError, match=f"{file}:2"):
+        makeService(_options())
+
+
+def test_without_a_token_it_does_not_start(server: Path) -> None:
+    """The text says which command makes one."""
+    (server / "config" / ".env").unlink()
+    with pytest.raises(UsageError, match="haloyd init"):
+        makeService(_options())
+
+
+def test_check_says_ok_and_starts_nothing(
+    server: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """C{--check} ends with 0 for a good file."""
+    with pytest.raises(SystemExit) as ended:
+        makeService(_options("--check"))
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"{server / 'config' / 'haloyd.yaml'}: ok\n"
+    assert not (server / "data" / "db").exists()
+
+
+def test_check_finds_a_mistake_that_the_daemon_would_survive(server: Path) -> None:
+    """A last good copy is for starting, not for saying that all is well."""
+    (server / "data").mkdir()
+    (server / "data" / "haloyd.yaml.last-good").write_text("{}\n")
+    (server / "config" / "haloyd.yaml").write_text("acme: {direktory: x}\n")
+    with pytest.raises(UsageError, match="directory"):
+        makeService(_options("--check"))
+
+
+async def test_a_good_server_gives_the_daemon(server: Path) -> None:
+    """Directories come by environment when no option names them."""
+    service = makeService(_options())
+    assert isinstance(service, Daemon)
+    assert not service.ready
+    await service.stopService()
