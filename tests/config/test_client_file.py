@@ -205,6 +205,15 @@ def test_a_broken_file_is_told_with_its_line(
     assert caught.value.path == str(tmp_path / "client.yaml")
 
 
+def test_a_file_that_is_no_text_is_told(tmp_path: Path) -> None:
+    """Nothing is overwritten by mistake."""
+    (tmp_path / "client.yaml").write_bytes(b"\xff")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        add_server(tmp_path, "a.com", "t")
+    assert (tmp_path / "client.yaml").read_bytes() == b"\xff"
+    assert not (tmp_path / ".env").exists()
+
+
 def test_tokens_are_looked_up_in_order() -> None:
     """The server's own variable, then HALOY_API_TOKEN (CLI section 2.3)."""
     known = ClientFile({"a.com": ServerEntry("A"), "b.com": ServerEntry()})

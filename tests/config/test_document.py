@@ -149,6 +149,15 @@ def test_lines_of_toml_keys() -> None:
     assert document.line(("b", "c")) == 3
     assert document.line(("d", 1, "e")) == 7
     assert document.line(("d", 0)) == 4
+    commented = parse_document("# c\n\na = 1\n", "f", "toml")
+    assert commented.line(("a",)) == 3
+
+
+def test_json_that_yaml_cannot_read_has_no_lines() -> None:
+    """DEL stands in JSON texts and in no YAML; the lines are a help, not a must."""
+    document = parse_document('{"a": "\x7f", "b": 1}', "f", "json")
+    assert document.value == {"a": "\x7f", "b": 1}
+    assert document.line(("b",)) == 0
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,13 @@ def test_every_source_becomes_a_literal(tmp_path: Path) -> None:
     )
 
 
+def test_half_a_login_stays_half(tmp_path: Path) -> None:
+    """Validation tells of it; resolving does not make one up."""
+    image = ImageConfig("r", registry=Registry("r.io", ValueSource("u")))
+    target = Target(image=image)
+    assert _secrets(tmp_path).resolve(target) == target
+
+
 def test_a_source_is_asked_once(tmp_path: Path) -> None:
     """However many keys and targets need it."""
     secrets = _secrets(tmp_path)
