@@ -11,7 +11,6 @@ from collections.abc import Iterator
 import pytest
 
 from haloy.proxy import splice
-from haloy.proxy.splice import take_pipe
 from tests.proxy.conftest import Starter
 from tests.proxy.support import Peer, backend, connect, get, in_thread
 
@@ -236,13 +235,3 @@ async def test_without_pipes(
             return hashlib.sha256(peer.response()[2]).hexdigest()
 
         assert await in_thread(client) == DIGEST
-
-
-def test_a_pipe_with_something_inside_is_closed() -> None:
-    """Only empty pipes are used again."""
-    pipe = take_pipe()
-    pipe.release()
-    assert take_pipe() is pipe
-    pipe.inside = 1
-    pipe.release()
-    assert pipe not in splice._spare

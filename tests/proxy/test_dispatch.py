@@ -162,8 +162,10 @@ def test_the_api_on_loopback() -> None:
     near = Arrival(secure=False, loopback=True)
     assert isinstance(decide(request("localhost:80"), near, TABLE, {}, 443), ApiRoute)
     assert page(PLAIN, "localhost").status == 404
-    empty, _ = build_table(1, None, [])
-    decision = decide(request("localhost"), near, empty, {}, 443)
+    without, _ = build_table(
+        1, None, [RoutedApp(AppName("a"), (Domain(DomainName("a.example.com")),), UP)]
+    )
+    decision = decide(request("localhost"), near, without, {}, 443)
     assert isinstance(decision, Page)
 
 

@@ -1,0 +1,177 @@
+"""How client connections begin and end."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+
+import pytest
+
+from tests.proxy.conftest import Starter
+from tests.proxy.support import (
+    Peer,
+    answering,
+    backend,
+    connect,
+    connect_tls,
+    get,
+    in_thread,
+)
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+POST = b"POST / HTTP/1.1\r\nHost: app.example.com\r\n"
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+async def test_an_answer_survives_bytes_that_nobody_reads(
+    start_proxy: Starter, tls: bool
+) -> None:
+    """A refusal reaches a client that goes on sending (RFC 9112 section 9.6)."""
+    running = start_proxy(plain=not tls)
+    with backend(answering(OK)) as one:
+        await running.serve(one)
+
+        def client() -> int:
+            peer = connect_tls(running.https) if tls else connect(running.http)
+            peer.send(b"nonsense\r\n\r\n" + b"x" * 200_000)
+            threading.Event().wait(0.05)
+            status = peer.response()[0]
+            peer.close()
+            return status
+
+        assert await in_thread(client) == 400
+    assert running.proxy.stats().connections <= 1
+
+
+async def test_a_client_that_never_stops_sending(start_proxy: Starter) -> None:
+    """Lingering has an end: a megabyte, or two seconds."""
+    running = start_proxy()
+    await running.serve()
+
+    def client() -> bool:
+        peer = connect(running.http)
+        peer.send(b"nonsense\r\n\r\n")
+        try:
+            for _ in range(10_000):
+                peer.socket.sendall(b"x" * 65536)
+        except OSError:
+            return True
+        return False
+
+    assert await in_thread(client)
+
+
+async def test_lingering_has_a_limit_of_time(start_proxy: Starter) -> None:
+    """A client that neither sends nor closes is dropped."""
+    now = [1000.0]
+    running = start_proxy(clock=lambda: now[0])
+    await running.serve()
+
+    def client() -> Peer:
+        peer = connect(running.http)
+        peer.send(b"nonsense\r\n\r\n")
+        peer.rest()
+        return peer
+
+    peer = await in_thread(client)
+    assert running.proxy.stats().connections == 1
+    now[0] += 3
+    await in_thread(lambda: [connect(running.http), threading.Event().wait(0.4)])
+    assert running.proxy.stats().connections == 1
+    peer.close()
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+async def test_the_last_answer_ends_the_connection_at_once(
+    start_proxy: Starter, tls: bool
+) -> None:
+    """Nothing lingers when everything has been said, and TLS is told."""
+    running = start_proxy(plain=not tls)
+    with backend(answering(OK)) as one:
+        await running.serve(one)
+
+        def client() -> bytes:
+            peer = connect_tls(running.https) if tls else connect(running.http)
+            if tls:
+                # A ragged end is an error then: close_notify has to come.
+                peer.socket.__dict__["suppress_ragged_eofs"] = False
+            peer.send(get(Connection="close"))
+            return peer.rest()
+
+        assert (await in_thread(client)).endswith(b"hello")
+        assert running.proxy.stats().connections == 0
+
+
+async def test_a_handshake_in_pieces(start_proxy: Starter) -> None:
+    """A handshake may come in any number of segments."""
+    running = start_proxy(plain=False)
+    with backend(answering(OK)) as one:
+        await running.serve(one)
+
+        def client() -> bytes:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+            incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+            session = context.wrap_bio(
+                incoming, outgoing, server_hostname="app.example.com"
+            )
+            peer = connect(running.https)
+            peer.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+            def exchange() -> None:
+                for byte in outgoing.read():
+                    peer.send(bytes([byte]))
+
+            while True:
+                try:
+                    session.do_handshake()
+                    break
+                except ssl.SSLWantReadError:
+                    exchange()
+                    incoming.write(peer.recv())
+            session.write(get())
+            exchange()
+            while True:
+                try:
+                    return session.read(1000)
+                except ssl.SSLWantReadError:
+                    incoming.write(peer.recv())
+
+        assert (await in_thread(client)).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_reset_inside_the_handshake(start_proxy: Starter) -> None:
+    """It is one connection less and nothing else."""
+    running = start_proxy(plain=False)
+
+    def client() -> None:
+        peer = connect(running.https)
+        peer.send(b"\x16\x03\x01\x02")
+        peer.reset()
+        fine = connect_tls(running.https)
+        fine.send(get("unknown.example.com"))
+        assert fine.response()[0] == 404
+        fine.close()
+
+    await in_thread(client)
+
+
+async def test_an_answer_that_waits_for_the_client(start_proxy: Starter) -> None:
+    """Pipelined requests of a client that does not read wait until it does."""
+    running = start_proxy()
+    body = b"z" * 300_000
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    with backend(answering(answer)) as one:
+        await running.serve(one)
+
+        def client() -> list[int]:
+            peer = Peer(socket.socket())
+            peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+            peer.socket.connect(("127.0.0.1", running.http))
+            peer.send(get() * 20)
+            threading.Event().wait(0.2)
+            return [len(peer.response()[2]) for _ in range(20)]
+
+        assert await in_thread(client) == [len(body)] * 20

@@ -1,0 +1,106 @@
+"""A pipe between two sockets."""
+
+from __future__ import annotations
+
+import fcntl
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+
+from haloy.proxy import splice
+from haloy.proxy.splice import Pipe, take_pipe
+
+
+@pytest.fixture(autouse=True)
+def no_spare_pipes() -> Iterator[None]:
+    """Close the spare pipes of a test."""
+    yield
+    while splice._spare:
+        splice._spare.pop().close()
+
+
+def pair() -> tuple[socket.socket, socket.socket]:
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    return ours, theirs
+
+
+def test_bytes_go_through() -> None:
+    """What goes in comes out, at most as much as was asked for."""
+    source, feeder = pair()
+    sink, reader = pair()
+    pipe = take_pipe()
+    with source, feeder, sink, reader:
+        feeder.sendall(b"hello world")
+        assert pipe.fill(source.fileno(), 5) == 5
+        assert pipe.inside == 5
+        assert pipe.drain(sink.fileno()) == 5
+        assert reader.recv(100) == b"hello"
+        assert pipe.fill(source.fileno(), 100) == 6
+        feeder.close()
+        assert pipe.fill(source.fileno(), 100) == 0
+        pipe.drain(sink.fileno())
+        pipe.release()
+
+
+def test_nothing_has_come() -> None:
+    """An empty socket is said to be one."""
+    source, feeder = pair()
+    pipe = take_pipe()
+    with source, feeder, pytest.raises(BlockingIOError):
+        pipe.fill(source.fileno(), 100)
+    pipe.release()
+
+
+def test_a_full_sink() -> None:
+    """What a socket does not take stays inside."""
+    source, feeder = pair()
+    sink, reader = pair()
+    pipe = take_pipe()
+    with source, feeder, sink, reader:
+        with suppress(BlockingIOError):
+            while True:
+                sink.send(b"x" * 65536)
+        feeder.sendall(b"y" * 1000)
+        pipe.fill(source.fileno(), 1000)
+        assert pipe.drain(sink.fileno()) == 0
+        assert pipe.inside == 1000
+        reader.close()
+        with pytest.raises(OSError, match="pipe"):
+            pipe.drain(sink.fileno())
+    pipe.close()
+
+
+def test_only_empty_pipes_are_used_again() -> None:
+    """One with something inside is closed."""
+    pipe = take_pipe()
+    pipe.release()
+    assert take_pipe() is pipe
+    pipe.inside = 1
+    pipe.release()
+    assert pipe not in splice._spare
+
+
+def test_spare_pipes_are_few() -> None:
+    """The others are closed."""
+    pipes = [take_pipe() for _ in range(40)]
+    for pipe in pipes:
+        pipe.release()
+    assert len(splice._spare) == splice._SPARE_LIMIT
+
+
+def test_where_large_pipes_are_not_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The size that the system gives is used."""
+
+    def refuse(fileno: int, command: int, size: int) -> int:
+        raise PermissionError(1, "not permitted")
+
+    monkeypatch.setattr(fcntl, "fcntl", refuse)
+    source, feeder = pair()
+    pipe = Pipe()
+    with source, feeder:
+        feeder.sendall(b"hello")
+        assert pipe.fill(source.fileno(), 5) == 5
+    pipe.close()
