@@ -85,15 +85,17 @@ def validate_target(target: Target) -> None:
 
 
 def validate_received(target: Target) -> None:
-    """Check a target as the daemon gets it: also that nothing is left to look up.
+    """Check a target as the daemon gets it: with an image, and nothing to look up.
 
-    @raise InvalidValue: of the first thing that is wrong.
+    @raise InvalidValue: of the first thing that is wrong (A1).
     """
     validate_target(target)
+    if target.image is None:
+        raise InvalidValue("is missing", field="image")
     for i, variable in enumerate(target.env or ()):
         if variable.value is None:
             _unresolved(f"env[{i}] ({variable.name})")
-    registry = target.image.registry if target.image is not None else None
+    registry = target.image.registry
     if registry is not None:
         for key in ("username", "password"):
             source = getattr(registry, key)

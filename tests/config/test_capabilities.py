@@ -3,8 +3,17 @@ from __future__ import annotations
 import pytest
 from attrs import evolve
 
-from haloy.config.app_file import DomainEntry, ProxyEntry, ResourcesEntry, Target
-from haloy.config.capabilities import needed, require, without_unknown
+from haloy.config.app_file import (
+    BuildArg,
+    BuildConfig,
+    DomainEntry,
+    ImageConfig,
+    ProxyEntry,
+    ResourcesEntry,
+    Target,
+    ValueSource,
+)
+from haloy.config.capabilities import needed, require, sendable, without_unknown
 from haloy.errors import InvalidValue
 
 PLAIN = Target(
@@ -47,6 +56,20 @@ def test_a_server_that_does_not_know_a_key_is_not_sent_it(missing: str) -> None:
     """CLI section 9, point 29: too old a daemon is told before anything happens."""
     with pytest.raises(InvalidValue, match=missing):
         require(FULL, ALL - {missing})
+
+
+def test_what_is_sent_holds_no_token_and_no_build_argument() -> None:
+    """CLI section 9, point 5: what a server does not need stays here."""
+    build = BuildConfig(push="server", args=(BuildArg("A", "secret"), BuildArg("B")))
+    target = evolve(
+        PLAIN,
+        api_token=ValueSource("t"),
+        image_key="k",
+        image=ImageConfig("r", build_config=build),
+    )
+    image = ImageConfig("r", build_config=BuildConfig(push="server"))
+    assert sendable(target) == evolve(PLAIN, image=image)
+    assert sendable(PLAIN) == PLAIN
 
 
 def test_what_a_server_does_not_know_can_be_left_out() -> None:

@@ -276,8 +276,12 @@ def test_the_daemon_takes_no_unresolved_source() -> None:
 
 
 def test_what_a_daemon_may_leave_out() -> None:
-    """A target without image, path and port is checked for what it has."""
-    validate_received(Target(name="web", server="s"))
+    """Path, port and counts have defaults; the image has none (A1)."""
+    validate_target(Target(name="web", server="s"))
+    validate_received(Target(name="web", server="s", image=ImageConfig("nginx")))
+    with pytest.raises(InvalidValue) as caught:
+        validate_received(Target(name="web", server="s"))
+    assert caught.value.field == "image"
     validate_received(
         _image(registry=Registry("r.io", ValueSource("u"), ValueSource("p")))
     )
