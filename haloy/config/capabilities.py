@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 
 from attrs import evolve
 
-from haloy.config.app_file import Target
+from haloy.config.app_file import SecretProviders, Target
 from haloy.errors import InvalidValue
 
 
@@ -43,6 +43,31 @@ def sendable(target: Target) -> Target:
     if image is not None and image.build_config is not None:
         image = evolve(image, build_config=evolve(image.build_config, args=None))
     return evolve(target, image=image, image_key=None, api_token=None)
+
+
+def storable_providers(providers: SecretProviders | None) -> SecretProviders | None:
+    """Return what of C{providers} can be stored with a deployment for its rollback.
+
+    A Go daemon refuses the kinds that only we know, and files and commands of this
+    machine say nothing on another.
+    """
+    if providers is None or (providers.onepassword or providers.sops) is None:
+        return None
+    return SecretProviders(providers.onepassword, providers.sops)
+
+
+def usable_providers(
+    stored: SecretProviders | None, local: SecretProviders | None
+) -> SecretProviders:
+    """Return the providers for a rollback: as stored, with what is known here."""
+    stored = stored or SecretProviders()
+    local = local or SecretProviders()
+    return SecretProviders(
+        onepassword={**(local.onepassword or {}), **(stored.onepassword or {})},
+        sops={**(local.sops or {}), **(stored.sops or {})},
+        file=local.file,
+        command=local.command,
+    )
 
 
 def without_unknown(target: Target, known: Collection[str]) -> Target:

@@ -6,14 +6,25 @@ from attrs import evolve
 from haloy.config.app_file import (
     BuildArg,
     BuildConfig,
+    CommandSource,
     DomainEntry,
+    FileSource,
     ImageConfig,
     ProxyEntry,
     ResourcesEntry,
+    SecretProviders,
+    SopsSource,
     Target,
     ValueSource,
 )
-from haloy.config.capabilities import needed, require, sendable, without_unknown
+from haloy.config.capabilities import (
+    needed,
+    require,
+    sendable,
+    storable_providers,
+    usable_providers,
+    without_unknown,
+)
 from haloy.errors import InvalidValue
 
 PLAIN = Target(
@@ -70,6 +81,26 @@ def test_what_is_sent_holds_no_token_and_no_build_argument() -> None:
     image = ImageConfig("r", build_config=BuildConfig(push="server"))
     assert sendable(target) == evolve(PLAIN, image=image)
     assert sendable(PLAIN) == PLAIN
+
+
+def test_providers_that_only_we_know_are_not_stored() -> None:
+    """A Go daemon would refuse the request; a rollback takes them from here."""
+    sops = {"a": SopsSource("stored")}
+    local = SecretProviders(
+        sops={"a": SopsSource("local"), "b": SopsSource("local")},
+        file={"f": FileSource("x")},
+        command={"c": CommandSource(("x",))},
+    )
+    assert storable_providers(None) is None
+    assert storable_providers(SecretProviders(file=local.file)) is None
+    assert storable_providers(local) == SecretProviders(sops=local.sops)
+    assert usable_providers(SecretProviders(sops=sops), local) == SecretProviders(
+        onepassword={},
+        sops={"a": SopsSource("stored"), "b": SopsSource("local")},
+        file=local.file,
+        command=local.command,
+    )
+    assert usable_providers(None, None) == SecretProviders({}, {})
 
 
 def test_what_a_server_does_not_know_can_be_left_out() -> None:
