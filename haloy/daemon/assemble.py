@@ -7,6 +7,7 @@ of the list in L{assemble}: what is needed stands before what needs it.
 from __future__ import annotations
 
 import random
+import secrets
 import sqlite3
 import sys
 from collections.abc import Callable
@@ -48,6 +49,7 @@ from haloy.proxy.embedded import EmbeddedProxy
 from haloy.proxy.embedded import Settings as ProxySettings
 from haloy.proxy.tls import SniContexts
 from haloy.store.database import Database
+from haloy.store.instance import instance_name
 
 
 def assemble(
@@ -143,6 +145,7 @@ class _Parts:
             policy=file.policy,
             discovered=self.admission.discovered,
             assess=self.monitor.assessment,
+            instance=instance_name(self.chosen.instance, secrets.token_hex(8)),
         )
 
     def make_api(self) -> Api:

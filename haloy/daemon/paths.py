@@ -35,6 +35,11 @@ class Directories:
         return self.data / "haloyd.yaml.last-good"
 
     @property
+    def instance(self) -> Path:
+        """The name of this haloyd, by which its containers know it."""
+        return self.data / "instance-id"
+
+    @property
     def database(self) -> Path:
         """The database, shared with the Go daemon's."""
         return self.data / "db" / "haloy.db"

@@ -54,9 +54,16 @@ def container_name(target: Target, deployment: DeploymentId, number: int) -> str
 
 
 def container_spec(
-    target: Target, deployment: DeploymentId, number: int, image: str
+    target: Target,
+    deployment: DeploymentId,
+    number: int,
+    image: str,
+    instance: str = "",
 ) -> ContainerSpec:
-    """Return what to create for one replica. C{target} has literal values only."""
+    """Return what to create for one replica. C{target} has literal values only.
+
+    @param instance: which haloyd makes it, C{""} for the only one.
+    """
     app = app_of(target, deployment)
     said = AppLabels(
         app=app.name,
@@ -68,6 +75,7 @@ def container_spec(
         replica=number,
         strategy=strategy_of(target),
         managed=True,
+        instance=instance,
     )
     entry = target.resources
     return ContainerSpec(

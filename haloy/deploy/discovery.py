@@ -70,11 +70,13 @@ class Unusable:
 def discover(
     containers: Iterable[Container],
     known: Collection[tuple[str, str]],
+    instance: str = "",
 ) -> tuple[tuple[Found, ...], tuple[Unusable, ...]]:
     """Return the containers of apps, and those whose labels are not right.
 
     @param known: (app, id) of the deployments that a Go daemon made; a container
         without our mark is ours when it is named as theirs are.
+    @param instance: which haloyd asks; containers of another one are left out.
     """
     found: list[Found] = []
     unusable: list[Unusable] = []
@@ -85,7 +87,7 @@ def discover(
             app = container.labels.get(APP, "")
             unusable.append(Unusable(container.name, app, str(problem)))
             continue
-        if labels is None:
+        if labels is None or (instance and labels.instance not in ("", instance)):
             continue
         ours = labels.managed or _named_as_ours(container.name, labels, known)
         found.append(Found(container, labels, ours))

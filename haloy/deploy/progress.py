@@ -22,6 +22,8 @@ from haloy.store.deployments import DeploymentRow
 STOP_GRACE_S = 20
 DRAIN_STEP_S = 10.0
 PARK_LIMIT_S = 60.0
+#: How long a step of a roll waits for a container to end; it may end later.
+STOP_STEP_S = 2.0
 #: How long a worker, which has no domain to ask, must have run.
 SETTLE_S = 1.0
 
@@ -36,6 +38,7 @@ class Tools:
     """What every deployment works with.
 
     @ivar stored_credentials: the daemon's own login at a registry, by its host.
+    @ivar instance: which haloyd this is.
     """
 
     engine: Engine
@@ -45,10 +48,12 @@ class Tools:
     journal: Journal
     clock: IReactorTime
     stored_credentials: Callable[[str], Credentials | None] = no_credentials
+    instance: str = ""
     stop_grace_s: int = STOP_GRACE_S
     drain_step_s: float = DRAIN_STEP_S
     park_limit_s: float = PARK_LIMIT_S
     settle_s: float = SETTLE_S
+    stop_step_s: float = STOP_STEP_S
 
 
 @define(eq=False)
@@ -59,6 +64,7 @@ class Progress:
     @ivar old: its containers, in the order in which they go.
     @ivar new: the new replicas that exist, by number.
     @ivar admitted: the containers that get requests now.
+    @ivar stopping: stops that go on beside the steps.
     @ivar aside: old containers under another name: id -> the name they had.
     """
 
@@ -72,6 +78,7 @@ class Progress:
     announced: set[str] = field(factory=set, init=False)
     admitted: set[str] = field(init=False)
     stopped: set[str] = field(factory=set, init=False)
+    stopping: list[Deferred[None]] = field(factory=list, init=False)
     aside: dict[str, str] = field(factory=dict, init=False)
     parked: bool = field(default=False, init=False)
 
@@ -133,6 +140,26 @@ async def together(doing: list[Awaitable[None]]) -> None:
         for one in started:
             one.cancel()
         first.subFailure.raiseException()
+
+
+async def wait_at_most(
+    clock: IReactorTime, doing: Deferred[None], limit_s: float
+) -> None:
+    """Wait for C{doing}, but no longer than C{limit_s}; it goes on in any case."""
+    waited: Deferred[None] = Deferred()
+    timer = clock.callLater(limit_s, waited.callback, None)
+
+    def ended(result: object) -> object:
+        if not waited.called:
+            waited.callback(None)
+        return result
+
+    doing.addBoth(ended)
+    try:
+        await waited
+    finally:
+        if timer.active():
+            timer.cancel()
 
 
 async def _awaited(one: Awaitable[None]) -> None:

@@ -88,6 +88,7 @@ class Repair:
     _clock: IReactorTime
     _now: Callable[[], datetime]
     _assess: Assess
+    _instance: str = ""
     _log: Logger = field(factory=Logger, init=False)
     _down: Ladder = field(factory=lambda: Ladder(FIRST_RETRY_S, LONGEST_RETRY_S))
     _hung: Ladder = field(factory=lambda: Ladder(HUNG_AFTER_S, HUNG_LONGEST_S))
@@ -98,7 +99,7 @@ class Repair:
         """Return the containers of every app, or of one, as they are now."""
         known = await self._database.run(rows.taken_over_ids)
         listed = await self._engine.containers({APP: app})
-        found, unusable = discover(listed, known)
+        found, unusable = discover(listed, known, self._instance)
         return by_app(found), unusable
 
     async def situation(self, app: AppName) -> Situation:
@@ -124,11 +125,13 @@ class Repair:
 
     async def repair(self, app: AppName) -> bool:
         """Do what can be done for C{app}; return whether anything changed."""
+        before = await self.situation(app)
         now = await self.settle(app)
+        adopted = before.wanted is None and now.wanted is not None
         if now.wanted is None or now.wanted.stopped or now.active is None:
             return False
         self._clear_leftovers(now)
-        changed = await self._complete(now, now.active)
+        changed = await self._complete(now, now.active) or adopted
         changed = await self._replace_hung(now, now.active) or changed
         await self._end_draining(now, now.active)
         return changed
@@ -243,7 +246,9 @@ class Repair:
 
     async def _create(self, active: DeploymentRow, target: Target, number: int) -> None:
         """Create a replica that is gone, from what its deployment says."""
-        spec = container_spec(target, active.id, number, active.image_ref)
+        spec = container_spec(
+            target, active.id, number, active.image_ref, self._instance
+        )
         self._log.info("creating {container}, which is gone", container=spec.name)
         await self._database.run(add_replica, spec.name, active.app, active.id, number)
         try:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from attrs import define, evolve
+from attrs import define, evolve, field
 from twisted.internet.defer import CancelledError
 from twisted.internet.task import deferLater
+from twisted.logger import Logger
 
 from haloy.config.options import health_timeout_s
 from haloy.deploy import plan
@@ -25,17 +26,18 @@ from haloy.deploy.containers import (
 )
 from haloy.deploy.interface import DeploymentState
 from haloy.deploy.obtain import obtain_image, refuse_port
-from haloy.deploy.progress import Progress, Tools, together
+from haloy.deploy.progress import Progress, Tools, together, wait_at_most
+from haloy.deploy.readiness import last_lines
 from haloy.deploy.undo import undo
 from haloy.engine.address import reachable_address, why_unreachable
 from haloy.engine.interface import ContainerSpec, ContainerState, HealthState
 from haloy.errors import Conflict, DeployFailed, HaloyError, NotFound
-from haloy.deploy.readiness import last_lines
 from haloy.model.app import Replica
-from haloy.model.labels import APP, MANAGED_BY
+from haloy.model.labels import APP, INSTANCE, MANAGED_BY
 from haloy.proxy.interface import DrainLimits
 from haloy.store.deployments import set_image, set_state
 from haloy.store.replicas import add_replica, rename_replica, set_container
+from haloy.tasks import Tasks
 
 
 @define(eq=False)
@@ -44,6 +46,12 @@ class DeploymentRun:
 
     _tools: Tools
     progress: Progress
+    _log: Logger = field(factory=Logger, init=False)
+    _tasks: Tasks = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Own the stops that go on beside the steps."""
+        self._tasks = Tasks(self._log)
 
     async def carry_out(self) -> None:
         """Move traffic to the new version. @raise HaloyError: and nothing has moved.
@@ -64,6 +72,7 @@ class DeploymentRun:
             ):
                 await self._do(step)
         except CancelledError:
+            self._tasks.cancel()
             raise
         except Exception:
             await self.undo()
@@ -148,7 +157,9 @@ class DeploymentRun:
 
     async def _create(self, number: int) -> None:
         now = self.progress
-        spec = container_spec(now.target, now.row.id, number, now.ref)
+        spec = container_spec(
+            now.target, now.row.id, number, now.ref, self._tools.instance
+        )
         await self._tools.database.run(
             add_replica, spec.name, now.app.name, now.row.id, number
         )
@@ -189,7 +200,10 @@ class DeploymentRun:
         except NotFound:
             return await engine.create(spec)
         in_use = {one.container.id for one in self.progress.old}
-        ours = there.labels.get(APP) == spec.labels[APP] and MANAGED_BY in there.labels
+        ours = all(
+            there.labels.get(key) == spec.labels.get(key)
+            for key in (APP, MANAGED_BY, INSTANCE)
+        )
         dead = there.state in {ContainerState.EXITED, ContainerState.CREATED}
         if not (ours and dead) or there.id in in_use:
             raise DeployFailed(
@@ -249,13 +263,21 @@ class DeploymentRun:
             await self._tools.traffic.retire(gone)
 
     async def _stop_drained(self, containers: tuple[str, ...]) -> None:
-        """Stop what has no tunnel; the others go when the deployment is live."""
+        """Stop what has no tunnel; the others go when the deployment is live.
+
+        One that takes its time to end does not hold the next step up.
+        """
+        now = self.progress
         for container in containers:
             left = await self._tools.traffic.drained(
-                self.progress.old_replicas((container,)), DrainLimits(0, 0)
+                now.old_replicas((container,)), DrainLimits(0, 0)
             )
             if not left.tunnels:
-                await self._stop((container,))
+                stopping = self._tasks.start(
+                    f"stopping {container[:12]}", self._stop((container,))
+                )
+                now.stopping.append(stopping)
+                await wait_at_most(self._tools.clock, stopping, self._tools.stop_step_s)
 
     async def _stop(self, containers: tuple[str, ...]) -> None:
         self.progress.stopped.update(containers)

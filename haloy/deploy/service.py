@@ -62,6 +62,7 @@ def deploy_service(
     discovered: Callable[[tuple[App, ...]], None],
     assess: Callable[[str], Assessment | None],
     stored_credentials: Callable[[str], Credentials | None] = no_credentials,
+    instance: str = "",
 ) -> DeployService:
     """Return the service, not started; C{database} must be open by then.
 
@@ -69,13 +70,24 @@ def deploy_service(
         ought to serve; two apps of one name while a deployment is under way.
     @param assess: what the health monitor thinks of a container, by its id.
     @param stored_credentials: the daemon's own login at a registry, by its host.
+    @param instance: which haloyd this is (C{store.instance}); the containers of
+        another one on the same Docker are left alone.
     """
     journal = Journal(database, now)
     tools = Tools(
-        engine, traffic, readiness, database, journal, reactor, stored_credentials
+        engine,
+        traffic,
+        readiness,
+        database,
+        journal,
+        reactor,
+        stored_credentials,
+        instance,
     )
     aftercare = Aftercare(engine, traffic, database, tools.stop_grace_s)
-    repair = Repair(engine, database, traffic, aftercare, reactor, now, assess)
+    repair = Repair(
+        engine, database, traffic, aftercare, reactor, now, assess, instance
+    )
     return DeployService(
         tools, aftercare, repair, reactor, now, policy, assess, discovered
     )

@@ -40,6 +40,8 @@ class _Undo:
         for found in now.old:
             if found.container.id in now.aside:
                 await self._try(f"renaming {found.aside}", self._rename_back(found))
+        for stopping in now.stopping:
+            await stopping
         for found in now.old:
             if found.container.id in now.stopped:
                 await self._try(

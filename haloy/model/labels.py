@@ -32,6 +32,7 @@ ROLE = PREFIX + "role"
 MANAGED_BY = PREFIX + "managed-by"
 REPLICA = PREFIX + "replica"
 STRATEGY = PREFIX + "strategy"
+INSTANCE = PREFIX + "instance"
 
 MANAGER = "haloyd"
 DEFAULT_PORT = 8080
@@ -46,7 +47,8 @@ class AppLabels:
     """What the labels of one container say.
 
     C{replica} counts from 1 and is 0 when the label is absent (containers of the
-    Go daemon and those started by hand have none).
+    Go daemon and those started by hand have none). C{instance} is the haloyd that
+    made the container: two on one Docker leave each other's alone.
     """
 
     app: AppName
@@ -58,6 +60,7 @@ class AppLabels:
     replica: int = 0
     strategy: Strategy | None = None
     managed: bool = False
+    instance: str = ""
 
 
 def parse_labels(labels: Mapping[str, str]) -> AppLabels | None:
@@ -83,6 +86,7 @@ def parse_labels(labels: Mapping[str, str]) -> AppLabels | None:
         replica=_number(labels.get(REPLICA, "0")),
         strategy=_strategy(labels.get(STRATEGY)),
         managed=labels.get(MANAGED_BY) == MANAGER,
+        instance=labels.get(INSTANCE, ""),
     )
 
 
@@ -107,6 +111,8 @@ def to_labels(said: AppLabels) -> dict[str, str]:
         labels[REPLICA] = str(said.replica)
     if said.strategy is not None:
         labels[STRATEGY] = said.strategy.value
+    if said.instance:
+        labels[INSTANCE] = said.instance
     return labels | options_to_labels(said.proxy)
 
 

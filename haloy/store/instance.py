@@ -1,0 +1,25 @@
+"""Which haloyd this is: a name for its containers that outlives a lost database."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from haloy.config.private import write_private
+
+_NAME = re.compile(r"[0-9a-f]{16}")
+
+
+def instance_name(path: Path, fresh: str) -> str:
+    """Return the name kept in C{path}, C{fresh} (16 hex digits) the first time.
+
+    Blocks for a small read, the first time for a write.
+    """
+    try:
+        kept = path.read_text(encoding="ascii").strip()
+    except (FileNotFoundError, UnicodeDecodeError):
+        kept = ""
+    if _NAME.fullmatch(kept):
+        return kept
+    write_private(path, f"{fresh}\n".encode())
+    return fresh
