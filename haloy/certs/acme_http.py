@@ -216,7 +216,12 @@ class AcmeHttp:
             headers.setRawHeaders("Content-Type", ["application/jose+json"])
         try:
             response = await self._http.request(
-                method, url, headers=headers, data=data, timeout=REQUEST_LIMIT_S
+                method,
+                url,
+                headers=headers,
+                data=data,
+                timeout=REQUEST_LIMIT_S,
+                reactor=self._reactor,
             )
             body = await self._body(response.original)
         except (AcmeError, CancelledError):

@@ -5,6 +5,7 @@ Values and their JSON; where it is kept is C{certs.files}' matter.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final
@@ -114,7 +115,8 @@ def from_json(text: str) -> Memory:
     @raise CertificateError: it is something else.
     """
     try:
-        found: Memory = _converter.loads(text, Memory)
+        # Unpacked: a list would pass for an object without keys.
+        found: Memory = _converter.structure({**json.loads(text)}, Memory)
     except (ValueError, TypeError, BaseValidationError) as problem:
         raise CertificateError("is not what was written") from problem
     instants = [

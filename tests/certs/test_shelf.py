@@ -1,0 +1,72 @@
+"""What C{certs.shelf} gives to the proxy."""
+
+from __future__ import annotations
+
+from haloy.certs.shelf import Shelf
+from haloy.model.certificate import Certificate
+from haloy.model.names import DomainName
+from tests.certs.support import domain
+from tests.support.certificates import DAY, NOW, make
+
+SHOP = domain("shop.example.com", "www.shop.example.com")
+
+
+def shelf(*certificates: Certificate) -> Shelf:
+    return Shelf({one.name: one for one in certificates})
+
+
+def names(served: tuple[Certificate, ...] | None) -> set[DomainName]:
+    return {name for one in served or () for name in one.names}
+
+
+def test_what_is_valid_is_served_and_what_has_ended_is_not() -> None:
+    """Wanted or not: a name may come back."""
+    good, ended = make("a.example.com"), make("b.example.com", life=DAY)
+    found = shelf(good, ended).to_serve((), NOW + 2 * DAY)
+    assert found == (good,)
+
+
+def test_nothing_new_is_said_once() -> None:
+    """The proxy is not told the same every minute."""
+    here = shelf(make("a.example.com"))
+    here.served = here.to_serve((), NOW)
+    assert here.to_serve((), NOW) is None
+    assert Shelf().to_serve((), NOW) == ()
+
+
+def test_wanted_names_without_any_get_a_self_signed_one() -> None:
+    """P16: for names that are routed and no others; the same one until it ages."""
+    here = shelf(make("shop.example.com"))
+    first = here.to_serve((SHOP,), NOW)
+    assert names(first) == {"shop.example.com", "www.shop.example.com"}
+    here.served = first
+    assert here.to_serve((SHOP,), NOW + 5 * DAY) is None
+    later = here.to_serve((SHOP,), NOW + 6 * DAY)
+    assert later is not None
+    assert later != first
+    assert min(one.not_after for one in later) > NOW + 6 * DAY
+
+
+def test_self_signed_one_makes_place() -> None:
+    """As soon as there is a real one."""
+    here = shelf()
+    here.served = here.to_serve((SHOP,), NOW)
+    real = make("shop.example.com", "www.shop.example.com")
+    here.replace({real.name: real})
+    assert here.to_serve((SHOP,), NOW) == (real,)
+
+
+def test_file_that_is_gone_is_served_until_there_is_another() -> None:
+    """A damaged file was moved aside: nobody is locked out."""
+    before = make("shop.example.com")
+    here = shelf(before)
+    here.served = here.to_serve((), NOW)
+    here.replace({})
+    assert here.to_serve((), NOW) is None
+    assert here.all() == {before.name: before}
+    assert here.held == {}
+    after = make("shop.example.com")
+    here.held[after.name] = after
+    assert here.to_serve((), NOW) == (after,)
+    here.replace({})
+    assert here.all() == {after.name: after}
