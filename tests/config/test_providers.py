@@ -157,18 +157,22 @@ def test_a_tool_that_hangs_is_stopped(around: Surroundings) -> None:
 
 def test_an_interrupted_wait_leaves_no_tool(around: Surroundings) -> None:
     """Ctrl-C while waiting ends the tool too."""
-    os.mkfifo(around.folder / "fifo")
+    fifo = around.folder / "fifo"
+    os.mkfifo(fifo)
     _tool(around.folder, "op", "echo $$ > pid; exec cat fifo")
+    opened: list[int] = []
 
     def interrupt(_: str) -> None:
+        # Opens once the tool has it open; kept open, the tool would read for ever.
+        opened.append(os.open(fifo, os.O_WRONLY))
         raise KeyboardInterrupt
 
+    hasty = evolve(around, notify=interrupt, notice_s=0.01)
     with pytest.raises(KeyboardInterrupt):
-        fetch(
-            OnePasswordSource("v", "i"), evolve(around, notify=interrupt, notice_s=0.5)
-        )
+        fetch(OnePasswordSource("v", "i"), hasty)
     pid = int((around.folder / "pid").read_text())
     assert not Path(f"/proc/{pid}").exists()
+    os.close(opened[0])
 
 
 def test_any_command(around: Surroundings) -> None:
