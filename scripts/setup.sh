@@ -43,6 +43,7 @@ package_of() {
         pebble-challtestsrv) say pebble ;;
         static-busybox) say busybox-static ;;
         systemd-analyze) say systemd ;;
+        ps) say procps ;;
         *) say "$1" ;;
     esac
 }
