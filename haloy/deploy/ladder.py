@@ -33,9 +33,3 @@ class Ladder:
             wait_s = min(rung.wait_s * 2, self.longest_s)
         self._rungs[key] = _Rung(now_s + wait_s, wait_s)
         return True
-
-    def keep(self, prefix: str, keys: set[str]) -> None:
-        """Forget the keys that begin with C{prefix} and are not in C{keys}."""
-        for key in [one for one in self._rungs if one.startswith(prefix)]:
-            if key not in keys:
-                del self._rungs[key]

@@ -26,6 +26,7 @@ from tests.fakes.engine import FakeEngine
 
 #: The calls that change what runs.
 CHANGES = frozenset({"create", "start", "stop", "remove", "rename", "tag", "untag"})
+ONE, TWO, THREE = "01aaaaaaaa-one", "01aaaaaaaa-two", "01aaaaaaaa-three"
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 

@@ -63,7 +63,7 @@ def write_go_database(path: Path, *deployments: Any) -> None:
 
 
 @pytest_twisted.async_yield_fixture
-async def database(tmp_path: Path, reactor: Any) -> AsyncIterator[Database]:
+async def go_database(tmp_path: Path, reactor: Any) -> AsyncIterator[Database]:
     write_go_database(
         tmp_path / "db" / "haloy.db", go_row(SECOND), go_row(FIRST), go_row("x", "api")
     )
@@ -73,10 +73,10 @@ async def database(tmp_path: Path, reactor: Any) -> AsyncIterator[Database]:
     await opened.close()
 
 
-async def test_history_is_there(database: Database) -> None:
+async def test_history_is_there(go_database: Database) -> None:
     """Deployments of the Go daemon are ours afterwards, newest row first."""
-    done = await database.run(take_over, NOW)
-    found = await database.run(rows.deployments_of, "shop", 10)
+    done = await go_database.run(take_over, NOW)
+    found = await go_database.run(rows.deployments_of, "shop", 10)
     assert done.deployments == (("shop", SECOND), ("shop", FIRST), ("api", "x"))
     assert [one.id for one in found] == [FIRST, SECOND]  # by row, not by id (D18)
     assert [one.state for one in found] == ["retired", "retired"]
@@ -84,30 +84,30 @@ async def test_history_is_there(database: Database) -> None:
     assert found[0].stored["secretProviders"] == {}
 
 
-async def test_age_of_a_ulid(database: Database) -> None:
+async def test_age_of_a_ulid(go_database: Database) -> None:
     """A deployment is as old as its id says; one by another id is from now."""
-    await database.run(take_over, NOW)
-    (api,) = await database.run(rows.deployments_of, "api", 10)
-    shop = await database.run(rows.deployments_of, "shop", 10)
+    await go_database.run(take_over, NOW)
+    (api,) = await go_database.run(rows.deployments_of, "api", 10)
+    shop = await go_database.run(rows.deployments_of, "shop", 10)
     assert api.created_at == NOW
     assert shop[0].created_at != NOW
 
 
-async def test_nothing_twice(database: Database) -> None:
+async def test_nothing_twice(go_database: Database) -> None:
     """A second start takes over only what was written in between."""
-    await database.run(take_over, NOW)
-    assert await database.run(take_over, NOW) == TakenOver()
+    await go_database.run(take_over, NOW)
+    assert await go_database.run(take_over, NOW) == TakenOver()
 
 
-async def test_layers_get_their_column(database: Database) -> None:
+async def test_layers_get_their_column(go_database: Database) -> None:
     """The column that old Go daemons lack is added; their rows stay (section 10)."""
 
     def read(cursor: sqlite3.Cursor) -> list[Any]:
         cursor.execute("SELECT digest, size, diff_id FROM layers")
         return cursor.fetchall()
 
-    await database.run(take_over, NOW)
-    assert await database.run(read) == [("sha256:aa", 5, "")]
+    await go_database.run(take_over, NOW)
+    assert await go_database.run(read) == [("sha256:aa", 5, "")]
 
 
 async def test_unreadable_row(tmp_path: Path, reactor: Any) -> None:

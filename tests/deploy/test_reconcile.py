@@ -1,0 +1,71 @@
+"""Looking at what runs, beside deployments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from tests.deploy.world import ONE, TWO, World
+
+
+async def test_live_deployment_never_removes_itself(server: World) -> None:
+    """A look that began before the switch does not clear the new version (D2)."""
+    server.engine.have_image("aaa:latest")
+    await server.deploy("01aaaaaaaa-aaa", "aaa")
+    await server.deploy(ONE)
+    gate: Deferred[None] = Deferred()
+    server.readiness.held[f"shop-{TWO}"] = gate
+    await server.submit(TWO)
+    await server.settled(lambda: f"shop-{TWO}" in server.readiness.asked)
+    (first,) = await server.containers("aaa")
+    server.engine.vanish(first.id)
+
+    ended: list[Any] = []
+
+    async def slowly() -> None:
+        gate.callback(None)
+        ended.append(await server.end_of(TWO))
+
+    server.seam.before["create aaa-01aaaaaaaa-aaa"] = slowly
+    await server.look()
+    await server.settled(lambda: f"remove shop-{ONE}" in server.engine.calls)
+    await server.look()
+    assert not ended[0].failed
+    assert await server.running() == [f"shop-{TWO}"]
+
+
+async def test_slow_app_holds_up_nobody(server: World) -> None:
+    """A look that waits for one app reports the others (rule 8, D8)."""
+    server.engine.have_image("aaa:latest")
+    await server.deploy("01aaaaaaaa-aaa", "aaa")
+    await server.deploy(ONE)
+    (first,) = await server.containers("aaa")
+    (second,) = await server.containers("shop")
+    server.engine.vanish(first.id)
+    server.engine.crash(second.id)
+    gate: Deferred[None] = Deferred()
+
+    async def slowly() -> None:
+        await gate
+
+    server.seam.before["create aaa-01aaaaaaaa-aaa"] = slowly
+    looking = Deferred.fromCoroutine(server.look())
+    server.engine.calls.clear()
+    await server.settled(lambda: f"start shop-{ONE}" in server.engine.calls)
+    gate.callback(None)
+    await looking
+
+
+async def test_old_replicas_are_watched_during_a_deploy(server: World) -> None:
+    """What serves is reported also while its successor is on its way (D4)."""
+    await server.deploy(ONE)
+    gate: Deferred[None] = Deferred()
+    server.readiness.held[f"shop-{TWO}"] = gate
+    await server.submit(TWO)
+    await server.settled(lambda: f"shop-{TWO}" in server.readiness.asked)
+    await server.look()
+    reported = [one.name for app in server.reported[-1] for one in app.replicas]
+    gate.callback(None)
+    await server.end_of(TWO)
+    assert reported == [f"shop-{ONE}"]

@@ -1,0 +1,64 @@
+"""Carrying out the steps of a plan."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from haloy.errors import Conflict
+from tests.deploy.world import ONE, TWO, World
+
+
+async def test_first_deployment(server: World) -> None:
+    """A first deployment runs, is routed and ends its log with success."""
+    end = await server.deploy(ONE, replicas=2)
+    assert (end.complete, end.failed, end.domains) == (
+        True,
+        False,
+        ("shop.example.com",),
+    )
+    assert await server.running() == [f"shop-{ONE}-r1", f"shop-{ONE}-r2"]
+    assert {one.name for one in server.traffic.versions()} == {
+        f"shop-{ONE}-r1",
+        f"shop-{ONE}-r2",
+    }
+
+
+@pytest.mark.parametrize(
+    ("strategy", "replicas"), [("rolling", 1), ("blue_green", 3), ("replace", 2)]
+)
+async def test_version_flips_once(server: World, strategy: str, replicas: int) -> None:
+    """No table has two versions, and rolling and blue_green none without one."""
+    values: dict[str, Any] = {"deployment_strategy": strategy, "replicas": replicas}
+    await server.deploy(ONE, **values)
+    server.traffic.tables.clear()
+    await server.deploy(TWO, **values)
+    seen = [table for table in server.traffic.tables if table]
+    assert [table for table in seen if len(table) > 1] == []
+    assert seen[-1] == (TWO,)
+    if strategy != "replace":
+        assert () not in server.traffic.tables
+
+
+async def test_worker_without_domain(server: World) -> None:
+    """An app without domains is replaced like any other (D5)."""
+    await server.deploy(ONE, domains=())
+    await server.deploy(TWO, domains=())
+    await server.settled(lambda: f"remove shop-{ONE}" in server.engine.calls)
+    assert await server.running() == [f"shop-{TWO}"]
+
+
+async def test_domain_of_another_app(server: World) -> None:
+    """A domain conflict costs nobody else anything and names the owner (D28)."""
+    server.traffic.owners["shop.example.com"] = "blog"
+    try:
+        await server.submit(ONE)
+    except Conflict as problem:
+        said = str(problem)
+    else:
+        end = await server.end_of(ONE)
+        said = end.fields["error"]
+        assert end.failed
+    assert "blog" in said
+    assert await server.containers() == []
