@@ -46,8 +46,9 @@ class _Endpoints:
 def client_agent(reactor: Any, ca_file: str) -> IAgent:
     """Return an agent that trusts C{ca_file}, or the system when it is C{""}."""
     policy = trusting(ca_file) if ca_file else BrowserLikePolicyForHTTPS()
-    return Agent.usingEndpointFactory(
+    agent: IAgent = Agent.usingEndpointFactory(
         reactor,
         _Endpoints(reactor, policy),
         HTTPConnectionPool(reactor, persistent=False),
     )
+    return agent

@@ -1,57 +1,110 @@
-"""Requests under twisted.web with a limit on what they may send.
+"""Requests under twisted.web with limits on what they may send.
 
-twisted.web spools a body before the handler runs; this request stops listening to
-one that is larger than its route allows and answers 413 (A7).
+twisted.web spools a body before the handler runs; ours stops listening to one that
+is larger than it may be and answers 413 (A7). Bodies that are archives or layers go
+to a file of the data directory as they arrive, and only for callers who may send
+them.
 """
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.web.http import Request as BaseRequest
 from twisted.web.server import Request, Site
 
-from haloy.errors import InvalidValue
+from haloy.api.spool import Spool, TooLarge
+from haloy.errors import HaloyError, InsufficientStorage, InvalidValue
 
 JSON_LIMIT_BYTES = 32 << 20
 
 #: A body must move: nothing for so long ends the connection.
 IDLE_LIMIT_S = 60
 
+_STREAMED = ("application/octet-stream", "multipart/form-data")
+
+
+class Gate(Protocol):
+    """Says whether a caller may send a large body, before it is sent."""
+
+    def open(self, request: Any, length: int | None) -> Spool | None:
+        """Return where the body goes, C{None} for nobody we know.
+
+        @raise HaloyError: there is no room.
+        """
+
 
 class LimitedRequest(Request):
-    """A request whose body may have L{JSON_LIMIT_BYTES}."""
+    """A request whose body has a limit."""
 
+    # Forms are never parsed: nothing of ours sends one, and it would be in memory.
+    _parsePOSTFormSubmission = False  # noqa: N815  (Twisted's name)
+    gate: Gate | None = None
+    spool: Spool | None = None
     _received = 0
     _refused = False
 
     def gotLength(self, length: int | None) -> None:
-        """Refuse a body that says it is too large."""
+        """Decide where the body goes, or refuse it by its length."""
+        kind = (self.getHeader("Content-Type") or "").partition(";")[0].strip().lower()
+        if kind in _STREAMED and self.gate is not None:
+            self._open_spool(self.gate, length)
+            if self.spool is not None or self._refused:
+                return
         if length is not None and length > JSON_LIMIT_BYTES:
-            self._refuse()
+            self._refuse(413, "the body is too large", "too-large")
             length = 0
         super().gotLength(length)
 
-    def handleContentChunk(self, data: bytes) -> None:
-        """Take a piece, unless the body has become too large."""
-        self._received += len(data)
-        if self._received > JSON_LIMIT_BYTES:
-            self._refuse()
-        elif not self._refused:
-            super().handleContentChunk(data)
+    def _open_spool(self, gate: Gate, length: int | None) -> None:
+        try:
+            self.spool = gate.open(self, length)
+        except HaloyError as problem:
+            status = 507 if isinstance(problem, InsufficientStorage) else 429
+            self._refuse(status, str(problem), problem.code)
+            super().gotLength(0)
+            return
+        if self.spool is not None:
+            self.content: Any = self.spool
+            self.notifyFinish().addBoth(lambda _: self._close())
 
-    def _refuse(self) -> None:
-        if not self._refused:
-            self._refused = True
-            channel: Any = self.channel
-            channel.transport.write(
-                b"HTTP/1.1 413 Request Entity Too Large\r\n"
-                b"Content-Type: text/plain; charset=utf-8\r\n"
-                b"X-Haloy-Error: too-large\r\nConnection: close\r\n"
-                b"Content-Length: 23\r\n\r\nthe body is too large.\n"
-            )
-            channel.transport.loseConnection()
+    def handleContentChunk(self, data: bytes) -> None:
+        """Take a piece, unless the body has been refused or has become too large."""
+        if self._refused:
+            return
+        self._received += len(data)
+        if self.spool is None and self._received > JSON_LIMIT_BYTES:
+            self._refuse(413, "the body is too large", "too-large")
+            return
+        try:
+            super().handleContentChunk(data)
+        except TooLarge:
+            self._refuse(413, "the body is too large", "too-large")
+        except InsufficientStorage as problem:
+            self._refuse(507, str(problem), problem.code)
+
+    def connectionLost(self, reason: Any) -> None:
+        """Leave nothing behind of a body that was cut (E12)."""
+        self._close()
+        super().connectionLost(reason)
+
+    def _close(self) -> None:
+        if self.spool is not None:
+            self.spool.close()
+
+    def _refuse(self, status: int, text: str, code: str) -> None:
+        """Answer at once and hang up: the rest of the body is not wanted."""
+        self._refused = True
+        self._close()
+        body = f"{text}\n".encode()
+        channel: Any = self.channel
+        channel.transport.write(
+            b"HTTP/1.1 %d Refused\r\nContent-Type: text/plain; charset=utf-8\r\n"
+            b"X-Haloy-Error: %s\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s"
+            % (status, code.encode(), len(body), body)
+        )
+        channel.transport.loseConnection()
 
 
 class QuietSite(Site):
@@ -64,10 +117,15 @@ class QuietSite(Site):
         """Write nothing."""
 
 
-def make_site(resource: Any, reactor: Any) -> Site:
-    """Return the site that serves C{resource}; no page of it shows a traceback."""
+def make_site(resource: Any, reactor: Any, gate: Gate | None = None) -> Site:
+    """Return the site that serves C{resource}; large bodies go through C{gate}."""
     site = QuietSite(resource, timeout=IDLE_LIMIT_S, reactor=reactor)
-    site.requestFactory = LimitedRequest
+
+    class Gated(LimitedRequest):
+        pass
+
+    Gated.gate = gate
+    site.requestFactory = Gated
     return site
 
 

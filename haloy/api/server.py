@@ -6,17 +6,15 @@ order for every route is headers, authentication, rate, handler.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from attrs import define, field, frozen
 from klein import Klein
-from twisted.logger import Logger
 from twisted.web.iweb import IRequest
-from werkzeug.exceptions import HTTPException
 
 from haloy.api import schema
+from haloy.api.answers import SECURITY, error_answer, json_answer, respond
 from haloy.api.auth import (
     Caller,
     FailureLimit,
@@ -26,48 +24,33 @@ from haloy.api.auth import (
     token_hash,
 )
 from haloy.api.body import read_json
+from haloy.api.images import ImageRoutes
 from haloy.api.logs import container_lines
+from haloy.api.spool import Spools
 from haloy.api.sse import event
 from haloy.api.streaming import EventWriter, stream_events
 from haloy.config.validate import validate_target
 from haloy.deploy.interface import Deployments, DeployRequest, LogEntry
+from haloy.deploy.pruning import Pruning
+from haloy.deploy.uploads import ImageUploads
 from haloy.engine.interface import Engine
 from haloy.errors import (
-    Conflict,
-    EngineUnavailable,
-    Forbidden,
-    HaloyError,
-    InsufficientStorage,
     InvalidValue,
     NotFound,
-    StoreError,
-    TooMany,
     Unauthorized,
 )
 from haloy.model.names import AppName
 
-CAPABILITIES = ("blue-green", "resources", "proxy-options", "wildcard-domains")
-RATE, BURST = 5.0, 10.0
-
-_SECURITY = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "strict-origin-when-cross-origin",
-    "Cache-Control": "no-store, no-cache, must-revalidate",
-}
-
-#: The status of each class of error; the first that fits counts.
-_STATUS: tuple[tuple[type[HaloyError], int], ...] = (
-    (InvalidValue, 400),
-    (Unauthorized, 401),
-    (Forbidden, 403),
-    (NotFound, 404),
-    (Conflict, 409),
-    (TooMany, 429),
-    (InsufficientStorage, 507),
-    (EngineUnavailable, 503),
-    (StoreError, 503),
+CAPABILITIES = (
+    "layer-upload",
+    "image-disk-preflight",
+    "blue-green",
+    "resources",
+    "proxy-options",
+    "wildcard-domains",
 )
+RATE, BURST = 5.0, 10.0
+LAYER_RATE, LAYER_BURST = 50.0, 100.0
 
 
 @frozen
@@ -102,12 +85,30 @@ class Api:
     _ready: Callable[[], Awaitable[Readiness]]
     _generation: Callable[[], int]
     _certificates: Callable[[], list[dict[str, Any]]]
-    _log: Logger = field(factory=Logger, init=False)
+    _uploads: ImageUploads
+    _pruning: Pruning
+    _spools: Spools
     _failures: FailureLimit = field(factory=FailureLimit, init=False)
     _rate: RateLimit = field(factory=lambda: RateLimit(RATE, BURST), init=False)
+    _layer_rate: RateLimit = field(
+        factory=lambda: RateLimit(LAYER_RATE, LAYER_BURST), init=False
+    )
+    gate: ImageRoutes = field(init=False)
+    _image_resource: Any = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Mount the routes of images."""
+        self.gate = ImageRoutes(
+            self._uploads,
+            self._pruning,
+            self._spools,
+            self._caller,
+            self.authenticated,
+        )
+        self._image_resource = self.gate.app.resource()
 
     def resource(self) -> Any:
-        """Return the resource to serve."""
+        """Return the resource to serve; large bodies go through C{gate}."""
         return self.app.resource()
 
     # --- health and version ----------------------------------------------------------
@@ -116,14 +117,14 @@ class Api:
     def health(self, request: IRequest) -> bytes:
         """Say that the daemon runs; never refused."""
         body = {"status": "ok", "version": self._version, "service": "haloyd"}
-        return _json(request, body)
+        return json_answer(request, body)
 
     @app.route("/health/ready", methods=["GET"])
     async def ready(self, request: IRequest) -> bytes:
         """Say whether everything works, and what does not."""
         found = await self._ready()
-        _respond(request, 200 if found.ready else 503)
-        return _json(
+        respond(request, 200 if found.ready else 503)
+        return json_answer(
             request,
             {
                 "ready": found.ready,
@@ -138,7 +139,7 @@ class Api:
     def version(self, request: IRequest) -> bytes:
         """Say which version this is and what it can."""
         self._caller(request)
-        return _json(
+        return json_answer(
             request,
             {
                 "haloyd": self._version,
@@ -164,7 +165,7 @@ class Api:
         await self._deployments.submit(
             DeployRequest(body.id, body.target, body.stored, caller.name)
         )
-        return _respond(request, 202)
+        return respond(request, 202)
 
     @app.route("/v1/deploy/<deployment>/logs", methods=["GET"])
     async def deployment_logs(self, request: IRequest, deployment: str) -> None:
@@ -185,7 +186,7 @@ class Api:
         """List what an app can be rolled back to."""
         self._caller(request)
         found = await self._deployments.rollback_targets(AppName(app_name))
-        return _json(request, schema.rollback_targets(found))
+        return json_answer(request, schema.rollback_targets(found))
 
     @app.route("/v1/rollback", methods=["POST"])
     async def rollback(self, request: IRequest) -> bytes:
@@ -197,7 +198,7 @@ class Api:
         )
         validate_target(asked.target)
         await self._deployments.submit(asked)
-        return _respond(request, 202)
+        return respond(request, 202)
 
     # --- apps ------------------------------------------------------------------------
 
@@ -206,7 +207,7 @@ class Api:
         """List all apps with their replicas."""
         self._caller(request)
         found = await self._deployments.apps()
-        return _json(request, {"apps": [schema.app_status(one) for one in found]})
+        return json_answer(request, {"apps": [schema.app_status(one) for one in found]})
 
     @app.route("/v1/status/<app_name>", methods=["GET"])
     async def status(self, request: IRequest, app_name: str) -> bytes:
@@ -218,7 +219,7 @@ class Api:
         answer["certificates"] = [
             one for one in self._certificates() if one["name"] in names
         ]
-        return _json(request, answer)
+        return json_answer(request, answer)
 
     @app.route("/v1/stop/<app_name>", methods=["POST"])
     async def stop(self, request: IRequest, app_name: str) -> bytes:
@@ -227,7 +228,7 @@ class Api:
         remove = _flag(request, "remove-containers")
         volumes = _flag(request, "remove-volumes")
         await self._deployments.stop_app(AppName(app_name), remove, volumes)
-        return _respond(request, 202)
+        return respond(request, 202)
 
     @app.route("/v1/logs/<app_name>", methods=["GET"])
     async def logs(self, request: IRequest, app_name: str) -> None:
@@ -246,64 +247,44 @@ class Api:
 
         await stream_events(request, self._reactor, produce)
 
-    # --- errors ----------------------------------------------------------------------
+    # --- images -------------------------------------------------------------------
 
-    @app.handle_errors(HaloyError)
-    def refused(self, request: Any, failure: Any) -> bytes:
-        """Answer with one line of text, never JSON (C{spec/api.md} 1.6)."""
-        problem: HaloyError = failure.value
-        status = next(
-            (code for kind, code in _STATUS if isinstance(problem, kind)), 500
-        )
-        if status == 500:
-            self._log.error("{path}: {problem}", path=_path(request), problem=problem)
-        if isinstance(problem, TooMany):
-            retry = str(max(1, round(problem.retry_after_s)))
-            request.setHeader("Retry-After", retry)
-        return _text(request, status, str(problem).replace("\n", " "), problem.code)
-
-    @app.handle_errors(HTTPException)
-    def unrouted(self, request: Any, failure: Any) -> bytes:
-        """Answer for paths and methods that are none of ours (C{spec/api.md} 1.1)."""
-        problem: HTTPException = failure.value
-        if problem.code == 405:
-            allowed = sorted(getattr(problem, "valid_methods", None) or ())
-            allowed = [one for one in allowed if one != "OPTIONS"]
-            request.setHeader("Allow", ", ".join(allowed))
-            return _text(request, 405, "Method Not Allowed")
-        if problem.code == 308:
-            return _text(request, 404, "404 page not found")
-        return _text(request, problem.code or 404, "404 page not found")
+    @app.route("/v1/images/", branch=True)
+    def images(self, request: IRequest) -> Any:
+        """Hand over to the routes of images."""
+        return self._image_resource
 
     @app.handle_errors(Exception)
-    def failed(self, request: Any, failure: Any) -> bytes:
-        """Answer for a mistake of ours: the log says more, the client nothing."""
-        self._log.failure("{path} failed", failure, path=_path(request))
-        return _text(request, 500, "haloyd made a mistake; its log says more", "bug")
+    def refused(self, request: Any, failure: Any) -> bytes:
+        """Answer with one line of text, never JSON."""
+        return error_answer(request, failure)
 
     # --- who calls -------------------------------------------------------------------
 
-    def _caller(self, request: IRequest) -> Caller:
-        """Return who calls.
+    def _caller(self, request: Any, layers: bool = False) -> Caller:
+        """Return who calls; calls about layers have a limit of their own.
 
         @raise Unauthorized: no valid token.
         @raise TooMany: too many calls, or too many failures from the address.
         """
-        for name, value in _SECURITY.items():
+        for name, value in SECURITY.items():
             request.setHeader(name, value)
         address = client_address(request)
         now_s = self._reactor.seconds()
-        header = request.getHeader("Authorization")
-        try:
-            valid = matches(bearer_token(header), token_hash(self._token))
-        except Unauthorized:
-            valid = False
-        if not valid:
+        if not self.authenticated(request):
             self._failures.check(address, now_s)
             self._failures.failed(address, now_s)
             raise Unauthorized("authentication failed: a valid bearer token is needed")
-        self._rate.take("admin", now_s)
+        (self._layer_rate if layers else self._rate).take("admin", now_s)
         return Caller("admin", address)
+
+    def authenticated(self, request: Any) -> bool:
+        """Return whether a request carries a valid token; counts nothing."""
+        try:
+            token = bearer_token(request.getHeader("Authorization"))
+        except Unauthorized:
+            return False
+        return matches(token, token_hash(self._token))
 
 
 def client_address(request: Any) -> str:
@@ -318,34 +299,6 @@ def client_address(request: Any) -> str:
         return str(host)
     forwarded = request.getHeader("X-Forwarded-For") or ""
     return forwarded.rpartition(",")[2].strip() or "local"
-
-
-def _json(request: Any, body: Mapping[str, Any]) -> bytes:
-    for name, value in _SECURITY.items():
-        request.setHeader(name, value)
-    request.setHeader("Content-Type", "application/json")
-    return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
-
-
-def _respond(request: Any, status: int) -> bytes:
-    """Answer with a status and no body."""
-    request.setResponseCode(status)
-    if status == 202:
-        request.responseHeaders.removeHeader("Content-Type")
-        request.defaultContentType = None
-    return b""
-
-
-def _text(request: Any, status: int, text: str, code: str = "") -> bytes:
-    request.setResponseCode(status)
-    request.setHeader("Content-Type", "text/plain; charset=utf-8")
-    if code:
-        request.setHeader("X-Haloy-Error", code)
-    return f"{text}\n".encode()
-
-
-def _path(request: Any) -> str:
-    return str(request.path.decode(errors="replace"))
 
 
 def _argument(request: Any, name: str) -> str:

@@ -9,7 +9,7 @@ from attrs import define, field
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
 from twisted.internet.interfaces import IListeningPort
 
-from haloy.api.body import make_site
+from haloy.api.body import Gate, make_site
 from haloy.config.client_file import split_server
 
 
@@ -21,6 +21,7 @@ class ApiListener:
     _resource: Any
     _listen: str
     _socket: Path
+    _gate: Gate | None = None
     _ports: list[IListeningPort] = field(factory=list, init=False)
 
     @property
@@ -31,7 +32,7 @@ class ApiListener:
 
     async def start(self) -> None:
         """Listen. @raise twisted.internet.error.CannotListenError: it is taken."""
-        site = make_site(self._resource, self._reactor)
+        site = make_site(self._resource, self._reactor, self._gate)
         host, port = split_server(self._listen)
         kind = TCP6ServerEndpoint if ":" in host else TCP4ServerEndpoint
         endpoint = kind(self._reactor, port or 0, interface=host or "127.0.0.1")

@@ -21,6 +21,7 @@ from twisted.python.threadpool import ThreadPool
 
 from haloy.api.server import Api, Readiness
 from haloy.api.service import ApiListener
+from haloy.api.spool import Spools
 from haloy.certs.interface import CertificateStatus
 from haloy.certs.renewal import CertificateService
 from haloy.certs.service import certificate_service
@@ -37,8 +38,11 @@ from haloy.daemon.recovery import still_running
 from haloy.daemon.routing import Routing
 from haloy.daemon.settings import Settings
 from haloy.daemon.snapshot import SnapshotWriter, read_snapshot
+from haloy.deploy.pruning import Pruning
 from haloy.deploy.readiness import ReadinessCheck
 from haloy.deploy.service import DeployService, deploy_service
+from haloy.deploy.space import Space
+from haloy.deploy.uploads import ImageUploads
 from haloy.engine.docker import DockerEngine
 from haloy.errors import HaloyError
 from haloy.health.monitor import Monitor, Watched
@@ -112,8 +116,9 @@ class _Parts:
         self.events = EventStream(
             self.engine, reactor, self.deployments, self.routing.died
         )
+        api = self.make_api()
         self.api = ApiListener(
-            reactor, self.make_api().resource(), file.api.listen, chosen.api_socket
+            reactor, api.resource(), file.api.listen, chosen.api_socket, api.gate
         )
         self.housekeeping = Housekeeping(
             reactor, self.pool, self.contexts, chosen.temporary, _now
@@ -150,6 +155,7 @@ class _Parts:
 
     def make_api(self) -> Api:
         """Return the API."""
+        space = Space()
         return Api(
             self.deployments,
             self.engine,
@@ -159,6 +165,18 @@ class _Parts:
             self.ready,
             lambda: self.proxy.stats().generation,
             lambda: [_certificate(one) for one in self.certificates.status()],
+            ImageUploads(
+                self.engine,
+                self.database,
+                self.reactor,
+                self.pool,
+                _now,
+                space,
+                self.chosen.layers,
+                self.chosen.temporary,
+            ),
+            Pruning(self.engine, self.database),
+            Spools(space, self.chosen.temporary),
         )
 
     # --- the daemon ------------------------------------------------------------------

@@ -60,6 +60,11 @@ class Directories:
         return self.data / "api.sock"
 
     @property
+    def layers(self) -> Path:
+        """Uploaded layers by digest."""
+        return self.data / "layers"
+
+    @property
     def temporary(self) -> Path:
         """Files in flight."""
         return self.data / "tmp"

@@ -100,9 +100,9 @@ class ImageUploads:
         await self._database.run(touch_layers, list(paths), self._now())
         await self._database.run(set_diff_ids, assembly.diff_ids)
 
-    async def load(self, archive: Path) -> tuple[str, ...]:
-        """Load a whole archive; return the names it brought."""
-        return await self._engine.load(archive)
+    async def load(self, archive: Path, offset: int) -> tuple[str, ...]:
+        """Load a whole archive that begins at C{offset}; return its names."""
+        return await self._engine.load(archive, offset)
 
     def _write(self, assembly: Assembly, paths: dict[str, Path]) -> Path:
         descriptor, name = tempfile.mkstemp(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from threading import Lock
 from typing import Any, TypeVar
 
 import requests
@@ -60,6 +61,7 @@ class DockerEngine:
     _host: str | None = None
     _pool: ThreadPool = field(init=False)
     _client: APIClient | None = field(default=None, init=False)
+    _choosing: Lock = field(factory=Lock, init=False)
     _info: EngineInfo | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -252,9 +254,9 @@ class DockerEngine:
         except NotFound:
             return
 
-    async def load(self, archive: Path) -> tuple[str, ...]:
+    async def load(self, archive: Path, offset: int = 0) -> tuple[str, ...]:
         """Load a C{docker save} archive; return the references it brought."""
-        return await streams.load(await self._http(), archive)
+        return await streams.load(await self._http(), archive, offset)
 
     # --- networks and volumes ----------------------------------------------
 
@@ -358,17 +360,26 @@ class DockerEngine:
                 f"Docker did not answer within {WAIT_LIMIT_S:g} s"
             ) from None
 
+    def _connect(self) -> APIClient:
+        """Return the client, made by whichever thread comes first."""
+        made = APIClient(
+            base_url=self._host,
+            version="auto",
+            timeout=CALL_LIMIT_S,
+            num_pools=2,
+            max_pool_size=THREADS,
+        )
+        # Not locked while it asks for the version: a hung Docker would hold up all.
+        with self._choosing:
+            if self._client is None:
+                self._client = made
+        if self._client is not made:
+            made.close()
+        return self._client
+
     def _in_thread(self, ask: Callable[[APIClient], T]) -> T:
         try:
-            if self._client is None:
-                self._client = APIClient(
-                    base_url=self._host,
-                    version="auto",
-                    timeout=CALL_LIMIT_S,
-                    num_pools=2,
-                    max_pool_size=THREADS,
-                )
-            return ask(self._client)
+            return ask(self._client or self._connect())
         except APIError as problem:
             reason = problem.explanation or str(problem)
             raise engine_error(problem.status_code or 0, str(reason)) from None

@@ -253,8 +253,11 @@ class Engine(Protocol):
     async def untag(self, ref: str) -> None:
         """Remove the name C{ref}; the image goes with its last. Unknown is fine."""
 
-    async def load(self, archive: Path) -> tuple[str, ...]:
-        """Load a C{docker save} archive; return the references it brought."""
+    async def load(self, archive: Path, offset: int = 0) -> tuple[str, ...]:
+        """Load a C{docker save} archive; return the references it brought.
+
+        @param offset: where in the file the archive begins, in bytes.
+        """
 
     async def ensure_network(self, name: str) -> None:
         """Create the bridge network C{name} (attachable) unless it exists."""

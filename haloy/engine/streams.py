@@ -121,9 +121,10 @@ async def pull(
         body.close()
 
 
-async def load(http: EngineHttp, archive: Path) -> tuple[str, ...]:
+async def load(http: EngineHttp, archive: Path, offset: int) -> tuple[str, ...]:
     """Load a C{docker save} archive. @raise EngineError: it brings no image."""
     with archive.open("rb") as file:
+        file.seek(offset)
         _, body = await http.stream(
             "POST",
             "/images/load",

@@ -17,7 +17,6 @@ from twisted.internet.task import deferLater
 
 from haloy.api.agent import client_agent
 from haloy.api.client import ApiClient
-from haloy.api.server import Api, Readiness
 from haloy.api.service import ApiListener
 from haloy.deploy.interface import LogEntry
 from haloy.errors import (
@@ -30,9 +29,11 @@ from haloy.errors import (
     TooMany,
     Unauthorized,
 )
-from tests.api.test_server import ID, TOKEN, hello, replica
+from tests.api.test_server import ID, hello, replica
+from tests.fakes.database import MemoryDatabase
 from tests.fakes.deployments import FakeDeployments
 from tests.fakes.engine import FakeEngine
+from tests.support.api import TOKEN, make_api
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
@@ -43,24 +44,17 @@ class Scene:
 
     reactor: Any
     deployments: FakeDeployments = field(factory=FakeDeployments)
+    database: MemoryDatabase = field(factory=MemoryDatabase)
     listener: Any = None
     ports: list[Any] = field(factory=list)
 
     async def start(self, socket: Path) -> None:
-        async def ready() -> Readiness:
-            return Readiness("", "", "", "")
-
-        api = Api(
-            self.deployments,
-            FakeEngine(),
-            self.reactor,
-            "1.2.3",
-            TOKEN,
-            ready,
-            lambda: 1,
-            list,
+        api = make_api(
+            self.reactor, socket.parent, self.deployments, FakeEngine(), self.database
         )
-        self.listener = ApiListener(self.reactor, api.resource(), "127.0.0.1:0", socket)
+        self.listener = ApiListener(
+            self.reactor, api.resource(), "127.0.0.1:0", socket, api.gate
+        )
         await self.listener.start()
 
     def client(self, token: str = TOKEN, port: int = 0) -> ApiClient:
@@ -94,6 +88,7 @@ async def scene(reactor: Any, tmp_path: Path) -> AsyncIterator[Scene]:
     await found.start(tmp_path / "api.sock")
     yield found
     await found.listener.stop()
+    found.database.close()
     for port in found.ports:
         await port.stopListening()
     await deferLater(reactor, 0.01)

@@ -7,7 +7,7 @@ headers and keys, with dates and words masked.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,9 @@ import pytest
 from attrs import define, field
 from treq.testing import StubTreq
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from haloy.api.server import Api, Readiness
+from haloy.api.server import Readiness
 from haloy.deploy.interface import (
     AppStatus,
     LogEntry,
@@ -37,11 +36,13 @@ from haloy.errors import (
 )
 from haloy.model.app import Assessment, Domain, Verdict
 from haloy.model.names import AppName, DeploymentId, DomainName
+from tests.fakes.database import MemoryDatabase
 from tests.fakes.deployments import NOW, FakeDeployments
 from tests.fakes.engine import FakeEngine
+from tests.fakes.threads import InlineClock
+from tests.support.api import TOKEN, make_api
 
 GOLDEN = json.loads((Path(__file__).parent / "golden/exchanges.json").read_text())
-TOKEN = "t" * 64
 ID = "01m83xb9j8bwez2bj0erpm4y3a"
 
 
@@ -64,24 +65,22 @@ class Server:
 
     deployments: FakeDeployments = field(factory=FakeDeployments)
     engine: FakeEngine = field(factory=FakeEngine)
-    clock: Clock = field(factory=Clock)
+    clock: InlineClock = field(factory=InlineClock)
+    folder: Path = Path()
+    database: MemoryDatabase = field(factory=MemoryDatabase)
     readiness: Readiness = field(factory=lambda: Readiness("", "", "", ""))
     certificates: list[dict[str, Any]] = field(factory=list)
     treq: Any = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        async def ready() -> Readiness:
-            return self.readiness
-
-        api = Api(
+        api = make_api(
+            self.clock,
+            self.folder,
             self.deployments,
             self.engine,
-            self.clock,
-            "1.2.3",
-            TOKEN,
-            ready,
-            lambda: 7,
-            lambda: self.certificates,
+            self.database,
+            readiness=lambda: self.readiness,
+            certificates=lambda: self.certificates,
         )
         self.treq = StubTreq(api.resource())
 
@@ -118,8 +117,10 @@ class Server:
 
 
 @pytest.fixture
-def server() -> Server:
-    return Server()
+def server(tmp_path: Path) -> Iterator[Server]:
+    found = Server(folder=tmp_path)
+    yield found
+    found.database.close()
 
 
 def exchange(line: str) -> Any:

@@ -48,7 +48,7 @@ async def bench(reactor: Any, tmp_path: Path) -> AsyncIterator[Bench]:
     found = Bench(reactor, tmp_path, Living())
     await found.start()
     yield found
-    await found.listener.stop()
+    await found.stop()
     await deferLater(reactor, 0.01)
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from attrs import define
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
 
 from haloy.daemon.housekeeping import Housekeeping, clear_older
+from tests.fakes.threads import InlineClock, InlinePool
 
 START = datetime(2026, 11, 24, tzinfo=UTC)
 
@@ -25,18 +24,8 @@ class Keys:
         self.renewed += 1
 
 
-class Inline:
-    """A pool that works at once."""
-
-    def callInThreadWithCallback(self, done: Any, work: Any, *args: Any) -> None:  # noqa: N802  (Twisted)
-        done(True, work(*args))
-
-
-class Hours(Clock):
-    """A clock whose threads are inline."""
-
-    def callFromThread(self, call: Any, *args: Any) -> None:  # noqa: N802  (Twisted)
-        call(*args)
+class Hours(InlineClock):
+    """A clock that tells the time."""
 
     def now(self) -> datetime:
         return START + timedelta(seconds=self.seconds())
@@ -73,7 +62,7 @@ def test_rounds(tmp_path: Path, hours: Hours) -> None:
     """All leftovers at start, stalled uploads by the hour, new keys by the day."""
     left = file(tmp_path, "left.tar", timedelta(seconds=1))
     keys = Keys()
-    keeping = Housekeeping(hours, Inline(), keys, tmp_path, hours.now)  # type: ignore[arg-type]  # inline
+    keeping = Housekeeping(hours, InlinePool(), keys, tmp_path, hours.now)  # type: ignore[arg-type]  # inline
     Deferred.fromCoroutine(keeping.start())
     assert not left.exists()
     upload = file(tmp_path, "upload.tar", timedelta(0))

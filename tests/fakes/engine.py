@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import json
+import tarfile
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,6 +48,7 @@ class FakeEngine:
     passwords: dict[str, str] = field(factory=dict)
     failures: dict[str, Exception] = field(factory=dict)
     output: dict[str, bytes] = field(factory=dict)
+    loaded: list[bytes] = field(factory=list)
     specs: dict[str, ContainerSpec] = field(factory=dict)
     _containers: dict[str, Container] = field(factory=dict, init=False)
     _images: dict[str, Image] = field(factory=dict, init=False)
@@ -245,8 +249,19 @@ class FakeEngine:
         if self._images.pop(ref, None) is not None:
             self._did("untag", ref)
 
-    async def load(self, archive: Path) -> tuple[str, ...]:
-        raise EngineError("the archive holds no image with a name")
+    async def load(self, archive: Path, offset: int = 0) -> tuple[str, ...]:
+        self.loaded.append(_content(archive)[offset:])
+        self._maybe_fail("load")
+        try:
+            with tarfile.open(fileobj=io.BytesIO(self.loaded[-1])) as found:
+                manifest = found.extractfile("manifest.json")
+                assert manifest is not None
+                refs = [ref for one in json.load(manifest) for ref in one["RepoTags"]]
+        except (tarfile.TarError, KeyError):
+            raise EngineError("the archive holds no image with a name") from None
+        for ref in refs:
+            self.have_image(ref)
+        return tuple(refs)
 
     async def ensure_network(self, name: str) -> None:
         self._networks.add(name)
@@ -337,3 +352,7 @@ class FakeEngine:
         )
         for consume in tuple(self._streams):
             consume(event)
+
+
+def _content(path: Path) -> bytes:
+    return path.read_bytes()

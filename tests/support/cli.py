@@ -13,12 +13,11 @@ import yaml
 from attrs import define, field
 from twisted.internet.threads import deferToThread
 
-from haloy.api.server import Api, Readiness
 from haloy.api.service import ApiListener
+from tests.fakes.database import MemoryDatabase
 from tests.fakes.deployments import FakeDeployments
 from tests.fakes.engine import FakeEngine
-
-TOKEN = "t" * 64
+from tests.support.api import TOKEN, make_api
 
 
 @define(eq=False)
@@ -28,25 +27,19 @@ class Bench:
     reactor: Any
     folder: Path
     deployments: FakeDeployments = field(factory=FakeDeployments)
+    engine: FakeEngine = field(factory=FakeEngine)
+    database: MemoryDatabase = field(factory=MemoryDatabase)
     listener: Any = None
     environment: dict[str, str] = field(factory=dict)
 
     async def start(self) -> None:
-        async def ready() -> Readiness:
-            return Readiness("", "", "", "")
-
-        api = Api(
-            self.deployments,
-            FakeEngine(),
-            self.reactor,
-            "1.2.3",
-            TOKEN,
-            ready,
-            lambda: 1,
-            list,
+        api = make_api(
+            self.reactor, self.folder, self.deployments, self.engine, self.database
         )
         socket = self.folder / "api.sock"
-        self.listener = ApiListener(self.reactor, api.resource(), "127.0.0.1:0", socket)
+        self.listener = ApiListener(
+            self.reactor, api.resource(), "127.0.0.1:0", socket, api.gate
+        )
         await self.listener.start()
 
     @property
@@ -56,6 +49,11 @@ class Bench:
     def configure(self, **keys: Any) -> None:
         base = {"name": "shop", "server": self.server, "image": "shop:1"}
         (self.folder / "haloy.yaml").write_text(yaml.safe_dump({**base, **keys}))
+
+    async def stop(self) -> None:
+        """Listen no more."""
+        await self.listener.stop()
+        self.database.close()
 
     async def haloy(
         self, *arguments: str, environment: Mapping[str, str] | None = None

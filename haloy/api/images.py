@@ -1,0 +1,201 @@
+"""The routes by which images come to the server (C{spec/api.md} 4.5 to 4.10)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import define
+from klein import Klein
+from twisted.web.iweb import IRequest
+
+from haloy.api.answers import error_answer, json_answer, respond
+from haloy.api.auth import Caller
+from haloy.api.body import read_json
+from haloy.api.multipart import archive_offset
+from haloy.api.spool import Spool, Spools
+from haloy.deploy.assembly import check_digest, check_reference, make_assembly
+from haloy.deploy.pruning import Pruning
+from haloy.deploy.uploads import ImageUploads
+from haloy.errors import InvalidValue
+
+DIGESTS_LIMIT = 10_000
+
+
+@define(eq=False)
+class ImageRoutes:
+    """Mounted by the API, which says who calls.
+
+    @ivar _caller: authenticates a request and counts it against a limit of its own.
+    @ivar _authenticated: the same without counting: before a body arrives.
+    """
+
+    app = Klein()
+
+    _uploads: ImageUploads
+    _pruning: Pruning
+    _spools: Spools
+    _caller: Callable[[Any, bool], Caller]
+    _authenticated: Callable[[Any], bool]
+
+    # --- the gate for large bodies ------------------------------------------------
+
+    def open(self, request: Any, length: int | None) -> Spool | None:
+        """Return where a large body goes; nobody we do not know may fill the disk."""
+        return self._spools.open(length) if self._authenticated(request) else None
+
+    # --- layers --------------------------------------------------------------------
+
+    @app.route("/layers/check", methods=["POST"])
+    async def check(self, request: IRequest) -> bytes:
+        """Say which layers are here."""
+        self._caller(request, True)
+        body = _object(read_json(request))
+        digests = body.get("digests")
+        if not isinstance(digests, list) or not digests:
+            raise InvalidValue("digests array cannot be empty", field="digests")
+        if len(digests) > DIGESTS_LIMIT:
+            raise InvalidValue(f"more than {DIGESTS_LIMIT} digests", field="digests")
+        asked = [check_digest(one, f"digests[{i}]") for i, one in enumerate(digests)]
+        present = await self._uploads.present(asked)
+        found = list(zip(asked, present, strict=True))
+        return json_answer(
+            request,
+            {
+                "missing": [one for one, here in found if not here] or None,
+                "exists": [one for one, here in found if here] or None,
+            },
+        )
+
+    @app.route("/layers", methods=["POST"])
+    async def layer(self, request: Any) -> bytes:
+        """Take one layer."""
+        self._caller(request, True)
+        digest = check_digest(request.getHeader("X-Layer-Digest"), "X-Layer-Digest")
+        spool = _spool(request, "application/octet-stream")
+        found = spool.finish()
+        await self._uploads.keep(digest, spool.size, spool.digest, found)
+        request.setResponseCode(201)
+        return json_answer(request, {"digest": digest, "size": spool.size})
+
+    @app.route("/layers/assemble", methods=["POST"])
+    async def assemble(self, request: IRequest) -> bytes:
+        """Put an image together from layers that are here."""
+        self._caller(request, True)
+        body = _object(read_json(request))
+        manifest = body.get("manifest")
+        if not isinstance(manifest, Mapping):
+            raise InvalidValue("wants an object", field="manifest")
+        ref = check_reference(body.get("imageRef"))
+        assembly = make_assembly(ref, _base64(body.get("config")), manifest)
+        await self._uploads.assemble(assembly)
+        return json_answer(
+            request, {"success": True, "message": f"Image {ref} is on the server"}
+        )
+
+    # --- whole archives --------------------------------------------------------------
+
+    @app.route("/upload", methods=["POST"])
+    async def upload(self, request: Any) -> bytes:
+        """Take a whole C{docker save} archive."""
+        self._caller(request, False)
+        spool = _spool(request, "multipart/form-data")
+        path = spool.finish()
+        offset = archive_offset(path, request.getHeader("Content-Type") or "")
+        names = await self._uploads.load(path, offset)
+        respond(request, 202)
+        return json_answer(
+            request, {"success": True, "message": f"Loaded {', '.join(names)}"}
+        )
+
+    # --- space -----------------------------------------------------------------------
+
+    @app.route("/disk-space-check", methods=["POST"])
+    async def disk_space(self, request: IRequest) -> bytes:
+        """Say whether an upload would find room."""
+        self._caller(request, False)
+        body = _object(read_json(request))
+        whole = _size(body, "uploadSizeBytes")
+        layers = _size(body, "layerUploadBytes")
+        assembled = _size(body, "assembledImageSizeBytes")
+        if (whole > 0) == (assembled > 0):
+            raise InvalidValue(
+                "exactly one of uploadSizeBytes or assembledImageSizeBytes is required",
+                field="body",
+            )
+        if layers and not assembled:
+            raise InvalidValue(
+                "needs assembledImageSizeBytes", field="layerUploadBytes"
+            )
+        room = await self._uploads.room(layers, whole or assembled)
+        return json_answer(
+            request,
+            {
+                "ok": room.ok,
+                "path": room.path,
+                "requiredBytes": room.required,
+                "availableBytes": max(room.available, 0),
+            },
+        )
+
+    @app.route("/prune", methods=["POST"])
+    async def prune(self, request: IRequest) -> bytes:
+        """Remove old images of one app, or say which they would be."""
+        self._caller(request, False)
+        body = _object(read_json(request))
+        app, keep = body.get("appName"), body.get("keep", 0)
+        if not isinstance(app, str) or not app:
+            raise InvalidValue("appName is required", field="appName")
+        if isinstance(keep, bool) or not isinstance(keep, int) or keep < 0:
+            raise InvalidValue("must be 0 or more", field="keep")
+        apply = body.get("apply", False)
+        if not isinstance(apply, bool):
+            raise InvalidValue("wants true or false", field="apply")
+        found = await self._pruning.prune(app, keep, apply)
+        answer: dict[str, Any] = {"appName": app, "keep": keep, "applied": apply}
+        if found.running:
+            answer["runningDeploymentIds"] = list(found.running)
+        answer["tags"] = [
+            {"tag": ref, "deploymentId": ref.rpartition(":")[2]} for ref in found.tags
+        ]
+        return json_answer(request, answer)
+
+    @app.handle_errors(Exception)
+    def refused(self, request: Any, failure: Any) -> Any:
+        """Answer as the API does everywhere."""
+        return error_answer(request, failure)
+
+
+def _object(found: object) -> dict[str, Any]:
+    if not isinstance(found, dict):
+        raise InvalidValue("wants a JSON object", field="body")
+    return found
+
+
+def _size(body: Mapping[str, Any], key: str) -> int:
+    value = body.get(key, 0)
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int)
+        or not 0 <= value < 1 << 63
+    ):
+        raise InvalidValue("wants a number of bytes", field=key)
+    return value
+
+
+def _base64(text: object) -> bytes:
+    if not isinstance(text, str):
+        raise InvalidValue("wants base64 text", field="config")
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise InvalidValue("is not base64", field="config") from None
+
+
+def _spool(request: Any, kind: str) -> Spool:
+    spool: Spool | None = getattr(request, "spool", None)
+    if spool is None:
+        raise InvalidValue(f"the body must come as {kind}", field="Content-Type")
+    return spool

@@ -1,0 +1,64 @@
+"""The real API over fakes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+from haloy.api.server import Api, Readiness
+from haloy.api.spool import Spools
+from haloy.deploy.interface import Deployments
+from haloy.deploy.pruning import Pruning
+from haloy.deploy.space import Space
+from haloy.deploy.uploads import ImageUploads
+from haloy.store.database import Database
+from tests.fakes.database import MemoryDatabase
+from tests.fakes.engine import FakeEngine
+from tests.fakes.threads import InlinePool
+
+TOKEN = "t" * 64
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
+
+
+def make_api(
+    reactor: Any,
+    folder: Path,
+    deployments: Deployments,
+    engine: FakeEngine,
+    database: MemoryDatabase,
+    *,
+    readiness: Any = None,
+    certificates: Any = list,
+    space: Space | None = None,
+) -> Api:
+    """Return an API; C{reactor} needs C{callFromThread} (a real one, InlineClock)."""
+
+    async def ready() -> Readiness:
+        found: Readiness = readiness() if readiness else Readiness("", "", "", "")
+        return found
+
+    space = space or Space(reserve_bytes=0)
+    real = cast(Database, database)
+    return Api(
+        deployments,
+        engine,
+        reactor,
+        "1.2.3",
+        TOKEN,
+        ready,
+        lambda: 7,
+        certificates,
+        ImageUploads(
+            engine,
+            real,
+            reactor,
+            cast(Any, InlinePool()),
+            lambda: NOW,
+            space,
+            folder / "layers",
+            folder / "tmp",
+        ),
+        Pruning(engine, real),
+        Spools(space, folder / "tmp"),
+    )
