@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from attrs import asdict
 
+from haloy.cli import exits
 from haloy.config.daemon_file import DaemonFile, parse_daemon_file
 from haloy.config.load import load_app_document
 from haloy.model import labels
@@ -94,6 +95,21 @@ def test_the_daemon_file_is_documented_key_by_key() -> None:
         section, _, name = key.rpartition(".")
         text = f"{section}:\n  {name}:\n" if section else f"{name}:\n"
         assert parse_daemon_file(text, "haloyd.yaml") == DaemonFile()
+
+
+def test_the_exit_codes_are_documented() -> None:
+    """docs/reference/exit-codes.md has the codes of haloy.cli.exits, by their names."""
+    told = re.findall(
+        r"^\| (\d+) \| `(\w+)` \|",
+        _text(ROOT / "docs" / "reference" / "exit-codes.md"),
+        re.MULTILINE,
+    )
+    known = {
+        name: value
+        for name, value in vars(exits).items()
+        if name.isupper() and isinstance(value, int)
+    }
+    assert {name: int(code) for code, name in told} == known
 
 
 def test_every_label_is_documented() -> None:

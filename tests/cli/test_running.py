@@ -1,0 +1,75 @@
+"""A command's coroutine on the reactor: its result, its error, and Ctrl+C.
+
+A reactor runs once in a process, so each of these has a process of its own.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+START = """\
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from haloy.cli.running import run
+from haloy.errors import NotFound
+"""
+
+
+def _start(program: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", START + program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _run(program: str) -> tuple[int, str, str]:
+    with _start(program) as process:
+        out, err = process.communicate(timeout=50)
+        return process.returncode, out, err
+
+
+def test_the_result_comes_back() -> None:
+    """What the coroutine returns is returned, and the command goes on."""
+    program = """
+async def ask(reactor):
+    return await deferLater(reactor, 0.01, lambda: 42)
+print(run(ask) + 1)
+"""
+    assert _run(program) == (0, "43\n", "")
+
+
+def test_an_error_comes_back() -> None:
+    """It is raised where the command can say it, and nobody prints a traceback."""
+    program = """
+async def ask(reactor):
+    await deferLater(reactor, 0.01)
+    raise NotFound("no such app")
+try:
+    run(ask)
+except NotFound as problem:
+    print(problem)
+"""
+    assert _run(program) == (0, "no such app\n", "")
+
+
+def test_ctrl_c_ends_it() -> None:
+    """It dies of the signal, which shells show as 130, and without a traceback."""
+    program = """
+async def ask(reactor):
+    print("waiting", flush=True)
+    await Deferred()
+run(ask)
+print("not reached")
+"""
+    with _start(program) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "waiting\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=50) == -signal.SIGINT
+        assert process.stdout.read() == ""
+        assert "Traceback" not in process.stderr.read()
