@@ -151,6 +151,11 @@ class Journal:
         """Write no more."""
         await self._tasks.stop()
 
+    @property
+    def waiting(self) -> int:
+        """How many readers wait for a line."""
+        return len(self._waiting)
+
     def next_line(self) -> Deferred[None]:
         """Return what fires with the next line of any log; then L{forget} it."""
         waiter: Deferred[None] = Deferred()

@@ -127,6 +127,7 @@ def test_policy_allows(policy: dict[str, Any], values: dict[str, Any]) -> None:
     """What is allowed passes; a prefix is one of whole path parts."""
     refuse_forbidden(evolve(TARGET, **values), PolicySettings(**policy))
 
+
 def test_volume_label() -> None:
     """Volumes are found again by the one label that both daemons write."""
     assert volume_labels(AppName("shop")) == {"dev.haloy.appName": "shop"}

@@ -329,6 +329,15 @@ async def world(folder: Path, reactor: Any) -> AsyncIterator[World]:
         await made.database.close()
 
 
+async def until(reactor: Any, reached: Callable[[], bool]) -> None:
+    """Return when C{reached}; the database answers from its own thread."""
+    for _ in range(1000):
+        if reached():
+            return
+        await deferLater(reactor, 0.002)
+    raise AssertionError("not reached")
+
+
 def request(identifier: str, app: str = "shop", **values: Any) -> DeployRequest:
     """Return a request for an image that is on the server."""
     image = values.pop(
