@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import react
 
 T = TypeVar("T")
+
+#: 128 and the number of SIGINT, as shells have it.
+INTERRUPTED = 130
 
 
 def run(start: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
@@ -18,21 +22,20 @@ def run(start: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
     A reactor runs once in a process: one call a command. Ctrl+C ends with 130.
     """
     results: list[T] = []
-    problems: list[BaseException] = []
+    problems: list[Exception] = []
 
     async def carry_out(reactor: Any) -> None:
         try:
             results.append(await start(reactor))
-        except BaseException as problem:  # carried out of react, which would print it
+        except CancelledError:  # how Twisted tells it of Ctrl+C
+            return
+        except Exception as problem:  # carried out of react, which would print it
             problems.append(problem)
 
-    try:
+    with suppress(SystemExit, KeyboardInterrupt):  # the first is how react ends
         react(lambda reactor: Deferred.fromCoroutine(carry_out(reactor)))
-    except SystemExit as ended:
-        if not results and not problems:
-            sys.exit(130 if ended.code else 1)
-    except KeyboardInterrupt:
-        sys.exit(130)
     if problems:
         raise problems[0]
+    if not results:
+        sys.exit(INTERRUPTED)
     return results[0]
