@@ -19,7 +19,24 @@ MODULES = sorted(
 LONGEST_LINES = 400
 
 #: Modules without C{tests/<package>/test_<module>.py}, and what tests them instead.
-TESTED_ELSEWHERE: dict[str, str] = {}
+TESTED_ELSEWHERE: dict[str, str] = {
+    # Only protocols and values: whoever implements them is held to a contract.
+    "haloy/certs/interface.py": "tests/certs/test_renewal.py",
+    "haloy/deploy/interface.py": "tests/deploy/test_service.py",
+    "haloy/engine/interface.py": "tests/contracts/engine.py",
+    # The commands are tried together, against the real API.
+    "haloy/cli/logs.py": "tests/cli/test_deploy.py",
+    "haloy/cli/rollback.py": "tests/cli/test_deploy.py",
+    "haloy/cli/status.py": "tests/cli/test_deploy.py",
+    "haloy/cli/stop.py": "tests/cli/test_deploy.py",
+    "haloy/cli/version.py": "tests/cli/test_main.py",
+    # A process of its own is needed.
+    "haloy/daemon/assemble.py": "tests/integration/test_deploy.py",
+    "haloy/daemon/command/engine.py": "tests/daemon/command/test_init.py",
+    # The contract, on a real dockerd.
+    "haloy/engine/http.py": "tests/engine/test_docker.py",
+    "haloy/engine/streams.py": "tests/engine/test_docker.py",
+}
 
 #: Modules over L{LONGEST_LINES} lines, and why they are not two.
 LONG: dict[str, str] = {}
