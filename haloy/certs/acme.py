@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from josepy.json_util import encode_b64jose
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList, FirstError
 from twisted.internet.task import deferLater
 
 from haloy.certs.acme_http import (
@@ -169,11 +169,11 @@ class AcmeClient:
             await self._authorize_all(
                 list_at(body, "authorizations"), solver, deadline_s
             )
-        ready = await self._poll(url, {"ready", "valid", "invalid"}, deadline_s)
-        if ready["status"] == "ready":
+        done = await self._poll(url, {"ready", "valid", "invalid"}, deadline_s)
+        if done["status"] == "ready":
             request = {"csr": signing_request(wish.key, wish.names)}
-            await self._post(text_at(ready, "finalize"), request)
-        done = await self._poll(url, {"valid", "invalid"}, deadline_s)
+            await self._post(text_at(done, "finalize"), request)
+            done = await self._poll(url, {"valid", "invalid"}, deadline_s)
         if done["status"] != "valid":
             raise problem_error(object_at(done, "error"), "the CA did not issue")
         answer = await self._post(text_at(done, "certificate"), None)
@@ -211,14 +211,12 @@ class AcmeClient:
         together = DeferredList(running, fireOnOneErrback=True, consumeErrors=True)
         try:
             await together
-        except BaseException as problem:
+        except FirstError as first:
+            raise first.subFailure.value from None
+        finally:
             for one in running:
                 one.cancel()
             await DeferredList(running, consumeErrors=True)
-            cause = getattr(problem, "subFailure", None)
-            if cause is not None:
-                raise cause.value from None
-            raise
 
     async def _authorize(self, url: str, solver: Solver, deadline_s: float) -> None:
         authorization = (await self._post(url, None)).object()

@@ -6,20 +6,21 @@ Every failure is an L{AcmeError} with its kind; nothing else comes out.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, ClassVar, Final, cast
+from typing import Any, ClassVar, Final
 
 from attrs import define, field, frozen
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IResponse
+from twisted.web.iweb import IResponse
 
 from haloy.certs.jose import AccountKey
 from haloy.errors import HaloyError
@@ -140,17 +141,12 @@ class AcmeHttp:
     """
 
     _reactor: Any
-    _agent: IAgent
+    _http: HTTPClient
     directory_url: str
     _now: Callable[[], datetime]
     _directory: Mapping[str, Any] = field(factory=dict, init=False)
     _until_s: float = field(default=0.0, init=False)
     _nonces: list[str] = field(factory=list, init=False)
-    _http: HTTPClient = field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        """Speak HTTP by treq."""
-        self._http = HTTPClient(self._agent)
 
     async def directory(self) -> Mapping[str, Any]:
         """Return what the CA offers; asked once a day."""
@@ -214,19 +210,22 @@ class AcmeHttp:
         headers = Headers({"User-Agent": ["haloyd"]})
         if data is not None:
             headers.setRawHeaders("Content-Type", ["application/jose+json"])
-        try:
-            response = await self._http.request(
-                method,
-                url,
-                headers=headers,
-                data=data,
-                timeout=REQUEST_LIMIT_S,
-                reactor=self._reactor,
+
+        def late(_: object, limit_s: float) -> None:
+            raise AcmeError(
+                f"the CA at {url} did not answer in {limit_s:g} s", kind="transport"
             )
-            body = await self._body(response.original)
+
+        try:
+            asking = self._http.request(method, url, headers=headers, data=data)
+            asking.addTimeout(REQUEST_LIMIT_S, self._reactor, late)
+            response = await asking
+            body = await self._body(response.original, late)
         except (AcmeError, CancelledError):
             raise
-        except Exception as problem:  # connection, TLS and time-out errors of any kind
+        except Exception as problem:  # connection and TLS errors of any kind
+            if _is_cancelled(problem):
+                raise CancelledError from None
             raise AcmeError(
                 f"the CA at {url} cannot be reached: {_told(problem)}", kind="transport"
             ) from problem
@@ -238,11 +237,13 @@ class AcmeHttp:
         """Return how long the CA wants to be left alone."""
         return retry_after_s(answer.header("Retry-After"), self._now())
 
-    async def _body(self, response: IResponse) -> bytes:
+    async def _body(
+        self, response: IResponse, late: Callable[[object, float], None]
+    ) -> bytes:
         done: Deferred[bytes] = Deferred(lambda _: reading.stop())
         reading = _Reading(done)
         response.deliverBody(reading)
-        done.addTimeout(REQUEST_LIMIT_S, self._reactor)
+        done.addTimeout(REQUEST_LIMIT_S, self._reactor, late)
         return await done
 
     def _error(self, answer: Answer) -> AcmeError:
@@ -288,7 +289,7 @@ class _Reading(Protocol):
     def stop(self) -> None:
         """Read no more."""
         if self.transport is not None:
-            cast(Any, self.transport).abortConnection()
+            self.transport.loseConnection()
 
     def _end(self, result: bytes | Failure | Exception) -> None:
         if not self._done.called:
@@ -296,6 +297,14 @@ class _Reading(Protocol):
                 self._done.callback(result)
             else:
                 self._done.errback(result)
+
+
+def _is_cancelled(problem: Exception) -> bool:
+    """Return whether C{problem} is how Twisted's HTTP client says "cancelled"."""
+    reasons: Sequence[Failure] = getattr(problem, "reasons", ())
+    return isinstance(problem, ConnectingCancelledError) or any(
+        reason.check(CancelledError) is not None for reason in reasons
+    )
 
 
 def _told(problem: Exception) -> str:

@@ -151,14 +151,14 @@ def decide(
             return decide(Domain(left_out[0], left_out[1:]), held, memory, policy, now)
     if not orderable(names, policy):
         return Decision(names, certificate, None)
+    renewal = certificate is not None and certificate.names == set(names)
     needed = _needed_at(names, certificate, memory, policy)
     if needed > now:
-        return Decision(names, certificate, needed)
+        return Decision(names, certificate, needed, renewal=renewal)
     failures = memory.failures.get(names[0])
     if failures is not None and failures.names != names:
         failures = None
     directory = choose(policy.authorities, failures, memory.paused, now)
-    renewal = certificate is not None and certificate.names == set(names)
     waits = {
         "limit": free_at(
             memory.attempts, names, directory, policy.limits, now, renewal=renewal

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from attrs import define, field
+from treq.client import HTTPClient
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
@@ -79,7 +80,7 @@ def certificate_service(
     )
     authority = AcmeAuthority(
         reactor,
-        AcmeHttp(reactor, agent, acme.directory, now),
+        AcmeHttp(reactor, HTTPClient(agent), acme.directory, now),
         files,
         disk.run,
         now,

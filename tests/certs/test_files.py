@@ -40,7 +40,7 @@ def put(folder: Path, name: str, content: bytes) -> Path:
     return path
 
 
-# --- certificates ---------------------------------------------------------------
+# --- certificates -------------------------------------------------------------
 
 
 def test_nothing_there_is_no_trouble(files: CertificateFiles) -> None:
@@ -147,7 +147,7 @@ def test_full_disk_is_one_error_with_a_reason(folder: Path) -> None:
     assert files.load_memory(NOW) == Memory()
 
 
-# --- accounts -------------------------------------------------------------------
+# --- accounts -----------------------------------------------------------------
 
 
 def test_account_is_kept_by_directory(files: CertificateFiles, folder: Path) -> None:
@@ -216,7 +216,7 @@ def test_key_of_an_account_does_not_show() -> None:
     assert "***" in repr(account)
 
 
-# --- memory -----------------------------------------------------------------------
+# --- memory -------------------------------------------------------------------
 
 
 def test_memory_survives_and_damage_is_moved_aside(
