@@ -212,7 +212,7 @@ class AcmeClient:
         try:
             await together
         except FirstError as first:
-            raise first.subFailure.value from None
+            first.subFailure.raiseException()
         finally:
             for one in running:
                 one.cancel()
