@@ -45,11 +45,17 @@ _STATUS: tuple[tuple[type[HaloyError], int], ...] = (
 _log = Logger()
 
 
-def json_answer(request: Any, body: Mapping[str, Any]) -> bytes:
-    """Return C{body} as the answer's JSON."""
-    for name, value in SECURITY.items():
-        request.setHeader(name, value)
-    request.setHeader("Content-Type", "application/json")
+def json_answer(
+    request: Any, body: Mapping[str, Any], *, started: bool = False
+) -> bytes:
+    """Return C{body} as the answer's JSON.
+
+    @param started: the head is sent already.
+    """
+    if not started:
+        for name, value in SECURITY.items():
+            request.setHeader(name, value)
+        request.setHeader("Content-Type", "application/json")
     return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
 
 

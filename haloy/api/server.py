@@ -24,12 +24,15 @@ from haloy.api.auth import (
     token_hash,
 )
 from haloy.api.body import read_json
+from haloy.api.execution import exec_body, execute
 from haloy.api.images import ImageRoutes
 from haloy.api.logs import container_lines
+from haloy.api.registries import RegistryRoutes
+from haloy.api.server_log import Log, follow_log
 from haloy.api.spool import Spools
 from haloy.api.sse import event
 from haloy.api.streaming import EventWriter, stream_events
-from haloy.config.validate import validate_target
+from haloy.config.validate import validate_received
 from haloy.deploy.interface import Deployments, DeployRequest, LogEntry
 from haloy.deploy.pruning import Pruning
 from haloy.deploy.uploads import ImageUploads
@@ -40,6 +43,7 @@ from haloy.errors import (
     Unauthorized,
 )
 from haloy.model.names import AppName
+from haloy.store.registries import RegistryFile
 
 CAPABILITIES = (
     "layer-upload",
@@ -88,6 +92,8 @@ class Api:
     _uploads: ImageUploads
     _pruning: Pruning
     _spools: Spools
+    _registries: RegistryFile
+    _log: Log
     _failures: FailureLimit = field(factory=FailureLimit, init=False)
     _rate: RateLimit = field(factory=lambda: RateLimit(RATE, BURST), init=False)
     _layer_rate: RateLimit = field(
@@ -95,6 +101,7 @@ class Api:
     )
     gate: ImageRoutes = field(init=False)
     _image_resource: Any = field(init=False)
+    _registry_resource: Any = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         """Mount the routes of images."""
@@ -106,6 +113,8 @@ class Api:
             self.authenticated,
         )
         self._image_resource = self.gate.app.resource()
+        registries = RegistryRoutes(self._engine, self._registries, self._caller)
+        self._registry_resource = registries.app.resource()
 
     def resource(self) -> Any:
         """Return the resource to serve; large bodies go through C{gate}."""
@@ -161,7 +170,7 @@ class Api:
         """Take a deployment."""
         caller = self._caller(request)
         body = schema.deploy_body(read_json(request))
-        validate_target(body.target)
+        validate_received(body.target)
         await self._deployments.submit(
             DeployRequest(body.id, body.target, body.stored, caller.name)
         )
@@ -196,7 +205,7 @@ class Api:
         asked = await self._deployments.rollback_request(
             body.target, body.new, body.config, caller.name
         )
-        validate_target(asked.target)
+        validate_received(asked.target)
         await self._deployments.submit(asked)
         return respond(request, 202)
 
@@ -234,9 +243,11 @@ class Api:
     async def logs(self, request: IRequest, app_name: str) -> None:
         """Stream what an app's containers write."""
         self._caller(request)
-        status = await self._deployments.status(AppName(app_name))
-        running = [one for one in status.replicas if one.state == "running"]
-        chosen = _containers(request, [one.container_id for one in running])
+        chosen = choose_containers(
+            await self._running(app_name),
+            _argument(request, "containerId"),
+            _flag(request, "allContainers"),
+        )
         tail = _tail(request)
         follow = _argument(request, "follow") != "false"
 
@@ -247,7 +258,41 @@ class Api:
 
         await stream_events(request, self._reactor, produce)
 
+    @app.route("/v1/exec/<app_name>", methods=["POST"])
+    async def exec(self, request: Any, app_name: str) -> bytes:
+        """Run a command in an app's containers."""
+        self._caller(request)
+        body = exec_body(read_json(request))
+        running = await self._running(app_name)
+        chosen = choose_containers(running, body.container, body.everywhere)
+        request.setHeader("Content-Type", "application/json")
+        # The Go client waits 30 s for the head, and a command may take 60.
+        request.write(b"")
+        results = await execute(self._engine, chosen, body.command)
+        return json_answer(request, {"results": results}, started=True)
+
+    @app.route("/v1/server-logs", methods=["GET"])
+    async def server_logs(self, request: IRequest) -> None:
+        """Stream the daemon's own log."""
+        self._caller(request)
+        access = _flag(request, "access-logs")
+
+        async def produce(writer: EventWriter) -> None:
+            await follow_log(self._log, writer, access)
+
+        await stream_events(request, self._reactor, produce)
+
+    async def _running(self, app_name: str) -> list[str]:
+        """Return the running containers of an app. @raise NotFound: unknown app."""
+        status = await self._deployments.status(AppName(app_name))
+        return [one.container_id for one in status.replicas if one.state == "running"]
+
     # --- images -------------------------------------------------------------------
+
+    @app.route("/v1/registries", branch=True)
+    def registries(self, request: IRequest) -> Any:
+        """Hand over to the routes of registries."""
+        return self._registry_resource
 
     @app.route("/v1/images/", branch=True)
     def images(self, request: IRequest) -> Any:
@@ -321,10 +366,12 @@ def _last_event_id(request: Any) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 18 else 0
 
 
-def _containers(request: Any, running: list[str]) -> list[str]:
-    """Return which containers are meant. @raise NotFound: none of them runs."""
-    wanted = _argument(request, "containerId")
-    everything = _flag(request, "allContainers")
+def choose_containers(running: list[str], wanted: str, everything: bool) -> list[str]:
+    """Return which containers are meant; by default the first.
+
+    @raise InvalidValue: two selectors, or a container that is not this app's.
+    @raise NotFound: none runs.
+    """
     if wanted and everything:
         raise InvalidValue(
             "give containerId or allContainers, not both", field="containerId"

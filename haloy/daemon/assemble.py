@@ -44,6 +44,7 @@ from haloy.deploy.service import DeployService, deploy_service
 from haloy.deploy.space import Space
 from haloy.deploy.uploads import ImageUploads
 from haloy.engine.docker import DockerEngine
+from haloy.engine.interface import Credentials
 from haloy.errors import HaloyError
 from haloy.health.monitor import Monitor, Watched
 from haloy.model.app import App, Assessment, UnixAddress, Verdict
@@ -54,6 +55,7 @@ from haloy.proxy.embedded import Settings as ProxySettings
 from haloy.proxy.tls import SniContexts
 from haloy.store.database import Database
 from haloy.store.instance import instance_name
+from haloy.store.registries import RegistryFile
 
 
 def assemble(
@@ -84,6 +86,7 @@ class _Parts:
         file = self.file = self.settings.file
         reactor, chosen = self.reactor, self.chosen
         self.server_log = ServerLog(self.debug)
+        self.registries = RegistryFile(chosen.registries)
         self.pool = ThreadPool(0, 4, "haloyd")
         self.engine = DockerEngine(reactor)
         self.database = Database(chosen.database, reactor, _now)
@@ -150,6 +153,7 @@ class _Parts:
             policy=file.policy,
             discovered=self.admission.discovered,
             assess=self.monitor.assessment,
+            stored_credentials=self.stored_credentials,
             instance=instance_name(self.chosen.instance, secrets.token_hex(8)),
         )
 
@@ -177,6 +181,8 @@ class _Parts:
             ),
             Pruning(self.engine, self.database),
             Spools(space, self.chosen.temporary),
+            self.registries,
+            self.server_log,
         )
 
     # --- the daemon ------------------------------------------------------------------
@@ -302,6 +308,11 @@ class _Parts:
                     },
                 )
             )
+
+    def stored_credentials(self, server: str) -> Credentials | None:
+        """Return the daemon's own login at a registry."""
+        found = self.registries.logins().get(server)
+        return None if found is None else Credentials(server, *found)
 
     async def ready(self) -> Readiness:
         """Ask every part whether it works."""

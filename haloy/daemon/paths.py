@@ -65,6 +65,11 @@ class Directories:
         return self.data / "layers"
 
     @property
+    def registries(self) -> Path:
+        """Logins at registries."""
+        return self.data / "registries.yaml"
+
+    @property
     def temporary(self) -> Path:
         """Files in flight."""
         return self.data / "tmp"

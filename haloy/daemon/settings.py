@@ -10,9 +10,9 @@ import os
 from pathlib import Path
 
 from attrs import frozen
-from dotenv import dotenv_values
 
 from haloy.config.daemon_file import DaemonFile, parse_daemon_file
+from haloy.config.env_files import read_env_file
 from haloy.config.private import write_private
 from haloy.daemon.paths import Directories
 from haloy.errors import ConfigError
@@ -60,10 +60,10 @@ def read_environment(chosen: Directories) -> dict[str, str]:
     """
     environment = dict(os.environ)
     for folder in (Path(), chosen.config):
-        for name, value in _dotenv(folder / ".env").items():
+        for name, value in read_env_file(folder / ".env").items():
             environment.setdefault(name, value)
     for folder in (Path(), chosen.config):
-        environment |= _dotenv(folder / ".env.local")
+        environment |= read_env_file(folder / ".env.local")
     return environment
 
 
@@ -86,9 +86,3 @@ def _parse(path: Path) -> DaemonFile:
     except (OSError, UnicodeDecodeError) as problem:
         raise ConfigError(f"cannot be read: {problem}", path=str(path)) from problem
     return parse_daemon_file(text, str(path))
-
-
-def _dotenv(path: Path) -> dict[str, str]:
-    return {
-        name: value for name, value in dotenv_values(path).items() if value is not None
-    }

@@ -114,7 +114,10 @@ async def test_calls(scene: Scene) -> None:
     await client.stop("hello", remove=True, remove_volumes=True)
     assert scene.deployments.stopped == [("hello", True, True)]
     await client.deploy(
-        {"deploymentID": ID, "targetConfig": {"name": "a", "server": "s"}}
+        {
+            "deploymentID": ID,
+            "targetConfig": {"name": "a", "server": "s", "image": {"repository": "a"}},
+        }
     )
     assert [one.id for one in scene.deployments.taken] == [ID]
     with pytest.raises(NotFound):

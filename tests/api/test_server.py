@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from haloy.api.server import Readiness
+from haloy.daemon.logs import ServerLog
 from haloy.deploy.interface import (
     AppStatus,
     LogEntry,
@@ -68,6 +69,7 @@ class Server:
     clock: InlineClock = field(factory=InlineClock)
     folder: Path = Path()
     database: MemoryDatabase = field(factory=MemoryDatabase)
+    log: ServerLog = field(factory=ServerLog)
     readiness: Readiness = field(factory=lambda: Readiness("", "", "", ""))
     certificates: list[dict[str, Any]] = field(factory=list)
     treq: Any = field(init=False)
@@ -81,6 +83,7 @@ class Server:
             self.database,
             readiness=lambda: self.readiness,
             certificates=lambda: self.certificates,
+            log=self.log,
         )
         self.treq = StubTreq(api.resource())
 

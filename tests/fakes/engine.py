@@ -303,6 +303,7 @@ class FakeEngine:
         limit_bytes: int,
     ) -> ExecResult:
         container = self._find(container_id)
+        self._maybe_fail("exec")
         if container.state is not ContainerState.RUNNING:
             raise Conflict(f"{container.name} is not running")
         return ExecResult(0, " ".join(command).encode()[:limit_bytes], b"")

@@ -8,11 +8,13 @@ from typing import Any, cast
 
 from haloy.api.server import Api, Readiness
 from haloy.api.spool import Spools
+from haloy.daemon.logs import ServerLog
 from haloy.deploy.interface import Deployments
 from haloy.deploy.pruning import Pruning
 from haloy.deploy.space import Space
 from haloy.deploy.uploads import ImageUploads
 from haloy.store.database import Database
+from haloy.store.registries import RegistryFile
 from tests.fakes.database import MemoryDatabase
 from tests.fakes.engine import FakeEngine
 from tests.fakes.threads import InlinePool
@@ -31,6 +33,7 @@ def make_api(
     readiness: Any = None,
     certificates: Any = list,
     space: Space | None = None,
+    log: ServerLog | None = None,
 ) -> Api:
     """Return an API; C{reactor} needs C{callFromThread} (a real one, InlineClock)."""
 
@@ -61,4 +64,6 @@ def make_api(
         ),
         Pruning(engine, real),
         Spools(space, folder / "tmp"),
+        RegistryFile(folder / "registries.yaml"),
+        log or ServerLog(),
     )

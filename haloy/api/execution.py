@@ -1,0 +1,82 @@
+"""Running a command in an app's containers (C{spec/api.md} 4.20)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import frozen
+from twisted.internet.defer import Deferred, gatherResults
+
+from haloy.engine.interface import Engine
+from haloy.errors import HaloyError, InvalidValue
+
+LIMIT_S = 60.0
+OUTPUT_LIMIT_BYTES = 4 << 20
+
+
+@frozen
+class ExecBody:
+    """C{POST /v1/exec/{app}}."""
+
+    command: tuple[str, ...]
+    container: str
+    everywhere: bool
+
+
+def exec_body(found: object) -> ExecBody:
+    """Return the body. @raise InvalidValue: names the field."""
+    if not isinstance(found, dict):
+        raise InvalidValue("wants a JSON object", field="body")
+    unknown = sorted(found.keys() - {"command", "containerId", "allContainers"})
+    if unknown:
+        raise InvalidValue("unknown field", field=unknown[0])
+    command = found.get("command")
+    if not isinstance(command, list) or not command:
+        raise InvalidValue("Command is required", field="command")
+    if not all(isinstance(word, str) and "\0" not in word for word in command):
+        raise InvalidValue("wants a list of texts", field="command")
+    container = found.get("containerId") or ""
+    everywhere = found.get("allContainers") or False
+    if not isinstance(container, str) or not isinstance(everywhere, bool):
+        raise InvalidValue("wants a text", field="containerId")
+    return ExecBody(tuple(command), container, everywhere)
+
+
+async def execute(
+    engine: Engine, containers: list[str], command: tuple[str, ...]
+) -> list[dict[str, Any]]:
+    """Return the result of C{command} in each container, all at once.
+
+    Output beyond the limit is cut and told; a command that does not end is killed.
+    Cancelling kills all of them (A9).
+    """
+    running = [
+        Deferred.fromCoroutine(_one(engine, container, command))
+        for container in containers
+    ]
+    results: list[dict[str, Any]] = await gatherResults(running, consumeErrors=True)
+    return results
+
+
+async def _one(
+    engine: Engine, container: str, command: tuple[str, ...]
+) -> dict[str, Any]:
+    result: dict[str, Any] = {"containerId": container[:12]}
+    try:
+        done = await engine.exec(container, command, LIMIT_S, OUTPUT_LIMIT_BYTES)
+    except HaloyError as problem:
+        return {
+            **result,
+            "exitCode": -1,
+            "stdout": "",
+            "stderr": "",
+            "error": str(problem),
+        }
+    result |= {
+        "exitCode": done.exit_code,
+        "stdout": done.stdout.decode(errors="replace"),
+        "stderr": done.stderr.decode(errors="replace"),
+    }
+    if done.truncated:
+        result["error"] = f"output beyond {OUTPUT_LIMIT_BYTES >> 20} MiB was cut"
+    return result

@@ -1,0 +1,88 @@
+"""The routes of registry logins (C{spec/api.md} 4.11 to 4.13)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from attrs import define
+from klein import Klein
+from twisted.web.iweb import IRequest
+
+from haloy.api.answers import error_answer, json_answer, respond
+from haloy.api.auth import Caller
+from haloy.api.body import read_json
+from haloy.config.images import normalise_registry
+from haloy.engine.interface import Credentials, Engine
+from haloy.errors import InvalidValue, NotFound, Unauthorized
+from haloy.store.registries import RegistryFile
+
+
+@define(eq=False)
+class RegistryRoutes:
+    """Mounted by the API, which says who calls."""
+
+    app = Klein()
+
+    _engine: Engine
+    _file: RegistryFile
+    _caller: Callable[[Any], Caller]
+
+    @app.route("/", methods=["GET"], strict_slashes=False)
+    def listing(self, request: IRequest) -> bytes:
+        """List the logins, never their passwords."""
+        self._caller(request)
+        logins = self._file.logins()
+        rows = [
+            {"server": server, "username": logins[server][0]}
+            for server in sorted(logins)
+        ]
+        return json_answer(request, {"registries": rows})
+
+    @app.route("/login", methods=["POST"])
+    async def login(self, request: IRequest) -> bytes:
+        """Try a login at its registry, and keep it when it works."""
+        self._caller(request)
+        server, username, password = _texts(
+            read_json(request), "server", "username", "password"
+        )
+        server = normalise_registry(server)
+        try:
+            await self._engine.login(Credentials(server, username, password))
+        except Unauthorized as problem:
+            # 400, not 401: it is the registry that refuses, not we.
+            raise InvalidValue(
+                f"failed to verify registry credentials: {problem}"
+            ) from problem
+        self._file.put(server, username, password)
+        return json_answer(request, {"server": server, "username": username})
+
+    @app.route("/logout", methods=["POST"])
+    def logout(self, request: IRequest) -> bytes:
+        """Forget a login."""
+        self._caller(request)
+        (server,) = _texts(read_json(request), "server")
+        server = normalise_registry(server)
+        if not self._file.drop(server):
+            raise NotFound(f"registry credentials for {server} were not found")
+        return respond(request, 204)
+
+    @app.handle_errors(Exception)
+    def refused(self, request: Any, failure: Any) -> Any:
+        """Answer as the API does everywhere."""
+        return error_answer(request, failure)
+
+
+def _texts(found: object, *keys: str) -> list[str]:
+    if not isinstance(found, dict):
+        raise InvalidValue("wants a JSON object", field="body")
+    unknown = sorted(str(key) for key in found.keys() - set(keys))
+    if unknown:
+        raise InvalidValue("unknown field", field=unknown[0])
+    values = []
+    for key in keys:
+        value = found.get(key)
+        if not isinstance(value, str) or not value.strip():
+            raise InvalidValue(f"registry {key} is required", field=key)
+        values.append(value)
+    return values
