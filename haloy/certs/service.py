@@ -23,9 +23,10 @@ from haloy.certs.interface import Presenter
 from haloy.certs.lookup import PUBLIC, DnsLook
 from haloy.certs.need import Policy
 from haloy.certs.renewal import TICK_S, CertificateService
-from haloy.certs.solving import Solving
+from haloy.certs.solving import BY_PROXY, DnsProvider, Solving
 from haloy.config.daemon_file import AcmeSettings, DnsSettings
 from haloy.config.trust import trusting
+from haloy.model.certificate import ChallengeKind
 
 CONNECT_LIMIT_S = 10.0
 
@@ -60,11 +61,15 @@ def certificate_service(
     presenter: Presenter,
     now: Callable[[], datetime],
     random: random.Random,
+    kinds: tuple[ChallengeKind, ...] = BY_PROXY,
+    provider: DnsProvider | None = None,
     tick_s: float = TICK_S,
 ) -> CertificateService:
     """Return the service for the folder C{certs/}.
 
     @param folder: C{certs/} itself; a Go daemon's C{cert-storage/} is beside it.
+    @param kinds: of challenges, the preferred one first.
+    @param provider: for DNS-01.
     @raise ConfigError: C{acme.ca_file} cannot be used.
     """
 
@@ -73,6 +78,7 @@ def certificate_service(
         return deferToThreadPool(reactor, reactor.getThreadPool(), function, *arguments)
 
     files = CertificateFiles(folder)
+    wildcards = provider is not None and ChallengeKind.DNS_01 in kinds
     disk = _Disk(reactor)
     policy = trusting(acme.ca_file) if acme.ca_file else BrowserLikePolicyForHTTPS()
     agent: IAgent = Agent(
@@ -91,9 +97,9 @@ def certificate_service(
         files,
         (authority,),
         presenter,
-        Solving(presenter),
+        Solving(presenter, kinds, provider),
         DnsLook(in_reactor_threads, dns.resolvers, PUBLIC if dns.public else ()),
-        Policy((acme.directory,)),
+        Policy((acme.directory,), wildcards=wildcards),
         now,
         random,
         disk.run,

@@ -1,23 +1,55 @@
-"""The certificate service against a real CA."""
+"""The certificate service against a real CA: pebble, strict, rejecting nonces."""
 
 from __future__ import annotations
 
 import stat
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography import x509
+from twisted.internet.task import deferLater
 
-from haloy.certs.pem import parse_pem
-from tests.certs.support import Front, answering, domain, service_for, until
-from tests.support.pebble import Pebble
+from haloy.certs.files import CertificateFiles
+from haloy.certs.pem import parse_pem, render_pem
+from haloy.certs.renewal import CertificateService
+from haloy.model.certificate import Certificate, ChallengeKind
+from haloy.model.names import DomainName
+from tests.certs.conftest import need_pebble
+from tests.certs.support import (
+    Front,
+    answering,
+    domain,
+    real_now,
+    service_for,
+    until,
+)
+from tests.support.certificates import DAY, make
+from tests.support.pebble import Pebble, running_pebble
 
 pytestmark = pytest.mark.acme
 
+SHOP = DomainName("shop.example.com")
 
-def states(service: Any) -> dict[str, str]:
+
+def states(service: CertificateService) -> dict[str, str]:
     return {one.name: one.state for one in service.status()}
+
+
+def held(folder: Path) -> dict[DomainName, Certificate]:
+    return CertificateFiles(folder / "certs").load(real_now())
+
+
+async def obtained(
+    reactor: Any, service: CertificateService, *names: str, limit_s: float = 40.0
+) -> None:
+    """Return when all C{names} have a certificate."""
+    await until(
+        reactor,
+        lambda: all(states(service).get(name) == "valid" for name in names),
+        limit_s,
+    )
 
 
 async def test_canonical_and_aliases_are_on_one_certificate(
@@ -28,17 +60,241 @@ async def test_canonical_and_aliases_are_on_one_certificate(
     service = service_for(reactor, pebble, tmp_path, front)
     await service.start()
     with answering(front, pebble.http_port):
-        service.want((domain("shop.example.com", "www.shop.example.com"),))
-        await until(reactor, lambda: states(service) == {"shop.example.com": "valid"})
-    path = tmp_path / "certs" / "shop.example.com.pem"
-    found = parse_pem("shop.example.com", path.read_bytes())
+        service.want((domain(SHOP, "www.shop.example.com"),))
+        await obtained(reactor, service, SHOP)
     await service.stop()
-    assert found.names == {"shop.example.com", "www.shop.example.com"}
+    path = tmp_path / "certs" / "shop.example.com.pem"
+    found = parse_pem(SHOP, path.read_bytes())
+    assert found.names == {SHOP, "www.shop.example.com"}
     assert found.directory == pebble.directory_url
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert not front.answers
-    root = x509.load_pem_x509_certificate(pebble.root())
     chain = x509.load_pem_x509_certificates(found.chain)
+    root = x509.load_pem_x509_certificate(pebble.root())
     chain[-1].verify_directly_issued_by(root)
+    chain[0].verify_directly_issued_by(chain[1])
     assert front.contexts.has("WWW.shop.example.com")
+
+
+async def test_restart_orders_nothing_and_an_alias_orders_for_its_own(
+    reactor: Any, pebble: Pebble, tmp_path: Path
+) -> None:
+    """The account goes on; the other certificate stays as it is."""
+    front = Front()
+    other = DomainName("other.example.com")
+    first = service_for(reactor, pebble, tmp_path, front)
+    with answering(front, pebble.http_port):
+        await first.start()
+        first.want((domain(SHOP), domain(other)))
+        await obtained(reactor, first, SHOP, other)
+        await first.stop()
+        before = held(tmp_path)
+        shown = len(front.presented)
+        again = service_for(reactor, pebble, tmp_path, front)
+        await again.start()
+        again.want((domain(SHOP), domain(other)))
+        await obtained(reactor, again, SHOP, other)
+        assert len(front.presented) == shown
+        again.want((domain(SHOP, "new.example.com"), domain(other)))
+        await until(reactor, lambda: len(held(tmp_path)[SHOP].names) == 2)
+        await again.stop()
+    assert held(tmp_path)[other] == before[other]
+    assert len(list((tmp_path / "certs" / "accounts").iterdir())) == 1
+
+
+async def test_failing_name_holds_up_no_other(
+    reactor: Any, pebble: Pebble, tmp_path: Path
+) -> None:
+    """D16: what the CA saw is in its status, with the next try."""
+    broken = DomainName("broken.example.com")
+    # Nobody listens there.
+    pebble.challenge("add-a", {"host": f"{broken}.", "addresses": ["127.0.0.9"]})
+    front = Front()
+    service = service_for(reactor, pebble, tmp_path, front)
+    with answering(front, pebble.http_port):
+        await service.start()
+        service.want((domain(broken), domain("one.example.com"), domain(SHOP)))
+        await obtained(reactor, service, SHOP, "one.example.com")
+        await until(reactor, lambda: states(service)[broken] == "failed")
+        found = next(one for one in service.status() if one.name == broken)
+        await service.stop()
+    assert found.failures == 1
+    assert found.next_try is not None
+    assert found.next_try > real_now() + timedelta(seconds=30)
+    assert "127.0.0.9" in found.reason
+    assert found.problem
+
+
+async def test_tls_alpn_works_when_port_80_is_closed(
+    reactor: Any, pebble: Pebble, tmp_path: Path
+) -> None:
+    """RFC 8737, by the proxy's own contexts; visitors never see the answer."""
+    front = Front()
+    service = service_for(
+        reactor, pebble, tmp_path, front, kinds=(ChallengeKind.TLS_ALPN_01,)
+    )
+    with answering(front, pebble.http_port, pebble.tls_port):
+        await service.start()
+        service.want((domain(SHOP, "www.shop.example.com"),))
+        await obtained(reactor, service, SHOP)
+        await service.stop()
+    assert {one.kind for one in front.presented} == {ChallengeKind.TLS_ALPN_01}
+    assert front.seen == []
+
+
+class ChallTestSrv:
+    """A DNS provider: challtestsrv's management."""
+
+    def __init__(self, pebble: Pebble) -> None:
+        self._pebble = pebble
+        self.log: list[tuple[str, str]] = []
+
+    async def add(self, name: str, value: str) -> None:
+        self.log.append(("add", name))
+        self._pebble.set_txt(name, value)
+
+    async def remove(self, name: str, value: str) -> None:
+        self.log.append(("remove", name))
+        if not any(what == "remove" for what, _ in self.log[:-1]):
+            return  # challtestsrv clears all values of a name at once
+        self._pebble.clear_txt(name)
+
+
+async def test_wildcard_and_apex_are_proven_in_dns(
+    reactor: Any, pebble: Pebble, tmp_path: Path
+) -> None:
+    """Two values under one name at the same time; both are taken away again."""
+    front = Front()
+    provider = ChallTestSrv(pebble)
+    service = service_for(
+        reactor,
+        pebble,
+        tmp_path,
+        front,
+        kinds=(ChallengeKind.DNS_01,),
+        provider=provider,
+    )
+    await service.start()
+    service.want((domain("*.example.org", "example.org"),))
+    await obtained(reactor, service, "*.example.org")
+    await service.stop()
+    path = tmp_path / "certs" / "*.example.org.pem"
+    assert parse_pem("*.example.org", path.read_bytes()).names == {
+        "*.example.org",
+        "example.org",
+    }
+    assert sorted(provider.log) == [
+        ("add", "_acme-challenge.example.org"),
+        ("add", "_acme-challenge.example.org"),
+        ("remove", "_acme-challenge.example.org"),
+        ("remove", "_acme-challenge.example.org"),
+    ]
+    assert front.contexts.has("any.example.org")
+
+
+async def test_renewal_comes_in_time(reactor: Any, tmp_path: Path) -> None:
+    """Certificates of 15 seconds: renewed before their end, several times over."""
+    need_pebble()
+    front = Front()
+    ends = set()
+    with (
+        running_pebble(tmp_path / "pebble", certificateValidityPeriod=15) as pebble,
+        answering(front, pebble.http_port),
+    ):
+        service = service_for(reactor, pebble, tmp_path, front, tick_s=0.5)
+        await service.start()
+        service.want((domain(SHOP),))
+        await obtained(reactor, service, SHOP)
+
+        def renewed() -> bool:
+            found = service.status()[0]
+            assert found.state == "valid"
+            ends.add(found.not_after)
+            return len(ends) == 3
+
+        await until(reactor, renewed, 55)
+        await service.stop()
+
+
+async def test_ca_that_dies_in_the_middle_disturbs_nothing(
+    reactor: Any, tmp_path: Path
+) -> None:
+    """The old certificate is served on, its file is the same; the state says why."""
+    need_pebble()
+    front = Front()
+    with running_pebble(
+        tmp_path / "pebble", environment={"PEBBLE_VA_NOSLEEP": "0"}
+    ) as pebble:
+        old = make(SHOP, since=real_now() - 80 * DAY, directory=pebble.directory_url)
+        folder = tmp_path / "certs"
+        folder.mkdir()
+        path = folder / "shop.example.com.pem"
+        path.write_bytes(render_pem(old))
+        service = service_for(reactor, pebble, tmp_path, front)
+        with answering(front, pebble.http_port):
+            await service.start()
+            service.want((domain(SHOP),))
+            await until(reactor, lambda: bool(front.presented))
+            pebble.kill()
+            await until(reactor, lambda: bool(service.status()[0].failures))
+            found = service.status()[0]
+            await service.stop()
+    assert found.state == "valid"
+    assert "cannot be reached" in found.reason
+    assert path.read_bytes() == render_pem(old)
+    assert front.served[-1] == (old,)
+    assert not front.answers
+
+
+async def test_slow_validation_reuse_and_long_chains(
+    reactor: Any, tmp_path: Path
+) -> None:
+    """Polling; an authorization that is valid already; every link of the chain."""
+    need_pebble()
+    front = Front()
+    environment = {
+        "PEBBLE_VA_NOSLEEP": "0",
+        "PEBBLE_VA_SLEEPTIME": "2",
+        "PEBBLE_AUTHZREUSE": "100",
+        "PEBBLE_CHAIN_LENGTH": "3",
+    }
+    with (
+        running_pebble(tmp_path / "pebble", environment=environment) as pebble,
+        answering(front, pebble.http_port),
+    ):
+        service = service_for(reactor, pebble, tmp_path, front)
+        await service.start()
+        service.want((domain(SHOP),))
+        await obtained(reactor, service, SHOP)
+        shown = len(front.presented)
+        service.renew(SHOP)
+        await until(reactor, lambda: len({*front.served}) == 3)
+        await service.stop()
+    assert len(front.presented) == shown
+    chain = x509.load_pem_x509_certificates(held(tmp_path)[SHOP].chain)
+    assert len(chain) >= 4
+
+
+async def test_cancelled_order_leaves_nothing_behind(
+    reactor: Any, tmp_path: Path
+) -> None:
+    """A shutdown in the middle: no token shown, no failure kept."""
+    need_pebble()
+    front = Front()
+    with (
+        running_pebble(
+            tmp_path / "pebble", environment={"PEBBLE_VA_NOSLEEP": "0"}
+        ) as pebble,
+        answering(front, pebble.http_port),
+    ):
+        service = service_for(reactor, pebble, tmp_path, front)
+        await service.start()
+        service.want((domain(SHOP, "www.shop.example.com"),))
+        await until(reactor, lambda: len(front.presented) == 2)
+        await service.stop()
+        await deferLater(reactor, 0.05)  # the cut connections are closed in a turn
+    assert not front.answers
+    assert len(front.withdrawn) == 2
+    memory = CertificateFiles(tmp_path / "certs").load_memory(real_now())
+    assert memory.failures == {}
