@@ -115,6 +115,13 @@ class EngineUnavailable(EngineError):
 
 
 @define(eq=False)
+class BadGateway(HaloyError):
+    """A container does not take a connection."""
+
+    code: ClassVar[str] = "bad-gateway"
+
+
+@define(eq=False)
 class DeployFailed(HaloyError):
     """A deployment did not go live.
 

@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from werkzeug.exceptions import HTTPException
 
 from haloy.errors import (
+    BadGateway,
     Conflict,
     EngineUnavailable,
     Forbidden,
@@ -38,6 +39,7 @@ _STATUS: tuple[tuple[type[HaloyError], int], ...] = (
     (Conflict, 409),
     (TooMany, 429),
     (InsufficientStorage, 507),
+    (BadGateway, 502),
     (EngineUnavailable, 503),
     (StoreError, 503),
 )

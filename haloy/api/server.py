@@ -32,6 +32,7 @@ from haloy.api.server_log import Log, follow_log
 from haloy.api.spool import Spools
 from haloy.api.sse import event
 from haloy.api.streaming import EventWriter, stream_events
+from haloy.api.tunnel import Tunnels
 from haloy.config.validate import validate_received
 from haloy.deploy.interface import Deployments, DeployRequest, LogEntry
 from haloy.deploy.pruning import Pruning
@@ -102,6 +103,7 @@ class Api:
     gate: ImageRoutes = field(init=False)
     _image_resource: Any = field(init=False)
     _registry_resource: Any = field(init=False)
+    _tunnels: Tunnels = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         """Mount the routes of images."""
@@ -113,6 +115,7 @@ class Api:
             self.authenticated,
         )
         self._image_resource = self.gate.app.resource()
+        self._tunnels = Tunnels(self._engine, self._reactor)
         registries = RegistryRoutes(self._engine, self._registries, self._caller)
         self._registry_resource = registries.app.resource()
 
@@ -270,6 +273,15 @@ class Api:
         request.write(b"")
         results = await execute(self._engine, chosen, body.command)
         return json_answer(request, {"results": results}, started=True)
+
+    @app.route("/v1/tunnel/<app_name>", methods=["POST"])
+    async def tunnel(self, request: Any, app_name: str) -> None:
+        """Turn the connection into a tunnel to a container."""
+        self._caller(request)
+        running = await self._running(app_name)
+        container = _argument(request, "container")
+        (chosen,) = choose_containers(running, container, everything=False)
+        await self._tunnels.open(request, chosen, _argument(request, "port"))
 
     @app.route("/v1/server-logs", methods=["GET"])
     async def server_logs(self, request: IRequest) -> None:
