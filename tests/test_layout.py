@@ -24,6 +24,23 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "haloy/certs/interface.py": "tests/certs/test_renewal.py",
     "haloy/deploy/interface.py": "tests/deploy/test_service.py",
     "haloy/engine/interface.py": "tests/contracts/engine.py",
+    # What every route uses, tested by the routes.
+    "haloy/api/agent.py": "tests/api/test_client.py",
+    "haloy/api/answers.py": "tests/api/test_server.py",
+    "haloy/api/body.py": "tests/api/test_images.py",
+    "haloy/api/execution.py": "tests/api/test_operations.py",
+    "haloy/api/logs.py": "tests/api/test_server.py",
+    "haloy/api/multipart.py": "tests/api/test_images.py",
+    "haloy/api/registries.py": "tests/api/test_operations.py",
+    "haloy/api/schema.py": "tests/api/test_server.py",
+    "haloy/api/server_log.py": "tests/api/test_operations.py",
+    "haloy/api/service.py": "tests/api/test_client.py",
+    "haloy/api/spool.py": "tests/api/test_images.py",
+    "haloy/api/streaming.py": "tests/api/test_server.py",
+    # Both by the images that come and go.
+    "haloy/deploy/pruning.py": "tests/api/test_images.py",
+    "haloy/deploy/uploads.py": "tests/api/test_images.py",
+    "haloy/store/layers.py": "tests/api/test_images.py",
     # The commands are tried together, against the real API.
     "haloy/cli/logs.py": "tests/cli/test_deploy.py",
     "haloy/cli/rollback.py": "tests/cli/test_deploy.py",

@@ -42,7 +42,7 @@ class Pruning:
         containers = await self._engine.containers({APP: app})
         running = [one for one in containers if one.state is ContainerState.RUNNING]
         known = {
-            row.id
+            str(row.id)
             for row in await self._database.run(rows.deployments_of, app, ROWS_LIMIT)
         }
         images = await self._engine.images(app)

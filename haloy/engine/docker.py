@@ -36,7 +36,7 @@ from haloy.engine.interface import (
     Output,
     PullProgress,
 )
-from haloy.engine.values import container_from, image_from, info_from
+from haloy.engine.values import auth_config, container_from, image_from, info_from
 from haloy.errors import EngineError, EngineUnavailable, NotFound, Unauthorized
 
 THREADS = 8
@@ -44,7 +44,6 @@ CALL_LIMIT_S = 20
 WAIT_LIMIT_S = 60.0
 DEFAULT_HOST = "unix:///var/run/docker.sock"
 LOG_DRIVERS_WITH_LIMIT = frozenset({"json-file", "local"})
-HUB_AUTH_ADDRESS = "https://index.docker.io/v1/"
 
 T = TypeVar("T")
 
@@ -389,13 +388,3 @@ class DockerEngine:
             ) from None
         except (DockerException, requests.exceptions.RequestException) as problem:
             raise EngineUnavailable(f"Docker is unreachable: {problem}") from None
-
-
-def auth_config(credentials: Credentials) -> dict[str, str]:
-    """Return credentials as Docker's API takes them."""
-    hub = credentials.server == "docker.io"
-    return {
-        "username": credentials.username,
-        "password": credentials.password,
-        "serveraddress": HUB_AUTH_ADDRESS if hub else credentials.server,
-    }

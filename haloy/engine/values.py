@@ -10,11 +10,14 @@ from haloy.engine.interface import (
     Attachment,
     Container,
     ContainerState,
+    Credentials,
     EngineEvent,
     EngineInfo,
     HealthState,
     Image,
 )
+
+HUB_AUTH_ADDRESS = "https://index.docker.io/v1/"
 
 #: What C{docker info} calls a machine -> what images call it.
 _ARCHITECTURES = {
@@ -98,6 +101,16 @@ def event_from(found: Mapping[str, Any]) -> EngineEvent:
         attributes=dict(actor.get("Attributes") or {}),
         at=datetime.fromtimestamp(seconds, UTC),
     )
+
+
+def auth_config(credentials: Credentials) -> dict[str, str]:
+    """Return credentials as Docker's API takes them."""
+    hub = credentials.server == "docker.io"
+    return {
+        "username": credentials.username,
+        "password": credentials.password,
+        "serveraddress": HUB_AUTH_ADDRESS if hub else credentials.server,
+    }
 
 
 def parse_time(text: str | None) -> datetime | None:

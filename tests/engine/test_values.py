@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from haloy.engine.interface import ContainerState, HealthState
+from haloy.engine.interface import ContainerState, Credentials, HealthState
 from haloy.engine.values import (
+    auth_config,
     container_from,
     event_from,
     exposed_ports,
@@ -112,3 +113,12 @@ def test_times(text: str | None, wanted: datetime | None) -> None:
 def test_ports_without_any() -> None:
     """An image need not expose a port."""
     assert exposed_ports(None) == ()
+
+
+def test_credentials() -> None:
+    """Docker Hub has an address of its own."""
+    hub = auth_config(Credentials("docker.io", "u", "p"))
+    assert hub["serveraddress"] == "https://index.docker.io/v1/"
+    own = auth_config(Credentials("ghcr.example", "u", "p"))
+    assert own["serveraddress"] == "ghcr.example"
+    assert (own["username"], own["password"]) == ("u", "p")
