@@ -24,7 +24,8 @@ from haloy.certs.lookup import PUBLIC, DnsLook
 from haloy.certs.need import Policy
 from haloy.certs.renewal import TICK_S, CertificateService
 from haloy.certs.solving import BY_PROXY, DnsProvider, Solving
-from haloy.config.daemon_file import AcmeSettings, DnsSettings
+from haloy.config.acme_settings import AcmeSettings
+from haloy.config.daemon_file import DnsSettings
 from haloy.config.trust import trusting
 from haloy.model.certificate import ChallengeKind
 

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Mapping
 from ipaddress import ip_network
 from typing import Any
 
-from attrs import field, frozen
+from attrs import frozen
 
-from haloy.config.document import Document, parse_document
-from haloy.config.units import parse_duration
-from haloy.errors import ConfigError, InvalidValue
+from haloy.config.acme_settings import AcmeSettings, parse_acme
+from haloy.config.document import parse_document
+from haloy.config.section import (
+    Section,
+    as_boolean,
+    as_endpoint,
+    as_text,
+    as_texts,
+    between_s,
+    one_of,
+    whole,
+)
+from haloy.errors import InvalidValue
 from haloy.model.names import parse_domain_name
 
 
@@ -45,15 +53,6 @@ class DnsSettings:
 
     resolvers: tuple[str, ...] = ()
     public: bool = True
-
-
-@frozen
-class AcmeSettings:
-    """The certificate authority; C{ca_file} is what to trust it by (C{""}: system)."""
-
-    directory: str = "https://acme-v02.api.letsencrypt.org/directory"
-    ca_file: str = ""
-    email: str = ""
 
 
 @frozen
@@ -98,7 +97,7 @@ def parse_daemon_file(text: str, path: str) -> DaemonFile:
     @raise ConfigError: unknown key, wrong type or range, with file and line.
     """
     document = parse_document(text, path, "yaml")
-    root = _Section(document, (), {} if document.value is None else document.value)
+    root = Section(document, (), {} if document.value is None else document.value)
     root.only(
         "api", "proxy", "trusted_proxies", "dns", "acme", "health_monitor", "policy"
     )
@@ -106,7 +105,7 @@ def parse_daemon_file(text: str, path: str) -> DaemonFile:
         api=_api(root.section("api")),
         proxy=_proxy(root.section("proxy"), root.get("trusted_proxies", (), _networks)),
         dns=_dns(root.section("dns")),
-        acme=_acme(root.section("acme")),
+        acme=parse_acme(root.section("acme")),
         health_monitor=_health(root.section("health_monitor")),
         policy=_policy(root.section("policy")),
     )
@@ -156,177 +155,67 @@ policy:
 # --- sections ---------------------------------------------------------------
 
 
-@frozen
-class _Section:
-    """One mapping of the file, and where it stands."""
-
-    document: Document
-    where: tuple[str, ...]
-    values: Any = field(validator=lambda one, _, value: one.check_mapping(value))
-
-    def check_mapping(self, value: object) -> None:
-        if not isinstance(value, Mapping):
-            raise self.error("", "wants a mapping of keys")
-
-    def only(self, *known: str) -> None:
-        """Refuse keys that are none of C{known}, with a suggestion."""
-        for key in self.values:
-            if key in known:
-                continue
-            if (*self.where, key) == ("api_domain",):
-                raise self.error(str(key), "is written `api: {domain: …}`")
-            near = difflib.get_close_matches(str(key), known, 1, 0.6)
-            hint = (
-                f"did you mean {near[0]!r}?" if near else "known: " + ", ".join(known)
-            )
-            raise self.error(str(key), f"unknown key; {hint}")
-
-    def section(self, key: str) -> _Section:
-        """Return a mapping inside; absent or null is empty."""
-        value = self.values.get(key)
-        return _Section(
-            self.document, (*self.where, key), {} if value is None else value
-        )
-
-    def error(self, key: str, reason: str) -> ConfigError:
-        """Return the error to raise about C{key}."""
-        where = (*self.where, key) if key else self.where
-        name = ".".join(where)
-        return ConfigError(
-            f"{name}: {reason}" if name else reason,
-            path=self.document.path,
-            line=self.document.line(where),
-        )
-
-    def get(self, key: str, default: Any, read: Callable[[Any, str], Any]) -> Any:
-        """Return C{key} as C{read} takes it; absent or null is C{default}."""
-        value = self.values.get(key)
-        if value is None:
-            return default
-        try:
-            return read(value, key)
-        except InvalidValue as problem:
-            raise self.error(key, problem.reason) from None
-
-
-def _api(section: _Section) -> ApiSettings:
+def _api(section: Section) -> ApiSettings:
     section.only("domain", "listen")
     default = ApiSettings()
     return ApiSettings(
         domain=section.get("domain", default.domain, _domain_or_none),
-        listen=section.get("listen", default.listen, _endpoint),
+        listen=section.get("listen", default.listen, as_endpoint),
     )
 
 
-def _proxy(section: _Section, trusted: tuple[str, ...]) -> ProxySettings:
+def _proxy(section: Section, trusted: tuple[str, ...]) -> ProxySettings:
     section.only("http", "https", "mode", "public_https")
     default = ProxySettings()
     return ProxySettings(
         http=section.get("http", default.http, _endpoint_or_none),
         https=section.get("https", default.https, _endpoint_or_none),
-        mode=section.get("mode", default.mode, _one_of("auto", "embedded", "split")),
-        public_https=section.get(
-            "public_https", default.public_https, _whole(1, 65535)
-        ),
+        mode=section.get("mode", default.mode, one_of("auto", "embedded", "split")),
+        public_https=section.get("public_https", default.public_https, whole(1, 65535)),
         trusted_proxies=trusted,
     )
 
 
-def _dns(section: _Section) -> DnsSettings:
+def _dns(section: Section) -> DnsSettings:
     section.only("resolvers", "public")
     return DnsSettings(
         resolvers=section.get("resolvers", (), _resolvers),
-        public=section.get("public", True, _boolean),
+        public=section.get("public", True, as_boolean),
     )
 
 
-def _acme(section: _Section) -> AcmeSettings:
-    section.only("directory", "ca_file", "email")
-    default = AcmeSettings()
-    return AcmeSettings(
-        directory=section.get("directory", default.directory, _https),
-        ca_file=section.get("ca_file", default.ca_file, _text),
-        email=section.get("email", default.email, _text),
-    )
-
-
-def _health(section: _Section) -> HealthMonitorSettings:
+def _health(section: Section) -> HealthMonitorSettings:
     section.only("enabled", "interval", "fall", "rise", "timeout", "concurrency")
     default = HealthMonitorSettings()
     return HealthMonitorSettings(
-        enabled=section.get("enabled", default.enabled, _boolean),
-        interval_s=section.get("interval", default.interval_s, _between_s(0.1, 3600)),
-        fall=section.get("fall", default.fall, _whole(1, 100)),
-        rise=section.get("rise", default.rise, _whole(1, 100)),
-        timeout_s=section.get("timeout", default.timeout_s, _between_s(0.05, 300)),
-        concurrency=section.get("concurrency", default.concurrency, _whole(1, 1000)),
+        enabled=section.get("enabled", default.enabled, as_boolean),
+        interval_s=section.get("interval", default.interval_s, between_s(0.1, 3600)),
+        fall=section.get("fall", default.fall, whole(1, 100)),
+        rise=section.get("rise", default.rise, whole(1, 100)),
+        timeout_s=section.get("timeout", default.timeout_s, between_s(0.05, 300)),
+        concurrency=section.get("concurrency", default.concurrency, whole(1, 1000)),
     )
 
 
-def _policy(section: _Section) -> PolicySettings:
+def _policy(section: Section) -> PolicySettings:
     section.only("bind_mounts", "host_network", "privileged")
     default = PolicySettings()
     return PolicySettings(
         bind_mounts=section.get("bind_mounts", default.bind_mounts, _mounts),
         host_network=section.get(
-            "host_network", default.host_network, _one_of("allow", "refuse")
+            "host_network", default.host_network, one_of("allow", "refuse")
         ),
-        privileged=section.get("privileged", default.privileged, _one_of("refuse")),
+        privileged=section.get("privileged", default.privileged, one_of("refuse")),
     )
 
 
 # --- values -----------------------------------------------------------------
 
 
-def _text(value: Any, key: str) -> str:
-    if not isinstance(value, str):
-        raise InvalidValue(f"wants a text, got {value!r}", field=key)
-    return value
-
-
-def _texts(value: Any, key: str) -> tuple[str, ...]:
-    if not isinstance(value, list):
-        raise InvalidValue(f"wants a list, got {value!r}", field=key)
-    return tuple(_text(one, key) for one in value)
-
-
-def _boolean(value: Any, key: str) -> bool:
-    if not isinstance(value, bool):
-        raise InvalidValue(f"wants true or false, got {value!r}", field=key)
-    return value
-
-
-def _whole(least: int, most: int) -> Callable[[Any, str], int]:
-    def read(value: Any, key: str) -> int:
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise InvalidValue(f"wants a whole number, got {value!r}", field=key)
-        if not least <= value <= most:
-            raise InvalidValue(f"must be {least} to {most}, not {value}", field=key)
-        return value
-
-    return read
-
-
-def _between_s(least_s: float, most_s: float) -> Callable[[Any, str], float]:
-    def read(value: Any, key: str) -> float:
-        return parse_duration(_text(value, key), key, least_s, most_s)
-
-    return read
-
-
-def _one_of(*known: str) -> Callable[[Any, str], str]:
-    def read(value: Any, key: str) -> str:
-        if value not in known:
-            raise InvalidValue(f"{value!r} is none of {', '.join(known)}", field=key)
-        return str(value)
-
-    return read
-
-
 def _mounts(value: Any, key: str) -> str | tuple[str, ...]:
     if isinstance(value, str):
-        return _one_of("allow", "refuse")(value, key)
-    prefixes = _texts(value, key)
+        return one_of("allow", "refuse")(value, key)
+    prefixes = as_texts(value, key)
     for prefix in prefixes:
         if not prefix.startswith("/"):
             raise InvalidValue(f"{prefix!r} is not an absolute path", field=key)
@@ -334,28 +223,16 @@ def _mounts(value: Any, key: str) -> str | tuple[str, ...]:
 
 
 def _domain_or_none(value: Any, key: str) -> str:
-    text = _text(value, key)
+    text = as_text(value, key)
     return parse_domain_name(text, key) if text else ""
 
 
-def _endpoint(value: Any, key: str) -> str:
-    text = _text(value, key)
-    host, colon, port = text.rpartition(":")
-    bare_ipv6 = ":" in host and not (host.startswith("[") and host.endswith("]"))
-    digits = port.isascii() and port.isdigit() and len(port) <= 5
-    if not colon or bare_ipv6 or not digits or int(port) > 65535:
-        raise InvalidValue(
-            f"{text!r} is not HOST:PORT, :PORT or [IPV6]:PORT", field=key
-        )
-    return text
-
-
 def _endpoint_or_none(value: Any, key: str) -> str:
-    return "" if value == "" else _endpoint(value, key)
+    return "" if value == "" else as_endpoint(value, key)
 
 
 def _resolvers(value: Any, key: str) -> tuple[str, ...]:
-    found = tuple(_endpoint(one, key) for one in _texts(value, key))
+    found = tuple(as_endpoint(one, key) for one in as_texts(value, key))
     for one in found:
         if one.startswith(":"):
             raise InvalidValue(f"{one!r} is not HOST:PORT", field=key)
@@ -363,7 +240,7 @@ def _resolvers(value: Any, key: str) -> tuple[str, ...]:
 
 
 def _networks(value: Any, key: str) -> tuple[str, ...]:
-    found = _texts(value, key)
+    found = as_texts(value, key)
     for one in found:
         try:
             ip_network(one, strict=False)
@@ -372,10 +249,3 @@ def _networks(value: Any, key: str) -> tuple[str, ...]:
                 f"{one!r} is not an address or network, as in 10.0.0.0/8", field=key
             ) from None
     return found
-
-
-def _https(value: Any, key: str) -> str:
-    text = _text(value, key)
-    if not text.startswith("https://"):
-        raise InvalidValue("must begin with https://", field=key)
-    return text

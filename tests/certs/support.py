@@ -19,7 +19,8 @@ from twisted.internet.task import deferLater
 
 from haloy.certs.renewal import CertificateService
 from haloy.certs.service import certificate_service
-from haloy.config.daemon_file import AcmeSettings, DnsSettings
+from haloy.config.acme_settings import AcmeSettings
+from haloy.config.daemon_file import DnsSettings
 from haloy.model.app import Domain
 from haloy.model.certificate import Certificate, Challenge, ChallengeKind
 from haloy.model.names import DomainName

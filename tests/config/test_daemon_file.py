@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from haloy.config.acme_settings import AcmeSettings
 from haloy.config.daemon_file import (
-    AcmeSettings,
     ApiSettings,
     DaemonFile,
     DnsSettings,
