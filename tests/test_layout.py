@@ -29,6 +29,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "haloy/api/answers.py": "tests/api/test_server.py",
     "haloy/api/body.py": "tests/api/test_images.py",
     "haloy/api/execution.py": "tests/api/test_operations.py",
+    "haloy/api/gatekeeper.py": "tests/api/test_access.py",
     "haloy/api/logs.py": "tests/api/test_server.py",
     "haloy/api/multipart.py": "tests/api/test_images.py",
     "haloy/api/registries.py": "tests/api/test_operations.py",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from haloy.errors import TooMany, Unauthorized
 
@@ -13,14 +13,6 @@ from haloy.errors import TooMany, Unauthorized
 FAILURES_LIMIT = 10
 FAILURES_WINDOW_S = 60.0
 ADDRESSES_LIMIT = 10_000
-
-
-@frozen
-class Caller:
-    """Who calls: the token's name and the address it came from."""
-
-    name: str
-    address: str
 
 
 def bearer_token(header: str | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from attrs import define
@@ -12,8 +12,8 @@ from klein import Klein
 from twisted.web.iweb import IRequest
 
 from haloy.api.answers import error_answer, json_answer, respond
-from haloy.api.auth import Caller
 from haloy.api.body import read_json
+from haloy.api.gatekeeper import Gatekeeper
 from haloy.api.multipart import archive_offset
 from haloy.api.spool import Spool, Spools
 from haloy.deploy.assembly import check_digest, check_reference, make_assembly
@@ -26,10 +26,10 @@ DIGESTS_LIMIT = 10_000
 
 @define(eq=False)
 class ImageRoutes:
-    """Mounted by the API, which says who calls.
+    """Mounted by the API.
 
-    @ivar _caller: authenticates a request and counts it against a limit of its own.
-    @ivar _authenticated: the same without counting: before a body arrives.
+    A token for some apps only may send layers, which are named by what they are, and
+    give names C{<app>:*} alone.
     """
 
     app = Klein()
@@ -37,21 +37,25 @@ class ImageRoutes:
     _uploads: ImageUploads
     _pruning: Pruning
     _spools: Spools
-    _caller: Callable[[Any, bool], Caller]
-    _authenticated: Callable[[Any], bool]
+    _gatekeeper: Gatekeeper
 
     # --- the gate for large bodies ------------------------------------------------
 
     def open(self, request: Any, length: int | None) -> Spool | None:
         """Return where a large body goes; nobody we do not know may fill the disk."""
-        return self._spools.open(length) if self._authenticated(request) else None
+        return self._spools.open(length) if self._gatekeeper.known(request) else None
+
+    def _may_send(self, request: Any) -> None:
+        """@raise Forbidden: the token is for reading only."""
+        caller = self._gatekeeper.authenticate(request, layers=True)
+        caller.require("deploy", next(iter(caller.apps), None))
 
     # --- layers --------------------------------------------------------------------
 
     @app.route("/layers/check", methods=["POST"])
     async def check(self, request: IRequest) -> bytes:
         """Say which layers are here."""
-        self._caller(request, True)
+        self._may_send(request)
         body = _object(read_json(request))
         digests = body.get("digests")
         if not isinstance(digests, list) or not digests:
@@ -72,7 +76,7 @@ class ImageRoutes:
     @app.route("/layers", methods=["POST"])
     async def layer(self, request: Any) -> bytes:
         """Take one layer."""
-        self._caller(request, True)
+        self._may_send(request)
         digest = check_digest(request.getHeader("X-Layer-Digest"), "X-Layer-Digest")
         spool = _spool(request, "application/octet-stream")
         found = spool.finish()
@@ -83,14 +87,16 @@ class ImageRoutes:
     @app.route("/layers/assemble", methods=["POST"])
     async def assemble(self, request: IRequest) -> bytes:
         """Put an image together from layers that are here."""
-        self._caller(request, True)
+        caller = self._gatekeeper.authenticate(request, layers=True)
         body = _object(read_json(request))
         manifest = body.get("manifest")
         if not isinstance(manifest, Mapping):
             raise InvalidValue("wants an object", field="manifest")
         ref = check_reference(body.get("imageRef"))
+        caller.require("deploy", ref.rpartition(":")[0])
         assembly = make_assembly(ref, _base64(body.get("config")), manifest)
-        await self._uploads.assemble(assembly)
+        async with self._gatekeeper.audited(caller, "image.assemble", ref):
+            await self._uploads.assemble(assembly)
         return json_answer(
             request, {"success": True, "message": f"Image {ref} is on the server"}
         )
@@ -100,11 +106,12 @@ class ImageRoutes:
     @app.route("/upload", methods=["POST"])
     async def upload(self, request: Any) -> bytes:
         """Take a whole C{docker save} archive."""
-        self._caller(request, False)
+        caller = self._gatekeeper.admit(request, "deploy")
         spool = _spool(request, "multipart/form-data")
         path = spool.finish()
         offset = archive_offset(path, request.getHeader("Content-Type") or "")
-        names = await self._uploads.load(path, offset)
+        async with self._gatekeeper.audited(caller, "image.upload", ""):
+            names = await self._uploads.load(path, offset)
         respond(request, 202)
         return json_answer(
             request, {"success": True, "message": f"Loaded {', '.join(names)}"}
@@ -115,7 +122,7 @@ class ImageRoutes:
     @app.route("/disk-space-check", methods=["POST"])
     async def disk_space(self, request: IRequest) -> bytes:
         """Say whether an upload would find room."""
-        self._caller(request, False)
+        self._gatekeeper.authenticate(request)
         body = _object(read_json(request))
         whole = _size(body, "uploadSizeBytes")
         layers = _size(body, "layerUploadBytes")
@@ -143,7 +150,7 @@ class ImageRoutes:
     @app.route("/prune", methods=["POST"])
     async def prune(self, request: IRequest) -> bytes:
         """Remove old images of one app, or say which they would be."""
-        self._caller(request, False)
+        caller = self._gatekeeper.authenticate(request)
         body = _object(read_json(request))
         app, keep = body.get("appName"), body.get("keep", 0)
         if not isinstance(app, str) or not app:
@@ -153,7 +160,9 @@ class ImageRoutes:
         apply = body.get("apply", False)
         if not isinstance(apply, bool):
             raise InvalidValue("wants true or false", field="apply")
-        found = await self._pruning.prune(app, keep, apply)
+        caller.require("deploy", app)
+        async with self._gatekeeper.audited(caller, "image.prune", app):
+            found = await self._pruning.prune(app, keep, apply)
         answer: dict[str, Any] = {"appName": app, "keep": keep, "applied": apply}
         if found.running:
             answer["runningDeploymentIds"] = list(found.running)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from attrs import define
@@ -10,8 +9,8 @@ from klein import Klein
 from twisted.web.iweb import IRequest
 
 from haloy.api.answers import error_answer, json_answer, respond
-from haloy.api.auth import Caller
 from haloy.api.body import read_json
+from haloy.api.gatekeeper import Gatekeeper
 from haloy.config.images import normalise_registry
 from haloy.engine.interface import Credentials, Engine
 from haloy.errors import InvalidValue, NotFound, Unauthorized
@@ -20,18 +19,18 @@ from haloy.store.registries import RegistryFile
 
 @define(eq=False)
 class RegistryRoutes:
-    """Mounted by the API, which says who calls."""
+    """Mounted by the API; all of them are for admins."""
 
     app = Klein()
 
     _engine: Engine
     _file: RegistryFile
-    _caller: Callable[[Any], Caller]
+    _gatekeeper: Gatekeeper
 
     @app.route("/", methods=["GET"], strict_slashes=False)
     def listing(self, request: IRequest) -> bytes:
         """List the logins, never their passwords."""
-        self._caller(request)
+        self._gatekeeper.admit(request, "admin")
         logins = self._file.logins()
         rows = [
             {"server": server, "username": logins[server][0]}
@@ -42,29 +41,31 @@ class RegistryRoutes:
     @app.route("/login", methods=["POST"])
     async def login(self, request: IRequest) -> bytes:
         """Try a login at its registry, and keep it when it works."""
-        self._caller(request)
+        caller = self._gatekeeper.admit(request, "admin")
         server, username, password = _texts(
             read_json(request), "server", "username", "password"
         )
         server = normalise_registry(server)
-        try:
-            await self._engine.login(Credentials(server, username, password))
-        except Unauthorized as problem:
-            # 400, not 401: it is the registry that refuses, not we.
-            raise InvalidValue(
-                f"failed to verify registry credentials: {problem}"
-            ) from problem
-        self._file.put(server, username, password)
+        async with self._gatekeeper.audited(caller, "registry.login", server):
+            try:
+                await self._engine.login(Credentials(server, username, password))
+            except Unauthorized as problem:
+                # 400, not 401: it is the registry that refuses, not we.
+                raise InvalidValue(
+                    f"failed to verify registry credentials: {problem}"
+                ) from problem
+            self._file.put(server, username, password)
         return json_answer(request, {"server": server, "username": username})
 
     @app.route("/logout", methods=["POST"])
-    def logout(self, request: IRequest) -> bytes:
+    async def logout(self, request: IRequest) -> bytes:
         """Forget a login."""
-        self._caller(request)
+        caller = self._gatekeeper.admit(request, "admin")
         (server,) = _texts(read_json(request), "server")
         server = normalise_registry(server)
-        if not self._file.drop(server):
-            raise NotFound(f"registry credentials for {server} were not found")
+        async with self._gatekeeper.audited(caller, "registry.logout", server):
+            if not self._file.drop(server):
+                raise NotFound(f"registry credentials for {server} were not found")
         return respond(request, 204)
 
     @app.handle_errors(Exception)

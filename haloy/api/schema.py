@@ -18,6 +18,7 @@ from haloy.deploy.interface import AppStatus, LogEntry, ReplicaStatus, RollbackT
 from haloy.errors import InvalidValue
 from haloy.model.app import Domain
 from haloy.model.names import DeploymentId, parse_deployment_id
+from haloy.store.tokens import AuditRow
 
 
 @frozen
@@ -177,6 +178,19 @@ def _for_old_clients(config: Mapping[str, Any]) -> dict[str, Any]:
     if found.get("deploymentStrategy") == "blue_green":
         found["deploymentStrategy"] = "rolling"
     return found
+
+
+def audit_row(row: AuditRow) -> dict[str, Any]:
+    """Return one action of the trail."""
+    return {
+        "seq": row.seq,
+        "at": _time(row.at),
+        "token": row.token,
+        "address": row.address,
+        "action": row.action,
+        "subject": row.subject,
+        "result": row.result,
+    }
 
 
 def _domain(domain: Domain) -> dict[str, Any]:

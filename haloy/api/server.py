@@ -14,17 +14,11 @@ from klein import Klein
 from twisted.web.iweb import IRequest
 
 from haloy.api import schema
-from haloy.api.answers import SECURITY, error_answer, json_answer, respond
-from haloy.api.auth import (
-    Caller,
-    FailureLimit,
-    RateLimit,
-    bearer_token,
-    matches,
-    token_hash,
-)
+from haloy.api.access import TokenRoutes
+from haloy.api.answers import error_answer, json_answer, respond
 from haloy.api.body import read_json
 from haloy.api.execution import exec_body, execute
+from haloy.api.gatekeeper import Gatekeeper
 from haloy.api.images import ImageRoutes
 from haloy.api.logs import container_lines
 from haloy.api.registries import RegistryRoutes
@@ -41,7 +35,6 @@ from haloy.engine.interface import Engine
 from haloy.errors import (
     InvalidValue,
     NotFound,
-    Unauthorized,
 )
 from haloy.model.names import AppName
 from haloy.store.registries import RegistryFile
@@ -53,9 +46,10 @@ CAPABILITIES = (
     "resources",
     "proxy-options",
     "wildcard-domains",
+    "tokens",
 )
-RATE, BURST = 5.0, 10.0
-LAYER_RATE, LAYER_BURST = 50.0, 100.0
+AUDIT_LIMIT = 1000
+DEFAULT_TAIL = 100
 
 
 @frozen
@@ -86,7 +80,7 @@ class Api:
     _engine: Engine
     _reactor: Any
     _version: str
-    _token: str = field(repr=lambda _: "***")
+    _gatekeeper: Gatekeeper
     _ready: Callable[[], Awaitable[Readiness]]
     _generation: Callable[[], int]
     _certificates: Callable[[], list[dict[str, Any]]]
@@ -95,14 +89,10 @@ class Api:
     _spools: Spools
     _registries: RegistryFile
     _log: Log
-    _failures: FailureLimit = field(factory=FailureLimit, init=False)
-    _rate: RateLimit = field(factory=lambda: RateLimit(RATE, BURST), init=False)
-    _layer_rate: RateLimit = field(
-        factory=lambda: RateLimit(LAYER_RATE, LAYER_BURST), init=False
-    )
     gate: ImageRoutes = field(init=False)
     _image_resource: Any = field(init=False)
     _registry_resource: Any = field(init=False)
+    _token_resource: Any = field(init=False)
     _tunnels: Tunnels = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -111,13 +101,13 @@ class Api:
             self._uploads,
             self._pruning,
             self._spools,
-            self._caller,
-            self.authenticated,
+            self._gatekeeper,
         )
         self._image_resource = self.gate.app.resource()
         self._tunnels = Tunnels(self._engine, self._reactor)
-        registries = RegistryRoutes(self._engine, self._registries, self._caller)
+        registries = RegistryRoutes(self._engine, self._registries, self._gatekeeper)
         self._registry_resource = registries.app.resource()
+        self._token_resource = TokenRoutes(self._gatekeeper).app.resource()
 
     def resource(self) -> Any:
         """Return the resource to serve; large bodies go through C{gate}."""
@@ -150,7 +140,7 @@ class Api:
     @app.route("/v1/version", methods=["GET"])
     def version(self, request: IRequest) -> bytes:
         """Say which version this is and what it can."""
-        self._caller(request)
+        self._gatekeeper.authenticate(request)
         return json_answer(
             request,
             {
@@ -171,22 +161,27 @@ class Api:
     @app.route("/v1/deploy", methods=["POST"])
     async def deploy(self, request: IRequest) -> bytes:
         """Take a deployment."""
-        caller = self._caller(request)
+        caller = self._gatekeeper.authenticate(request)
         body = schema.deploy_body(read_json(request))
-        validate_received(body.target)
-        await self._deployments.submit(
-            DeployRequest(body.id, body.target, body.stored, caller.name)
-        )
+        caller.require("deploy", body.target.name)
+        subject = f"{body.target.name} {body.id}"
+        async with self._gatekeeper.audited(caller, "deploy", subject):
+            validate_received(body.target)
+            await self._deployments.submit(
+                DeployRequest(body.id, body.target, body.stored, caller.name)
+            )
         return respond(request, 202)
 
     @app.route("/v1/deploy/<deployment>/logs", methods=["GET"])
     async def deployment_logs(self, request: IRequest, deployment: str) -> None:
         """Stream a deployment's log until its end marker."""
-        self._caller(request)
+        caller = self._gatekeeper.authenticate(request)
         after = _last_event_id(request)
 
         async def produce(writer: EventWriter) -> None:
             async def consume(entry: LogEntry) -> None:
+                if entry.app:
+                    caller.require("read", entry.app)
                 await writer.send(event(schema.log_entry(entry), entry.seq))
 
             await self._deployments.follow(deployment, consume, after)
@@ -196,20 +191,23 @@ class Api:
     @app.route("/v1/rollback/<app_name>", methods=["GET"])
     async def rollback_targets(self, request: IRequest, app_name: str) -> bytes:
         """List what an app can be rolled back to."""
-        self._caller(request)
+        self._gatekeeper.admit(request, "read", app_name)
         found = await self._deployments.rollback_targets(AppName(app_name))
         return json_answer(request, schema.rollback_targets(found))
 
     @app.route("/v1/rollback", methods=["POST"])
     async def rollback(self, request: IRequest) -> bytes:
         """Take a rollback."""
-        caller = self._caller(request)
+        caller = self._gatekeeper.authenticate(request)
         body = schema.rollback_body(read_json(request))
-        asked = await self._deployments.rollback_request(
-            body.target, body.new, body.config, caller.name
-        )
-        validate_received(asked.target)
-        await self._deployments.submit(asked)
+        caller.require("deploy", body.config.name)
+        subject = f"{body.config.name} {body.target}"
+        async with self._gatekeeper.audited(caller, "rollback", subject):
+            asked = await self._deployments.rollback_request(
+                body.target, body.new, body.config, caller.name
+            )
+            validate_received(asked.target)
+            await self._deployments.submit(asked)
         return respond(request, 202)
 
     # --- apps ------------------------------------------------------------------------
@@ -217,14 +215,15 @@ class Api:
     @app.route("/v1/apps", methods=["GET"])
     async def apps(self, request: IRequest) -> bytes:
         """List all apps with their replicas."""
-        self._caller(request)
+        caller = self._gatekeeper.authenticate(request)
         found = await self._deployments.apps()
-        return json_answer(request, {"apps": [schema.app_status(one) for one in found]})
+        shown = [schema.app_status(one) for one in found if caller.sees(one.app)]
+        return json_answer(request, {"apps": shown})
 
     @app.route("/v1/status/<app_name>", methods=["GET"])
     async def status(self, request: IRequest, app_name: str) -> bytes:
         """Say how an app is."""
-        self._caller(request)
+        self._gatekeeper.admit(request, "read", app_name)
         found = await self._deployments.status(AppName(app_name))
         answer = schema.app_status(found)
         names = {domain.canonical for domain in found.domains}
@@ -236,22 +235,23 @@ class Api:
     @app.route("/v1/stop/<app_name>", methods=["POST"])
     async def stop(self, request: IRequest, app_name: str) -> bytes:
         """Stop an app, on wish with its containers and volumes."""
-        self._caller(request)
+        caller = self._gatekeeper.admit(request, "deploy", app_name)
         remove = _flag(request, "remove-containers")
         volumes = _flag(request, "remove-volumes")
-        await self._deployments.stop_app(AppName(app_name), remove, volumes)
+        async with self._gatekeeper.audited(caller, "stop", app_name):
+            await self._deployments.stop_app(AppName(app_name), remove, volumes)
         return respond(request, 202)
 
     @app.route("/v1/logs/<app_name>", methods=["GET"])
     async def logs(self, request: IRequest, app_name: str) -> None:
         """Stream what an app's containers write."""
-        self._caller(request)
+        self._gatekeeper.admit(request, "read", app_name)
         chosen = choose_containers(
             await self._running(app_name),
             _argument(request, "containerId"),
             _flag(request, "allContainers"),
         )
-        tail = _tail(request)
+        tail = _number(request, "tail") or DEFAULT_TAIL
         follow = _argument(request, "follow") != "false"
 
         async def produce(writer: EventWriter) -> None:
@@ -264,29 +264,31 @@ class Api:
     @app.route("/v1/exec/<app_name>", methods=["POST"])
     async def exec(self, request: Any, app_name: str) -> bytes:
         """Run a command in an app's containers."""
-        self._caller(request)
+        caller = self._gatekeeper.admit(request, "exec", app_name)
         body = exec_body(read_json(request))
         running = await self._running(app_name)
         chosen = choose_containers(running, body.container, body.everywhere)
         request.setHeader("Content-Type", "application/json")
         # The Go client waits 30 s for the head, and a command may take 60.
         request.write(b"")
-        results = await execute(self._engine, chosen, body.command)
+        async with self._gatekeeper.audited(caller, "exec", app_name):
+            results = await execute(self._engine, chosen, body.command)
         return json_answer(request, {"results": results}, started=True)
 
     @app.route("/v1/tunnel/<app_name>", methods=["POST"])
     async def tunnel(self, request: Any, app_name: str) -> None:
         """Turn the connection into a tunnel to a container."""
-        self._caller(request)
+        caller = self._gatekeeper.admit(request, "exec", app_name)
         running = await self._running(app_name)
         container = _argument(request, "container")
         (chosen,) = choose_containers(running, container, everything=False)
-        await self._tunnels.open(request, chosen, _argument(request, "port"))
+        async with self._gatekeeper.audited(caller, "tunnel", app_name):
+            await self._tunnels.open(request, chosen, _argument(request, "port"))
 
     @app.route("/v1/server-logs", methods=["GET"])
     async def server_logs(self, request: IRequest) -> None:
         """Stream the daemon's own log."""
-        self._caller(request)
+        self._gatekeeper.admit(request, "admin")
         access = _flag(request, "access-logs")
 
         async def produce(writer: EventWriter) -> None:
@@ -300,6 +302,21 @@ class Api:
         return [one.container_id for one in status.replicas if one.state == "running"]
 
     # --- images -------------------------------------------------------------------
+
+    @app.route("/v1/tokens", branch=True)
+    def tokens(self, request: IRequest) -> Any:
+        """Hand over to the routes of tokens."""
+        return self._token_resource
+
+    @app.route("/v1/audit", methods=["GET"])
+    async def audit(self, request: IRequest) -> bytes:
+        """Show what was done, newest first."""
+        self._gatekeeper.admit(request, "admin")
+        limit = min(_number(request, "limit") or 100, AUDIT_LIMIT)
+        trail = await self._gatekeeper.trail(limit)
+        return json_answer(
+            request, {"actions": [schema.audit_row(one) for one in trail]}
+        )
 
     @app.route("/v1/registries", branch=True)
     def registries(self, request: IRequest) -> Any:
@@ -316,47 +333,6 @@ class Api:
         """Answer with one line of text, never JSON."""
         return error_answer(request, failure)
 
-    # --- who calls -------------------------------------------------------------------
-
-    def _caller(self, request: Any, layers: bool = False) -> Caller:
-        """Return who calls; calls about layers have a limit of their own.
-
-        @raise Unauthorized: no valid token.
-        @raise TooMany: too many calls, or too many failures from the address.
-        """
-        for name, value in SECURITY.items():
-            request.setHeader(name, value)
-        address = client_address(request)
-        now_s = self._reactor.seconds()
-        if not self.authenticated(request):
-            self._failures.check(address, now_s)
-            self._failures.failed(address, now_s)
-            raise Unauthorized("authentication failed: a valid bearer token is needed")
-        (self._layer_rate if layers else self._rate).take("admin", now_s)
-        return Caller("admin", address)
-
-    def authenticated(self, request: Any) -> bool:
-        """Return whether a request carries a valid token; counts nothing."""
-        try:
-            token = bearer_token(request.getHeader("Authorization"))
-        except Unauthorized:
-            return False
-        return matches(token, token_hash(self._token))
-
-
-def client_address(request: Any) -> str:
-    """Return where a call comes from.
-
-    Behind the proxy, which reaches us over a unix socket, the last
-    C{X-Forwarded-For}; nobody else's header is believed.
-    """
-    peer = request.getClientAddress()
-    host = getattr(peer, "host", None)
-    if host is not None:
-        return str(host)
-    forwarded = request.getHeader("X-Forwarded-For") or ""
-    return forwarded.rpartition(",")[2].strip() or "local"
-
 
 def _argument(request: Any, name: str) -> str:
     values = request.args.get(name.encode()) or [b""]
@@ -367,10 +343,10 @@ def _flag(request: Any, name: str) -> bool:
     return _argument(request, name) == "true"
 
 
-def _tail(request: Any) -> int:
-    text = _argument(request, "tail")
-    number = int(text) if text.isascii() and text.isdigit() and len(text) < 8 else 0
-    return number or 100
+def _number(request: Any, name: str) -> int:
+    """Return a count of the query; what is none counts as 0."""
+    text = _argument(request, name)
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 8 else 0
 
 
 def _last_event_id(request: Any) -> int:

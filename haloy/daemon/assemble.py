@@ -19,6 +19,7 @@ from attrs import define, field
 from twisted.logger import ILogObserver, Logger
 from twisted.python.threadpool import ThreadPool
 
+from haloy.api.gatekeeper import Gatekeeper
 from haloy.api.server import Api, Readiness
 from haloy.api.service import ApiListener
 from haloy.api.spool import Spools
@@ -86,10 +87,11 @@ class _Parts:
         file = self.file = self.settings.file
         reactor, chosen = self.reactor, self.chosen
         self.server_log = ServerLog(self.debug)
-        self.registries = RegistryFile(chosen.registries)
         self.pool = ThreadPool(0, 4, "haloyd")
         self.engine = DockerEngine(reactor)
         self.database = Database(chosen.database, reactor, _now)
+        self.registries = RegistryFile(chosen.registries)
+        self.gatekeeper = Gatekeeper(self.database, reactor, _now, self.token)
         self.contexts = SniContexts()
         self.proxy = EmbeddedProxy(
             reactor,
@@ -165,7 +167,7 @@ class _Parts:
             self.engine,
             self.reactor,
             version("haloy"),
-            self.token,
+            self.gatekeeper,
             self.ready,
             lambda: self.proxy.stats().generation,
             lambda: [_certificate(one) for one in self.certificates.status()],
@@ -201,6 +203,7 @@ class _Parts:
             Part("admission", _nothing, self.admission.stop),
             Part("deployments", self.deployments.start, self.deployments.stop),
             Part("Docker's events", self.start_events, self.events.stopService),
+            Part("tokens", self.gatekeeper.load, _nothing),
             Part("the API", self.api.start, self.api.stop),
         )
         observer: ILogObserver = text_observer(sys.__stdout__ or sys.stdout, self.debug)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
+from haloy.api.gatekeeper import Gatekeeper
 from haloy.api.server import Api, Readiness
 from haloy.api.spool import Spools
 from haloy.daemon.logs import ServerLog
@@ -34,6 +35,7 @@ def make_api(
     certificates: Any = list,
     space: Space | None = None,
     log: ServerLog | None = None,
+    gatekeeper: Gatekeeper | None = None,
 ) -> Api:
     """Return an API; C{reactor} needs C{callFromThread} (a real one, InlineClock)."""
 
@@ -48,7 +50,7 @@ def make_api(
         engine,
         reactor,
         "1.2.3",
-        TOKEN,
+        gatekeeper or Gatekeeper(real, reactor, lambda: NOW, TOKEN),
         ready,
         lambda: 7,
         certificates,
