@@ -116,7 +116,7 @@ def ask(name: str, resolvers: Iterable[str]) -> _Found:
     try:
         resolver = dns.resolver.Resolver(configure=not servers)
         if servers:
-            resolver.nameservers = [_nameserver(text) for text in servers]
+            resolver.nameservers = [nameserver(text) for text in servers]
         resolver.lifetime = LIMIT_S
         wanted = dns.name.from_text(name)
         found: list[str] = []
@@ -132,7 +132,8 @@ def ask(name: str, resolvers: Iterable[str]) -> _Found:
     return _Found(exists=True, addresses=tuple(sorted(found)))
 
 
-def _nameserver(text: str) -> Any:
+def nameserver(text: str) -> Any:
+    """Return the name server C{HOST:PORT}, as dnspython wants it."""
     host, port = split_server(text)
     return dns.nameserver.Do53Nameserver(host, port or 53)
 

@@ -16,20 +16,24 @@ from twisted.python.threadpool import ThreadPool
 from twisted.web.client import Agent, BrowserLikePolicyForHTTPS
 from twisted.web.iweb import IAgent
 
+from haloy.certs.acme import Binding
 from haloy.certs.acme_http import AcmeHttp
-from haloy.certs.authority import AcmeAuthority
+from haloy.certs.authority import AcmeAuthority, Run
+from haloy.certs.budget import Limits
+from haloy.certs.dns01 import make_provider
 from haloy.certs.files import CertificateFiles
 from haloy.certs.interface import Presenter
 from haloy.certs.lookup import PUBLIC, DnsLook
 from haloy.certs.need import Policy
 from haloy.certs.renewal import TICK_S, CertificateService
-from haloy.certs.solving import BY_PROXY, DnsProvider, Solving
-from haloy.config.acme_settings import AcmeSettings
+from haloy.certs.solving import Solving
+from haloy.config.acme_settings import AcmeSettings, AuthoritySettings
 from haloy.config.daemon_file import DnsSettings
 from haloy.config.trust import trusting
-from haloy.model.certificate import ChallengeKind
+from haloy.model.certificate import ChallengeKind, Secret
 
 CONNECT_LIMIT_S = 10.0
+LIMITS = Limits()
 
 
 @define(eq=False)
@@ -62,16 +66,14 @@ def certificate_service(
     presenter: Presenter,
     now: Callable[[], datetime],
     random: random.Random,
-    kinds: tuple[ChallengeKind, ...] = BY_PROXY,
-    provider: DnsProvider | None = None,
+    limits: Limits = LIMITS,
     tick_s: float = TICK_S,
 ) -> CertificateService:
     """Return the service for the folder C{certs/}.
 
     @param folder: C{certs/} itself; a Go daemon's C{cert-storage/} is beside it.
-    @param kinds: of challenges, the preferred one first.
-    @param provider: for DNS-01.
-    @raise ConfigError: C{acme.ca_file} cannot be used.
+    @param limits: of orders at each CA.
+    @raise ConfigError: C{ca_file} or the DNS provider cannot be used.
     """
 
     def in_reactor_threads(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -79,31 +81,57 @@ def certificate_service(
         return deferToThreadPool(reactor, reactor.getThreadPool(), function, *arguments)
 
     files = CertificateFiles(folder)
-    wildcards = provider is not None and ChallengeKind.DNS_01 in kinds
     disk = _Disk(reactor)
-    policy = trusting(acme.ca_file) if acme.ca_file else BrowserLikePolicyForHTTPS()
-    agent: IAgent = Agent(
-        reactor, contextFactory=policy, connectTimeout=CONNECT_LIMIT_S
-    )
-    authority = AcmeAuthority(
-        reactor,
-        AcmeHttp(reactor, HTTPClient(agent), acme.directory, now),
-        files,
-        disk.run,
-        now,
-        acme.email,
-    )
+    kinds = tuple(ChallengeKind(one) for one in acme.challenges)
+    provider = None
+    if acme.dns is not None:
+        provider = make_provider(reactor, in_reactor_threads, acme.dns, dns.resolvers)
+    authorities = [
+        _authority(reactor, one, files, disk.run, now) for one in acme.authorities()
+    ]
     return CertificateService(
         reactor,
         files,
-        (authority,),
+        authorities,
         presenter,
         Solving(presenter, kinds, provider),
         DnsLook(in_reactor_threads, dns.resolvers, PUBLIC if dns.public else ()),
-        Policy((acme.directory,), wildcards=wildcards),
+        Policy(
+            tuple(one.directory for one in authorities),
+            provider is not None and ChallengeKind.DNS_01 in kinds,
+            limits,
+        ),
         now,
         random,
         disk.run,
         disk.close,
         tick_s,
+    )
+
+
+def _authority(
+    reactor: Any,
+    settings: AuthoritySettings,
+    files: CertificateFiles,
+    run: Run,
+    now: Callable[[], datetime],
+) -> AcmeAuthority:
+    policy = (
+        trusting(settings.ca_file) if settings.ca_file else BrowserLikePolicyForHTTPS()
+    )
+    agent: IAgent = Agent(
+        reactor, contextFactory=policy, connectTimeout=CONNECT_LIMIT_S
+    )
+    binding = None
+    if settings.eab is not None:
+        binding = Binding(settings.eab.kid, Secret(settings.eab.hmac_key))
+    return AcmeAuthority(
+        reactor,
+        AcmeHttp(reactor, HTTPClient(agent), settings.directory, now),
+        files,
+        run,
+        now,
+        settings.email,
+        binding,
+        settings.profile,
     )

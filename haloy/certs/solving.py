@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from attrs import define
+from attrs import define, field
+from twisted.logger import Logger
 
 from haloy.certs.acme import Solver
 from haloy.certs.challenge import dns_value, record_name
@@ -41,6 +42,7 @@ class Solving:
     _presenter: Presenter
     _kinds: tuple[ChallengeKind, ...] = BY_PROXY
     _dns: DnsProvider | None = None
+    _log: Logger = field(factory=Logger, init=False)
 
     def solver(self, failures: int) -> Solver:
         """Return who shows challenges for an order that has failed so many times.
@@ -68,7 +70,13 @@ class Solving:
         if challenge.kind is not ChallengeKind.DNS_01:
             await self._presenter.withdraw(challenge)
         elif self._dns is not None:
-            await self._dns.remove(*_record(challenge))
+            try:
+                await self._dns.remove(*_record(challenge))
+            except CertificateError as problem:
+                # The order is not worse for it.
+                self._log.warn(
+                    "a TXT record stays behind: {problem}", problem=str(problem)
+                )
 
 
 def _record(challenge: Challenge) -> tuple[str, str]:

@@ -19,7 +19,7 @@ from twisted.internet.task import deferLater
 
 from haloy.certs.renewal import CertificateService
 from haloy.certs.service import certificate_service
-from haloy.config.acme_settings import AcmeSettings
+from haloy.config.acme_settings import CHALLENGES, AcmeDnsSettings, AcmeSettings
 from haloy.config.daemon_file import DnsSettings
 from haloy.model.app import Domain
 from haloy.model.certificate import Certificate, Challenge, ChallengeKind
@@ -120,13 +120,25 @@ def _shake_hands(listening: socket.socket, front: Front) -> None:
 
 
 def service_for(
-    reactor: Any, pebble: Pebble, folder: Path, front: Front, **changes: Any
+    reactor: Any,
+    pebble: Pebble,
+    folder: Path,
+    front: Front,
+    *,
+    challenges: tuple[str, ...] = CHALLENGES,
+    provider: AcmeDnsSettings | None = None,
+    **changes: Any,
 ) -> CertificateService:
     """Return the real service with the CA C{pebble}."""
     settings: dict[str, Any] = {
         "reactor": reactor,
         "folder": folder / "certs",
-        "acme": AcmeSettings(directory=pebble.directory_url, ca_file=pebble.ca_file),
+        "acme": AcmeSettings(
+            directory=pebble.directory_url,
+            ca_file=pebble.ca_file,
+            challenges=challenges,
+            dns=provider,
+        ),
         "dns": DnsSettings(resolvers=(pebble.dns,)),
         "presenter": front,
         "now": real_now,

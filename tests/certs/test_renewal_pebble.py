@@ -14,6 +14,7 @@ from twisted.internet.task import deferLater
 from haloy.certs.files import CertificateFiles
 from haloy.certs.pem import parse_pem, render_pem
 from haloy.certs.renewal import CertificateService
+from haloy.config.acme_settings import AcmeDnsSettings
 from haloy.model.certificate import Certificate, ChallengeKind
 from haloy.model.names import DomainName
 from tests.certs.conftest import need_pebble
@@ -131,9 +132,7 @@ async def test_tls_alpn_works_when_port_80_is_closed(
 ) -> None:
     """RFC 8737, by the proxy's own contexts; visitors never see the answer."""
     front = Front()
-    service = service_for(
-        reactor, pebble, tmp_path, front, kinds=(ChallengeKind.TLS_ALPN_01,)
-    )
+    service = service_for(reactor, pebble, tmp_path, front, challenges=("tls-alpn-01",))
     with answering(front, pebble.http_port, pebble.tls_port):
         await service.start()
         service.want((domain(SHOP, "www.shop.example.com"),))
@@ -143,22 +142,17 @@ async def test_tls_alpn_works_when_port_80_is_closed(
     assert front.seen == []
 
 
-class ChallTestSrv:
-    """A DNS provider: challtestsrv's management."""
-
-    def __init__(self, pebble: Pebble) -> None:
-        self._pebble = pebble
-        self.log: list[tuple[str, str]] = []
-
-    async def add(self, name: str, value: str) -> None:
-        self.log.append(("add", name))
-        self._pebble.set_txt(name, value)
-
-    async def remove(self, name: str, value: str) -> None:
-        self.log.append(("remove", name))
-        if not any(what == "remove" for what, _ in self.log[:-1]):
-            return  # challtestsrv clears all values of a name at once
-        self._pebble.clear_txt(name)
+SCRIPT = """\
+#!/bin/sh
+# challtestsrv clears all values of a name at once: the last one to leave does it.
+echo "$@" >> LOG
+if [ "$1" = present ]; then
+    exec curl -sf -d "{\\"host\\": \\"$2\\", \\"value\\": \\"$3\\"}" URL/set-txt
+fi
+if [ "$(grep -c cleanup LOG)" = 2 ]; then
+    exec curl -sf -d "{\\"host\\": \\"$2\\"}" URL/clear-txt
+fi
+"""
 
 
 async def test_wildcard_and_apex_are_proven_in_dns(
@@ -166,14 +160,18 @@ async def test_wildcard_and_apex_are_proven_in_dns(
 ) -> None:
     """Two values under one name at the same time; both are taken away again."""
     front = Front()
-    provider = ChallTestSrv(pebble)
+    script, log = tmp_path / "dns", tmp_path / "log"
+    script.write_text(
+        SCRIPT.replace("LOG", str(log)).replace("URL", pebble.challenges_url)
+    )
+    script.chmod(0o700)
     service = service_for(
         reactor,
         pebble,
         tmp_path,
         front,
-        kinds=(ChallengeKind.DNS_01,),
-        provider=provider,
+        challenges=("dns-01",),
+        provider=AcmeDnsSettings("exec", command=(str(script),), wait_s=10),
     )
     await service.start()
     service.want((domain("*.example.org", "example.org"),))
@@ -184,11 +182,12 @@ async def test_wildcard_and_apex_are_proven_in_dns(
         "*.example.org",
         "example.org",
     }
-    assert sorted(provider.log) == [
-        ("add", "_acme-challenge.example.org"),
-        ("add", "_acme-challenge.example.org"),
-        ("remove", "_acme-challenge.example.org"),
-        ("remove", "_acme-challenge.example.org"),
+    calls = [line.split()[:2] for line in log.read_text().splitlines()]
+    assert sorted(calls) == [
+        ["cleanup", "_acme-challenge.example.org."],
+        ["cleanup", "_acme-challenge.example.org."],
+        ["present", "_acme-challenge.example.org."],
+        ["present", "_acme-challenge.example.org."],
     ]
     assert front.contexts.has("any.example.org")
 

@@ -27,11 +27,14 @@ class Records:
     """A DNS provider in memory."""
 
     log: list[tuple[str, str, str]] = field(factory=list)
+    stuck: bool = False
 
     async def add(self, name: str, value: str) -> None:
         self.log.append(("add", name, value))
 
     async def remove(self, name: str, value: str) -> None:
+        if self.stuck:
+            raise CertificateError("no")
         self.log.append(("remove", name, value))
 
 
@@ -81,3 +84,10 @@ def test_dns_challenge_without_a_provider_is_an_error() -> None:
     """Said before the CA is asked to look."""
     with pytest.raises(CertificateError, match="DNS-01"):
         show(Solving(Front()).solver(0), DNS)
+
+
+def test_record_that_stays_behind_does_not_fail_an_order() -> None:
+    """The certificate may have been issued all the same."""
+    records = Records(stuck=True)
+    show(Solving(Front(), (DNS,), records).solver(0), DNS)
+    assert [what for what, _, _ in records.log] == ["add"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 import threading
 from collections.abc import Iterator, Mapping
@@ -22,7 +23,7 @@ SERVFAIL = "SERVFAIL"
 def name_server(records: Mapping[str, tuple[str, ...] | str]) -> Iterator[str]:
     """Answer for C{records} (addresses, or one of the statuses); yield HOST:PORT.
 
-    A name that is not there gets no answer at all.
+    What is no address is a text. A name that is not there gets no answer at all.
     """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listening:
         listening.bind(("127.0.0.1", 0))
@@ -55,9 +56,16 @@ def _serve(
             answer.set_rcode(dns.rcode.from_text(found))
         else:
             kind = dns.rdatatype.to_text(asked.rdtype)
-            fitting = [one for one in found if (":" in one) == (kind == "AAAA")]
+            fitting = [one for one in found if _kind(one) == kind]
             if fitting:
                 answer.answer.append(
                     dns.rrset.from_text(asked.name, 60, "IN", kind, *fitting)
                 )
         listening.sendto(answer.to_wire(), peer)
+
+
+def _kind(record: str) -> str:
+    try:
+        return "AAAA" if ipaddress.ip_address(record).version == 6 else "A"
+    except ValueError:
+        return "TXT"
