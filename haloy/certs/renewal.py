@@ -22,14 +22,13 @@ from haloy.certs.authority import Authority, Run
 from haloy.certs.files import CertificateFiles
 from haloy.certs.interface import CertificateStatus, Presenter
 from haloy.certs.lookup import NameLook
-from haloy.certs.memory import Attempt, Failures, Memory, Window
+from haloy.certs.memory import Attempt, Failures, Memory
 from haloy.certs.need import (
     Decision,
     Policy,
     after_failure,
     covers,
     decide,
-    identifier,
     serving,
     wanted_names,
 )
@@ -37,9 +36,9 @@ from haloy.certs.pem import parse_pem
 from haloy.certs.shelf import Shelf
 from haloy.certs.solving import Solving
 from haloy.certs.status import status_of
+from haloy.certs.windows import Windows
 from haloy.errors import CertificateError, HaloyError, NotFound
 from haloy.model.app import Domain
-from haloy.model.certificate import Certificate
 from haloy.model.names import DomainName
 from haloy.tasks import Tasks
 
@@ -47,8 +46,6 @@ TICK_S: Final = 60.0
 PARALLEL: Final = 4
 #: How long an account rests when the CA says "too many" without saying for how long.
 PAUSE: Final = timedelta(hours=1)
-#: When to ask again for a renewal window that was not to be had.
-ASK_AGAIN: Final = timedelta(hours=6)
 #: Kinds of failure that the CA counts against us.
 COUNTED: Final = frozenset({"validation", "rejected", "timeout"})
 #: Kinds of failure that a change in DNS may end.
@@ -91,16 +88,17 @@ class CertificateService(Service):
     _warnings: dict[DomainName, str] = field(factory=dict, init=False)
     _ordering: set[DomainName] = field(factory=set, init=False)
     _forced: set[DomainName] = field(factory=set, init=False)
-    _asked: dict[str, datetime] = field(factory=dict, init=False)
     _busy: set[str] = field(factory=set, init=False)
     _told: dict[DomainName, CertificateStatus] = field(factory=dict, init=False)
     _notify: list[Callable[[CertificateStatus], None]] = field(factory=list, init=False)
     _tick: LoopingCall | None = field(default=None, init=False)
     _publishing: DeferredLock = field(factory=DeferredLock, init=False)
+    _windows: Windows = field(init=False)
     _tasks: Tasks = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         """Own the orders."""
+        self._windows = Windows(self._now, self._random)
         self._tasks = Tasks(self._log)
 
     # --- life ------------------------------------------------------------------
@@ -249,7 +247,7 @@ class CertificateService(Service):
         return views
 
     async def _order(self, decision: Decision, view: _Views) -> None:
-        authority = self._authority(decision.directory)
+        authority = self._known_authority(decision.directory) or self._authorities[0]
         count = self._count(decision)
         before = self._shelf.held.get(decision.name) if decision.renewal else None
         try:
@@ -312,11 +310,9 @@ class CertificateService(Service):
         )
         await self._remember()
 
-    def _authority(self, directory: str) -> Authority:
-        for authority in self._authorities:
-            if authority.directory == directory:
-                return authority
-        return self._authorities[0]
+    def _known_authority(self, directory: str) -> Authority | None:
+        found = (one for one in self._authorities if one.directory == directory)
+        return next(found, None)
 
     def _count(self, decision: Decision) -> int:
         """Return how often it has failed in a row."""
@@ -360,41 +356,16 @@ class CertificateService(Service):
         """Ask the CAs when they want their certificates renewed (RFC 9773)."""
         for domain in self._wanted:
             certificate = self._shelf.held.get(domain.canonical)
-            if certificate is None or not certificate.directory:
+            if certificate is None:
                 continue
             known = self._memory.windows.get(certificate.name)
-            mark = identifier(certificate)
-            now = self._now()
-            if known is not None and known.identifier == mark and now < known.ask_again:
+            authority = self._known_authority(certificate.directory)
+            if authority is None or not self._windows.due(certificate, known):
                 continue
-            if now < self._asked.get(mark, now):
-                continue
-            self._asked[mark] = now + ASK_AGAIN
-            await self._ask_window(certificate, mark)
-
-    async def _ask_window(self, certificate: Certificate, mark: str) -> None:
-        if certificate.directory not in self._policy.authorities:
-            return
-        authority = self._authority(certificate.directory)
-        try:
-            found = await authority.suggestion(certificate)
-        except HaloyError as problem:
-            self._log.debug("no renewal window: {problem}", problem=str(problem))
-            return
-        if found is None:
-            return
-        self._asked.pop(mark, None)
-        known = self._memory.windows.get(certificate.name)
-        chosen = found.start + self._random.random() * (found.end - found.start)
-        if known is not None and (known.identifier, known.start, known.end) == (
-            mark,
-            found.start,
-            found.end,
-        ):
-            chosen = known.chosen
-        window = Window(mark, found.start, found.end, chosen, found.ask_again)
-        self._memory = self._memory.suggested(certificate.name, window)
-        await self._remember()
+            window = await self._windows.ask(authority, certificate, known)
+            if window is not None:
+                self._memory = self._memory.suggested(certificate.name, window)
+                await self._remember()
 
     # --- serving ----------------------------------------------------------------
 
