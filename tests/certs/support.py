@@ -127,6 +127,7 @@ def service_for(
     *,
     challenges: tuple[str, ...] = CHALLENGES,
     provider: AcmeDnsSettings | None = None,
+    profile: str = "",
     **changes: Any,
 ) -> CertificateService:
     """Return the real service with the CA C{pebble}."""
@@ -138,6 +139,7 @@ def service_for(
             ca_file=pebble.ca_file,
             challenges=challenges,
             dns=provider,
+            profile=profile,
         ),
         "dns": DnsSettings(resolvers=(pebble.dns,)),
         "presenter": front,

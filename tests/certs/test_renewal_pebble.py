@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from datetime import timedelta
 from pathlib import Path
@@ -9,10 +10,13 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.internet.task import deferLater
 
 from haloy.certs.files import CertificateFiles
-from haloy.certs.pem import parse_pem, render_pem
+from haloy.certs.memory import Memory
+from haloy.certs.need import renew_at
+from haloy.certs.pem import leaf, parse_pem, render_pem
 from haloy.certs.renewal import CertificateService
 from haloy.config.acme_settings import AcmeDnsSettings
 from haloy.model.certificate import Certificate, ChallengeKind
@@ -297,3 +301,75 @@ async def test_cancelled_order_leaves_nothing_behind(
     assert len(front.withdrawn) == 2
     memory = CertificateFiles(tmp_path / "certs").load_memory(real_now())
     assert memory.failures == {}
+
+
+# --- what only a newer pebble knows ------------------------------------------------
+
+PROFILES = {
+    "default": {"description": "as ever", "validityPeriod": 90 * 86400},
+    "shortlived": {"description": "six days", "validityPeriod": 6 * 86400},
+}
+
+
+async def test_window_of_the_ca_moves_the_renewal(
+    reactor: Any, tmp_path: Path, newer_pebble: Path
+) -> None:
+    """RFC 9773: asked for, kept, obeyed, and the order says what it replaces."""
+    front = Front()
+    with (
+        running_pebble(
+            tmp_path / "pebble", program=str(newer_pebble), profiles=PROFILES
+        ) as pebble,
+        answering(front, pebble.http_port),
+    ):
+        files = CertificateFiles(tmp_path / "certs")
+        first = service_for(reactor, pebble, tmp_path, front, tick_s=0.2)
+        await first.start()
+        first.want((domain(SHOP),))
+        await until(reactor, lambda: bool(files.load_memory(real_now()).windows))
+        await first.stop()
+        window = files.load_memory(real_now()).windows[SHOP]
+        one = held(tmp_path)[SHOP]
+        assert one.not_before < window.start < window.end < one.not_after
+        assert window.start <= window.chosen <= window.end
+        past = {
+            "start": (real_now() - DAY).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "end": (real_now() - DAY / 2).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        }
+        pebble.post(
+            f"{pebble.management_url}/set-renewal-info/",
+            {
+                "certificate": leaf(one).public_bytes(Encoding.PEM).decode(),
+                "ariResponse": json.dumps({"suggestedWindow": past}),
+            },
+        )
+        files.save_memory(Memory())
+        again = service_for(reactor, pebble, tmp_path, front, tick_s=0.2)
+        await again.start()
+        again.want((domain(SHOP),))
+        await until(reactor, lambda: held(tmp_path)[SHOP] != one)
+        await until(reactor, lambda: bool(files.load_memory(real_now()).windows))
+        await again.stop()
+    assert len(files.load_memory(real_now()).attempts) == 1
+
+
+async def test_profile_is_what_was_asked_for(
+    reactor: Any, tmp_path: Path, newer_pebble: Path
+) -> None:
+    """Six days: renewed with two left."""
+    front = Front()
+    with (
+        running_pebble(
+            tmp_path / "pebble", program=str(newer_pebble), profiles=PROFILES
+        ) as pebble,
+        answering(front, pebble.http_port),
+    ):
+        service = service_for(reactor, pebble, tmp_path, front, profile="shortlived")
+        await service.start()
+        service.want((domain(SHOP),))
+        await obtained(reactor, service, SHOP)
+        await service.stop()
+    one = held(tmp_path)[SHOP]
+    assert timedelta(days=5.9) < one.not_after - one.not_before < timedelta(days=6.1)
+    left = one.not_after - renew_at(one)
+    assert timedelta(days=1.7) < left < timedelta(days=2.1)

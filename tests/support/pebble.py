@@ -88,6 +88,14 @@ class Pebble:
         """Return the issuing root as PEM."""
         return Path(self.root_file).read_bytes()
 
+    def post(self, url: str, body: Mapping[str, Any]) -> bytes:
+        """Return what pebble's management answers to C{body}."""
+        trust = ssl.create_default_context(cafile=self.ca_file)
+        data = json.dumps(dict(body)).encode()
+        with urllib.request.urlopen(url, data, 5, context=trust) as answer:
+            found: bytes = answer.read()
+            return found
+
     def kill(self) -> None:
         """End the CA as a crash would; the name server goes on."""
         _end(self.pids[:1], signal.SIGKILL)
@@ -99,6 +107,7 @@ def running_pebble(
     http_port: int = 0,
     tls_port: int = 0,
     environment: Mapping[str, str] | None = None,
+    program: str = "pebble",
     **settings: Any,
 ) -> Iterator[Pebble]:
     """Run pebble with its files in C{folder} until the block ends.
@@ -107,10 +116,11 @@ def running_pebble(
     @param tls_port: where TLS-ALPN-01 is validated; 0: a free port.
     @param environment: C{PEBBLE_…} variables over the defaults (no sleep before a
         validation, 20 % of nonces rejected, no authorization used again).
+    @param program: another build of it.
     @param settings: keys of pebble's configuration, as in
         C{certificateValidityPeriod} (seconds).
     """
-    running = start(folder, http_port, tls_port, environment, **settings)
+    running = start(folder, http_port, tls_port, environment, program, **settings)
     try:
         yield running
     finally:
@@ -122,6 +132,7 @@ def start(
     http_port: int = 0,
     tls_port: int = 0,
     environment: Mapping[str, str] | None = None,
+    program: str = "pebble",
     **settings: Any,
 ) -> Pebble:
     """Start pebble and challtestsrv; return when both answer. See L{running_pebble}."""
@@ -129,7 +140,8 @@ def start(
     for attempt in range(1, TRIES + 1):
         processes: list[subprocess.Popen[bytes]] = []
         try:
-            return _start(folder, http_port, tls_port, environment, settings, processes)
+            ports = (http_port, tls_port)
+            return _start(folder, ports, environment, program, settings, processes)
         except RuntimeError:
             # A port was taken between choosing and using it.
             _end([one.pid for one in processes], signal.SIGKILL)
@@ -145,9 +157,9 @@ def stop(running: Pebble) -> None:
 
 def _start(
     folder: Path,
-    http_port: int,
-    tls_port: int,
+    ports: tuple[int, int],
     environment: Mapping[str, str] | None,
+    program: str,
     settings: Mapping[str, Any],
     processes: list[subprocess.Popen[bytes]],
 ) -> Pebble:
@@ -160,8 +172,8 @@ def _start(
         management_url=f"https://127.0.0.1:{management}",
         root_url=f"https://127.0.0.1:{management}/roots/0",
         root_file=str(folder / "root.pem"),
-        http_port=http_port or http,
-        tls_port=tls_port or tls,
+        http_port=ports[0] or http,
+        tls_port=ports[1] or tls,
         pids=(),
     )
     _write_server_certificate(folder)
@@ -187,7 +199,7 @@ def _start(
     names = _challtestsrv(state.dns, f"127.0.0.1:{challenges}")
     authority = ["-strict", "-dnsserver", state.dns]
     authority += ["-config", str(folder / "config.json")]
-    processes.append(_run(folder, "pebble", authority, variables))
+    processes.append(_run(folder, program, authority, variables))
     processes.append(_run(folder, "pebble-challtestsrv", names, {}))
     _wait(state, processes, folder)
     Path(state.root_file).write_bytes(state.get(state.root_url))
@@ -205,10 +217,10 @@ def _challtestsrv(dns: str, management: str) -> list[str]:
 def _run(
     folder: Path, program: str, arguments: Sequence[str], variables: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
-    found = shutil.which(os.environ.get(_variable(program), program))
+    found = shutil.which(program)
     if found is None:
         raise FileNotFoundError(f"{program} is not installed (Debian package: pebble)")
-    with (folder / f"{program}.log").open("ab") as log:
+    with (folder / f"{Path(program).name}.log").open("ab") as log:
         process = subprocess.Popen(
             [found, *arguments],
             stdin=subprocess.DEVNULL,
@@ -219,11 +231,6 @@ def _run(
         )
     _started[process.pid] = process
     return process
-
-
-def _variable(program: str) -> str:
-    """Return the name of the variable that points to another build of C{program}."""
-    return f"HALOY_TEST_{program.upper().replace('-', '_')}"
 
 
 def _wait(
