@@ -75,7 +75,8 @@ def _free(
     times: Sequence[datetime], limit: int, span: timedelta, now: datetime
 ) -> datetime:
     """Return when fewer than C{limit} of C{times} lie in the C{span} before."""
-    recent = sorted(at for at in times if at > now - span)
+    # One in the future is from before the clock went back.
+    recent = sorted(at for at in times if now - span < at <= now)
     if not limit or len(recent) < limit:
         return now
     return recent[-limit] + span

@@ -29,6 +29,8 @@ LADDER: Final = (
     timedelta(hours=24),
 )
 EARLIEST: Final = timedelta(days=30)
+#: A pause that is longer is none: the clock has gone back since.
+LONGEST: Final = timedelta(days=14)
 #: Kinds of failure that another CA would not repeat.
 ELSEWHERE: Final = frozenset({"transport", "rate", "timeout", "rejected"})
 #: Nothing can be asked of anybody before this.
@@ -156,14 +158,17 @@ def decide(
     if needed > now:
         return Decision(names, certificate, needed, renewal=renewal)
     failures = memory.failures.get(names[0])
-    if failures is not None and failures.names != names:
-        failures = None
-    directory = choose(policy.authorities, failures, memory.paused, now)
+    if failures is not None and (failures.names != names or failures.last > now):
+        failures = None  # of another configuration, or before the clock went back
+    paused = {
+        one: until for one, until in memory.paused.items() if until - now < LONGEST
+    }
+    directory = choose(policy.authorities, failures, paused, now)
     waits = {
         "limit": free_at(
             memory.attempts, names, directory, policy.limits, now, renewal=renewal
         ),
-        "pause": memory.paused.get(directory, now),
+        "pause": paused.get(directory, now),
         "failure": now if failures is None else failures.not_before,
     }
     longest = max(waits, key=lambda key: waits[key])

@@ -53,24 +53,25 @@ class Shelf:
     ) -> tuple[Certificate, ...] | None:
         """Return what to serve, the longest-lived last; C{None}: as before.
 
-        Wanted names that no valid certificate covers get a self-signed one.
+        Wanted names that no valid certificate covers get one that has ended (the
+        clock may be wrong), or else a self-signed one.
         """
         self._kept = {
             name: one for name, one in self._kept.items() if name not in self.held
         }
-        valid = [one for one in self.all().values() if one.not_after > now]
-        valid.sort(key=lambda one: one.not_after)
+        everything = sorted(self.all().values(), key=lambda one: one.not_after)
+        valid = [one for one in everything if one.not_after > now]
+        ended: list[Certificate] = []
         placeholders: dict[tuple[DomainName, ...], Certificate] = {}
         for domain in wanted:
-            bare = tuple(
-                name
-                for name in wanted_names(domain)
-                if not any(covers(one, (name,)) for one in valid)
-            )
-            if bare:
-                placeholders[bare] = self._placeholder(bare, now)
+            bare = _uncovered(wanted_names(domain), valid)
+            old = [one for one in everything if bare and covers(one, bare[:1])]
+            ended += [one for one in old[-1:] if one not in ended]
+            left = _uncovered(bare, ended)
+            if left:
+                placeholders[left] = self._placeholder(left, now)
         self._placeholders = placeholders
-        served = (*placeholders.values(), *valid)
+        served = (*placeholders.values(), *ended, *valid)
         return None if served == self.served else served
 
     def _placeholder(self, names: tuple[DomainName, ...], now: datetime) -> Certificate:
@@ -78,3 +79,11 @@ class Shelf:
         if found is not None and found.not_after - now > PLACEHOLDER_LEFT:
             return found
         return self_signed(names[0], names, now, PLACEHOLDER_LIFE)
+
+
+def _uncovered(
+    names: tuple[DomainName, ...], certificates: list[Certificate]
+) -> tuple[DomainName, ...]:
+    return tuple(
+        name for name in names if not any(covers(one, (name,)) for one in certificates)
+    )

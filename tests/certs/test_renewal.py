@@ -57,6 +57,7 @@ class World:
     tick_s: float = 60.0
     limits: Limits = field(factory=Limits)
     told: list[CertificateStatus] = field(factory=list)
+    ahead: timedelta = timedelta()
     first: FakeAuthority = field(init=False)
     second: FakeAuthority | None = None
     service: CertificateService = field(init=False)
@@ -66,7 +67,7 @@ class World:
         self.service = self.made()
 
     def now(self) -> datetime:
-        return NOW + timedelta(seconds=self.clock.seconds())
+        return NOW + timedelta(seconds=self.clock.seconds()) + self.ahead
 
     @property
     def files(self) -> CertificateFiles:
@@ -360,6 +361,23 @@ def test_name_that_changes_all_the_time_does_not_eat_the_budget(world: World) ->
         world.names.views[SHOP] = View((f"198.51.100.{minute}",))
         world.wait(timedelta(minutes=1))
     assert len(world.first.orders) == Limits().failed_per_name_hour
+
+
+def test_clock_that_jumps_makes_no_storm(world: World) -> None:
+    """A year ahead: what was served is served on; a few tries, then it waits."""
+    names = [f"app-{number}.example.com" for number in range(20)]
+    world.start(*(domain(name) for name in names))
+    before = world.front.served[-1]
+    made = len(world.first.orders)
+    for name in names:
+        world.first.always[name] = AcmeError("certificate has ended", kind="rejected")
+    world.ahead = timedelta(days=365)
+    world.wait(timedelta(minutes=30))
+    assert set(world.front.served[-1]) == set(before)
+    assert len(world.first.orders) - made <= 3 * len(names)
+    world.ahead = timedelta()
+    world.wait(timedelta(minutes=30))
+    assert {one.state for one in world.service.status()} == {"valid"}
 
 
 # --- many ---------------------------------------------------------------------

@@ -47,6 +47,20 @@ def test_wanted_names_without_any_get_a_self_signed_one() -> None:
     assert min(one.not_after for one in later) > NOW + 6 * DAY
 
 
+def test_one_that_has_ended_is_better_than_none() -> None:
+    """The clock may be wrong; for wanted names only, and never before a valid one."""
+    ended = make("shop.example.com", life=DAY)
+    here = shelf(ended, make("other.example.com", life=DAY))
+    later = NOW + 2 * DAY
+    served = here.to_serve((SHOP,), later)
+    assert served is not None
+    assert served[-1] == ended
+    assert names(served) == {"shop.example.com", "www.shop.example.com"}
+    assert here.to_serve((), later) == ()
+    star = make("*.example.com", "*.shop.example.com")
+    assert shelf(ended, star).to_serve((SHOP,), later) == (star,)
+
+
 def test_self_signed_one_makes_place() -> None:
     """As soon as there is a real one."""
     here = shelf()
