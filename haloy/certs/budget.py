@@ -1,12 +1,13 @@
 """How many orders a CA takes: ours stay below its published limits.
 
-The defaults are below those of Let's Encrypt. A pure function of the orders sent.
+A pure function of the orders sent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from urllib.parse import urlsplit
 
 from attrs import frozen
 
@@ -23,13 +24,26 @@ class Limits:
 
     New certificates of a registered domain in a week (renewals do not count), of
     exactly the same names in a week, of the account in three hours, and failed
-    ones that have a name in an hour. 0 is no limit.
+    ones that have a name in an hour. 0 is no limit. The defaults are below those
+    that Let's Encrypt publishes.
     """
 
     per_domain_week: int = 40
     same_names_week: int = 4
     per_account_3h: int = 200
     failed_per_name_hour: int = 4
+
+
+#: Of a CA that we know nothing of; failures are counted everywhere.
+UNKNOWN = Limits(per_domain_week=0, same_names_week=0, per_account_3h=0)
+LETS_ENCRYPT = "letsencrypt.org"
+
+
+def limits_of(directory: str) -> Limits:
+    """Return the limits at the CA with this directory."""
+    host = urlsplit(directory).hostname or ""
+    ours = host == LETS_ENCRYPT or host.endswith(f".{LETS_ENCRYPT}")
+    return Limits() if ours else UNKNOWN
 
 
 def registered(name: DomainName) -> str:

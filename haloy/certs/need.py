@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
-from haloy.certs.budget import Limits, free_at
+from haloy.certs.budget import Limits, free_at, limits_of
 from haloy.certs.memory import Failures, Memory
 from haloy.model.app import Domain
 from haloy.model.certificate import Certificate
@@ -48,11 +48,12 @@ class Policy:
 
     @ivar authorities: directories, the preferred one first.
     @ivar wildcards: whether DNS-01 is there to prove them.
+    @ivar limits: of every authority; C{None}: what is known of each.
     """
 
     authorities: tuple[str, ...]
     wildcards: bool = False
-    limits: Limits = field(factory=Limits)
+    limits: Limits | None = None
 
 
 @frozen
@@ -164,9 +165,12 @@ def decide(
         one: until for one, until in memory.paused.items() if until - now < LONGEST
     }
     directory = choose(policy.authorities, failures, paused, now)
+    limits = policy.limits or limits_of(directory)
+    if certificate is not None and now >= _half_time(certificate):
+        limits = evolve(limits, same_names_week=0)  # short-lived, not a loop
     waits = {
         "limit": free_at(
-            memory.attempts, names, directory, policy.limits, now, renewal=renewal
+            memory.attempts, names, directory, limits, now, renewal=renewal
         ),
         "pause": paused.get(directory, now),
         "failure": now if failures is None else failures.not_before,
@@ -234,3 +238,7 @@ def _needed_at(
         return renew_at(certificate)
     lifetime = certificate.not_after - certificate.not_before
     return min(window.chosen, certificate.not_after - lifetime / 10)
+
+
+def _half_time(certificate: Certificate) -> datetime:
+    return certificate.not_before + (certificate.not_after - certificate.not_before) / 2

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from attrs import define, evolve, field, frozen
 from twisted.application.service import Service
-from twisted.internet.defer import DeferredLock
+from twisted.internet.defer import CancelledError, DeferredLock
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
@@ -186,7 +186,9 @@ class CertificateService(Service):
         decision = decide(
             domain, self._shelf.held, self._memory, self._policy, self._now()
         )
-        if decision.name not in self._forced or decision.waits_for == "pause":
+        if decision.name not in self._forced or decision.due is None:
+            return decision
+        if decision.waits_for == "pause":
             return decision
         directory = decision.directory or self._policy.authorities[0]
         return evolve(decision, due=self._now(), directory=directory, waits_for="")
@@ -230,8 +232,14 @@ class CertificateService(Service):
 
     async def _obtain(self, decision: Decision) -> None:
         try:
-            view = await self._looked_at(decision.names)
-            await self._order(decision, view)
+            await self._order(decision, await self._looked_at(decision.names))
+        except CancelledError:
+            raise
+        except Exception as bug:
+            # Tried again by the ladder like anything else, not at once for ever.
+            self._log.failure("the order for {name} failed", name=decision.name)
+            reason = f"a mistake of ours, see the log: {bug!r}"
+            await self._failed(decision, CertificateError(reason), _Views((), ""))
         finally:
             self._ordering.discard(decision.name)
             self._look()

@@ -33,7 +33,6 @@ from haloy.config.trust import trusting
 from haloy.model.certificate import ChallengeKind, Secret
 
 CONNECT_LIMIT_S = 10.0
-LIMITS = Limits()
 
 
 @define(eq=False)
@@ -66,13 +65,13 @@ def certificate_service(
     presenter: Presenter,
     now: Callable[[], datetime],
     random: random.Random,
-    limits: Limits = LIMITS,
+    limits: Limits | None = None,
     tick_s: float = TICK_S,
 ) -> CertificateService:
     """Return the service for the folder C{certs/}.
 
     @param folder: C{certs/} itself; a Go daemon's C{cert-storage/} is beside it.
-    @param limits: of orders at each CA.
+    @param limits: of orders at each CA; C{None}: what is known of it.
     @raise ConfigError: C{ca_file} or the DNS provider cannot be used.
     """
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from haloy.certs.budget import Limits, free_at, registered
+from haloy.certs.budget import Limits, free_at, limits_of, registered
 from haloy.certs.memory import Attempt
 from haloy.model.names import DomainName
 from tests.support.certificates import DAY, NOW
@@ -75,6 +75,23 @@ def test_no_limit_limits_nothing() -> None:
     """For a CA of one's own."""
     made = attempts(99, *SHOP, ago=HOUR / 2, issued=False)
     assert free(made, Limits(0, 0, 0, 0)) == NOW
+
+
+@pytest.mark.parametrize(
+    ("directory", "known"),
+    [
+        ("https://acme-v02.api.letsencrypt.org/directory", True),
+        ("https://letsencrypt.org/directory", True),
+        ("https://notletsencrypt.org/directory", False),
+        ("https://127.0.0.1:14000/dir", False),
+        ("nonsense", False),
+    ],
+)
+def test_limits_are_those_of_the_ca(directory: str, known: bool) -> None:
+    """Of others only failures are counted."""
+    found = limits_of(directory)
+    assert (found == Limits()) is known
+    assert found.failed_per_name_hour
 
 
 @pytest.mark.parametrize(

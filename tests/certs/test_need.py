@@ -242,6 +242,18 @@ def test_clock_that_went_back_holds_nothing_up() -> None:
     assert deciding(memory=memory.failed(NAMES[0], failed)).due == NOW
 
 
+def test_short_lived_certificates_are_no_loop() -> None:
+    """Renewals in the second half of a life are not held back as duplicates."""
+    limits = Limits(same_names_week=1)
+    attempt = Attempt(NOW, NAMES, CA, issued=True)
+    memory, policy = Memory(attempts=(attempt,)), Policy((CA,), limits=limits)
+    fresh = make("shop.example.com", since=NOW, directory=CA)
+    assert deciding(fresh, memory=memory, policy=policy).waits_for == "limit"
+    old = make(*NAMES, since=NOW, life=DAY, directory=CA)
+    later = old.not_after - timedelta(hours=1)
+    assert deciding(old, memory=memory, policy=policy, now=later).due == later
+
+
 # --- the second CA ------------------------------------------------------------
 
 

@@ -12,6 +12,7 @@ import pytest
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 
 from haloy.certs.acme import AcmeError, Suggestion
 from haloy.certs.budget import Limits
@@ -55,7 +56,6 @@ class World:
     front: Front = field(factory=Front)
     names: Names = field(factory=Names)
     tick_s: float = 60.0
-    limits: Limits = field(factory=Limits)
     told: list[CertificateStatus] = field(factory=list)
     ahead: timedelta = timedelta()
     first: FakeAuthority = field(init=False)
@@ -82,7 +82,7 @@ class World:
             self.front,
             Solving(self.front),
             self.names,
-            Policy(tuple(one.directory for one in authorities), limits=self.limits),
+            Policy(tuple(one.directory for one in authorities)),
             self.now,
             random.Random(1),
             at_once,
@@ -325,6 +325,18 @@ def test_full_disk_is_a_failure_that_is_tried_again(world: World) -> None:
     assert world.status().state == "valid"
 
 
+def test_mistake_of_ours_is_logged_and_tried_by_the_ladder(
+    world: World, logged_failures: list[Failure]
+) -> None:
+    """Not at once for ever, which the CA would count."""
+    world.first.always[SHOP] = RuntimeError("what?")  # not one of ours
+    world.start(domain(SHOP))
+    world.wait(timedelta(minutes=5))
+    assert len(world.first.orders) == len(logged_failures) == 2
+    assert "what?" in world.status().reason
+    logged_failures.clear()
+
+
 # --- names --------------------------------------------------------------------
 
 
@@ -385,8 +397,6 @@ def test_clock_that_jumps_makes_no_storm(world: World) -> None:
 
 def test_hundred_names_with_one_broken(world: World) -> None:
     """At most four at a time; one failure holds nobody up."""
-    world.limits = Limits(per_domain_week=0)
-    world.service = world.made()
     broken = "app-50.example.com"
     world.first.always[broken] = AcmeError("no", kind="validation")
     waiting: list[Deferred[None]] = []
@@ -417,6 +427,10 @@ def test_renewal_can_be_asked_for(world: World) -> None:
     assert len(world.first.orders) == 2
     assert world.status().not_after != before
     assert world.first.replaced[1] is not None
+    star = DomainName("*.example.com")
+    world.service.want((domain(SHOP), domain(star)))
+    world.service.renew(star)
+    assert len(world.first.orders) == 2
     with pytest.raises(NotFound):
         world.service.renew(DomainName("unknown.example.com"))
 
