@@ -418,3 +418,28 @@ def test_plain_http_is_answered_by_the_tls_library(contexts: SniContexts) -> Non
         )
         with served, pytest.raises(ssl.SSLError, match=r"(?i)http.request"):
             served.do_handshake()
+
+
+def test_swaps_disturb_no_handshake(contexts: SniContexts) -> None:
+    """A reload in the middle of everything."""
+    sets = [
+        (certificate("shop.example.com"), certificate("*.wild.example.com"))
+        for _ in range(4)
+    ]
+    stop = threading.Event()
+
+    def swap() -> None:
+        while not stop.wait(0.001):
+            contexts.replace(sets[0])
+            sets.append(sets.pop(0))
+
+    thread = threading.Thread(target=swap)
+    thread.start()
+    try:
+        for number in range(40):
+            name = f"app-{number}.wild.example.com"
+            assert handshake(contexts, name).server_name == name
+    finally:
+        stop.set()
+        thread.join()
+    assert contexts.unknown == 0
