@@ -17,6 +17,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import deferLater
 
+from haloy.certs.interface import Presenter
 from haloy.certs.renewal import CertificateService
 from haloy.certs.service import certificate_service
 from haloy.config.acme_settings import CHALLENGES, AcmeDnsSettings, AcmeSettings
@@ -123,7 +124,7 @@ def service_for(
     reactor: Any,
     pebble: Pebble,
     folder: Path,
-    front: Front,
+    front: Presenter,
     *,
     challenges: tuple[str, ...] = CHALLENGES,
     provider: AcmeDnsSettings | None = None,
