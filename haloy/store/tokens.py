@@ -55,7 +55,7 @@ def tokens(cursor: sqlite3.Cursor) -> list[TokenRow]:
             last_used_at=_time(used),
             revoked_at=_time(revoked),
         )
-        for name, kept, scopes, apps, created, expires, used, revoked in cursor
+        for name, kept, scopes, apps, created, expires, used, revoked in cursor.fetchall()
     ]
 
 
@@ -121,7 +121,8 @@ def audit(cursor: sqlite3.Cursor, limit: int) -> list[AuditRow]:
         (limit,),
     )
     return [
-        AuditRow(row[0], datetime.fromisoformat(row[1]), *row[2:]) for row in cursor
+        AuditRow(row[0], datetime.fromisoformat(row[1]), *row[2:])
+        for row in cursor.fetchall()
     ]
 
 

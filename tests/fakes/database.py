@@ -11,6 +11,16 @@ from haloy.store.database import migrations
 
 
 @define(eq=False)
+class Transaction:
+    """What adbapi gives to work: a cursor's calls, but no iteration."""
+
+    _cursor: sqlite3.Cursor
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cursor, name)
+
+
+@define(eq=False)
 class MemoryDatabase:
     """Has the one call of L{haloy.store.database.Database} that others use."""
 
@@ -22,7 +32,10 @@ class MemoryDatabase:
             self.connection.executescript(script)
 
     async def run(self, work: Any, *args: Any) -> Any:
-        return work(self.connection.cursor(), *args)
+        return work(self.transaction(), *args)
+
+    def transaction(self) -> Any:
+        return Transaction(self.connection.cursor())
 
     def close(self) -> None:
         self.connection.close()

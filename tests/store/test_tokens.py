@@ -17,7 +17,7 @@ NOW = datetime(2026, 11, 24, tzinfo=UTC)
 @pytest.fixture
 def cursor() -> Iterator[sqlite3.Cursor]:
     database = MemoryDatabase()
-    yield database.connection.cursor()
+    yield database.transaction()
     database.close()
 
 
