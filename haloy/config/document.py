@@ -62,6 +62,42 @@ class _Loader(yaml.SafeLoader):
     other tools that read the same file take them for.
     """
 
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Put the pairs that C{<<} names into C{node}.
+
+        A key of its own wins, of several mappings the one named first, by
+        https://yaml.org/type/merge.html. PyYAML 6.0.4 has neither where a merged
+        mapping merges another one, so this is done here.
+        """
+        own: list[_Pair] = []
+        merged: list[_Pair] = []
+        for key, value in node.value:
+            if key.tag == "tag:yaml.org,2002:merge":
+                merged += self._pairs(value)
+            else:
+                own.append((key, value))
+        if not merged:
+            return
+        found: dict[tuple[str, str], _Pair] = {}
+        for key, value in own + merged:
+            found.setdefault((key.tag, str(key.value)), (key, value))
+        node.value = list(found.values())
+
+    def _pairs(self, value: yaml.Node) -> list[_Pair]:
+        several = isinstance(value, yaml.SequenceNode)
+        pairs: list[_Pair] = []
+        for one in value.value if several else [value]:
+            if not isinstance(one, yaml.MappingNode):
+                raise yaml.constructor.ConstructorError(
+                    None, None, "<< takes a mapping or a list of them", value.start_mark
+                )
+            self.flatten_mapping(one)
+            pairs += one.value
+        return pairs
+
+
+_Pair = tuple[yaml.Node, yaml.Node]
+
 
 _Loader.yaml_implicit_resolvers = {}
 _Loader.add_implicit_resolver(

@@ -54,6 +54,18 @@ def test_anchors_and_merge_keys() -> None:
     }
 
 
+def test_what_a_merge_key_gives() -> None:
+    """A key of its own wins, then that of the mapping named first."""
+    text = "a: &a {name: 1, port: 1}\nb: &b {name: 2, path: 2}\n"
+    assert _yaml(f"{text}c: {{<<: [*b, *a], path: 3}}")["c"] == {
+        "name": 2,
+        "port": 1,
+        "path": 3,
+    }
+    with pytest.raises(ConfigError, match="<< takes a mapping or a list of them"):
+        _yaml(f"{text}c: {{<<: [*a, 3]}}")
+
+
 @pytest.mark.parametrize(
     ("text", "line", "hint"),
     [
