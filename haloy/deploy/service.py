@@ -170,6 +170,11 @@ class DeployService:
         await self._tasks.stop()
         await self._tools.journal.stop()
 
+    @property
+    def draining(self) -> frozenset[str]:
+        """The containers that only finish what they have."""
+        return self._aftercare.draining
+
     def poke(self, app: AppName | None) -> None:
         """Look at C{app} soon, at everything when C{None}."""
         self.reconciler.poke(app)

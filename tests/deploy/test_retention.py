@@ -1,0 +1,67 @@
+"""What old deployments leave goes, and only that."""
+
+from __future__ import annotations
+
+from attrs import evolve
+
+from haloy.config.app_file import History, ImageConfig
+from haloy.errors import DeployFailed
+from haloy.model.names import AppName
+from haloy.store import deployments as rows
+from tests.deploy.world import World, request
+
+IDS = [f"01aaaaaaaa-{number}" for number in range(7)]
+
+
+async def test_count(server: World) -> None:
+    """Three are kept, the live one included; a person's own tag stays (D22)."""
+    server.engine.have_image("shop:v2", image_id="sha256:mine")
+    server.engine.have_image("other:latest")
+    for number, one in enumerate(IDS[:5]):
+        server.engine.have_image("shop:latest", image_id=f"sha256:{number}")
+        await server.deploy(one)
+        await server.settled(lambda: not server.service.draining)
+    await server.settled(lambda: f"untag shop:{IDS[1]}" in server.engine.calls)
+    tags = {tag for one in await server.engine.images("shop") for tag in one.tags}
+    assert tags == {"shop:v2", "shop:latest", *(f"shop:{one}" for one in IDS[2:5])}
+    kept = await server.database.run(rows.deployments_of, "shop", 10)
+    assert [row.id for row in kept] == IDS[4:1:-1]
+    assert await server.engine.image("other:latest") is not None
+
+
+async def test_history_in_a_registry(server: World) -> None:
+    """Only the live image stays here; older versions can be pulled again."""
+    history = History(strategy="registry", count=3, pattern="v*")
+    for one in IDS[:3]:
+        image = ImageConfig("shop", "latest", pull_policy="never", history=history)
+        server.engine.have_image("shop:latest", image_id=f"sha256:{one}")
+        asked = request(one, image=image)
+        stored = {"image": {"repository": "shop", "history": {"strategy": "registry"}}}
+        await server.service.submit(evolve(asked, stored=stored))
+        await server.end_of(one)
+        await server.settled(lambda: not server.service.draining)
+    await server.settled(lambda: f"untag shop:{IDS[1]}" in server.engine.calls)
+    targets = await server.service.rollback_targets(AppName("shop"))
+    assert [one.id for one in targets] == [IDS[1], IDS[0]]
+
+
+async def test_no_history(server: World) -> None:
+    """Without history nothing is tagged and nothing is removed."""
+    image = ImageConfig(
+        "shop", "latest", pull_policy="never", history=History(strategy="none")
+    )
+    for one in IDS[:3]:
+        await server.deploy(one, image=image)
+        await server.settled(lambda: not server.service.draining)
+    assert not [one for one in server.engine.calls if "tag" in one]
+    kept = await server.database.run(rows.deployments_of, "shop", 10)
+    assert [row.id for row in kept] == [IDS[2]]
+
+
+async def test_failed_ones_keep_their_log(server: World) -> None:
+    """Failed deployments are remembered beside those that served."""
+    await server.deploy(IDS[0])
+    server.readiness.failing[f"shop-{IDS[1]}"] = DeployFailed("no", failure="exited")
+    await server.deploy(IDS[1])
+    await server.deploy(IDS[2])
+    assert (await server.end_of(IDS[1])).fields["code"] == "exited"
