@@ -7,40 +7,45 @@ Serves app, ws and up under example.com plainly and over TLS until it is killed.
 
 from __future__ import annotations
 
+import datetime as dt
 import gc
-import ssl
 import sys
 from collections import deque
+from pathlib import Path
 
 from haloy.model.app import Address, Domain
+from haloy.model.certificate import Certificate, Secret
 from haloy.model.names import AppName, DomainName
 from haloy.proxy.access_log import AccessRecord, to_json
 from haloy.proxy.embedded import EmbeddedProxy, Settings
 from haloy.proxy.routes import RoutedApp, Upstream, build_table
+from haloy.proxy.tls import SniContexts
 
 
-class OneContext:
-    def __init__(self, pem: str) -> None:
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.context.load_cert_chain(pem)
-        self.context.set_alpn_protocols(["http/1.1"])
-        self.context.sni_callback = lambda connection, name, context: None
-
-    def server_name(self, connection: ssl.SSLSocket) -> str | None:
-        return None
-
-    def replace(self, certificates: object) -> None: ...
-
-    def present_alpn(self, challenge: object) -> None: ...
-
-    def renew(self) -> None: ...
-
-    def withdraw_alpn(self, challenge: object) -> None: ...
+def contexts_of(pem: Path) -> SniContexts:
+    """Return contexts that serve the one certificate in C{pem} for our names."""
+    text = pem.read_bytes()
+    start = text.index(b"-----BEGIN CERTIFICATE-----")
+    now = dt.datetime.now(dt.UTC)
+    contexts = SniContexts()
+    contexts.replace(
+        (
+            Certificate(
+                DomainName("*.example.com"),
+                frozenset([DomainName("*.example.com")]),
+                text[start:],
+                Secret(text[:start]),
+                now,
+                now + dt.timedelta(days=1),
+            ),
+        )
+    )
+    return contexts
 
 
 def main() -> None:
     http, https, app, ws, up = map(int, sys.argv[1:6])
-    pem = sys.argv[6]
+    contexts = contexts_of(Path(sys.argv[6]))
     if "stock" not in sys.argv:
         from haloy.proxy.reactor import install  # noqa: PLC0415 - before any reactor
 
@@ -53,12 +58,12 @@ def main() -> None:
         lines.append(to_json(record))
 
     plain = EmbeddedProxy(
-        reactor, Settings(http=f"127.0.0.1:{http}", https=""), OneContext(pem), log
+        reactor, Settings(http=f"127.0.0.1:{http}", https=""), contexts, log
     )
     secure = EmbeddedProxy(
         reactor,
         Settings(http="", https=f"127.0.0.1:{https}", public_https=https),
-        OneContext(pem),
+        contexts,
         log,
     )
     table, _ = build_table(

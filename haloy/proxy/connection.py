@@ -122,7 +122,8 @@ class ClientConnection(Descriptor):
             return
         except OSError as error:
             self.switch.handshake_failed(self.peer, error)
-            self.drop()
+            # The alert has to reach the client.
+            self._linger()
             return
         self.server_name = self.switch.server_name(tls)
         self.state = READING
