@@ -29,6 +29,7 @@ class PrivateDocker:
     folder: Path
     environment: dict[str, str] = field(init=False)
     _subnet: int = field(factory=lambda: secrets.randbelow(200) + 20, init=False)
+    _bridge: str = field(factory=lambda: f"haloyt{secrets.token_hex(4)}", init=False)
     _run: Path = field(init=False)
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
@@ -47,6 +48,12 @@ class PrivateDocker:
 
     def start(self) -> None:
         self._run.mkdir(mode=0o700, exist_ok=True)
+        # Without a bridge of its own it takes docker0, and "none" deletes docker0:
+        # both would break the dockerd that the machine has.
+        if not Path(f"/sys/class/net/{self._bridge}").exists():
+            _ip("link", "add", self._bridge, "type", "bridge")
+            _ip("address", "add", f"10.{self._subnet}.255.1/24", "dev", self._bridge)
+            _ip("link", "set", self._bridge, "up")
         with (self.folder / "dockerd.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
@@ -55,11 +62,11 @@ class PrivateDocker:
                     f"--exec-root={self._run}/exec",
                     f"--pidfile={self._run}/pid",
                     f"--host={self.host}",
-                    "--bridge=none",
+                    f"--bridge={self._bridge}",
                     "--iptables=false",
                     "--ip6tables=false",
                     "--ip-masq=false",
-                    f"--default-address-pool=base=10.{self._subnet}.0.0/16,size=24",
+                    f"--default-address-pool=base=10.{self._subnet}.0.0/17,size=24",
                 ],
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -120,6 +127,7 @@ class PrivateDocker:
                 self._process.kill()
                 self._process.wait()
         self._reap()
+        subprocess.run(["ip", "link", "delete", self._bridge], check=False)
         subprocess.run(
             ["umount", "-R", str(self.folder / "data")],
             capture_output=True,
@@ -152,6 +160,10 @@ class PrivateDocker:
             place = line.split()[1]
             if place.startswith((str(self._run), str(self.folder))):
                 subprocess.run(["umount", "-l", place], check=False)
+
+
+def _ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True, capture_output=True)
 
 
 def _children(parent: int) -> list[int]:
