@@ -33,3 +33,8 @@ class Ladder:
             wait_s = min(rung.wait_s * 2, self.longest_s)
         self._rungs[key] = _Rung(now_s + wait_s, wait_s)
         return True
+
+    def wait_s(self, key: str, now_s: float) -> float:
+        """Return how many seconds C{key} has to wait still, 0 when it may be tried."""
+        rung = self._rungs.get(key)
+        return 0.0 if rung is None else max(0.0, rung.not_before_s - now_s)

@@ -14,6 +14,7 @@ from typing import Any
 
 from attrs import define, evolve, field
 from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
@@ -68,6 +69,7 @@ class Reconciler:
     _serving: dict[AppName, tuple[App, ...]] = field(factory=dict, init=False)
     _switches: dict[AppName, int] = field(factory=dict, init=False)
     _told: set[str] = field(factory=set, init=False)
+    _later: dict[AppName, IDelayedCall] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         """Own the looks and the repairs."""
@@ -86,6 +88,9 @@ class Reconciler:
         if self._loop is not None and self._loop.running:
             self._loop.stop()
         self._loop = None
+        for call in self._later.values():
+            call.cancel()
+        self._later.clear()
         await self._tasks.stop()
 
     def poke(self, app: AppName | None) -> None:
@@ -242,11 +247,11 @@ class Reconciler:
         await DeferredList(list(self._repairing.values()))
 
     async def _do_repair(self, app: AppName) -> None:
-        changed = False
+        again_s: float | None = None
 
         async def repair() -> None:
-            nonlocal changed
-            changed = await self._repair.repair(app)
+            nonlocal again_s
+            again_s = await self._repair.repair(app)
 
         try:
             await self._queue.if_idle(app, repair)
@@ -258,8 +263,22 @@ class Reconciler:
             )
         finally:
             self._repairing.pop(app, None)
-        if changed:
+        if again_s is not None:
+            self._poke_in(again_s, app)
+
+    def _poke_in(self, delay_s: float, app: AppName) -> None:
+        """Look at C{app} after a wait; of several waits the last one counts."""
+        earlier = self._later.pop(app, None)
+        if earlier is not None:
+            earlier.cancel()
+        if delay_s <= 0:
             self.poke(app)
+        elif self._loop is not None:
+            self._later[app] = self._reactor.callLater(delay_s, self._poke_now, app)
+
+    def _poke_now(self, app: AppName) -> None:
+        del self._later[app]
+        self.poke(app)
 
 
 def _running_only(app: App) -> App:

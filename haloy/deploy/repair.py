@@ -123,18 +123,22 @@ class Repair:
             now = await self.situation(app)
         return now
 
-    async def repair(self, app: AppName) -> bool:
-        """Do what can be done for C{app}; return whether anything changed."""
+    async def repair(self, app: AppName) -> float | None:
+        """Do what can be done for C{app} now.
+
+        @return: after how many seconds to look again: at once when anything
+            changed, later when something waits for its next try.
+        """
         before = await self.situation(app)
         now = await self.settle(app)
         adopted = before.wanted is None and now.wanted is not None
         if now.wanted is None or now.wanted.stopped or now.active is None:
-            return False
+            return None
         self._clear_leftovers(now)
-        changed = await self._complete(now, now.active) or adopted
-        changed = await self._replace_hung(now, now.active) or changed
+        again_s = await self._complete(now, now.active)
+        replaced = await self._replace_hung(now, now.active)
         await self._end_draining(now, now.active)
-        return changed
+        return 0.0 if adopted or replaced else again_s
 
     # --- leftovers ----------------------------------------------------------------
 
@@ -205,8 +209,11 @@ class Repair:
 
     # --- what is missing -------------------------------------------------------------
 
-    async def _complete(self, now: Situation, active: DeploymentRow) -> bool:
-        """Start what is down and create what is gone of a live deployment (D3, E3)."""
+    async def _complete(self, now: Situation, active: DeploymentRow) -> float | None:
+        """Start what is down and create what is gone of a live deployment (D3, E3).
+
+        @return: as L{repair} does.
+        """
         target = target_of(active)
         draining = await self._draining(active.app)
         present = {
@@ -215,19 +222,19 @@ class Repair:
             if one.labels.deployment == active.id and one.container.id not in draining
         }
         count = replica_count(target) if target is not None else 0
-        changed = False
+        again_s: list[float] = []
         for number in sorted({*present, *range(1, count + 1)}):
             one = present.get(number)
             if one is not None and one.container.state not in _DOWN:
                 continue
             key = f"{active.app}/{active.id}/{number}"
+            again_s.append(self._down.wait_s(key, self._clock.seconds()))
             if self._down.may_try(key, self._clock.seconds()):
                 if one is not None:
                     await self._start(one)
                 elif target is not None:
                     await self._create(active, target, number)
-                changed = True
-        return changed
+        return min(again_s, default=None)
 
     async def _draining(self, app: AppName) -> set[str]:
         found = await self._database.run(replicas_of, app)

@@ -35,3 +35,11 @@ def test_keys_are_apart() -> None:
     ladder = Ladder(1, 4)
     assert ladder.may_try("a", 0)
     assert ladder.may_try("b", 0)
+
+
+def test_what_is_left_to_wait() -> None:
+    """It is known when the next try may be."""
+    ladder = Ladder(1, 4)
+    assert ladder.wait_s("a", 0) == 0
+    ladder.may_try("a", 0)
+    assert [ladder.wait_s("a", at) for at in (0, 0.75, 1, 9)] == [1, 0.25, 0, 0]

@@ -25,9 +25,9 @@ def test_waiting_ends_early() -> None:
     clock = Clock()
     quick: Deferred[None] = Deferred()
     waiting = Deferred.fromCoroutine(wait_at_most(clock, quick, 2))
-    assert not waiting.called
+    seen = [waiting.called]
     quick.callback(None)
-    assert waiting.called
+    assert [*seen, waiting.called] == [False, True]
     assert clock.getDelayedCalls() == []
 
 

@@ -29,3 +29,17 @@ async def test_crash_of_a_live_app(server: World) -> None:
     await server.look()
     assert [one.id for one in await server.containers()] == [before.id]
     assert await server.running() == [f"shop-{ONE}"]
+
+
+async def test_second_crash_in_the_wait(server: World) -> None:
+    """What ends again before it may be started is started when it may (D3)."""
+    await server.deploy(ONE)
+    (made,) = await server.containers()
+    for _ in range(2):
+        server.engine.crash(made.id)
+        await server.look()
+    assert await server.running() == []
+    starts, began_s = len(server.engine.calls), server.clock.seconds()
+    await server.settled(lambda: len(server.engine.calls) > starts)
+    assert server.engine.calls[-1].startswith("start")
+    assert server.clock.seconds() - began_s < 5
