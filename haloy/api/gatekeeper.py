@@ -24,9 +24,9 @@ from haloy.api.auth import (
     token_hash,
 )
 from haloy.errors import Conflict, Forbidden, HaloyError, NotFound, Unauthorized
+from haloy.model.token import AuditEntry, Token
 from haloy.store import tokens as rows
 from haloy.store.database import Database
-from haloy.store.tokens import AuditRow, TokenRow
 from haloy.tasks import Tasks
 
 SCOPES = ("read", "deploy", "exec", "admin")
@@ -77,7 +77,7 @@ class Gatekeeper:
     _now: Callable[[], datetime]
     _env_token: str = field(repr=lambda _: "***")
     _log: Logger = field(factory=Logger, init=False)
-    _tokens: dict[bytes, TokenRow] = field(factory=dict, init=False)
+    _tokens: dict[bytes, Token] = field(factory=dict, init=False)
     _touched: dict[str, datetime] = field(factory=dict, init=False)
     _failures: FailureLimit = field(factory=FailureLimit, init=False)
     _rate: RateLimit = field(factory=lambda: RateLimit(RATE, BURST), init=False)
@@ -157,7 +157,7 @@ class Gatekeeper:
 
     # --- tokens -----------------------------------------------------------------
 
-    async def tokens(self) -> list[TokenRow]:
+    async def tokens(self) -> list[Token]:
         """Return all tokens."""
         return await self._database.run(rows.tokens)
 
@@ -170,7 +170,7 @@ class Gatekeeper:
     ) -> str:
         """Make a token and return it: it is shown once. @raise Conflict: name taken."""
         token = f"haloy_{secrets.token_urlsafe(32)}"
-        row = TokenRow(name, token_hash(token), scopes, apps, self._now(), expires_at)
+        row = Token(name, token_hash(token), scopes, apps, self._now(), expires_at)
         if name == ENV_TOKEN or not await self._database.run(rows.add_token, row):
             raise Conflict(f"there is a token named {name} already")
         await self.load()
@@ -210,7 +210,7 @@ class Gatekeeper:
                 result,
             )
 
-    async def trail(self, limit: int) -> list[AuditRow]:
+    async def trail(self, limit: int) -> list[AuditEntry]:
         """Return the newest actions, newest first."""
         return await self._database.run(rows.audit, limit)
 

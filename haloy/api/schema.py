@@ -18,7 +18,7 @@ from haloy.deploy.interface import AppStatus, LogEntry, ReplicaStatus, RollbackT
 from haloy.errors import InvalidValue
 from haloy.model.app import Domain
 from haloy.model.names import DeploymentId, parse_deployment_id
-from haloy.store.tokens import AuditRow
+from haloy.model.token import AuditEntry
 
 
 @frozen
@@ -180,7 +180,7 @@ def _for_old_clients(config: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def audit_row(row: AuditRow) -> dict[str, Any]:
+def audit_row(row: AuditEntry) -> dict[str, Any]:
     """Return one action of the trail."""
     return {
         "seq": row.seq,

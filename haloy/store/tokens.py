@@ -6,46 +6,19 @@ import json
 import sqlite3
 from datetime import datetime
 
-from attrs import field, frozen
+from haloy.model.token import AuditEntry, Token
 
 AUDIT_KEPT = 100_000
 
 
-@frozen
-class TokenRow:
-    """One token; C{apps} empty is all apps. Times are aware."""
-
-    name: str
-    hash: bytes = field(repr=False)
-    scopes: tuple[str, ...]
-    apps: tuple[str, ...]
-    created_at: datetime
-    expires_at: datetime | None = None
-    last_used_at: datetime | None = None
-    revoked_at: datetime | None = None
-
-
-@frozen
-class AuditRow:
-    """One action; C{result} is C{ok} or the code of an error."""
-
-    seq: int
-    at: datetime
-    token: str
-    address: str
-    action: str
-    subject: str
-    result: str
-
-
-def tokens(cursor: sqlite3.Cursor) -> list[TokenRow]:
+def tokens(cursor: sqlite3.Cursor) -> list[Token]:
     """Return all tokens, revoked ones too, by name."""
     cursor.execute(
         "SELECT name, hash, scopes, apps, created_at, expires_at, last_used_at, "
         "revoked_at FROM token ORDER BY name"
     )
     return [
-        TokenRow(
+        Token(
             name=name,
             hash=bytes(kept),
             scopes=tuple(json.loads(scopes)),
@@ -55,11 +28,20 @@ def tokens(cursor: sqlite3.Cursor) -> list[TokenRow]:
             last_used_at=_time(used),
             revoked_at=_time(revoked),
         )
-        for name, kept, scopes, apps, created, expires, used, revoked in cursor.fetchall()
+        for (
+            name,
+            kept,
+            scopes,
+            apps,
+            created,
+            expires,
+            used,
+            revoked,
+        ) in cursor.fetchall()
     ]
 
 
-def add_token(cursor: sqlite3.Cursor, token: TokenRow) -> bool:
+def add_token(cursor: sqlite3.Cursor, token: Token) -> bool:
     """Keep a token; return C{False} when its name is taken."""
     cursor.execute("SELECT 1 FROM token WHERE name = ?", (token.name,))
     if cursor.fetchone() is not None:
@@ -113,7 +95,7 @@ def add_audit(
     cursor.execute("DELETE FROM audit WHERE seq <= ?", (_last(cursor) - AUDIT_KEPT,))
 
 
-def audit(cursor: sqlite3.Cursor, limit: int) -> list[AuditRow]:
+def audit(cursor: sqlite3.Cursor, limit: int) -> list[AuditEntry]:
     """Return the newest actions, newest first."""
     cursor.execute(
         "SELECT seq, at, token, address, action, subject, result FROM audit "
@@ -121,7 +103,7 @@ def audit(cursor: sqlite3.Cursor, limit: int) -> list[AuditRow]:
         (limit,),
     )
     return [
-        AuditRow(row[0], datetime.fromisoformat(row[1]), *row[2:])
+        AuditEntry(row[0], datetime.fromisoformat(row[1]), *row[2:])
         for row in cursor.fetchall()
     ]
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from haloy.model.token import Token
 from haloy.store import tokens
 from tests.fakes.database import MemoryDatabase
 
@@ -21,8 +22,8 @@ def cursor() -> Iterator[sqlite3.Cursor]:
     database.close()
 
 
-def row(name: str) -> tokens.TokenRow:
-    return tokens.TokenRow(name, name.encode(), ("read",), ("shop",), NOW, NOW)
+def row(name: str) -> Token:
+    return Token(name, name.encode(), ("read",), ("shop",), NOW, NOW)
 
 
 def test_token_round_trip(cursor: sqlite3.Cursor) -> None:
