@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 
+from haloy.deploy.conduct import RECORD_RETRY_S
+from haloy.errors import DeployFailed, InsufficientStorage
+from haloy.store import deployments as rows
 from tests.deploy.world import ONE, THREE, TWO, World
 
 
@@ -70,3 +73,49 @@ async def test_kill_anywhere(
     finally:
         await after.service.stop()
         await after.database.close()
+
+
+async def test_full_disk_at_the_end(server: World) -> None:
+    """A failure that cannot be recorded is told at once and recorded later (A3)."""
+    full = InsufficientStorage("insufficient disk space for the database")
+    server.readiness.failing[f"shop-{ONE}"] = DeployFailed("no", failure="exited")
+    server.database.failing["end_dead"] = full
+    end = await server.deploy(ONE)
+    assert (end.failed, end.fields["code"]) == (True, "exited")
+    server.database.failing.clear()
+    began_s = server.clock.seconds()
+    await server.settled(lambda: server.clock.seconds() - began_s > 2 * RECORD_RETRY_S)
+    row = await server.database.run(rows.find_deployment, "shop", ONE)
+    assert row is not None
+    assert (row.state, row.failure) == ("failed", "exited")
+
+
+async def test_stopped_in_the_middle(server: World) -> None:
+    """A daemon that is stopped says "interrupted"; the next one clears what is left."""
+    await server.deploy(ONE)
+    server.readiness.held[f"shop-{TWO}"] = Deferred()
+    await server.submit(TWO)
+    await server.settled(lambda: f"shop-{TWO}" in server.readiness.asked)
+    await server.submit(THREE)
+    await server.service.stop()
+    for one in (TWO, THREE):
+        assert (await server.end_of(one)).fields["code"] == "interrupted"
+    after = await server.die()
+    try:
+        await after.service.start()
+        await after.rest()
+        assert await after.versions() == {ONE}
+    finally:
+        await after.service.stop()
+        await after.database.close()
+
+
+async def test_a_mistake_of_ours(server: World, logged_failures: list[Any]) -> None:
+    """An unforeseen error fails the deployment with a marker, and is logged."""
+    await server.deploy(ONE)
+    server.readiness.failing[f"shop-{TWO}"] = ValueError("impossible")
+    end = await server.deploy(TWO)
+    assert (end.failed, end.fields["code"]) == (True, "internal")
+    assert await server.running() == [f"shop-{ONE}"]
+    assert [one.type for one in logged_failures] == [ValueError]
+    logged_failures.clear()

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from tests.deploy.world import ONE, World
+import json
+import sqlite3
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from haloy.engine.interface import ContainerSpec
+from haloy.model.app import Assessment, Verdict
+from haloy.model.names import AppName
+from tests.deploy.world import ONE, THREE, TWO, World
 
 
 async def test_vanished_container(server: World) -> None:
@@ -43,3 +52,107 @@ async def test_second_crash_in_the_wait(server: World) -> None:
     await server.settled(lambda: len(server.engine.calls) > starts)
     assert server.engine.calls[-1].startswith("start")
     assert server.clock.seconds() - began_s < 5
+
+
+async def test_hung_replica(server: World) -> None:
+    """A replica that runs and does not answer for a minute is replaced, one a look."""
+    await server.deploy(ONE, replicas=2)
+    before = {one.name: one.id for one in await server.containers()}
+    for identifier in before.values():
+        server.assessments[identifier] = Assessment(
+            Verdict.UNHEALTHY, "/ answered 500", server.now
+        )
+    await server.rest()
+    assert {one.name: one.id for one in await server.containers()} == before
+    server.now += timedelta(seconds=61)
+    await server.look()
+    after = {one.name: one.id for one in await server.containers()}
+    assert after.keys() == before.keys()
+    assert len(set(after.values()) - set(before.values())) == 1
+    assert len(await server.running()) == 2
+
+
+async def test_crash_loop_backs_off(server: World) -> None:
+    """A container that ends again and again is started with growing waits (D3)."""
+    await server.deploy(ONE)
+    (made,) = await server.containers()
+    server.engine.calls.clear()
+    for _ in range(60):
+        server.engine.crash(made.id)
+        await server.look()
+        server.clock.advance(1)
+    starts = [one for one in server.engine.calls if one.startswith("start")]
+    assert 5 <= len(starts) <= 7
+    assert [one.id for one in await server.containers()] == [made.id]
+
+
+async def test_first_deployment_that_was_killed(server: World) -> None:
+    """What an interrupted first deployment left never serves and goes (E5, E7)."""
+    server.seam.crash_at, server.seam.crash_done = server.seam.changes + 3, True
+    await server.submit(ONE)
+    await server.settled(lambda: server.seam.dead)
+    after = await server.die()
+    try:
+        assert await after.running() == [f"shop-{ONE}"]
+        await after.service.start()
+        await after.rest()
+        assert await after.containers() == []
+        assert not any(app.replicas for told in after.reported for app in told)
+    finally:
+        await after.service.stop()
+        await after.database.close()
+
+
+async def test_lost_database(server: World, tmp_path: Path, reactor: Any) -> None:
+    """With a new database what runs is taken over by its labels and goes on."""
+    await server.deploy(ONE, replicas=2)
+    after = World(tmp_path / "new", reactor, server.engine)
+    await after.begin()
+    try:
+        await after.service.start()
+        await after.rest()
+        told = [one.name for app in after.reported[-1] for one in app.replicas]
+        assert told == [f"shop-{ONE}-r1", f"shop-{ONE}-r2"]
+        assert (await after.status()).deployment == ONE
+        assert not (await after.deploy(TWO)).failed
+        await after.rest()
+        assert await after.versions() == {TWO}
+    finally:
+        await after.service.stop()
+        await after.database.close()
+
+
+async def test_go_daemon(server: World) -> None:
+    """Containers of a Go daemon go on serving, and its history can be gone back to."""
+    for identifier in (ONE, TWO):
+        server.engine.have_image(f"shop:{identifier}")
+        await server.database.run(_go_row, identifier)
+    labels = {
+        "dev.haloy.appName": "shop",
+        "dev.haloy.deployment-id": TWO,
+        "dev.haloy.domain.0": "shop.example.com",
+    }
+    spec = ContainerSpec(name=f"shop-{TWO}", image=f"shop:{TWO}", labels=labels)
+    await server.engine.start(await server.engine.create(spec))
+    after = await server.die()
+    try:
+        await after.service.start()
+        await after.rest()
+        assert [one.deployment for one in after.reported[-1]] == [TWO]
+        targets = await after.service.rollback_targets(AppName("shop"))
+        assert [one.id for one in targets] == [ONE]
+        assert not (await after.deploy(THREE)).failed
+        await after.rest()
+        assert await after.versions() == {THREE}
+    finally:
+        await after.service.stop()
+        await after.database.close()
+
+
+def _go_row(cursor: sqlite3.Cursor, identifier: str) -> None:
+    image = json.dumps({"repository": "shop", "tag": identifier}).encode()
+    cursor.execute(
+        "INSERT INTO deployments (id, app_name, raw_deploy_config, deployed_image) "
+        "VALUES (?, 'shop', ?, ?)",
+        (identifier, b'{"name": "shop"}', image),
+    )

@@ -325,7 +325,8 @@ async def world(folder: Path, reactor: Any) -> AsyncIterator[World]:
     try:
         yield made
     finally:
-        await made.service.stop()
+        if not made.seam.dead:  # who was killed does not stop
+            await made.service.stop()
         await made.database.close()
 
 

@@ -141,7 +141,7 @@ class Server:
         finally:
             client.close()
 
-    def until_serves(self, name: str, version: str, limit_s: float = 10.0) -> float:
+    def until_serves(self, name: str, version: str, limit_s: float = 30.0) -> float:
         """Return after how many seconds C{name} answers with C{version}."""
         began = time.monotonic()
         seen: object = None
