@@ -13,7 +13,9 @@ from haloy.deploy.discovery import Found
 from haloy.deploy.images import deployment_tag, keeps_history
 from haloy.deploy.progress import Progress, Tools
 from haloy.errors import HaloyError, NotFound
+from haloy.model.app import Replica
 from haloy.model.labels import APP, DEPLOYMENT
+from haloy.proxy.interface import DrainLimits
 from haloy.store.replicas import forget_announced, forget_replicas, rename_replica
 
 
@@ -33,7 +35,11 @@ class _Undo:
     async def all(self) -> None:
         """Go back: those who still run serve first, the others when they can."""
         now = self._now
+        served = tuple(
+            one for one in now.new.values() if one.container_id in now.admitted
+        )
         await self._try("going back to the old version", self._serve_running())
+        await self._try("draining the new version", self._drain(served))
         for name in sorted(now.announced):
             await self._try(f"removing {name}", self._remove(name))
         await self._try("forgetting what was never made", self._forget_announced())
@@ -76,6 +82,12 @@ class _Undo:
             now.parked = True
             await self._tools.traffic.park(now.app.name, self._tools.park_limit_s)
         await self._tools.traffic.retire(new)
+
+    async def _drain(self, served: tuple[Replica, ...]) -> None:
+        """Let the new version finish what it was given before it failed."""
+        if served:
+            limits = DrainLimits(self._tools.drain_step_s, 0)
+            await self._tools.traffic.drained(served, limits)
 
     async def _remove(self, name: str) -> None:
         """Remove a container by id, also one whose creation was never answered (E5)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from twisted.internet.defer import Deferred
 
 from haloy.errors import (
     DeployFailed,
@@ -40,6 +41,23 @@ async def test_failure_leaves_the_old_version(
     assert {one.name for one in server.traffic.versions()} == set(before)
     if strategy != "replace":
         assert () not in server.traffic.tables
+
+
+async def test_new_version_ends_what_it_was_given(server: World) -> None:
+    """Requests that a new replica took before the failure of the next are not cut."""
+    await server.deploy(ONE, replicas=2)
+    new = f"shop-{TWO}-r1"
+    server.readiness.failing[f"shop-{TWO}-r2"] = DeployFailed("no", failure="exited")
+    gate: Deferred[None] = Deferred()
+    server.traffic.held[new] = gate
+    await server.submit(TWO, replicas=2)
+    await server.settled(
+        lambda: len(server.traffic.tables) > 2 and server.traffic.tables[-1] == (ONE,)
+    )
+    assert new in await server.running()
+    gate.callback(None)
+    assert (await server.end_of(TWO)).failed
+    assert await server.versions() == {ONE}
 
 
 async def test_failed_start(server: World) -> None:

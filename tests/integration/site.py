@@ -183,6 +183,11 @@ class Server:
         )
 
 
+def identifier(number: int) -> str:
+    """Return a deployment id that no other test of this server uses."""
+    return f"01aaaaaaaaaaaaaaaaaaaa{number:04d}"
+
+
 def body(identifier: str, image: str, **values: Any) -> dict[str, Any]:
     """Return the body of a deploy request for a local image."""
     repository, _, tag = image.rpartition(":")
@@ -195,7 +200,8 @@ def body(identifier: str, image: str, **values: Any) -> dict[str, Any]:
             "tag": tag,
             "pullPolicy": "never",
             "history": {"strategy": "local", "count": 3},
-        },
+        }
+        | values.pop("source", {}),
         "domains": [{"domain": f"{name}.example.test"}],
         "port": "8080",
         "healthCheckPath": "/version",

@@ -3,40 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.integration.site import Server, body, build, load, server
-from tests.support.dockerd import PrivateDocker, private_dockerd
+from tests.integration.site import Server, body, build, identifier, load
 
 pytestmark = pytest.mark.docker
 
 SITE = "shop.example.test"
-
-
-def identifier(number: int) -> str:
-    return f"01aaaaaaaaaaaaaaaaaaaa{number:04d}"
-
-
-@pytest.fixture(scope="module")
-def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateDocker]:
-    folder = tmp_path_factory.mktemp("docker")
-    with private_dockerd(folder) as made:
-        build(made, folder, "app:one", "one")
-        build(made, folder, "app:two", "two")
-        yield made
-
-
-@pytest.fixture
-def haloyd(tmp_path: Path, docker: PrivateDocker) -> Iterator[Server]:
-    try:
-        with server(tmp_path, docker) as made:
-            yield made
-    finally:
-        for name in docker.docker("ps", "-aq").split():
-            docker.docker("rm", "-f", name)
 
 
 @pytest.mark.parametrize(

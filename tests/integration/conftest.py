@@ -1,0 +1,34 @@
+"""A Docker of the tests' own, with two versions of one app, and a haloyd on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.site import Server, build, server
+from tests.support.dockerd import PrivateDocker, private_dockerd
+
+
+@pytest.fixture(scope="session")
+def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateDocker]:
+    """Give a dockerd with the images C{app:one} and C{app:two}."""
+    folder = tmp_path_factory.mktemp("docker")
+    with private_dockerd(folder) as made:
+        build(made, folder, "app:one", "one")
+        build(made, folder, "app:two", "two")
+        yield made
+
+
+@pytest.fixture
+def haloyd(tmp_path: Path, docker: PrivateDocker) -> Iterator[Server]:
+    """Give a haloyd; its containers and everybody else's go at the end."""
+    try:
+        # Sick and healthy again are seen within seconds, not in a minute.
+        health = {"interval": "1s", "timeout": "1s", "fall": 2, "rise": 1}
+        with server(tmp_path, docker, health_monitor=health) as made:
+            yield made
+    finally:
+        for name in docker.docker("ps", "-aq").split():
+            docker.docker("rm", "-f", name)
