@@ -6,10 +6,13 @@ container's own (unless it uses the host's). Needs no right beyond reading /proc
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 _LISTEN = "0A"
-_LOOPBACK = ("0100007F", "00000000000000000000000001000000")
+#: 127.0.0.0/8, ::1 and ::ffff:127.0.0.0/104: words of four bytes, the lowest first.
+#: Docker's own name server listens on 127.0.0.11 in every container.
+_LOOPBACK = re.compile(r"(0{16}FFFF0000)?[0-9A-F]{6}7F|0{24}01000000")
 
 
 def listening_ports(pid: int, proc: Path = Path("/proc")) -> frozenset[int]:
@@ -29,6 +32,6 @@ def listening_ports(pid: int, proc: Path = Path("/proc")) -> frozenset[int]:
             fields = row.split()
             if len(fields) > 3 and fields[3] == _LISTEN:
                 address, _, port = fields[1].rpartition(":")
-                if address not in _LOOPBACK:
+                if _LOOPBACK.fullmatch(address) is None:
                     ports.add(int(port, 16))
     return frozenset(ports)

@@ -24,9 +24,16 @@ def test_listening_sockets_of_both_families(tmp_path: Path) -> None:
         "tcp",
         ROW.format(address="00000000", port=3000, state="0A"),
         ROW.format(address="0100007F", port=9999, state="0A"),
+        ROW.format(address="0B00007F", port=9998, state="0A"),
         ROW.format(address="00000000", port=5000, state="01"),
     )
-    write(tmp_path, "tcp6", ROW.format(address="0" * 32, port=8080, state="0A"))
+    write(
+        tmp_path,
+        "tcp6",
+        ROW.format(address="0" * 32, port=8080, state="0A"),
+        ROW.format(address="0" * 24 + "01000000", port=9997, state="0A"),
+        ROW.format(address="0" * 16 + "FFFF00000100007F", port=9996, state="0A"),
+    )
     assert listening_ports(7, tmp_path) == {3000, 8080}
 
 

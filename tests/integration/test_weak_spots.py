@@ -205,8 +205,12 @@ def test_domain_of_another_app(haloyd: Server) -> None:
 
 def test_sick_manual_container(haloyd: Server) -> None:
     """D29, D30: it stays, and delays nobody; it serves as soon as it is well."""
-    labels = ("appName=hand", "deployment-id=manual-001", "domain.0=hand.example.test")
-    labels += ("health-check-path=/version",)
+    labels = (
+        "appName=hand",
+        "deployment-id=manual-001",
+        "domain.0=hand.example.test",
+        "health-check-path=/version",
+    )
     options = [f"--label=dev.haloy.{one}" for one in labels]
     haloyd.docker.docker(
         "run", "-d", "--name", "by-hand", "--network", "haloy", *options, "app:one"
