@@ -1,143 +1,58 @@
-"""The API as a client calls it: one object for one server.
-
-Every failure is one of our errors; the texts say what to do next. Waits are
-limited, reads are tried again where that is safe, and a stream that breaks off is
-taken up again before anything is said of how it ended.
-"""
+"""The API as a client calls it: one object for one server."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncIterator, Callable, Mapping
+import base64
+import secrets
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from attrs import define, field
-from treq.client import HTTPClient
-from twisted.internet import defer
-from twisted.internet.defer import Deferred
-from twisted.internet.protocol import Protocol, connectionDone
-from twisted.internet.task import deferLater
-from twisted.python.failure import Failure
-from twisted.web.client import ResponseDone
-from twisted.web.http import PotentialDataLoss
+from attrs import define
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent
 
-from haloy.api.sse import EventReader
-from haloy.errors import (
-    Conflict,
-    Forbidden,
-    HaloyError,
-    InsufficientStorage,
-    InvalidValue,
-    NotFound,
-    ServerUnreachable,
-    TooMany,
-    Unauthorized,
-)
+from haloy.api.sections import Section, Sections, section_of
+from haloy.api.transport import Transport, json_object
 
-ANSWER_LIMIT_S = 30.0
-STREAM_IDLE_S = 90.0
-RETRIES = 4
-RESUMES = 5
-
-_ERRORS: dict[int, type[HaloyError]] = {
-    400: InvalidValue,
-    401: Unauthorized,
-    403: Forbidden,
-    404: NotFound,
-    409: Conflict,
-    507: InsufficientStorage,
-}
-
-
-@define(eq=False, slots=False)
-class _Pieces(Protocol):
-    """A response's body as a queue; reading stops while nobody takes."""
-
-    _pieces: list[bytes] = field(factory=list, init=False)
-    _end: Failure | None = field(default=None, init=False)
-    _wanted: Deferred[None] | None = field(default=None, init=False)
-
-    def dataReceived(self, data: bytes) -> None:
-        """Keep a piece."""
-        self._pieces.append(data)
-        self._wake()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Remember the end."""
-        self._end = reason
-        self._wake()
-
-    async def read(self) -> bytes:
-        """Return the next piece, C{b""} at the end. @raise ServerUnreachable: cut."""
-        while not self._pieces:
-            if self._end is not None:
-                if self._end.check(ResponseDone, PotentialDataLoss):
-                    return b""
-                raise ServerUnreachable("the connection broke off")
-            self._wanted = Deferred()
-            await self._wanted
-        return self._pieces.pop(0)
-
-    def close(self) -> None:
-        """Want nothing more."""
-        transport: Any = self.transport
-        if self._end is None and transport is not None:
-            transport.loseConnection()
-
-    def _wake(self) -> None:
-        wanted, self._wanted = self._wanted, None
-        if wanted is not None and not wanted.called:
-            wanted.callback(None)
+#: Docker takes a while to load a large image.
+LOAD_LIMIT_S = 900.0
 
 
 @define(eq=False)
 class ApiClient:
-    """One server: its base URL and the token for it.
+    """What can be asked of one server; failures are those of L{Transport}."""
 
-    @ivar _limit_s: how long to wait for the head of an answer.
-    """
+    transport: Transport
 
-    _reactor: Any
-    _agent: IAgent
-    base_url: str
-    _token: str = field(repr=lambda _: "***")
-    _limit_s: float = ANSWER_LIMIT_S
-    _http: HTTPClient = field(init=False)
-    _healthy: bool = field(default=False, init=False)
-
-    def __attrs_post_init__(self) -> None:
-        """Speak HTTP by treq."""
-        self._http = HTTPClient(self._agent)
-
-    # --- what can be asked --------------------------------------------------------
+    @property
+    def base_url(self) -> str:
+        """Where the server is."""
+        return self.transport.base_url
 
     async def version(self) -> dict[str, Any]:
         """Return the server's version and capabilities."""
-        return await self._get("/v1/version")
+        return await self.transport.get("/v1/version")
 
     async def deploy(self, body: Mapping[str, Any]) -> None:
         """Ask for a deployment; the same id twice is one deployment."""
-        await self._post("/v1/deploy", body)
+        await self.transport.post("/v1/deploy", body)
 
     async def rollback(self, body: Mapping[str, Any]) -> None:
         """Ask for a rollback."""
-        await self._post("/v1/rollback", body)
+        await self.transport.post("/v1/rollback", body)
 
     async def rollback_targets(self, app: str) -> list[dict[str, Any]]:
         """Return what C{app} can be rolled back to, newest first."""
-        found = await self._get(f"/v1/rollback/{quote(app, safe='')}")
+        found = await self.transport.get(f"/v1/rollback/{quote(app, safe='')}")
         return list(found.get("targets") or [])
 
     async def status(self, app: str) -> dict[str, Any]:
         """Return how C{app} is. @raise NotFound: not deployed."""
-        return await self._get(f"/v1/status/{quote(app, safe='')}")
+        return await self.transport.get(f"/v1/status/{quote(app, safe='')}")
 
     async def apps(self) -> list[dict[str, Any]]:
         """Return all apps; only daemons of ours know this call."""
-        found = await self._get("/v1/apps")
+        found = await self.transport.get("/v1/apps")
         return list(found.get("apps") or [])
 
     async def stop(self, app: str, remove: bool, remove_volumes: bool) -> None:
@@ -148,7 +63,8 @@ class ApiClient:
         if remove_volumes:
             query["remove-volumes"] = "true"
         path = f"/v1/stop/{quote(app, safe='')}"
-        await self._post(path + (f"?{urlencode(query)}" if query else ""), None)
+        asked = f"?{urlencode(query)}" if query else ""
+        await self.transport.post(path + asked, None)
 
     def deployment_log(self, deployment: str) -> AsyncIterator[dict[str, Any]]:
         """Return a deployment's log, ending with its end marker.
@@ -156,7 +72,9 @@ class ApiClient:
         A stream that breaks off is taken up again behind its last line.
         """
         path = f"/v1/deploy/{quote(deployment, safe='')}/logs"
-        return self._follow(path, lambda one: bool(one.get("isDeploymentComplete")))
+        return self.transport.follow(
+            path, lambda one: bool(one.get("isDeploymentComplete"))
+        )
 
     def logs(
         self,
@@ -175,183 +93,61 @@ class ApiClient:
         if not follow:
             query["follow"] = "false"
         path = f"/v1/logs/{quote(app, safe='')}?{urlencode(sorted(query.items()))}"
-        return self._stream(path, Headers())
+        return self.transport.stream(path, Headers())
 
-    # --- calls ------------------------------------------------------------------------
+    # --- images -------------------------------------------------------------------
 
-    async def check_health(self) -> None:
-        """Return when the server answers; asked once a client.
+    async def missing_layers(self, digests: Sequence[str]) -> list[str]:
+        """Return which of the layers the server lacks."""
+        body = {"digests": list(digests)}
+        text = await self.transport.post("/v1/images/layers/check", body)
+        return list(json_object(text, self.base_url).get("missing") or [])
 
-        @raise ServerUnreachable: it does not.
+    async def disk_space(self, sizes: Mapping[str, int]) -> dict[str, Any]:
+        """Return C{ok}, C{path}, C{requiredBytes} and C{availableBytes}.
+
+        @param sizes: C{uploadSizeBytes}, or C{assembledImageSizeBytes} with
+            C{layerUploadBytes}.
         """
-        if not self._healthy:
-            status, _ = await self._request("GET", "/health", None)
-            if status >= 400:
-                raise ServerUnreachable(
-                    f"server not available at {self.base_url}: it answers {status}"
-                )
-            self._healthy = True
+        text = await self.transport.post("/v1/images/disk-space-check", sizes)
+        return json_object(text, self.base_url)
 
-    async def _get(self, path: str) -> dict[str, Any]:
-        await self.check_health()
-        status, text = await self._request("GET", path, None)
-        if status >= 400:
-            raise self._error(status, text)
-        return _object(text, self.base_url)
+    async def send_layer(
+        self, digest: str, layer: Section, moved: Callable[[int], None]
+    ) -> None:
+        """Send a layer; C{moved} is told the bytes that went."""
+        headers = {
+            "Content-Type": "application/octet-stream",
+            "X-Layer-Digest": digest,
+        }
+        body = Sections([layer])
+        body.on_read(moved)
+        await self.transport.send("/v1/images/layers", headers, body)
 
-    async def _post(self, path: str, body: Mapping[str, Any] | None) -> None:
-        await self.check_health()
-        data = None if body is None else json.dumps(body).encode()
-        status, text = await self._request("POST", path, data)
-        if status >= 400:
-            raise self._error(status, text)
+    async def assemble(
+        self, ref: str, config: bytes, manifest: Mapping[str, Any]
+    ) -> None:
+        """Have an image put together from layers that are there."""
+        body = {
+            "imageRef": ref,
+            "config": base64.b64encode(config).decode(),
+            "manifest": manifest,
+        }
+        path = "/v1/images/layers/assemble"
+        await self.transport.post(path, body, LOAD_LIMIT_S)
 
-    async def _request(
-        self, method: str, path: str, data: bytes | None
-    ) -> tuple[int, bytes]:
-        """Return status and body; 429 is tried again after the wait it names."""
-        for attempt in range(RETRIES + 1):
-            headers = self._headers()
-            if data is not None:
-                headers.setRawHeaders("Content-Type", ["application/json"])
-            response = await self._send(method, path, headers, data)
-            reading = Deferred.fromCoroutine(_whole(response.original))
-            reading.addTimeout(self._limit_s, self._reactor)
-            try:
-                body = await reading
-            except defer.TimeoutError:
-                raise ServerUnreachable(
-                    f"{self.base_url} stopped answering in the middle"
-                ) from None
-            if response.code != 429 or attempt == RETRIES:
-                return int(response.code), body
-            await deferLater(self._reactor, _retry_after(response, attempt))
-        raise AssertionError("the loop returns")
-
-    async def _send(
-        self, method: str, path: str, headers: Headers, data: bytes | None
-    ) -> Any:
-        try:
-            return await self._http.request(
-                method,
-                self.base_url + path,
-                headers=headers,
-                data=data,
-                timeout=self._limit_s,
-                allow_redirects=False,
-                unbuffered=True,
-            )
-        except HaloyError:
-            raise
-        except Exception as problem:  # connection and TLS errors have no common base
-            raise ServerUnreachable(
-                f"server not available at {self.base_url}: {_told(problem)}"
-            ) from problem
-
-    def _headers(self) -> Headers:
-        return Headers(
-            {"Authorization": [f"Bearer {self._token}"], "User-Agent": ["haloy-python"]}
+    async def send_archive(
+        self, archive: Section, moved: Callable[[int], None]
+    ) -> None:
+        """Send a whole C{docker save} archive."""
+        boundary = secrets.token_hex(16)
+        head = (
+            f"--{boundary}\r\n"
+            'Content-Disposition: form-data; name="image"; filename="image.tar"\r\n'
+            "Content-Type: application/octet-stream\r\n\r\n"
         )
-
-    def _error(self, status: int, text: bytes) -> HaloyError:
-        reason = text.decode(errors="replace").strip() or f"status {status}"
-        if status == 401:
-            return Unauthorized(
-                f"authentication failed at {self.base_url}: check the token "
-                "(`haloy server add`, or HALOY_API_TOKEN)"
-            )
-        if status == 429:
-            return TooMany(f"{self.base_url} is asked too often: {reason}")
-        kind = _ERRORS.get(status, HaloyError)
-        return kind(reason)
-
-    # --- streams ----------------------------------------------------------------------
-
-    async def _follow(
-        self, path: str, is_last: Callable[[dict[str, Any]], bool]
-    ) -> AsyncIterator[dict[str, Any]]:
-        """Yield events until the last one; a broken stream is resumed."""
-        seen = ""
-        for attempt in range(RESUMES + 1):
-            headers = Headers({"Last-Event-ID": [seen]} if seen else {})
-            reader = EventReader()
-            try:
-                async for one in self._stream(path, headers, reader):
-                    yield one
-                    seen = reader.last_id or seen
-                    if is_last(one):
-                        return
-            except ServerUnreachable:
-                if attempt == RESUMES:
-                    raise
-            await deferLater(self._reactor, 0.5 * 2**attempt)
-        raise ServerUnreachable(
-            "the log ended without saying how the deployment ended; see `haloy status`"
-        )
-
-    async def _stream(
-        self, path: str, extra: Headers, reader: EventReader | None = None
-    ) -> AsyncIterator[dict[str, Any]]:
-        reader = EventReader() if reader is None else reader
-        headers = self._headers()
-        headers.setRawHeaders("Accept", ["text/event-stream"])
-        headers.setRawHeaders("Cache-Control", ["no-cache"])
-        for name, values in extra.getAllRawHeaders():
-            headers.setRawHeaders(name, values)
-        response = await self._send("GET", path, headers, None)
-        if response.code != 200:
-            raise self._error(response.code, await _whole(response.original))
-        body = _Pieces()
-        response.original.deliverBody(body)
-        try:
-            while True:
-                reading = Deferred.fromCoroutine(body.read())
-                reading.addTimeout(STREAM_IDLE_S, self._reactor)
-                try:
-                    data = await reading
-                except defer.TimeoutError:
-                    raise ServerUnreachable(
-                        f"{self.base_url} has sent nothing for {STREAM_IDLE_S:g} s"
-                    ) from None
-                if not data:
-                    return
-                for one in reader.feed(data):
-                    if one is not None:
-                        yield one
-        finally:
-            body.close()
-
-
-async def _whole(response: Any) -> bytes:
-    body = _Pieces()
-    response.deliverBody(body)
-    pieces = []
-    while piece := await body.read():
-        pieces.append(piece)
-    return b"".join(pieces)
-
-
-def _object(text: bytes, base_url: str) -> dict[str, Any]:
-    try:
-        found = json.loads(text)
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise HaloyError(f"{base_url} does not answer like haloyd")
-    return found
-
-
-def _retry_after(response: Any, attempt: int) -> float:
-    raw = (response.headers.getRawHeaders("Retry-After") or [""])[0]
-    asked_s = float(raw) if raw.isascii() and raw.isdigit() and len(raw) < 4 else 0.0
-    backoff_s: float = 0.3 * 2**attempt
-    return max(asked_s, backoff_s)
-
-
-def _told(problem: Exception) -> str:
-    """Return what a person can use of a connection error."""
-    reasons = getattr(problem, "reasons", None)
-    if reasons:
-        return "; ".join(str(one.getErrorMessage()) for one in reasons)
-    text = str(problem) or type(problem).__name__
-    return text.rstrip(".")
+        tail = f"\r\n--{boundary}--\r\n"
+        body = Sections([section_of(head.encode()), archive, section_of(tail.encode())])
+        body.on_read(moved)
+        headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+        await self.transport.send("/v1/images/upload", headers, body)

@@ -147,11 +147,10 @@ def make_client(
     # Commands that speak to no server do not pay for TLS and HTTP.
     from haloy.api.agent import client_agent  # noqa: PLC0415
     from haloy.api.client import ApiClient  # noqa: PLC0415
+    from haloy.api.transport import Transport  # noqa: PLC0415
 
-    trusted = ca_file or os.environ.get("SSL_CERT_FILE", "")
-    return ApiClient(
-        reactor, client_agent(reactor, trusted), base_url(server), token, limit_s
-    )
+    agent = client_agent(reactor, ca_file or os.environ.get("SSL_CERT_FILE", ""))
+    return ApiClient(Transport(reactor, agent, base_url(server), token, limit_s))
 
 
 def by_server(chosen: list[Selected]) -> dict[str, list[Selected]]:

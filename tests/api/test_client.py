@@ -18,6 +18,7 @@ from twisted.internet.task import deferLater
 from haloy.api.agent import client_agent
 from haloy.api.client import ApiClient
 from haloy.api.service import ApiListener
+from haloy.api.transport import Transport
 from haloy.deploy.interface import LogEntry
 from haloy.errors import (
     ConfigError,
@@ -58,13 +59,9 @@ class Scene:
         await self.listener.start()
 
     def client(self, token: str = TOKEN, port: int = 0) -> ApiClient:
-        return ApiClient(
-            self.reactor,
-            client_agent(self.reactor, ""),
-            f"http://127.0.0.1:{port or self.listener.port}",
-            token,
-            5.0,
-        )
+        base_url = f"http://127.0.0.1:{port or self.listener.port}"
+        agent = client_agent(self.reactor, "")
+        return ApiClient(Transport(self.reactor, agent, base_url, token, 5.0))
 
     def scripted(self, *answers: bytes) -> ApiClient:
         """Return a client of a server that gives these answers, one a connection."""

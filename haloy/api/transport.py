@@ -1,0 +1,341 @@
+"""Requests to one server, as every call of the client makes them.
+
+Every failure is one of our errors; the texts say what to do next. Waits are
+limited, what was refused for its rate is tried again, and a stream that breaks off
+is taken up again before anything is said of how it ended.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
+
+from attrs import define, field
+from treq.client import HTTPClient
+from twisted.internet import defer
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
+from twisted.web.client import FileBodyProducer, ResponseDone
+from twisted.web.http import PotentialDataLoss
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent
+
+from haloy.api.sections import Sections
+from haloy.api.sse import EventReader
+from haloy.errors import (
+    Conflict,
+    Forbidden,
+    HaloyError,
+    InsufficientStorage,
+    InvalidValue,
+    NotFound,
+    ServerUnreachable,
+    TooMany,
+    Unauthorized,
+)
+
+ANSWER_LIMIT_S = 30.0
+STREAM_IDLE_S = 90.0
+#: A large body that moves no byte, or an answer to one that does not come.
+UPLOAD_IDLE_S = 300.0
+RETRIES = 4
+RESUMES = 5
+
+_ERRORS: dict[int, type[HaloyError]] = {
+    400: InvalidValue,
+    401: Unauthorized,
+    403: Forbidden,
+    404: NotFound,
+    409: Conflict,
+    507: InsufficientStorage,
+}
+
+
+@define(eq=False, slots=False)
+class _Pieces(Protocol):
+    """A response's body as a queue; reading stops while nobody takes."""
+
+    _pieces: list[bytes] = field(factory=list, init=False)
+    _end: Failure | None = field(default=None, init=False)
+    _wanted: Deferred[None] | None = field(default=None, init=False)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Keep a piece."""
+        self._pieces.append(data)
+        self._wake()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Remember the end."""
+        self._end = reason
+        self._wake()
+
+    async def read(self) -> bytes:
+        """Return the next piece, C{b""} at the end. @raise ServerUnreachable: cut."""
+        while not self._pieces:
+            if self._end is not None:
+                if self._end.check(ResponseDone, PotentialDataLoss):
+                    return b""
+                raise ServerUnreachable("the connection broke off")
+            self._wanted = Deferred()
+            await self._wanted
+        return self._pieces.pop(0)
+
+    def close(self) -> None:
+        """Want nothing more."""
+        transport: Any = self.transport
+        if self._end is None and transport is not None:
+            transport.loseConnection()
+
+    def _wake(self) -> None:
+        wanted, self._wanted = self._wanted, None
+        if wanted is not None and not wanted.called:
+            wanted.callback(None)
+
+
+@define(eq=False)
+class Transport:
+    """One server: its base URL and the token for it.
+
+    @ivar _limit_s: how long to wait for the head of an answer.
+    """
+
+    _reactor: Any
+    _agent: IAgent
+    base_url: str
+    _token: str = field(repr=lambda _: "***")
+    _limit_s: float = ANSWER_LIMIT_S
+    _http: HTTPClient = field(init=False)
+    _healthy: bool = field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Speak HTTP by treq."""
+        self._http = HTTPClient(self._agent)
+
+    async def check_health(self) -> None:
+        """Return when the server answers; asked once a client.
+
+        @raise ServerUnreachable: it does not.
+        """
+        if not self._healthy:
+            status, _ = await self._request("GET", "/health", None)
+            if status >= 400:
+                raise ServerUnreachable(
+                    f"server not available at {self.base_url}: it answers {status}"
+                )
+            self._healthy = True
+
+    async def get(self, path: str) -> dict[str, Any]:
+        """Return the JSON object at C{path}."""
+        await self.check_health()
+        status, text = await self._request("GET", path, None)
+        if status >= 400:
+            raise self._error(status, text)
+        return json_object(text, self.base_url)
+
+    async def post(
+        self, path: str, body: Mapping[str, Any] | None, limit_s: float | None = None
+    ) -> bytes:
+        """Send a JSON object, return what is answered.
+
+        @param limit_s: seconds to wait for the answer, when that takes its time.
+        """
+        await self.check_health()
+        data = None if body is None else json.dumps(body).encode()
+        status, text = await self._request("POST", path, data, limit_s)
+        if status >= 400:
+            raise self._error(status, text)
+        return text
+
+    async def send(
+        self, path: str, headers: Mapping[str, str], body: Sections
+    ) -> bytes:
+        """Send a large body from its files, return what is answered.
+
+        @raise ServerUnreachable: also for 5xx but 507: it may be tried again.
+        """
+        asked = self._headers()
+        for name, value in headers.items():
+            asked.setRawHeaders(name, [value])
+        producer = FileBodyProducer(body)
+        sending = Deferred.fromCoroutine(
+            self._send("POST", path, asked, producer, None)
+        )
+        idle = self._reactor.callLater(UPLOAD_IDLE_S, sending.cancel)
+        body.on_read(lambda _: idle.reset(UPLOAD_IDLE_S) if idle.active() else None)
+        try:
+            response = await sending
+            text = await _whole(response.original)
+        finally:
+            if idle.active():
+                idle.cancel()
+        if response.code >= 500 and response.code != 507:
+            raise ServerUnreachable(
+                f"{self.base_url} answered {response.code}: {_reason(text)}"
+            )
+        if response.code >= 400:
+            raise self._error(response.code, text)
+        return text
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        data: bytes | None,
+        limit_s: float | None = None,
+    ) -> tuple[int, bytes]:
+        """Return status and body; 429 is tried again after the wait it names."""
+        for attempt in range(RETRIES + 1):
+            headers = self._headers()
+            if data is not None:
+                headers.setRawHeaders("Content-Type", ["application/json"])
+            limit_s = self._limit_s if limit_s is None else limit_s
+            response = await self._send(method, path, headers, data, limit_s)
+            reading = Deferred.fromCoroutine(_whole(response.original))
+            reading.addTimeout(self._limit_s, self._reactor)
+            try:
+                body = await reading
+            except defer.TimeoutError:
+                raise ServerUnreachable(
+                    f"{self.base_url} stopped answering in the middle"
+                ) from None
+            if response.code != 429 or attempt == RETRIES:
+                return int(response.code), body
+            await deferLater(self._reactor, _retry_after(response, attempt))
+        raise AssertionError("the loop returns")
+
+    async def _send(
+        self, method: str, path: str, headers: Headers, data: Any, limit_s: float | None
+    ) -> Any:
+        try:
+            return await self._http.request(
+                method,
+                self.base_url + path,
+                headers=headers,
+                data=data,
+                timeout=limit_s,
+                allow_redirects=False,
+                unbuffered=True,
+            )
+        except HaloyError:
+            raise
+        except Exception as problem:  # connection and TLS errors have no common base
+            raise ServerUnreachable(
+                f"server not available at {self.base_url}: {_told(problem)}"
+            ) from problem
+
+    def _headers(self) -> Headers:
+        return Headers(
+            {"Authorization": [f"Bearer {self._token}"], "User-Agent": ["haloy-python"]}
+        )
+
+    def _error(self, status: int, text: bytes) -> HaloyError:
+        reason = _reason(text) or f"status {status}"
+        if status == 401:
+            return Unauthorized(
+                f"authentication failed at {self.base_url}: check the token "
+                "(`haloy server add`, or HALOY_API_TOKEN)"
+            )
+        if status == 429:
+            return TooMany(f"{self.base_url} is asked too often: {reason}")
+        kind = _ERRORS.get(status, HaloyError)
+        return kind(reason)
+
+    # --- streams ----------------------------------------------------------------------
+
+    async def follow(
+        self, path: str, is_last: Callable[[dict[str, Any]], bool]
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Yield events until the last one; a broken stream is resumed."""
+        seen = ""
+        for attempt in range(RESUMES + 1):
+            headers = Headers({"Last-Event-ID": [seen]} if seen else {})
+            reader = EventReader()
+            try:
+                async for one in self.stream(path, headers, reader):
+                    yield one
+                    seen = reader.last_id or seen
+                    if is_last(one):
+                        return
+            except ServerUnreachable:
+                if attempt == RESUMES:
+                    raise
+            await deferLater(self._reactor, 0.5 * 2**attempt)
+        raise ServerUnreachable(
+            "the log ended without saying how the deployment ended; see `haloy status`"
+        )
+
+    async def stream(
+        self, path: str, extra: Headers, reader: EventReader | None = None
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Yield the events of one stream, to its end."""
+        reader = EventReader() if reader is None else reader
+        headers = self._headers()
+        headers.setRawHeaders("Accept", ["text/event-stream"])
+        headers.setRawHeaders("Cache-Control", ["no-cache"])
+        for name, values in extra.getAllRawHeaders():
+            headers.setRawHeaders(name, values)
+        response = await self._send("GET", path, headers, None, self._limit_s)
+        if response.code != 200:
+            raise self._error(response.code, await _whole(response.original))
+        body = _Pieces()
+        response.original.deliverBody(body)
+        try:
+            while True:
+                reading = Deferred.fromCoroutine(body.read())
+                reading.addTimeout(STREAM_IDLE_S, self._reactor)
+                try:
+                    data = await reading
+                except defer.TimeoutError:
+                    raise ServerUnreachable(
+                        f"{self.base_url} has sent nothing for {STREAM_IDLE_S:g} s"
+                    ) from None
+                if not data:
+                    return
+                for one in reader.feed(data):
+                    if one is not None:
+                        yield one
+        finally:
+            body.close()
+
+
+async def _whole(response: Any) -> bytes:
+    body = _Pieces()
+    response.deliverBody(body)
+    pieces = []
+    while piece := await body.read():
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _reason(text: bytes) -> str:
+    return text.decode(errors="replace").strip()
+
+
+def json_object(text: bytes, base_url: str) -> dict[str, Any]:
+    """Return the object in C{text}. @raise HaloyError: haloyd does not answer so."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise HaloyError(f"{base_url} does not answer like haloyd")
+    return found
+
+
+def _retry_after(response: Any, attempt: int) -> float:
+    raw = (response.headers.getRawHeaders("Retry-After") or [""])[0]
+    asked_s = float(raw) if raw.isascii() and raw.isdigit() and len(raw) < 4 else 0.0
+    backoff_s: float = 0.3 * 2**attempt
+    return max(asked_s, backoff_s)
+
+
+def _told(problem: Exception) -> str:
+    """Return what a person can use of a connection error."""
+    reasons = getattr(problem, "reasons", None)
+    if reasons:
+        return "; ".join(str(one.getErrorMessage()) for one in reasons)
+    text = str(problem) or type(problem).__name__
+    return text.rstrip(".")
