@@ -196,10 +196,10 @@ def _start(
         "PEBBLE_AUTHZREUSE": "0",
         **(environment or {}),
     }
-    names = _challtestsrv(state.dns, f"127.0.0.1:{challenges}")
     authority = ["-strict", "-dnsserver", state.dns]
     authority += ["-config", str(folder / "config.json")]
     processes.append(_run(folder, program, authority, variables))
+    names = _challtestsrv(state.dns, f"127.0.0.1:{challenges}")
     processes.append(_run(folder, "pebble-challtestsrv", names, {}))
     _wait(state, processes, folder)
     Path(state.root_file).write_bytes(state.get(state.root_url))
@@ -211,7 +211,15 @@ def _start(
 def _challtestsrv(dns: str, management: str) -> list[str]:
     unused = ["-http01", "", "-https01", "", "-tlsalpn01", ""]
     addresses = ["-defaultIPv4", "127.0.0.1", "-defaultIPv6", ""]
-    return [*unused, "-dns01", dns, "-management", management, *addresses]
+    return [*unused, _dns_flag(), dns, "-management", management, *addresses]
+
+
+def _dns_flag() -> str:
+    """Return how this build of challtestsrv names its DNS address: it was renamed."""
+    said = subprocess.run(
+        ["pebble-challtestsrv", "-help"], capture_output=True, text=True, check=False
+    )
+    return "-dnsserver" if "-dnsserver" in said.stderr else "-dns01"
 
 
 def _run(
