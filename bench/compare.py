@@ -232,7 +232,8 @@ def wrk(
 ) -> float:
     if tls:
         return h2load(target, path, seconds)
-    command = ["wrk", "-t1", "-c64", f"-d{seconds:g}s", "-H", f"Host: {HOST}"]
+    many = 4 if path == "/10m" else 64
+    command = ["wrk", "-t1", f"-c{many}", f"-d{seconds:g}s", "-H", f"Host: {HOST}"]
     for one in fields:
         command += ["-H", one]
     command.append(f"http://127.0.0.1:{target.http}{path}")
@@ -246,7 +247,7 @@ def wrk(
 def h2load(target: Target, path: str, seconds: float) -> float:
     """Ask over TLS with HTTP/1.1; wrk sends no server name for an address."""
     text = subprocess.run(
-        ["h2load", "--h1", "-t1", "-c64", f"-D{seconds:g}",
+        ["h2load", "--h1", "-t1", f"-c{4 if path == '/10m' else 64}", f"-D{seconds:g}",
          f"--connect-to=127.0.0.1:{target.https}", f"https://{HOST}{path}"],
         check=True, capture_output=True, text=True,
     ).stdout  # fmt: skip

@@ -24,6 +24,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "haloy/certs/interface.py": "tests/certs/test_renewal.py",
     "haloy/deploy/interface.py": "tests/deploy/test_service.py",
     "haloy/engine/interface.py": "tests/contracts/engine.py",
+    "haloy/proxy/client.py": "tests/proxy/test_forwarding.py",
     "haloy/model/token.py": "tests/store/test_tokens.py",
     # What every route uses, tested by the routes.
     "haloy/api/agent.py": "tests/api/test_client.py",

@@ -34,7 +34,7 @@ class Bulk:
         client = self._forwarding.client
         exchange = self._forwarding.exchange
         if (
-            client.tls is not None
+            not client.spliceable
             or client.unsent is not None
             or exchange.response_left < SPLICE_MIN_BYTES
         ):

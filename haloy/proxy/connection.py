@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from haloy.proxy.bulk import STALLED_S
 from haloy.proxy.descriptor import READ_BYTES, Descriptor
+from haloy.proxy.origin import Origin
 
 if TYPE_CHECKING:
     from haloy.proxy.switch import Switch
@@ -32,8 +33,7 @@ GONE: Final = 6
 class ClientConnection(Descriptor):
     """One client connection.
 
-    @ivar peer: an IP literal. C{secure}: it is for TLS; C{server_name} is the name
-        of the finished handshake.
+    @ivar origin: what is known of it as the source of requests.
     @ivar state: what it is doing, one of the constants above.
     @ivar held: bytes behind what has been taken.
     @ivar half_closed: the client sends nothing more.
@@ -47,9 +47,7 @@ class ClientConnection(Descriptor):
         "complete",
         "half_closed",
         "held",
-        "peer",
-        "secure",
-        "server_name",
+        "origin",
         "state",
         "switch",
     )
@@ -60,9 +58,7 @@ class ClientConnection(Descriptor):
         """Take an accepted non-blocking socket; C{peer} is an IP literal."""
         super().__init__(switch.reactor, switch.wheel, connection)
         self.switch = switch
-        self.peer = peer
-        self.secure = secure
-        self.server_name: str | None = None
+        self.origin = Origin(switch, peer, secure=secure)
         self.state: int = READING
         self.held = b""
         self.half_closed = False
@@ -79,6 +75,11 @@ class ClientConnection(Descriptor):
     def forget_driver(self) -> None:
         """Learn that the connection ends: whoever drives it does so no longer."""
         raise NotImplementedError
+
+    @property
+    def spliceable(self) -> bool:
+        """Whether the kernel may move its bytes: not through TLS."""
+        return self.tls is None
 
     def start(self) -> None:
         """Begin to read; the first head has its time from now, handshake included."""
@@ -121,11 +122,11 @@ class ClientConnection(Descriptor):
             self._start_writing()
             return
         except OSError as error:
-            self.switch.handshake_failed(self.peer, error)
+            self.switch.handshake_failed(self.origin.peer, error)
             # The alert has to reach the client.
             self._linger()
             return
-        self.server_name = self.switch.server_name(tls)
+        self.origin.server_name = self.switch.server_name(tls)
         self.state = READING
 
     def _throw_away(self) -> None:

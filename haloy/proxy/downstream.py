@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Final
 from twisted.internet.interfaces import IReadWriteDescriptor
 from zope.interface import implementer
 
-from haloy.proxy import forwarded, pages
-from haloy.proxy.access_log import record_of
+from haloy.proxy import pages
 from haloy.proxy.bulk import STALLED_S
 from haloy.proxy.connection import (
     CLOSING,
@@ -26,7 +25,6 @@ from haloy.proxy.connection import (
     SHAKING,
     ClientConnection,
 )
-from haloy.proxy.dispatch import CHALLENGE_PREFIX, Arrival, decide, upgrade_for
 from haloy.proxy.exchange import Exchange, TooLarge
 from haloy.proxy.fields import BadHead
 from haloy.proxy.forwarding import Forwarding
@@ -34,7 +32,9 @@ from haloy.proxy.head import (
     HeadReader,
     RequestHead,
     parse_request,
+    render_request,
 )
+from haloy.proxy.origin import Way, upgrade_of
 from haloy.proxy.tunnel import Tunnel
 
 if TYPE_CHECKING:
@@ -54,10 +54,8 @@ class Downstream(ClientConnection):
 
     __slots__ = (
         "_advancing",
-        "_loopback",
         "_reader",
         "_started_s",
-        "_trusted",
         "closing",
         "driver",
     )
@@ -67,8 +65,6 @@ class Downstream(ClientConnection):
     ) -> None:
         """Take an accepted non-blocking socket; C{peer} is an IP literal."""
         super().__init__(switch, connection, peer, secure=secure)
-        self._trusted = forwarded.trusts(switch.networks, peer)
-        self._loopback = peer == "::1" or peer.startswith("127.")
         self._reader: HeadReader | None = None
         self._advancing = False
         self._started_s = 0.0
@@ -211,58 +207,30 @@ class Downstream(ClientConnection):
         except BadHead as error:
             self._refuse(error)
             return
-        switch = self.switch
-        switch.requests_total += 1
-        if not request.request_id:
-            request.request_id = switch.next_request_id()
-        secure = self.secure
-        if self._trusted and request.forwarded_proto:
-            secure = request.forwarded_proto == b"https"
-        known = switch.secure_targets if secure else switch.plain_targets
-        target = known.get(request.host)
-        if (
-            target is None
-            or request.target.startswith(CHALLENGE_PREFIX)
-            or (self.server_name is not None and self.server_name != request.name)
-        ):
-            target = self._decide(request, secure)
-            if target is None:
-                return
-        self._forward(request, target, secure)
-
-    def _decide(self, request: RequestHead, secure: bool) -> Target | None:
-        """Return where to forward to; C{None}: it has been answered."""
-        switch = self.switch
-        arrival = Arrival(secure, self.server_name, switch.redirects, self._loopback)
-        decision = decide(
-            request, arrival, switch.table, switch.challenges, switch.public_https
-        )
-        if isinstance(decision, pages.Page):
-            self._answer_at_once(decision, request)
-            return None
-        return switch.target(decision, request, secure)
-
-    def _forward(self, request: RequestHead, target: Target, secure: bool) -> None:
-        upgrade = upgrade_for(request, target.route) if request.upgrade else b""
-        if self._trusted:
-            client = forwarded.behind(self.peer, secure, request, self.switch.networks)
-            chain = client.address.encode() if target.is_api else client.chain
-            fields = forwarded.fields(
-                chain, client.host, client.proto, request.request_id
-            )
+        target = self.origin.target_of(request)
+        if isinstance(target, pages.Page):
+            self._answer_at_once(target, request)
         else:
-            fields = forwarded.fields(
-                self.peer.encode(),
-                request.host,
-                b"https" if secure else b"http",
-                request.request_id,
-            )
+            self._forward(request, target)
+
+    def _forward(self, request: RequestHead, target: Target) -> None:
+        upgrade = upgrade_of(request, target)
         self.closing = self.switch.stopping
         try:
-            driver = Forwarding(self, target, request, fields, upgrade)
+            exchange = Exchange(
+                request,
+                upgrade=upgrade,
+                extra=target.extra,
+                replaced=target.replaced,
+                max_body_bytes=target.max_body_bytes,
+                closing=self.closing,
+            )
         except TooLarge:
             self._answer_at_once(pages.error(413), request)
             return
+        fields = self.origin.fields_for(request, target)
+        head = render_request(request, upgrade, fields)
+        driver = Forwarding(self, target, exchange, head, fresh=bool(upgrade))
         self.driver = driver
         self.state = DRIVEN
         driver.seek()
@@ -358,36 +326,8 @@ class Downstream(ClientConnection):
         self,
         request: RequestHead,
         exchange: Exchange,
-        forwarding: Forwarding | None,
+        forwarding: Way | None,
         outcome: str,
     ) -> None:
         """Write the access record of a request that is over."""
-        sink = self.switch.sink
-        if sink is None:
-            return
-        client = self.peer
-        if self._trusted:
-            client = forwarded.behind(
-                client, self.secure, request, self.switch.networks
-            ).address
-        now_s = self.wheel.clock()
-        head_at_s = now_s
-        app = upstream = ""
-        if forwarding is not None:
-            app = forwarding.app
-            upstream = forwarding.upstream_key
-            head_at_s = forwarding.head_at_s or now_s
-        started_s = self._started_s
-        sink(
-            record_of(
-                request,
-                exchange,
-                client=client,
-                secure=self.secure,
-                outcome=outcome,
-                app=app,
-                upstream=upstream,
-                head_s=head_at_s - started_s,
-                total_s=now_s - started_s,
-            )
-        )
+        self.origin.log(request, exchange, forwarding, outcome, self._started_s)

@@ -21,14 +21,13 @@ from haloy.proxy.exchange import (
     TooLarge,
 )
 from haloy.proxy.fields import BadHead
-from haloy.proxy.head import RequestHead, render_request
 from haloy.proxy.seeking import Seeker
 from haloy.proxy.splice import SPLICE_MIN_BYTES
 from haloy.proxy.tunnel import Tunnel
 from haloy.proxy.upstream import UpstreamConnection
 
 if TYPE_CHECKING:
-    from haloy.proxy.downstream import Downstream
+    from haloy.proxy.client import Client
     from haloy.proxy.switch import Target
 
 
@@ -43,32 +42,19 @@ class Forwarding(Seeker):
 
     def __init__(
         self,
-        client: Downstream,
+        client: Client,
         target: Target,
-        request: RequestHead,
-        forwarding: bytes,
-        upgrade: bytes,
+        exchange: Exchange,
+        head: bytes,
+        *,
+        fresh: bool,
     ) -> None:
-        """Prepare to send C{request} to C{target}.
+        """Prepare to send C{head}, the exchange's request, to C{target}.
 
-        @param forwarding: the forwarding fields, each with its line end.
-        @raise TooLarge: Content-Length passes the app's limit.
+        C{fresh}: on a new connection only.
         """
-        super().__init__(
-            client,
-            target,
-            request,
-            render_request(request, upgrade, forwarding),
-            fresh=bool(upgrade),
-        )
-        self.exchange = Exchange(
-            request,
-            upgrade=upgrade,
-            extra=target.extra,
-            replaced=target.replaced,
-            max_body_bytes=target.max_body_bytes,
-            closing=client.closing,
-        )
+        super().__init__(client, target, exchange.request, head, fresh=fresh)
+        self.exchange = exchange
         self.stalled = False
         self._bulk: Bulk | None = None
         self.head_at_s = 0.0
@@ -79,7 +65,7 @@ class Forwarding(Seeker):
         self.arm_for_request()
         if self.exchange.request_done:
             return
-        client.bulk = client.tls is None and (
+        client.bulk = client.spliceable and (
             self.exchange.request_left >= SPLICE_MIN_BYTES
         )
         client.resume()

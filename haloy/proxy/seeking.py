@@ -15,7 +15,7 @@ from haloy.proxy.pool import Pool
 from haloy.proxy.upstream import UpstreamConnection, User
 
 if TYPE_CHECKING:
-    from haloy.proxy.downstream import Downstream
+    from haloy.proxy.client import Client
     from haloy.proxy.switch import Switch, Target
 
 
@@ -45,7 +45,7 @@ class Seeker(User):
 
     def __init__(
         self,
-        client: Downstream,
+        client: Client,
         target: Target,
         request: RequestHead,
         request_bytes: bytes,

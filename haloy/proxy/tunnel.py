@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from haloy.proxy.upstream import UpstreamConnection
 
 if TYPE_CHECKING:
-    from haloy.proxy.downstream import Downstream
+    from haloy.proxy.client import Client
 
 # How long the second direction may be silent after the first one has ended.
 HALF_CLOSED_IDLE_S: Final = 300.0
@@ -42,7 +42,7 @@ class Tunnel:
 
     def __init__(
         self,
-        client: Downstream,
+        client: Client,
         upstream: UpstreamConnection,
         idle_s: float,
         on_end: Callable[[Tunnel, bool], None],

@@ -1,0 +1,97 @@
+"""The client's side as drivers see it: one request's way back.
+
+L{haloy.proxy.downstream.Downstream} is one for HTTP/1.1; a stream of HTTP/2 is
+another. Drivers (C{Forwarding}, C{Tunnel}, C{Bulk}) know nothing else of clients.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from haloy.proxy.exchange import Exchange
+from haloy.proxy.head import RequestHead
+from haloy.proxy.pages import Page
+from haloy.proxy.wheel import Timed, Wheel
+
+if TYPE_CHECKING:
+    from haloy.proxy.origin import Way
+    from haloy.proxy.switch import Switch
+    from haloy.proxy.tunnel import Tunnel
+
+
+class Client(Timed, Protocol):
+    """Who gets the answer, and whose body goes up.
+
+    A driver arms the wheel with the client and is told of the deadline by the
+    client's C{expired}. What it sends is what its C{exchange} made of the
+    upstream's bytes; who gives it another C{Exchange} gets other bytes.
+
+    @ivar unsent: what waits for room; C{None}: all has been taken.
+    @ivar congested: more than the high mark waits; C{relieved} comes later.
+    @ivar spliceable: the kernel may move bytes from and to C{fileno}.
+    @ivar bulk: the driver wants to be asked before a body is read.
+    """
+
+    switch: Switch
+    wheel: Wheel
+    unsent: bytearray | None
+    congested: bool
+    bulk: bool
+
+    @property
+    def spliceable(self) -> bool:
+        """See above."""
+
+    def fileno(self) -> int:
+        """Return the descriptor's number; only asked of who is spliceable."""
+
+    def call_when_writable(self) -> None:
+        """Call the driver's C{client_flushed} when there is room again."""
+
+    def send(self, data: bytes) -> None:
+        """Send; never calls back."""
+
+    def pause(self) -> None:
+        """Let the body not come for now."""
+
+    def resume(self) -> None:
+        """Let it come again."""
+
+    def feed_body(self) -> None:
+        """Give the driver what has come of the body already."""
+
+    def hold(self, data: bytes) -> None:
+        """Take back what came behind the request."""
+
+    def ended(self) -> None:
+        """Take the end of what the client sends, found by the driver."""
+
+    def half_close(self) -> bool:
+        """Say that nothing more comes; false: it cannot be told."""
+
+    def answer(self, page: Page, request: RequestHead, *, done: bool) -> None:
+        """Answer with a page of ours; C{done}: the request has come completely."""
+
+    def finished(self, *, keep: bool, complete: bool) -> None:
+        """Take the end of a complete answer."""
+
+    def cut(self, *, reset: bool) -> None:
+        """End an answer that cannot be completed, so that the client sees it."""
+
+    def close_after_flush(self) -> None:
+        """Take the end of a tunnel."""
+
+    def drop(self) -> None:
+        """End now."""
+
+    def become_tunnel(self, tunnel: Tunnel) -> None:
+        """Be driven by C{tunnel} from now on."""
+
+    def log(
+        self,
+        request: RequestHead,
+        exchange: Exchange,
+        forwarding: Way | None,
+        outcome: str,
+    ) -> None:
+        """Write the access record of a request that is over."""
