@@ -18,6 +18,9 @@ from twisted.python.failure import Failure
 
 #: A coroutine test that takes longer fails with C{defer.TimeoutError}.
 LIMIT_S = 60.0
+#: Tests with these marks run programs that are not ours, on a machine that does other
+#: things too: what fails there is tried once more, and the run's end says which.
+OUTSIDE = {"docker", "acme", "slow"}
 #: Turns of the reactor that a test's last delayed calls get.
 TURNS = 20
 
@@ -80,6 +83,8 @@ def clean_reactor(reactor: Any) -> Iterator[None]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Bound every coroutine test: a hang fails and the session goes on."""
     for item in items:
+        if OUTSIDE & {mark.name for mark in item.iter_markers()}:
+            item.add_marker(pytest.mark.flaky(reruns=1))
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
             item.obj = _bounded(item.obj)
 
