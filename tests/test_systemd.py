@@ -1,65 +1,109 @@
-"""The unit that is shipped starts what there is, inside a tight sandbox."""
+"""What L{haloy.systemd} tells a service manager."""
 
 from __future__ import annotations
 
-import configparser
 import os
-import shutil
-import subprocess
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
-from haloy.tap import Options
-
-UNIT = Path(__file__).parents[1] / "systemd" / "haloyd.service"
-MOST_EXPOSED = 20  # in tenths: 2.0
-
-
-def _unit() -> configparser.ConfigParser:
-    unit = configparser.ConfigParser(strict=False, interpolation=None)
-    unit.optionxform = str  # type: ignore[assignment,method-assign]  # keys keep case
-    unit.read(UNIT)
-    return unit
+from haloy.systemd import Notifier, notifier
 
 
-def test_the_sandbox_is_tight() -> None:
-    """C{systemd-analyze security} gives the unit at most 2.0."""
-    if shutil.which("systemd-analyze") is None:
-        if os.environ.get("CI"):
-            pytest.fail("systemd-analyze is not installed")
-        pytest.skip("systemd-analyze is not installed")
-    judged = subprocess.run(
-        [
-            *("systemd-analyze", "security", "--offline=yes", "--no-pager"),
-            *(f"--threshold={MOST_EXPOSED}", str(UNIT)),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert judged.returncode == 0, judged.stdout + judged.stderr
-    assert "Overall exposure level" in judged.stdout
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[socket.socket]:
+    """Give the manager's end of the socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one:
+        one.bind(str(tmp_path / "notify"))
+        one.setblocking(False)
+        yield one
 
 
-def test_the_command_is_one_that_twistd_takes() -> None:
-    """C{ExecStart} runs twistd in the foreground, with options that haloyd has."""
-    command = _unit()["Service"]["ExecStart"].split()
-    assert Path(command[0]).name == "twistd"
-    assert {"--nodaemon", "--pidfile="} < set(command)
-    arguments = command[command.index("haloyd") + 1 :]
-    Options().parseOptions(arguments)
+def heard(manager: socket.socket) -> list[str]:
+    found = []
+    while True:
+        try:
+            found.append(manager.recv(4096).decode())
+        except BlockingIOError:
+            return found
 
 
-def test_the_daemon_may_bind_low_ports_and_nothing_else() -> None:
-    """Ports 80 and 443 are the only privilege, for haloyd and all it starts."""
-    service = _unit()["Service"]
-    assert service["AmbientCapabilities"] == "CAP_NET_BIND_SERVICE"
-    assert service["CapabilityBoundingSet"] == "CAP_NET_BIND_SERVICE"
-    assert service["NoNewPrivileges"] == "true"
-    assert service["User"] == "haloy"
+def test_the_states_of_a_service(manager: socket.socket) -> None:
+    """Each is one datagram of C{sd_notify}'s form."""
+    one = Notifier(Clock(), str(manager.getsockname()))
+    one.ready("serving")
+    one.reloading(17)
+    one.status("2 apps")
+    one.stopping()
+    assert heard(manager) == [
+        "READY=1\nSTATUS=serving",
+        "RELOADING=1\nMONOTONIC_USEC=17",
+        "STATUS=2 apps",
+        "STOPPING=1\nSTATUS=ending requests",
+    ]
 
 
-def test_memory_may_be_made_executable() -> None:
-    """docs/decisions/0006: pyOpenSSL's callbacks need it, or no certificate comes."""
-    assert "MemoryDenyWriteExecute" not in _unit()["Service"]
+def test_the_watchdog_is_fed_three_times_in_its_time(manager: socket.socket) -> None:
+    """By the reactor: one that hangs feeds nothing."""
+    clock = Clock()
+    one = Notifier(clock, str(manager.getsockname()), watchdog_s=30.0)
+    Deferred.fromCoroutine(one.start())
+    clock.pump([10.0] * 3)
+    assert heard(manager) == ["WATCHDOG=1"] * 4
+    one.close()
+    clock.pump([10.0] * 3)
+    assert heard(manager) == []
+    assert not clock.getDelayedCalls()
+
+
+def test_it_feeds_on_while_requests_end(manager: socket.socket) -> None:
+    """A drain may take longer than the watchdog allows."""
+    clock = Clock()
+    one = Notifier(clock, str(manager.getsockname()), watchdog_s=3.0)
+    Deferred.fromCoroutine(one.start())
+    Deferred.fromCoroutine(one.stop())
+    clock.advance(1.0)
+    assert heard(manager)[-2:] == ["STOPPING=1\nSTATUS=ending requests", "WATCHDOG=1"]
+    one.close()
+
+
+def test_without_a_manager_nothing_is_sent() -> None:
+    """The same program runs by hand, and beside a manager that has gone."""
+    clock = Clock()
+    one = notifier(clock, {})
+    one.ready("x")
+    Deferred.fromCoroutine(one.start())
+    one.close()
+    assert not clock.getDelayedCalls()
+    Notifier(clock, "/nobody/listens").ready("x")
+
+
+def test_an_abstract_address() -> None:
+    """C{@name} is what systemd writes for one."""
+    name = f"haloy-{os.getpid()}-notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind("\0" + name)
+        manager.setblocking(False)
+        Notifier(Clock(), f"@{name}").ready("x")
+        assert heard(manager) == ["READY=1\nSTATUS=x"]
+
+
+@pytest.mark.parametrize(
+    ("environment", "watchdog_s"),
+    [
+        ({"WATCHDOG_USEC": "30000000"}, 30.0),
+        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "7"}, 30.0),
+        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "8"}, 0.0),
+        ({"WATCHDOG_USEC": "soon"}, 0.0),
+        ({}, 0.0),
+    ],
+)
+def test_the_watchdog_of_the_environment(
+    environment: dict[str, str], watchdog_s: float
+) -> None:
+    """One that was meant for another process is not ours."""
+    assert notifier(Clock(), environment, 7).watchdog_s == watchdog_s

@@ -5,10 +5,20 @@ from __future__ import annotations
 from ipaddress import ip_network
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from haloy.config.acme_settings import AcmeSettings, parse_acme
 from haloy.config.document import parse_document
+from haloy.config.operations import (
+    DiskSettings,
+    LogSettings,
+    ManholeSettings,
+    MetricsSettings,
+    parse_disk,
+    parse_log,
+    parse_manhole,
+    parse_metrics,
+)
 from haloy.config.section import (
     Section,
     as_boolean,
@@ -21,6 +31,21 @@ from haloy.config.section import (
 )
 from haloy.errors import InvalidValue
 from haloy.model.names import parse_domain_name
+
+#: What stands at the root of the file.
+SECTIONS = (
+    "api",
+    "proxy",
+    "trusted_proxies",
+    "dns",
+    "acme",
+    "health_monitor",
+    "policy",
+    "disk",
+    "log",
+    "metrics",
+    "manhole",
+)
 
 
 @frozen
@@ -89,6 +114,10 @@ class DaemonFile:
     acme: AcmeSettings = AcmeSettings()
     health_monitor: HealthMonitorSettings = HealthMonitorSettings()
     policy: PolicySettings = PolicySettings()
+    disk: DiskSettings = field(factory=DiskSettings)
+    log: LogSettings = field(factory=LogSettings)
+    metrics: MetricsSettings = field(factory=MetricsSettings)
+    manhole: ManholeSettings = field(factory=ManholeSettings)
 
 
 def parse_daemon_file(text: str, path: str) -> DaemonFile:
@@ -98,9 +127,7 @@ def parse_daemon_file(text: str, path: str) -> DaemonFile:
     """
     document = parse_document(text, path, "yaml")
     root = Section(document, (), {} if document.value is None else document.value)
-    root.only(
-        "api", "proxy", "trusted_proxies", "dns", "acme", "health_monitor", "policy"
-    )
+    root.only(*SECTIONS)
     return DaemonFile(
         api=_api(root.section("api")),
         proxy=_proxy(root.section("proxy"), root.get("trusted_proxies", (), _networks)),
@@ -108,6 +135,10 @@ def parse_daemon_file(text: str, path: str) -> DaemonFile:
         acme=parse_acme(root.section("acme")),
         health_monitor=_health(root.section("health_monitor")),
         policy=_policy(root.section("policy")),
+        disk=parse_disk(root.section("disk")),
+        log=parse_log(root.section("log")),
+        metrics=parse_metrics(root.section("metrics")),
+        manhole=parse_manhole(root.section("manhole")),
     )
 
 
@@ -149,6 +180,15 @@ policy:
   bind_mounts: refuse
   host_network: refuse
   privileged: refuse
+
+# How full a disk may be. At prune_percent old images of our apps go, never others'.
+disk:
+  warn_percent: 85
+  prune_percent: 95
+  keep: 2      # deployments of an app that stay, for rolling back
+
+log:
+  access: "off"  # or json, combined: one line a request in logs/access.log
 """
 
 

@@ -21,6 +21,8 @@ from twisted.logger import (
 )
 from zope.interface import implementer
 
+from haloy.daemon.journal import JOURNAL, JournalObserver, is_journal
+
 REPLAY = 100
 
 _LEVELS = {
@@ -113,6 +115,37 @@ def text_observer(stream: TextIO, debug: bool) -> ILogObserver:
 def json_observer(stream: TextIO, debug: bool) -> ILogObserver:
     """Return the observer for machines: one JSON object an event and line."""
     return _filtered(FileLogObserver(stream, _as_json), debug)
+
+
+def journal_observer(stream: TextIO, debug: bool, path: str = JOURNAL) -> ILogObserver:
+    """Return the observer for the journal; C{stream} gets what it does not take."""
+    plain = FileLogObserver(stream, formatEventAsClassicLogText)
+    return _filtered(JournalObserver(_described, plain, path), debug)
+
+
+def choose_observer(
+    form: str, stream: TextIO, debug: bool, environment: Mapping[str, str]
+) -> ILogObserver:
+    """Return the observer for C{log.format} of haloyd.yaml.
+
+    C{auto} is the journal where C{stream} goes there anyway, else text.
+    """
+    if form == "auto":
+        journal = environment.get("JOURNAL_STREAM", "")
+        form = "journal" if journal and is_journal(journal, stream.fileno()) else "text"
+    if form == "json":
+        return json_observer(stream, debug)
+    if form == "journal":
+        return journal_observer(stream, debug)
+    return text_observer(stream, debug)
+
+
+def _described(event: LogEvent) -> tuple[str, dict[str, str]]:
+    failure = event.get("log_failure")
+    fields = _fields(event)
+    if failure is not None:
+        fields["traceback"] = failure.getTraceback()
+    return _message(event), fields
 
 
 def _filtered(observer: ILogObserver, debug: bool) -> ILogObserver:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from io import StringIO
+from pathlib import Path
 
 from twisted.logger import ILogObserver, Logger, LogLevel
 from twisted.python.failure import Failure
@@ -13,6 +14,7 @@ from haloy.daemon.logs import (
     REPLAY,
     LogRecord,
     ServerLog,
+    choose_observer,
     json_observer,
     text_observer,
 )
@@ -101,3 +103,17 @@ def test_text_and_json_carry_the_same_event() -> None:
     assert line["message"] == "replica shop-1 ejected"
     assert line["replica"] == "shop-1"
     assert line["level"] == "INFO"
+
+
+def test_the_form_that_the_configuration_asks_for(tmp_path: Path) -> None:
+    """C{auto} is text unless the output is the journal's."""
+    with (tmp_path / "log").open("w+") as stream:
+        logger(choose_observer("json", stream, False, {})).info("one")
+        logger(choose_observer("auto", stream, False, {})).info("two")
+        elsewhere = {"JOURNAL_STREAM": "1:2"}
+        logger(choose_observer("auto", stream, False, elsewhere)).info("three")
+        stream.seek(0)
+        first, second, third = stream.read().splitlines()
+    assert json.loads(first)["message"] == "one"
+    assert second.endswith("] two")
+    assert third.endswith("] three")
