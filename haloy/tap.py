@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 from twisted.application.service import IService
 from twisted.python.usage import Options as BaseOptions
-from twisted.python.usage import UsageError
 
 from haloy.daemon.assemble import assemble
 from haloy.daemon.paths import DEFAULT_CONFIG, DEFAULT_DATA, find_directories
@@ -44,7 +43,9 @@ class Options(BaseOptions):
 def makeService(options: Options) -> IService:
     """Return the daemon.
 
-    @raise UsageError: the configuration is not right; twistd prints file and line.
+    @raise SystemExit: the configuration is not right; its one line tells file and
+        line. A C{UsageError} would come out as a traceback: twistd catches it only
+        while it reads the command line.
     """
     from twisted.internet import reactor  # noqa: PLC0415, TID251  (twistd's entry)
 
@@ -54,10 +55,10 @@ def makeService(options: Options) -> IService:
         settings = start_settings(chosen)
         token = read_token(chosen)
     except ConfigError as problem:
-        raise UsageError(str(problem)) from problem
+        raise SystemExit(f"haloyd: {problem}") from None
     if options["check"]:
         if settings.problem:
-            raise UsageError(settings.problem)
+            raise SystemExit(f"haloyd: {settings.problem}")
         sys.stdout.write(f"{chosen.config_file}: ok\n")
         sys.exit(0)
     debug = bool(options["debug"]) or environment.get("HALOY_DEBUG") == "true"

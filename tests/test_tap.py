@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from twisted.application.service import IServiceMaker
 from twisted.plugin import getPlugins
-from twisted.python.usage import UsageError
 
 from haloy.daemon.lifecycle import Daemon
 from haloy.tap import Options, makeService
@@ -52,14 +54,32 @@ def test_a_mistake_ends_the_start_with_file_and_line(server: Path) -> None:
     """Without a last good copy nothing runs by guesses (decisions: configuration)."""
     file = server / "config" / "haloyd.yaml"
     file.write_text("proxy:\n  mode: sideways\n")
-    with pytest.raises(UsageError, match=f"{file}:2"):
+    with pytest.raises(SystemExit, match=f"{file}:2"):
         makeService(_options())
+
+
+def test_twistd_says_a_mistake_in_one_line(server: Path) -> None:
+    """No traceback: file, line and what is wrong, and an exit code that is not 0."""
+    (server / "config" / "haloyd.yaml").write_text("proxi: {}\n")
+    twistd = Path(sys.executable).with_name("twistd")
+    ran = subprocess.run(
+        [twistd, "--nodaemon", "--pidfile=", "haloyd"],
+        cwd=server,
+        env={**os.environ},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ran.returncode == 1
+    assert "haloyd.yaml:1: proxi: unknown key; did you mean 'proxy'?" in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert len(ran.stderr.splitlines()) == 1
 
 
 def test_without_a_token_it_does_not_start(server: Path) -> None:
     """The text says which command makes one."""
     (server / "config" / ".env").unlink()
-    with pytest.raises(UsageError, match="haloyd init"):
+    with pytest.raises(SystemExit, match="haloyd init"):
         makeService(_options())
 
 
@@ -79,7 +99,7 @@ def test_check_finds_a_mistake_that_the_daemon_would_survive(server: Path) -> No
     (server / "data").mkdir()
     (server / "data" / "haloyd.yaml.last-good").write_text("{}\n")
     (server / "config" / "haloyd.yaml").write_text("acme: {direktory: x}\n")
-    with pytest.raises(UsageError, match="directory"):
+    with pytest.raises(SystemExit, match="directory"):
         makeService(_options("--check"))
 
 
