@@ -6,15 +6,14 @@ Every failure is an L{AcmeError} with its kind; nothing else comes out.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeVar
 
 from attrs import define, field, frozen
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
@@ -31,6 +30,8 @@ DIRECTORY_LIFE_S: Final = 86400.0
 NONCE_TRIES: Final = 8
 NONCES_KEPT: Final = 32
 DETAIL_LIMIT: Final = 1000
+
+T = TypeVar("T")
 
 
 @define(eq=False)
@@ -217,15 +218,15 @@ class AcmeHttp:
             )
 
         try:
-            asking = self._http.request(method, url, headers=headers, data=data)
+            asking = _given_up_plainly(
+                self._http.request(method, url, headers=headers, data=data)
+            )
             asking.addTimeout(REQUEST_LIMIT_S, self._reactor, late)
             response = await asking
             body = await self._body(response.original, late)
         except (AcmeError, CancelledError):
             raise
         except Exception as problem:  # connection and TLS errors of any kind
-            if _is_cancelled(problem):
-                raise CancelledError from None
             raise AcmeError(
                 f"the CA at {url} cannot be reached: {_told(problem)}", kind="transport"
             ) from problem
@@ -243,8 +244,9 @@ class AcmeHttp:
         done: Deferred[bytes] = Deferred(lambda _: reading.stop())
         reading = _Reading(done)
         response.deliverBody(reading)
-        done.addTimeout(REQUEST_LIMIT_S, self._reactor, late)
-        return await done
+        whole = _given_up_plainly(done)
+        whole.addTimeout(REQUEST_LIMIT_S, self._reactor, late)
+        return await whole
 
     def _error(self, answer: Answer) -> AcmeError:
         try:
@@ -299,12 +301,24 @@ class _Reading(Protocol):
                 self._done.errback(result)
 
 
-def _is_cancelled(problem: Exception) -> bool:
-    """Return whether C{problem} is how Twisted's HTTP client says "cancelled"."""
-    reasons: Sequence[Failure] = getattr(problem, "reasons", ())
-    return isinstance(problem, ConnectingCancelledError) or any(
-        reason.check(CancelledError) is not None for reason in reasons
-    )
+def _given_up_plainly(asked: Deferred[T]) -> Deferred[T]:
+    """Return what C{asked} gives; cancelled, it fails with L{CancelledError}.
+
+    What Twisted makes of a cancelled request depends on how far it was: a name that
+    was being looked up "cannot be found", a connection "was closed".
+    """
+
+    def cancel(given: Deferred[T]) -> None:
+        given.errback(CancelledError())
+        asked.cancel()
+
+    def give(result: T | Failure) -> None:
+        if not given.called:
+            given.callback(result)
+
+    given: Deferred[T] = Deferred(cancel)
+    asked.addBoth(give)
+    return given
 
 
 def _told(problem: Exception) -> str:

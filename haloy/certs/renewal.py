@@ -283,6 +283,8 @@ class CertificateService(Service):
     async def _failed(
         self, decision: Decision, problem: HaloyError, view: _Views
     ) -> None:
+        if not self.running:
+            return  # whatever a cancelled order looks like, it has not failed
         now = self._now()
         kind = problem.kind if isinstance(problem, AcmeError) else "rejected"
         retry_s: float | None = getattr(problem, "retry_after_s", None)

@@ -8,10 +8,19 @@ from typing import Any, TypeVar
 
 import pytest
 from treq.client import HTTPClient
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.error import (
+    ConnectingCancelledError,
+    ConnectionLost,
+    DNSLookupError,
+)
 from twisted.internet.error import ConnectionRefusedError as Refused
+from twisted.internet.interfaces import IHostnameResolver
 from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
+from twisted.web.client import Agent, ResponseFailed, ResponseNeverReceived
+from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent
 from zope.interface import implementer
 
@@ -241,6 +250,83 @@ def test_cancelling_ends_the_request() -> None:
     waiting.cancel()
     assert len(found) == 1
     assert isinstance(found[0].value, CancelledError)
+    assert not clock.getDelayedCalls()
+
+
+def cancelled(http_client: HTTPClient, clock: Clock) -> list[Failure]:
+    """Return what a request ends with that is cancelled."""
+    found: list[Failure] = []
+    here = AcmeHttp(clock, http_client, DIRECTORY, lambda: NOW)
+    waiting = Deferred.fromCoroutine(here.directory())
+    waiting.addErrback(found.append)
+    assert not found, "it does not wait"
+    waiting.cancel()
+    return found
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        DNSLookupError("Couldn't find the hostname '127.0.0.1'"),
+        ConnectingCancelledError(None),
+        ResponseNeverReceived([Failure(ConnectionLost())]),
+        ResponseFailed([Failure(CancelledError())]),
+        ValueError("anything"),
+    ],
+)
+def test_cancelled_request_is_cancelled_whatever_twisted_says(told: Exception) -> None:
+    """Found in CI: a cancelled look-up is a "name that cannot be found"."""
+
+    @implementer(IAgent)
+    class Telling:
+        def request(self, *args: Any, **more: Any) -> Deferred[Any]:
+            return Deferred(lambda asked: asked.errback(told))
+
+    found = cancelled(HTTPClient(Telling()), Clock())
+    assert [type(one.value) for one in found] == [CancelledError]
+
+
+def test_cancelled_look_up_of_the_name_is_cancelled() -> None:
+    """With Twisted's own client, whose resolver has not answered yet."""
+
+    @implementer(IHostnameResolver)
+    class Silent:
+        """A resolver that never answers."""
+
+        def resolveHostName(self, *args: Any, **more: Any) -> Any:  # noqa: N802
+            """Look for ever."""
+
+    reactor = MemoryReactorClock()
+    reactor.installNameResolver(Silent())
+    found = cancelled(HTTPClient(Agent(reactor)), reactor)
+    assert [type(one.value) for one in found] == [CancelledError]
+    assert not reactor.getDelayedCalls()
+
+
+def test_cancelled_body_is_cancelled_when_the_connection_ends_at_once() -> None:
+    """The end of the connection is our doing, not the CA's."""
+
+    class Response:
+        """A body that does not come."""
+
+        code = 200
+        headers = Headers()
+
+        def deliverBody(self, protocol: Any) -> None:  # noqa: N802  (Twisted)
+            self.protocol = protocol
+            protocol.makeConnection(self)
+
+        def loseConnection(self) -> None:  # noqa: N802  (Twisted)
+            self.protocol.connectionLost(Failure(ConnectionLost()))
+
+    @implementer(IAgent)
+    class Answering:
+        def request(self, *args: Any, **more: Any) -> Deferred[Any]:
+            return succeed(Response())
+
+    clock = Clock()
+    found = cancelled(HTTPClient(Answering()), clock)
+    assert [type(one.value) for one in found] == [CancelledError]
     assert not clock.getDelayedCalls()
 
 

@@ -487,6 +487,24 @@ def test_stopping_withdraws_and_leaves_no_failure(world: World) -> None:
     assert world.files.load_memory(NOW).failures == {}
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        AcmeError("Couldn't find the hostname", kind="transport"),
+        AcmeError("too many", kind="rate"),
+        CertificateError("the disk does not take it"),
+    ],
+)
+def test_order_that_is_cancelled_has_not_failed(world: World, told: Exception) -> None:
+    """Whatever the cancellation turns into on its way up."""
+    world.first.answers[SHOP] = [Deferred(lambda step: step.errback(told))]
+    world.start(domain(SHOP))
+    result(world.service.stop())
+    assert not world.front.answers
+    memory = world.files.load_memory(NOW)
+    assert (memory.failures, memory.paused, memory.attempts) == ({}, {}, ())
+
+
 # --- damage -------------------------------------------------------------------
 
 
