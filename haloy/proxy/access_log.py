@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from datetime import datetime
+from ipaddress import ip_address, ip_network
 from json.encoder import encode_basestring_ascii as quote
 from typing import Final, NamedTuple
 
@@ -13,6 +15,8 @@ from haloy.proxy.head import RequestHead
 TARGET_LIMIT: Final = 1024
 USER_AGENT_LIMIT: Final = 256
 
+_TIME: Final = '"time":"%s",'
+
 
 class AccessRecord(NamedTuple):
     """What a request was and what became of it.
@@ -21,6 +25,8 @@ class AccessRecord(NamedTuple):
     client left before it was complete. C{upstream} is the key of the replica,
     C{""} when the answer is our own. Durations in seconds: until the answer's
     head, and until its end. Bytes are those of bodies; of both ways of a tunnel.
+    C{tls} is the version agreed on, C{""} without TLS; C{traceparent} what the app
+    was told (W3C Trace Context).
     """
 
     request_id: str
@@ -39,6 +45,13 @@ class AccessRecord(NamedTuple):
     head_s: float
     total_s: float
     user_agent: str
+    tls: str = ""
+    traceparent: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether it is worth a line even where only some are written."""
+        return self.status >= 400 or self.status == 0 or self.outcome == "cut"
 
 
 Sink = Callable[[AccessRecord], None]
@@ -50,6 +63,7 @@ def record_of(
     *,
     client: str,
     secure: bool,
+    tls: str,
     outcome: str,
     app: str,
     upstream: str,
@@ -74,17 +88,20 @@ def record_of(
         head_s,
         total_s,
         request.user_agent[:USER_AGENT_LIMIT].decode("latin-1"),
+        tls,
+        request.traceparent.decode("ascii"),
     )
 
 
-def to_json(record: AccessRecord) -> str:
+def to_json(record: AccessRecord, time: str = "") -> str:
     """Return the record as one line of JSON, without the line end.
 
     Written by hand, as it is done for each request: only what a client or a person
-    chose needs quoting.
+    chose needs quoting. C{time} is when the request was over, C{""}: not told.
     """
     return (
-        f'{{"request_id":{quote(record.request_id)},"client":"{record.client}",'
+        f"{{{time and _TIME % time}"
+        f'"request_id":{quote(record.request_id)},"client":"{record.client}",'
         f'"method":{quote(record.method)},"host":{quote(record.host)},'
         f'"target":{quote(record.target)},"protocol":"{record.protocol}",'
         f'"secure":{"true" if record.secure else "false"},'
@@ -92,5 +109,42 @@ def to_json(record: AccessRecord) -> str:
         f'"app":{quote(record.app)},"upstream":{quote(record.upstream)},'
         f'"bytes_in":{record.bytes_in},"bytes_out":{record.bytes_out},'
         f'"head_s":{record.head_s:.6f},"total_s":{record.total_s:.6f},'
-        f'"user_agent":{quote(record.user_agent)}}}'
+        f'"user_agent":{quote(record.user_agent)},'
+        f'"tls":"{record.tls}","traceparent":"{record.traceparent}"}}'
     )
+
+
+def to_combined(record: AccessRecord, at: datetime) -> str:
+    """Return the record as the line that log analysers know from Apache and nginx.
+
+    There is no user name, and no referrer is kept.
+    """
+    target = record.target if record.method else "-"
+    line = f"{record.method} {target} {record.protocol}" if record.method else "-"
+    agent = quote(record.user_agent or "-")
+    return (
+        f"{record.client} - - [{at:%d/%b/%Y:%H:%M:%S %z}] {quote(line)} "
+        f'{record.status} {record.bytes_out} "-" {agent}'
+    )
+
+
+def redacted(record: AccessRecord, parts: Collection[str]) -> AccessRecord:
+    """Return the record without C{parts}: C{query}, C{client}, C{user_agent}.
+
+    Of a query its being there is left, of an address the network (/24, /48).
+    """
+    if "query" in parts and "?" in record.target:
+        record = record._replace(target=f"{record.target.partition('?')[0]}?***")
+    if "client" in parts:
+        record = record._replace(client=_network_of(record.client))
+    if "user_agent" in parts:
+        record = record._replace(user_agent="")
+    return record
+
+
+def _network_of(client: str) -> str:
+    try:
+        bits = 24 if ip_address(client).version == 4 else 48
+    except ValueError:
+        return "-"
+    return str(ip_network(f"{client}/{bits}", strict=False).network_address)

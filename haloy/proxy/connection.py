@@ -127,6 +127,8 @@ class ClientConnection(Descriptor):
             self._linger()
             return
         self.origin.server_name = self.switch.server_name(tls)
+        self.origin.tls = tls.version() or ""
+        self.switch.handshakes.finished(resumed=bool(tls.session_reused))
         self.state = READING
 
     def _throw_away(self) -> None:

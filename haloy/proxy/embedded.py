@@ -20,7 +20,7 @@ from twisted.logger import Logger
 
 from haloy.model.certificate import Certificate, Challenge, ChallengeKind
 from haloy.model.names import AppName
-from haloy.proxy.access_log import Sink
+from haloy.proxy.access_log import AccessRecord, Sink
 from haloy.proxy.descriptor import Reactor
 from haloy.proxy.downstream import Downstream
 from haloy.proxy.forwarded import parse_networks
@@ -31,8 +31,9 @@ from haloy.proxy.interface import (
     UpstreamFailure,
 )
 from haloy.proxy.listener import Listen, Listener, open_sockets
+from haloy.proxy.metrics import RequestCounter, TrafficReading, UpstreamReading
 from haloy.proxy.pool import Pool
-from haloy.proxy.routes import RouteTable
+from haloy.proxy.routes import API_OWNER, AppRoute, RouteTable
 from haloy.proxy.switch import Switch
 from haloy.proxy.tls import SniContexts
 from haloy.proxy.wheel import TICK_S, Wheel
@@ -112,12 +113,13 @@ class EmbeddedProxy(Service):
         self._settings = settings
         self._contexts: Contexts = contexts or SniContexts()
         self._wheel = Wheel(clock)
+        self._counter = RequestCounter()
         bits = (random or SystemRandom()).getrandbits(48)
         self._switch = Switch(
             self._reactor,
             self._wheel,
             networks=parse_networks(settings.trusted_proxies),
-            sink=access_log,
+            sink=_counted(self._counter, access_log),
             id_prefix=f"{bits:012x}",
             server_name=self._contexts.server_name,
         )
@@ -320,9 +322,49 @@ class EmbeddedProxy(Service):
             requests_total=switch.requests_total,
         )
 
+    async def traffic(self) -> TrafficReading:
+        """See L{haloy.proxy.interface.Proxy.traffic}."""
+        switch = self._switch
+        owners = {
+            upstream.key: str(route.app)
+            for route in (*switch.table.exact.values(), *switch.table.wildcard.values())
+            if isinstance(route, AppRoute)
+            for upstream in route.upstreams
+        }
+        self._counter.forget(switch.pools.keys())
+        return TrafficReading(
+            self._counter.reading(),
+            tuple(
+                UpstreamReading(
+                    owners.get(key, API_OWNER if key == API_OWNER else "-"),
+                    key,
+                    pool.outstanding,
+                    pool.tunnels,
+                    len(pool.idle),
+                    len(pool.waiting),
+                )
+                for key, pool in switch.pools.items()
+            ),
+            len(switch.clients),
+            switch.handshakes.full,
+            switch.handshakes.resumed,
+            switch.handshakes.failed,
+        )
+
     def on_upstream_failure(self, notify: Callable[[UpstreamFailure], None]) -> None:
         """See L{haloy.proxy.interface.Proxy.on_upstream_failure}."""
         self._switch.failure_listeners.append(notify)
+
+
+def _counted(counter: RequestCounter, sink: Sink | None) -> Sink:
+    if sink is None:
+        return counter
+
+    def both(record: AccessRecord) -> None:
+        counter(record)
+        sink(record)
+
+    return both
 
 
 def _room_for_connections() -> int:

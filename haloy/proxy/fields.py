@@ -30,6 +30,7 @@ FORWARDED_FOR: Final = 11
 FORWARDED_HOST: Final = 12
 FORWARDED_PROTO: Final = 13
 PRIVATE: Final = 14
+TRACEPARENT: Final = 15
 
 _REQUEST_FIELDS: Final[dict[bytes, int]] = {
     b"host": HOST,
@@ -41,6 +42,7 @@ _REQUEST_FIELDS: Final[dict[bytes, int]] = {
     b"te": TE,
     b"user-agent": USER_AGENT,
     b"x-request-id": REQUEST_ID,
+    b"traceparent": TRACEPARENT,
     b"authorization": PRIVATE,
     b"cookie": PRIVATE,
     b"x-forwarded-for": FORWARDED_FOR,

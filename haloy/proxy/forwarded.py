@@ -98,9 +98,11 @@ def _address(member: bytes) -> str | None:
         return None
 
 
-def fields(chain: bytes, host: bytes, proto: bytes, request_id: bytes) -> bytes:
+def fields(
+    chain: bytes, host: bytes, proto: bytes, request_id: bytes, traceparent: bytes
+) -> bytes:
     """Return the forwarding fields for the upstream, each line with its end."""
     return (
         b"X-Forwarded-For: %b\r\nX-Forwarded-Host: %b\r\n"
-        b"X-Forwarded-Proto: %b\r\nX-Request-ID: %b\r\n"
-    ) % (chain, host, proto, request_id)
+        b"X-Forwarded-Proto: %b\r\nX-Request-ID: %b\r\ntraceparent: %b\r\n"
+    ) % (chain, host, proto, request_id, traceparent)

@@ -29,6 +29,7 @@ from haloy.proxy.fields import (
     REQUEST_ID,
     TARGET_LIMIT_BYTES,
     TE,
+    TRACEPARENT,
     TRANSFER_ENCODING,
     UPGRADE,
     USER_AGENT,
@@ -51,6 +52,10 @@ _host = re.compile(
     rb"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9])?\.?|\[[0-9A-Fa-f:.]{2,45}\])"
     rb"(?::[0-9]{1,5})?\Z"
 )
+# W3C Trace Context: version, trace, parent, flags; neither of zeros alone.
+_traceparent = re.compile(
+    rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}\Z"
+)
 _request_id = re.compile(rb"[A-Za-z0-9._~:/+=@-]{1,128}\Z")
 
 
@@ -61,7 +66,8 @@ class RequestHead:
     and trailing dot. C{target} is in origin form, or C{*}. C{framing} is one of
     L{haloy.proxy.body}'s kinds. C{fields} are the lines that go on, without
     Host, framing and forwarding fields. C{upgrade} is the protocol asked for in
-    lower case when Connection names it too, else empty.
+    lower case when Connection names it too, else empty. C{request_id} and
+    C{traceparent} are those of the client, where they are well formed.
     """
 
     __slots__ = (
@@ -79,6 +85,7 @@ class RequestHead:
         "name",
         "request_id",
         "target",
+        "traceparent",
         "upgrade",
         "user_agent",
     )
@@ -95,6 +102,7 @@ class RequestHead:
         self.expect = False
         self.upgrade = b""
         self.request_id = b""
+        self.traceparent = b""
         self.user_agent = b""
         self.forwarded_for = b""
         self.forwarded_host = b""
@@ -292,6 +300,10 @@ def _remember(head: RequestHead, action: int, value: bytes) -> None:
     if action == REQUEST_ID:
         if _request_id.match(value) is not None:
             head.request_id = value
+    elif action == TRACEPARENT:
+        # One that is malformed, or a second one, begins the trace anew.
+        valid = not head.traceparent and _traceparent.match(value) is not None
+        head.traceparent = value if valid else b""
     elif action == FORWARDED_FOR:
         head.forwarded_for = (
             head.forwarded_for + b", " + value if head.forwarded_for else value

@@ -13,6 +13,7 @@ from attrs import frozen
 
 from haloy.model.certificate import Certificate, Challenge
 from haloy.model.names import AppName
+from haloy.proxy.metrics import TrafficReading
 from haloy.proxy.routes import RouteTable
 
 
@@ -85,6 +86,9 @@ class Proxy(Protocol):
 
     def stats(self) -> ProxyStats:
         """Return a reading."""
+
+    async def traffic(self) -> TrafficReading:
+        """Return what has been counted, the sum of all workers."""
 
     def on_upstream_failure(self, notify: Callable[[UpstreamFailure], None]) -> None:
         """Call C{notify} for every passive signal from now on."""

@@ -34,6 +34,7 @@ class Origin:
 
     @ivar peer: an IP literal. C{secure}: it is for TLS; C{server_name} is the name
         of the finished handshake, C{None} without one.
+    @ivar tls: the version of TLS that was agreed on, C{""} without one.
     @ivar trusted: the peer is a proxy that speaks for others.
     """
 
@@ -44,6 +45,7 @@ class Origin:
         "peer",
         "secure",
         "server_name",
+        "tls",
         "trusted",
     )
 
@@ -53,6 +55,7 @@ class Origin:
         self._peer = peer.encode("ascii")
         self.secure = secure
         self.server_name: str | None = None
+        self.tls = ""
         self.trusted = forwarded.trusts(switch.networks, peer)
         self._loopback = peer == "::1" or peer.startswith("127.")
 
@@ -65,6 +68,8 @@ class Origin:
         switch.requests_total += 1
         if not request.request_id:
             request.request_id = switch.next_request_id()
+        if not request.traceparent:
+            request.traceparent = switch.next_traceparent()
         secure = self.secure
         if self.trusted:
             secure = self._secure(request)
@@ -98,12 +103,15 @@ class Origin:
                 request.host,
                 b"https" if self.secure else b"http",
                 request.request_id,
+                request.traceparent,
             )
         client = forwarded.behind(
             self.peer, self._secure(request), request, self._switch.networks
         )
         chain = client.address.encode() if target.is_api else client.chain
-        return forwarded.fields(chain, client.host, client.proto, request.request_id)
+        return forwarded.fields(
+            chain, client.host, client.proto, request.request_id, request.traceparent
+        )
 
     def log(
         self,
@@ -138,6 +146,7 @@ class Origin:
                 exchange,
                 client=client,
                 secure=self.secure,
+                tls=self.tls,
                 outcome=outcome,
                 app=app,
                 upstream=upstream,

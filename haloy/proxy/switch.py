@@ -22,6 +22,7 @@ from haloy.proxy.descriptor import Reactor
 from haloy.proxy.forwarded import Networks
 from haloy.proxy.head import RequestHead
 from haloy.proxy.interface import UpstreamFailure
+from haloy.proxy.metrics import Handshakes
 from haloy.proxy.pool import Pool
 from haloy.proxy.routes import API_OWNER, ApiRoute, AppRoute, RouteTable, Upstream
 from haloy.proxy.wheel import Wheel
@@ -145,6 +146,7 @@ class Switch:
         self.redirects = True
         self.stopping = False
         self.requests_total = 0
+        self.handshakes = Handshakes()
         self.clients: set[Downstream] = set()
         self.tunnels: set[Tunnel] = set()
         self.pools: dict[str, Pool] = {}
@@ -164,6 +166,14 @@ class Switch:
     def next_request_id(self) -> bytes:
         """Return a name for a request, unique in this worker and unlikely elsewhere."""
         return b"%b%08x" % (self._id_prefix, self.requests_total)
+
+    def next_traceparent(self) -> bytes:
+        """Return the beginning of a trace (W3C Trace Context), to be sampled.
+
+        An app's tracing follows what it is told: C{00} would switch it off.
+        """
+        number = self.requests_total
+        return b"00-%b%020x-%016x-01" % (self._id_prefix, number, number)
 
     def target(
         self, route: AppRoute | ApiRoute, request: RequestHead, secure: bool
@@ -240,6 +250,7 @@ class Switch:
 
     def handshake_failed(self, peer: str, error: OSError) -> None:
         """Note that a client and we could not agree on TLS; its fault as a rule."""
+        self.handshakes.failed += 1
         self._log.debug("handshake with {peer} failed: {error}", peer=peer, error=error)
 
     def _may_tell(self, what: str) -> bool:

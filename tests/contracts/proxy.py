@@ -15,6 +15,7 @@ from haloy.model.app import Domain
 from haloy.model.certificate import Challenge, ChallengeKind
 from haloy.model.names import AppName, DomainName
 from haloy.proxy.interface import DrainLimits, Leftover, Proxy, UpstreamFailure
+from haloy.proxy.metrics import NOBODY
 from haloy.proxy.routes import RoutedApp, RouteTable, Upstream, build_table
 
 
@@ -74,6 +75,22 @@ class ProxyContract:
         await form.proxy.withdraw(challenge)
         assert (await deferToThread(form.get, "x.example", path))[0] == 404
         await form.proxy.withdraw(challenge)
+
+    async def test_traffic_is_counted(self, form: Form, upstream: Upstream) -> None:
+        """By app and replica, with what the client got and how long it took."""
+        await form.proxy.replace_table(app_table(1, upstream))
+        for _ in range(3):
+            assert (await deferToThread(form.get, "app.example.com"))[0] == 200
+        assert (await deferToThread(form.get, "unknown.example.com"))[0] == 404
+        seen = await form.proxy.traffic()
+        counted = seen.counts["app", upstream.key]
+        assert (counted.statuses[2], sum(counted.buckets)) == (3, 3)
+        assert counted.bytes_out == 3 * len(b"hello")
+        assert seen.counts[NOBODY, NOBODY].statuses[4] == 1
+        assert [(one.app, one.upstream) for one in seen.upstreams] == [
+            ("app", upstream.key)
+        ]
+        assert seen.workers >= 1
 
     async def test_drain_of_nothing(self, form: Form) -> None:
         """An upstream that nobody knows is drained."""

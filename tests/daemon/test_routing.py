@@ -16,6 +16,7 @@ from haloy.model.app import Address, App, Domain, Replica, UnixAddress, Verdict
 from haloy.model.certificate import Certificate, Challenge
 from haloy.model.names import AppName, DeploymentId, DomainName
 from haloy.proxy.interface import DrainLimits, Leftover, ProxyStats, UpstreamFailure
+from haloy.proxy.metrics import TrafficReading
 from haloy.proxy.routes import AppRoute, RouteTable
 
 
@@ -56,6 +57,9 @@ class SlowProxy:
 
     def stats(self) -> ProxyStats:
         return ProxyStats(0, 0, 0, 0, 0)
+
+    async def traffic(self) -> TrafficReading:
+        return TrafficReading({})
 
     def on_upstream_failure(self, notify: Callable[[UpstreamFailure], None]) -> None:
         """Promise to tell."""

@@ -26,7 +26,7 @@ from haloy.proxy.head import (
     render_request,
 )
 
-FORWARDING = fields(b"192.0.2.1", b"a.example", b"https", b"id")
+FORWARDING = fields(b"192.0.2.1", b"a.example", b"https", b"id", b"00-1-2-01")
 
 
 def check_requests(data: bytes) -> int:

@@ -82,6 +82,9 @@ async def test_tls(start_proxy: Starter) -> None:
         assert b"X-Forwarded-Proto: https\r\n" in await in_thread(client)
 
 
+TRACE = b"00-" + b"4" * 32 + b"-" + b"7" * 16 + b"-00"
+
+
 async def test_what_the_app_sees(start_proxy: Starter) -> None:
     """Forwarding fields are ours; nothing is invented, nothing else is changed."""
     running = start_proxy()
@@ -90,7 +93,8 @@ async def test_what_the_app_sees(start_proxy: Starter) -> None:
         request = (
             b"GET /a%2Fb?x=1;y=2&z=3 HTTP/1.1\r\nhost: App.Example.com:80\r\n"
             b"X-Forwarded-For: 6.6.6.6\r\nX-Real-IP: 6.6.6.6\r\n"
-            b"X-Request-ID: mine-1\r\nCookie: a=b\r\n\r\n"
+            b"X-Request-ID: mine-1\r\nCookie: a=b\r\n"
+            b"Traceparent: " + TRACE + b"\r\n\r\n"
         )
         status, _, seen = await in_thread(one_request, running.http, request)
     assert status == 200
@@ -98,7 +102,7 @@ async def test_what_the_app_sees(start_proxy: Starter) -> None:
         b"GET /a%2Fb?x=1;y=2&z=3 HTTP/1.1\r\nHost: App.Example.com:80\r\n"
         b"Cookie: a=b\r\nX-Forwarded-For: 127.0.0.1\r\n"
         b"X-Forwarded-Host: App.Example.com:80\r\nX-Forwarded-Proto: http\r\n"
-        b"X-Request-ID: mine-1\r\n\r\n"
+        b"X-Request-ID: mine-1\r\ntraceparent: " + TRACE + b"\r\n\r\n"
     )
 
 

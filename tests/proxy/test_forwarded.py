@@ -90,7 +90,8 @@ def test_scheme_and_host_of_a_trusted_proxy() -> None:
 
 def test_fields() -> None:
     """These are the fields that an app may believe."""
-    assert fields(b"192.0.2.1", b"a.example", b"https", b"id") == (
+    assert fields(b"192.0.2.1", b"a.example", b"https", b"id", b"trace") == (
         b"X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Host: a.example\r\n"
         b"X-Forwarded-Proto: https\r\nX-Request-ID: id\r\n"
+        b"traceparent: trace\r\n"
     )

@@ -350,6 +350,28 @@ def test_request_ids(value: bytes, kept: bytes) -> None:
     assert parsed.fields == []
 
 
+TRACE = b"00-" + b"4" * 32 + b"-" + b"7" * 16 + b"-01"
+
+
+@pytest.mark.parametrize(
+    ("values", "kept"),
+    [
+        ([TRACE], TRACE),
+        ([TRACE.replace(b"00-", b"ff-", 1)], b""),
+        ([TRACE.replace(b"4", b"0")], b""),
+        ([TRACE.replace(b"7", b"0")], b""),
+        ([TRACE + b"-more"], b""),
+        ([TRACE, TRACE], b""),
+        ([b"mine"], b""),
+    ],
+)
+def test_traces(values: list[bytes], kept: bytes) -> None:
+    """A valid traceparent goes on; else the trace begins anew (W3C Trace Context)."""
+    parsed = parse_request(request(HOST, *(b"traceparent: " + one for one in values)))
+    assert parsed.traceparent == kept
+    assert parsed.fields == []
+
+
 @pytest.mark.parametrize(
     ("fields", "upgrade"),
     [

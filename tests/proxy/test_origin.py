@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import cast
 
 import pytest
@@ -32,7 +33,7 @@ def _switch(records: list[AccessRecord] | None = None) -> Switch:
         Wheel(lambda: 100.0),
         networks=parse_networks(["10.0.0.0/8"]),
         sink=None if records is None else records.append,
-        id_prefix="p",
+        id_prefix="0123456789ab",
         server_name=lambda connection: None,
     )
     switch.replace_table(table_of(Upstream("one", Address("127.0.0.1", 1))))
@@ -99,6 +100,8 @@ def test_what_the_app_is_told(
     assert b"X-Forwarded-For: %b\r\n" % client in fields
     assert b"X-Forwarded-Proto: %b\r\n" % proto in fields
     assert b"X-Request-ID: " + request.request_id in fields
+    assert b"\r\ntraceparent: " + request.traceparent in fields
+    assert re.fullmatch(rb"00-[0-9a-f]{32}-[0-9a-f]{16}-01", request.traceparent)
 
 
 def test_a_trusted_proxy_that_took_plain_requests() -> None:
