@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
@@ -19,7 +20,7 @@ from docker import APIClient
 from docker.errors import APIError, DockerException
 from docker.types import LogConfig
 from twisted.internet import defer
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, DeferredLock, gatherResults
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
@@ -37,7 +38,13 @@ from haloy.engine.interface import (
     PullProgress,
 )
 from haloy.engine.values import auth_config, container_from, image_from, info_from
-from haloy.errors import EngineError, EngineUnavailable, NotFound, Unauthorized
+from haloy.errors import (
+    Conflict,
+    EngineError,
+    EngineUnavailable,
+    NotFound,
+    Unauthorized,
+)
 
 THREADS = 8
 CALL_LIMIT_S = 20
@@ -62,6 +69,7 @@ class DockerEngine:
     _client: APIClient | None = field(default=None, init=False)
     _choosing: Lock = field(factory=Lock, init=False)
     _info: EngineInfo | None = field(default=None, init=False)
+    _networks: DeferredLock = field(factory=DeferredLock, init=False)
 
     def __attrs_post_init__(self) -> None:
         """Start the threads."""
@@ -260,13 +268,15 @@ class DockerEngine:
     # --- networks and volumes ----------------------------------------------
 
     async def ensure_network(self, name: str) -> None:
-        """Create the bridge network C{name} unless it exists."""
-        if not await self.has_network(name):
-            await self._call(
-                lambda client: client.create_network(
-                    name, driver="bridge", attachable=True, check_duplicate=True
-                )
-            )
+        """Create the bridge network C{name} unless it exists; never two of one name."""
+        async with self._networks:
+            if not await self.has_network(name):
+                with suppress(Conflict):  # somebody else was quicker
+                    await self._call(
+                        lambda client: client.create_network(
+                            name, driver="bridge", attachable=True, check_duplicate=True
+                        )
+                    )
 
     async def has_network(self, name: str) -> bool:
         """Return whether there is a network C{name}."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
@@ -54,6 +54,19 @@ async def docker(*arguments: str) -> str:
 
 class TestDockerEngine(EngineContract):
     """The same promises as the fake's."""
+
+    async def test_a_network_is_made_once(self, engine: Engine) -> None:
+        """Docker itself makes several of one name when asked at the same time."""
+        name = unique("network")
+        try:
+            await gatherResults(
+                [Deferred.fromCoroutine(engine.ensure_network(name)) for _ in range(8)],
+                consumeErrors=True,
+            )
+            found = await docker("network", "ls", "-q", "--filter", f"name={name}")
+        finally:
+            await docker("network", "rm", name)
+        assert len(found.split()) == 1
 
     async def test_both_streams_are_told_apart(
         self, engine: Engine, image: str

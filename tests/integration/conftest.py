@@ -10,25 +10,28 @@ import pytest
 from tests.integration.site import Server, build, server
 from tests.support.dockerd import PrivateDocker, private_dockerd
 
+#: What every test may use, and none may change.
+IMAGES = ("app:one", "app:two")
+
 
 @pytest.fixture(scope="session")
 def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateDocker]:
     """Give a dockerd with the images C{app:one} and C{app:two}."""
     folder = tmp_path_factory.mktemp("docker")
     with private_dockerd(folder) as made:
-        build(made, folder, "app:one", "one")
-        build(made, folder, "app:two", "two")
+        for ref in IMAGES:
+            build(made, folder, ref, ref.partition(":")[2])
+        made.docker("network", "create", "--attachable", "haloy")  # as init does
         yield made
 
 
 @pytest.fixture
 def haloyd(tmp_path: Path, docker: PrivateDocker) -> Iterator[Server]:
-    """Give a haloyd; its containers and everybody else's go at the end."""
+    """Give a haloyd; all but the two images is as before at the end."""
     try:
         # Sick and healthy again are seen within seconds, not in a minute.
         health = {"interval": "1s", "timeout": "1s", "fall": 2, "rise": 1}
         with server(tmp_path, docker, health_monitor=health) as made:
             yield made
     finally:
-        for name in docker.docker("ps", "-aq").split():
-            docker.docker("rm", "-f", name)
+        docker.clear(IMAGES)

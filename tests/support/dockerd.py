@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -94,6 +94,30 @@ class PrivateDocker:
             text=True,
             check=False,
         )
+
+    def clear(self, images: Collection[str]) -> None:
+        """Remove everything but C{images}: deployment ids repeat from test to test.
+
+        The network that C{haloyd init} makes stays.
+        """
+        networks = ("network", "ls", "--filter", "type=custom", "--format", "{{.Name}}")
+        for listed, removed in (
+            (("ps", "-aq"), ("rm", "-fv")),
+            (networks, ("network", "rm")),
+            (("volume", "ls", "-q"), ("volume", "rm", "-f")),
+        ):
+            found = [one for one in self.docker(*listed).split() if one != "haloy"]
+            if found:
+                self.docker(*removed, *found)
+        kept = {self.docker("images", "-q", one) for one in images}
+        tags = self.docker("images", "--format", "{{.Repository}}:{{.Tag}}").split()
+        going = [one for one in tags if one not in images and "<none>" not in one]
+        if going:
+            self.docker("rmi", "-f", *going)
+        # A layer of what stays has no name either, and cannot be removed.
+        nameless = set(self.docker("images", "-q", "-f", "dangling=true").split())
+        if nameless - kept:
+            self._ask("rmi", *nameless - kept)
 
     def hang(self) -> None:
         """Let it take connections and answer nothing."""
