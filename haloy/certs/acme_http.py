@@ -30,6 +30,7 @@ DIRECTORY_LIFE_S: Final = 86400.0
 NONCE_TRIES: Final = 8
 NONCES_KEPT: Final = 32
 DETAIL_LIMIT: Final = 1000
+DOCUMENT_LIMIT: Final = 4000
 
 T = TypeVar("T")
 
@@ -39,8 +40,9 @@ class AcmeError(HaloyError):
     """The CA, or the way to it, did not do what was asked.
 
     C{kind} is C{transport}, C{rate} (429, 503), C{rejected}, C{validation},
-    C{timeout} or C{dns} (not asked at all); C{problem} the last part of the
-    problem's type (RFC 8555 section 6.7), as in C{accountDoesNotExist}.
+    C{timeout}, or C{dns} or C{disk} (not asked at all); C{problem} the last part of
+    the problem's type (RFC 8555 section 6.7), as in C{accountDoesNotExist};
+    C{document} the whole problem document as JSON, up to a limit.
     """
 
     code: ClassVar[str] = "acme"
@@ -49,6 +51,7 @@ class AcmeError(HaloyError):
     status: int = 0
     problem: str = ""
     retry_after_s: float | None = None
+    document: str = ""
 
 
 @frozen
@@ -116,8 +119,9 @@ def problem_error(
     reason = "; ".join((detail, *parts[:10]))
     if name and name not in reason:
         reason = f"{name}: {reason}"
-    problem = str(document.get("type") or "").rpartition(":")[2]
-    return AcmeError(reason, kind=kind, problem=problem)
+    problem = str(document.get("type") or "").rpartition(":")[2][:DETAIL_LIMIT]
+    whole = json.dumps(dict(document))[:DOCUMENT_LIMIT] if document else ""
+    return AcmeError(reason, kind=kind, problem=problem, document=whole)
 
 
 def retry_after_s(value: str, now: datetime) -> float | None:

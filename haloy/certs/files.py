@@ -33,6 +33,10 @@ MEMORY = "state.json"
 LIMIT_BYTES = 1 << 20
 
 
+class NotWritten(CertificateError):
+    """The disk does not take it."""
+
+
 @frozen
 class Account:
     """An account at one CA; C{url} is C{""} until the CA has told it."""
@@ -77,7 +81,7 @@ class CertificateFiles:
 
         One that was put there by hand is kept beside it.
 
-        @raise CertificateError: the disk does not take it.
+        @raise NotWritten: the disk does not take it.
         """
         path = self._folder / f"{certificate.name}.pem"
         try:
@@ -90,7 +94,7 @@ class CertificateFiles:
             make_directory(self._folder)
             write_private(path, render_pem(certificate))
         except OSError as problem:
-            raise CertificateError(
+            raise NotWritten(
                 f"{path} cannot be written: {problem.strerror}", domain=certificate.name
             ) from problem
 
@@ -169,7 +173,7 @@ class CertificateFiles:
         return account
 
     def save_account(self, account: Account) -> None:
-        """Keep C{account}. @raise CertificateError: the disk does not take it."""
+        """Keep C{account}. @raise NotWritten: the disk does not take it."""
         path = self._account_path(account.directory)
         content = {
             "directory": account.directory,
@@ -180,7 +184,7 @@ class CertificateFiles:
             make_directory(self._folder)
             write_private(path, json.dumps(content, indent=1).encode())
         except OSError as problem:
-            raise CertificateError(
+            raise NotWritten(
                 f"{path} cannot be written: {problem.strerror}"
             ) from problem
 
@@ -231,13 +235,13 @@ class CertificateFiles:
             return Memory()
 
     def save_memory(self, memory: Memory) -> None:
-        """Keep C{memory}. @raise CertificateError: the disk does not take it."""
+        """Keep C{memory}. @raise NotWritten: the disk does not take it."""
         path = self._folder / MEMORY
         try:
             make_directory(self._folder)
             write_private(path, to_json(memory).encode())
         except OSError as problem:
-            raise CertificateError(
+            raise NotWritten(
                 f"{path} cannot be written: {problem.strerror}"
             ) from problem
 

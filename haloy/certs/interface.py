@@ -31,9 +31,11 @@ class CertificateStatus:
     """How it stands with one name.
 
     C{state} is C{valid}, C{pending}, C{failed} or C{manual}; C{reason} and
-    C{next_try} say what goes on. C{problem} is the type of the CA's last problem
-    document, C{failures} how often it has failed in a row, C{directory} the CA that
-    issued what is served.
+    C{next_try} say what goes on, C{ordering} that it is being ordered. C{problem} is
+    the type of the CA's last problem document and C{document} all of it (JSON),
+    C{failures} how often it has failed in a row, C{directory} the CA that issued what
+    is served. C{names}, C{not_before} and C{fingerprint} (SHA-256, hexadecimal) are
+    those of what is served.
     """
 
     name: DomainName
@@ -46,6 +48,11 @@ class CertificateStatus:
     problem: str = ""
     failures: int = 0
     directory: str = ""
+    document: str = ""
+    ordering: bool = False
+    names: tuple[DomainName, ...] = ()
+    not_before: datetime | None = None
+    fingerprint: str = ""
 
 
 class Certificates(Protocol):
@@ -64,6 +71,7 @@ class Certificates(Protocol):
         """Order for C{name} now, whatever is held; the ladder starts anew.
 
         @raise NotFound: it is not wanted.
+        @raise CertificateError: nobody would issue it; the reason says why.
         """
 
     async def put(self, name: DomainName, pem: bytes) -> CertificateStatus | None:

@@ -30,7 +30,8 @@ class Failures:
     C{names} are those it was to have: an edited configuration starts anew. C{kind}
     is that of L{haloy.certs.acme.AcmeError}, C{problem} the type of the CA's last
     problem document, C{directory} the CA's. C{view} are the addresses that DNS gave
-    for the names: when they change, the next try is at once.
+    for the names: when they change, the next try is at once. C{document} is the
+    CA's problem document (RFC 9457) as JSON, C{""} without one.
     """
 
     count: int
@@ -42,6 +43,7 @@ class Failures:
     problem: str = ""
     directory: str = ""
     view: tuple[str, ...] = ()
+    document: str = ""
 
 
 @frozen
@@ -60,7 +62,7 @@ class Window:
 
 @frozen
 class Attempt:
-    """An order that was sent, for the CA's limits."""
+    """An order that was sent, for the CA's limits; not C{issued}: it has failed."""
 
     at: datetime
     names: tuple[DomainName, ...]
@@ -102,6 +104,13 @@ class Memory:
         """Return the memory with one more order; old ones are left out."""
         kept = [one for one in self.attempts if one.at > attempt.at - ORDERS_KEPT]
         return evolve(self, attempts=(*kept, attempt))
+
+    def without(self, attempt: Attempt) -> Memory:
+        """Return the memory without one order."""
+        kept = list(self.attempts)
+        if attempt in kept:
+            kept.remove(attempt)
+        return evolve(self, attempts=tuple(kept))
 
 
 def to_json(memory: Memory) -> str:

@@ -7,7 +7,7 @@ from typing import Final
 
 from attrs import evolve
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from haloy.errors import CertificateError
@@ -86,6 +86,11 @@ def render_pem(certificate: Certificate) -> bytes:
 def leaf(certificate: Certificate) -> x509.Certificate:
     """Return the leaf."""
     return x509.load_pem_x509_certificate(certificate.chain)
+
+
+def fingerprint(certificate: Certificate) -> str:
+    """Return the SHA-256 of the leaf, as C{openssl x509 -fingerprint} has it."""
+    return leaf(certificate).fingerprint(hashes.SHA256()).hex()
 
 
 def _public(certificate: x509.Certificate) -> bytes:

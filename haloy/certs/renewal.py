@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from attrs import define, evolve, field, frozen
@@ -21,12 +21,12 @@ from haloy.certs.acme_http import AcmeError
 from haloy.certs.authority import Authority, Run
 from haloy.certs.files import CertificateFiles
 from haloy.certs.interface import CertificateStatus, Presenter
+from haloy.certs.ledger import Ledger
 from haloy.certs.lookup import NameLook
-from haloy.certs.memory import Attempt, Failures, Memory
+from haloy.certs.memory import Attempt
 from haloy.certs.need import (
     Decision,
     Policy,
-    after_failure,
     covers,
     decide,
     serving,
@@ -35,19 +35,16 @@ from haloy.certs.need import (
 from haloy.certs.pem import parse_pem
 from haloy.certs.shelf import Shelf
 from haloy.certs.solving import Solving
-from haloy.certs.status import status_of
+from haloy.certs.status import never, status_of
 from haloy.certs.windows import Windows
 from haloy.errors import CertificateError, HaloyError, NotFound
 from haloy.model.app import Domain
+from haloy.model.certificate import Certificate
 from haloy.model.names import DomainName
 from haloy.tasks import Tasks
 
 TICK_S: Final = 60.0
 PARALLEL: Final = 4
-#: How long an account rests when the CA says "too many" without saying for how long.
-PAUSE: Final = timedelta(hours=1)
-#: Kinds of failure that the CA counts against us.
-COUNTED: Final = frozenset({"validation", "rejected", "timeout"})
 #: Kinds of failure that a change in DNS may end.
 BY_DNS: Final = frozenset({"validation", "dns"})
 
@@ -84,7 +81,6 @@ class CertificateService(Service):
     _log: Logger = field(factory=Logger, init=False)
     _wanted: tuple[Domain, ...] = field(default=(), init=False)
     _shelf: Shelf = field(factory=Shelf, init=False)
-    _memory: Memory = field(factory=Memory, init=False)
     _warnings: dict[DomainName, str] = field(factory=dict, init=False)
     _ordering: set[DomainName] = field(factory=set, init=False)
     _forced: set[DomainName] = field(factory=set, init=False)
@@ -93,11 +89,13 @@ class CertificateService(Service):
     _notify: list[Callable[[CertificateStatus], None]] = field(factory=list, init=False)
     _tick: LoopingCall | None = field(default=None, init=False)
     _publishing: DeferredLock = field(factory=DeferredLock, init=False)
+    _ledger: Ledger = field(init=False)
     _windows: Windows = field(init=False)
     _tasks: Tasks = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         """Own the orders."""
+        self._ledger = Ledger(self._files, self._run, self._now, self._random)
         self._windows = Windows(self._now, self._random)
         self._tasks = Tasks(self._log)
 
@@ -105,7 +103,7 @@ class CertificateService(Service):
 
     async def start(self) -> None:
         """Publish what is on disk, then look every minute."""
-        self._memory = await self._run(self._files.load_memory, self._now())
+        await self._ledger.load()
         await self._load()
         self.running = 1
         self._tick = LoopingCall(self._look)
@@ -141,7 +139,10 @@ class CertificateService(Service):
         for domain in self._wanted:
             if domain.canonical == name:
                 decision = self._decide(domain)
-                self._memory = self._memory.forgiven(decision.name)
+                reason = never(decision.names, self._policy)
+                if reason:
+                    raise CertificateError(f"{name}: {reason}", domain=name)
+                self._ledger.forgive(decision.name)
                 self._forced.add(decision.name)
                 self._look()
                 return
@@ -173,18 +174,19 @@ class CertificateService(Service):
             domain,
             decision,
             serving(wanted_names(domain), self._shelf.all(), now),
-            self._memory,
+            self._ledger.memory,
             self._policy,
             self._warnings,
             now,
             ordering=decision.name in self._ordering,
+            unsaved=decision.name in self._shelf.unsaved,
         )
 
     # --- looking ----------------------------------------------------------------
 
     def _decide(self, domain: Domain) -> Decision:
         decision = decide(
-            domain, self._shelf.held, self._memory, self._policy, self._now()
+            domain, self._shelf.held, self._ledger.memory, self._policy, self._now()
         )
         if decision.name not in self._forced or decision.due is None:
             return decision
@@ -216,6 +218,7 @@ class CertificateService(Service):
                 self._tasks.start(
                     f"the certificate for {decision.name}", self._obtain(decision)
                 )
+        self._once("keeping certificates", self._keep_rest)
         self._once("publishing certificates", self._publish)
         self._once("asking for renewal windows", self._ask_windows)
         self._once("looking at names that failed", self._watch_names)
@@ -256,91 +259,70 @@ class CertificateService(Service):
 
     async def _order(self, decision: Decision, view: _Views) -> None:
         authority = self._known_authority(decision.directory) or self._authorities[0]
-        count = self._count(decision)
         before = self._shelf.held.get(decision.name) if decision.renewal else None
+        solver = self._solving.solver(self._ledger.count(decision))
+        attempt = None
         try:
             if view.problem:
                 raise AcmeError(view.problem, kind="dns")
-            certificate = await authority.order(
-                decision.names, self._solving.solver(count), before
-            )
-            await self._run(self._files.save, certificate, self._now())
+            attempt = await self._ledger.began(decision)
+            certificate = await authority.order(decision.names, solver, before)
+        except CancelledError:
+            if attempt is not None:
+                await self._ledger.cancelled(attempt)
+            raise
         except HaloyError as problem:
-            await self._failed(decision, problem, view)
+            await self._failed(decision, problem, view, attempt)
             return
-        self._shelf.held[decision.name] = certificate
-        self._memory = self._memory.forgiven(decision.name).attempted(
-            self._attempt(decision, issued=True)
-        )
+        await self._ledger.issued(decision, attempt)
+        await self._keep(certificate)
         await self._publish()
-        await self._remember()
         self._log.info(
             "certificate for {names} obtained, valid until {until}",
             names=", ".join(decision.names),
             until=f"{certificate.not_after:%Y-%m-%d %H:%M}",
         )
 
+    async def _keep(self, certificate: Certificate) -> None:
+        """Hold it, on disk too; what the disk does not take is served all the same."""
+        self._shelf.held[certificate.name] = certificate
+        try:
+            await self._run(self._files.save, certificate, self._now())
+        except HaloyError as problem:
+            if certificate.name not in self._shelf.unsaved:
+                self._log.error("{problem}; tried again", problem=str(problem))
+            self._shelf.unsaved[certificate.name] = certificate
+        else:
+            self._shelf.unsaved.pop(certificate.name, None)
+
+    async def _keep_rest(self) -> None:
+        """Try again what the disk has not taken."""
+        for certificate in tuple(self._shelf.unsaved.values()):
+            await self._keep(certificate)
+
     async def _failed(
-        self, decision: Decision, problem: HaloyError, view: _Views
+        self,
+        decision: Decision,
+        problem: HaloyError,
+        view: _Views,
+        attempt: Attempt | None = None,
     ) -> None:
         if not self.running:
-            return  # whatever a cancelled order looks like, it has not failed
-        now = self._now()
-        kind = problem.kind if isinstance(problem, AcmeError) else "rejected"
-        retry_s: float | None = getattr(problem, "retry_after_s", None)
-        failed = after_failure(
-            self._memory.failures.get(decision.name),
-            Failures(
-                count=0,
-                last=now,
-                reason=problem.reason,
-                names=decision.names,
-                not_before=now,
-                kind=kind,
-                problem=problem.problem if isinstance(problem, AcmeError) else "",
-                directory=decision.directory,
-                view=view.addresses,
-            ),
-            # What one CA asks for is no reason not to ask another one.
-            retry_s if len(self._authorities) == 1 else None,
-            self._random.uniform(-1, 1),
+            # Whatever a cancelled order looks like, it has not failed.
+            if attempt is not None:
+                await self._ledger.cancelled(attempt)
+            return
+        await self._ledger.failed(
+            decision,
+            problem,
+            view.addresses,
+            attempt,
+            only_one=len(self._authorities) == 1,
         )
-        memory = self._memory.failed(decision.name, failed)
-        if kind == "rate":
-            pause = PAUSE if retry_s is None else timedelta(seconds=retry_s)
-            memory = memory.pausing(decision.directory, now + pause)
-        if kind in COUNTED:
-            memory = memory.attempted(self._attempt(decision, issued=False))
-        self._memory = memory
-        self._log.warn(
-            "no certificate for {name}: {reason}; next try at {next}",
-            name=decision.name,
-            reason=problem.reason,
-            next=f"{failed.not_before:%Y-%m-%d %H:%M:%S} UTC",
-        )
-        await self._remember()
 
     def _known_authority(self, directory: str) -> Authority | None:
         found = (one for one in self._authorities if one.directory == directory)
         return next(found, None)
-
-    def _count(self, decision: Decision) -> int:
-        """Return how often it has failed in a row."""
-        failures = self._memory.failures.get(decision.name)
-        same = failures is not None and failures.names == decision.names
-        return failures.count if failures is not None and same else 0
-
-    def _attempt(self, decision: Decision, *, issued: bool) -> Attempt:
-        return Attempt(
-            self._now(), decision.names, decision.directory, issued, decision.renewal
-        )
-
-    async def _remember(self) -> None:
-        """Keep what must survive a restart; a full disk is told and lived with."""
-        try:
-            await self._run(self._files.save_memory, self._memory)
-        except HaloyError as problem:
-            self._log.error("{problem}", problem=str(problem))
 
     # --- between orders ------------------------------------------------------------
 
@@ -348,7 +330,7 @@ class CertificateService(Service):
         """Try again at once where DNS has changed since the failure."""
         for domain in self._wanted:
             decision = self._decide(domain)
-            failures = self._memory.failures.get(decision.name)
+            failures = self._ledger.memory.failures.get(decision.name)
             if (
                 decision.waits_for != "failure"
                 or failures is None
@@ -358,8 +340,8 @@ class CertificateService(Service):
             view = await self._looked_at(decision.names)
             if view.addresses != failures.view and not view.problem:
                 self._log.info("{name} has moved in DNS", name=decision.name)
-                self._memory = self._memory.forgiven(decision.name)
-                await self._remember()
+                self._ledger.forgive(decision.name)
+                await self._ledger.remember()
                 self._look()
 
     async def _ask_windows(self) -> None:
@@ -368,14 +350,13 @@ class CertificateService(Service):
             certificate = self._shelf.held.get(domain.canonical)
             if certificate is None:
                 continue
-            known = self._memory.windows.get(certificate.name)
+            known = self._ledger.memory.windows.get(certificate.name)
             authority = self._known_authority(certificate.directory)
             if authority is None or not self._windows.due(certificate, known):
                 continue
             window = await self._windows.ask(authority, certificate, known)
             if window is not None:
-                self._memory = self._memory.suggested(certificate.name, window)
-                await self._remember()
+                await self._ledger.suggested(certificate.name, window)
 
     # --- serving ----------------------------------------------------------------
 

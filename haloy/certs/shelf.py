@@ -22,10 +22,12 @@ class Shelf:
 
     @ivar held: what is on disk, by name.
     @ivar served: what the proxy was given last, C{None}: nothing yet.
+    @ivar unsaved: what the disk has not taken yet; held all the same.
     """
 
     held: dict[DomainName, Certificate] = field(factory=dict)
     served: tuple[Certificate, ...] | None = None
+    unsaved: dict[DomainName, Certificate] = field(factory=dict, init=False)
     _kept: dict[DomainName, Certificate] = field(factory=dict, init=False)
     _placeholders: dict[tuple[DomainName, ...], Certificate] = field(
         factory=dict, init=False
@@ -37,6 +39,7 @@ class Shelf:
         One that is gone from the disk (moved aside as damaged, or deleted) is
         served until there is another one: nobody is locked out by a bad file.
         """
+        held = held | self.unsaved
         self._kept = {
             name: certificate
             for name, certificate in {**self._kept, **self.held}.items()

@@ -7,7 +7,8 @@ from datetime import datetime
 
 from haloy.certs.interface import CertificateStatus
 from haloy.certs.memory import Memory
-from haloy.certs.need import Decision, Policy, orderable, wanted_names
+from haloy.certs.need import Decision, Policy, orderable
+from haloy.certs.pem import fingerprint
 from haloy.model.app import Domain
 from haloy.model.certificate import Certificate
 from haloy.model.names import DomainName
@@ -28,10 +29,12 @@ def status_of(
     now: datetime,
     *,
     ordering: bool,
+    unsaved: bool = False,
 ) -> CertificateStatus:
     """Return the status of C{domain}.
 
     @param certificate: what is served for it now.
+    @param unsaved: it is in memory only.
     """
     failures = memory.failures.get(decision.name)
     if failures is not None and failures.names != decision.names:
@@ -44,8 +47,9 @@ def status_of(
         "" if failures is None else failures.reason,
         WAITS.get(decision.waits_for, ""),
         "being ordered" if ordering else "",
-        _never(domain, decision, policy),
+        never(decision.names, policy),
         _ending(certificate, now),
+        "the disk has not taken it yet" if unsaved else "",
     ]
     if certificate is None or failures is not None:
         parts += [warnings.get(name, "") for name in decision.names]
@@ -60,13 +64,19 @@ def status_of(
         problem="" if failures is None else failures.problem,
         failures=0 if failures is None else failures.count,
         directory="" if certificate is None else certificate.directory,
+        document="" if failures is None else failures.document,
+        ordering=ordering,
+        names=() if certificate is None else tuple(sorted(certificate.names)),
+        not_before=None if certificate is None else certificate.not_before,
+        fingerprint="" if certificate is None else fingerprint(certificate),
     )
 
 
-def _never(domain: Domain, decision: Decision, policy: Policy) -> str:
-    if orderable(decision.names, policy):
+def never(names: tuple[DomainName, ...], policy: Policy) -> str:
+    """Return why no CA would issue for C{names}, C{""}: one would."""
+    if orderable(names, policy):
         return ""
-    if "localhost" in wanted_names(domain):
+    if "localhost" in names:
         return "no certificate authority issues for localhost"
     return "a wildcard needs DNS-01 (acme.dns), or a certificate in certs/"
 

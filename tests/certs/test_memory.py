@@ -81,3 +81,10 @@ def test_forgiving_forgets_the_failures_of_one_name() -> None:
     memory = Memory().failed(NAME, FAILED).failed(other, FAILED)
     assert set(memory.forgiven(NAME).failures) == {other}
     assert memory.forgiven(DomainName("unknown.example.com")) is memory
+
+
+def test_an_order_can_be_forgotten() -> None:
+    """One of several that look alike; one that is not there is no trouble."""
+    memory = Memory().attempted(ATTEMPT).attempted(ATTEMPT)
+    assert memory.without(ATTEMPT).attempts == (ATTEMPT,)
+    assert Memory().without(ATTEMPT) == Memory()

@@ -125,7 +125,7 @@ async def test_port_80_may_be_closed(
     async with site(reactor, pebble, tmp_path, domain(SHOP), http="") as running:
         await until(reactor, lambda: state(running.service) == "failed")
         assert running.service.status()[0].problem == "connection"
-        running.service._memory = evolve_not_before(running.service)
+        running.service._ledger.memory = evolve_not_before(running.service)
         running.service.reload()
         await until(reactor, lambda: state(running.service) == "valid")
         got = await deferToThread(visit, pebble, SHOP)
@@ -134,7 +134,7 @@ async def test_port_80_may_be_closed(
 
 def evolve_not_before(service: CertificateService) -> Any:
     """Let the minute have passed."""
-    memory = service._memory
+    memory = service._ledger.memory
     failures = memory.failures[SHOP]
     return memory.failed(SHOP, evolve(failures, not_before=failures.last))
 

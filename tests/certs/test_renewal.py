@@ -325,6 +325,27 @@ def test_full_disk_is_a_failure_that_is_tried_again(world: World) -> None:
     assert world.status().state == "valid"
 
 
+def test_disk_that_fills_up_in_an_order_loses_no_certificate(world: World) -> None:
+    """It is served from memory, told, and written when there is room again."""
+    in_the_way = world.folder / f"{SHOP}.pem" / "x"
+    in_the_way.mkdir(parents=True)
+    world.start(domain(SHOP))
+    found = world.status()
+    assert found.state == "valid"
+    assert "the disk has not taken it yet" in found.reason
+    world.service.reload()
+    world.wait(timedelta(hours=2))
+    assert len(world.first.orders) == 1
+    assert SHOP in world.front.names
+    in_the_way.rmdir()
+    in_the_way.parent.rmdir()
+    world.wait(timedelta(minutes=1))
+    assert world.files.load(world.now())[SHOP].directory == DIRECTORY
+    assert world.status().reason == ""
+    world.restart()
+    assert len(world.first.orders) == 1
+
+
 def test_mistake_of_ours_is_logged_and_tried_by_the_ladder(
     world: World, logged_failures: list[Failure]
 ) -> None:
@@ -429,7 +450,8 @@ def test_renewal_can_be_asked_for(world: World) -> None:
     assert world.first.replaced[1] is not None
     star = DomainName("*.example.com")
     world.service.want((domain(SHOP), domain(star)))
-    world.service.renew(star)
+    with pytest.raises(CertificateError, match="a wildcard needs DNS-01"):
+        world.service.renew(star)
     assert len(world.first.orders) == 2
     with pytest.raises(NotFound):
         world.service.renew(DomainName("unknown.example.com"))

@@ -7,6 +7,7 @@ from attrs import evolve
 from haloy.certs.interface import CertificateStatus
 from haloy.certs.memory import Failures, Memory
 from haloy.certs.need import Policy, decide, renew_at, wanted_names
+from haloy.certs.pem import fingerprint
 from haloy.certs.status import status_of
 from haloy.model.app import Domain
 from haloy.model.certificate import Certificate
@@ -46,6 +47,9 @@ def test_valid_one_says_until_when_and_when_it_is_renewed() -> None:
     assert (found.not_after, found.next_try) == (one.not_after, renew_at(one))
     assert found.directory == CA
     assert "test CA" in found.issuer
+    assert found.names == tuple(sorted(NAMES))
+    assert found.not_before == one.not_before
+    assert found.fingerprint == fingerprint(one)
 
 
 def test_pending_one_says_what_goes_on() -> None:
@@ -99,3 +103,14 @@ def test_names_nobody_issues_for_say_so() -> None:
     wildcard = status(wanted=domain("*.example.com"))
     assert "DNS-01" in wildcard.reason
     assert wildcard.next_try is None
+
+
+def test_one_in_memory_only_says_so() -> None:
+    """A restart would lose it."""
+    one = make(*NAMES, directory=CA)
+    held = {one.name: one}
+    decision = decide(SHOP, held, Memory(), POLICY, NOW)
+    found = status_of(
+        SHOP, decision, one, Memory(), POLICY, {}, NOW, ordering=False, unsaved=True
+    )
+    assert found.reason == "the disk has not taken it yet"
