@@ -41,7 +41,7 @@ IDEMPOTENT_METHODS: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DE
 _NO_MORE: Final = LengthBody(0)
 
 # Interim answers before the final one; more is a broken upstream.
-_INTERIM_LIMIT: Final = 32
+INTERIM_LIMIT: Final = 32
 
 
 class TooLarge(Exception):
@@ -283,7 +283,7 @@ class Exchange:
 
     def _pass_interim(self, head: ResponseHead) -> bytes:
         self._interim += 1
-        if self._interim > _INTERIM_LIMIT:
+        if self._interim > INTERIM_LIMIT:
             raise BadHead(502, "too many interim answers")
         self.interim_seen = True
         if head.status not in (100, 103) or self.request.http10:

@@ -187,12 +187,12 @@ def parse_request(block: bytes) -> RequestHead:
         elif action == TE:
             te = te + b"," + value if te else value
         else:
-            _remember(head, action, value)
+            remember(head, action, value)
     if length is not None:
         if head.framing == CHUNKED:
             raise BadHead(400, "Content-Length with Transfer-Encoding")
         head.framing = LENGTH
-    _settle_host(head, host)
+    settle_host(head, host)
     if connection or upgrade:
         _settle_connection(head, connection, upgrade)
     if te and b"trailers" in [part.strip(b" \t") for part in te.lower().split(b",")]:
@@ -296,7 +296,8 @@ def _request_line(line: bytes) -> RequestHead:
     return RequestHead(method, target, http10)
 
 
-def _remember(head: RequestHead, action: int, value: bytes) -> None:
+def remember(head: RequestHead, action: int, value: bytes) -> None:
+    """Note a field that names the request, or the client behind a proxy."""
     if action == REQUEST_ID:
         if _request_id.match(value) is not None:
             head.request_id = value
@@ -314,8 +315,11 @@ def _remember(head: RequestHead, action: int, value: bytes) -> None:
         head.forwarded_proto = value.lower()
 
 
-def _settle_host(head: RequestHead, host: bytes | None) -> None:
-    """Check Host, and bring the target into origin form (RFC 9112 section 3.2)."""
+def settle_host(head: RequestHead, host: bytes | None) -> None:
+    """Check Host, and bring the target into origin form (RFC 9112 section 3.2).
+
+    @raise BadHead: always with status 400.
+    """
     if host is None:
         raise BadHead(400, "missing Host")
     head.host = host

@@ -1,0 +1,59 @@
+"""What a client may make us do for nothing: tokens that everything cheap to send costs.
+
+They come back with time, with finished requests and with what the client takes of
+us. So a page left with a hundred images under way, pings in a stream that lasts for
+days, and a gigabyte in either direction are paid for, and floods are not.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+BURST: Final = 1000.0
+PER_SECOND: Final = 33.0
+
+PING: Final = 2.0
+SETTINGS: Final = 4.0
+#: SETTINGS that moves the windows of all streams, for each of them.
+SETTINGS_STREAM: Final = 0.05
+PRIORITY: Final = 0.5
+WINDOW_UPDATE: Final = 0.1
+RESET: Final = 1.0
+#: We had to reset a stream for what the client did (CVE-2025-8671).
+RESET_BY_US: Final = 2.0
+REFUSED: Final = 5.0
+#: A header list longer than is taken: it had to be decoded.
+LONG_LIST: Final = 50.0
+#: For a stream that is closed, or a frame that means nothing to us.
+USELESS: Final = 0.5
+EMPTY_DATA: Final = 1.0
+SMALL_DATA: Final = 0.02
+SMALL_DATA_CHATTY: Final = 0.002
+SMALL_DATA_BYTES: Final = 64
+
+EARNED_BY_STREAM: Final = 1.0
+EARNED_BY_DATA: Final = 0.2
+EARNED_BY_BYTE: Final = 0.1 / 4096
+
+
+class Budget:
+    """The tokens of one connection."""
+
+    __slots__ = ("_at_s", "tokens")
+
+    def __init__(self, now_s: float) -> None:
+        self.tokens = BURST
+        self._at_s = now_s
+
+    def spend(self, cost: float, now_s: float) -> bool:
+        """Take C{cost}; false: there is nothing left."""
+        self.tokens -= cost
+        if self.tokens >= 0.0:
+            return True
+        self.earn((now_s - self._at_s) * PER_SECOND)
+        self._at_s = now_s
+        return self.tokens >= 0.0
+
+    def earn(self, tokens: float) -> None:
+        """Give some back, up to the burst."""
+        self.tokens = min(BURST, self.tokens + tokens)

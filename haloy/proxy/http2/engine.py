@@ -1,0 +1,355 @@
+"""An HTTP/2 connection without its socket: bytes in, events and bytes out (RFC 9113).
+
+The same machine serves clients and speaks to h2c upstreams. It checks what the
+protocol asks of frames and streams, decodes heads, keeps the windows and counts
+what is cheap to send; what the fields of a request mean is L{haloy.proxy.http2.head}.
+A whole read becomes events before any is acted on, so a request that is taken back
+in the same segment reaches nobody.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from haloy.proxy.http2 import budget, frames
+from haloy.proxy.http2.control import (
+    BODY,
+    END,
+    ENDED_REQUEST,
+    FAILED,
+    INTERIM,
+    REQUEST,
+    RESPONSE,
+    Control,
+    Event,
+    check_dependency,
+)
+from haloy.proxy.http2.frames import Broken
+from haloy.proxy.http2.hpack import BadBlock, Decoder, Field, ListTooLong
+from haloy.proxy.http2.sender import Stream
+
+STREAMS_LIMIT: Final = 128
+REQUESTS_LIMIT: Final = 100_000
+HEAD_LIMIT_BYTES: Final = 65536
+_CONTINUATIONS_LIMIT: Final = 16
+
+
+class Engine(Control):
+    """One connection.
+
+    @ivar failed: it is over; GOAWAY is written.
+    @ivar greeted: the peer's first SETTINGS have come.
+    @ivar requests: how many streams there were.
+    """
+
+    def __init__(
+        self,
+        *,
+        client: bool,
+        now_s: float,
+        requests_limit: int = REQUESTS_LIMIT,
+    ) -> None:
+        super().__init__(client=client, now_s=now_s)
+        self.greeted = False
+        self.requests = 0
+        self._requests_limit = requests_limit
+        self._decoder = Decoder(HEAD_LIMIT_BYTES)
+        self._held = b""
+        self._prefaced = client
+        # The stream whose header block is not complete, its flags and what there is.
+        self._block_of = 0
+        self._block_flags = 0
+        self._block: list[bytes] = []
+        self._block_bytes = 0
+        if client:
+            greeting = frames.settings((frames.ENABLE_PUSH, 0))
+            self.write(frames.PREFACE + greeting)
+        else:
+            self.write(
+                frames.settings(
+                    (frames.MAX_CONCURRENT_STREAMS, STREAMS_LIMIT),
+                    (frames.MAX_HEADER_LIST_SIZE, HEAD_LIMIT_BYTES),
+                )
+            )
+
+    @property
+    def inside_block(self) -> bool:
+        """Whether a header block has begun and is not complete."""
+        return self._block_of != 0
+
+    def receive(self, data: bytes, now_s: float) -> list[Event]:
+        """Return what happens by C{data}; after a failure that is all that counts."""
+        self.now_s = now_s
+        if self.failed:
+            return []
+        events = self._events = []
+        try:
+            self._parse(data)
+        except Broken as error:
+            return self.fail(error.code, error.reason)
+        except BadBlock as error:
+            return self.fail(frames.COMPRESSION_ERROR, str(error))
+        return events
+
+    def fail(self, code: int, reason: str) -> list[Event]:
+        """End the connection with GOAWAY."""
+        self.failed = True
+        self._held = b""
+        self.write(frames.goaway(self._last, code, reason))
+        return [(FAILED, self._all, reason)]
+
+    def open(self, block: bytes, *, end: bool) -> Stream:
+        """Begin a stream with a request (client)."""
+        stream = Stream(self._next, self._peer_window)
+        self._next += 2
+        self.requests += 1
+        self.streams[stream.id] = stream
+        self.headers(stream, block, end=end)
+        return stream
+
+    def take_body(self, stream: Stream) -> bytes:
+        """Return what came of the body; the caller gives credit for it later."""
+        inbox = stream.inbox
+        stream.inbox = []
+        return inbox[0] if len(inbox) == 1 else b"".join(inbox)
+
+    # Frames.
+
+    def _parse(self, data: bytes) -> None:
+        if self._held:
+            data = self._held + data
+            self._held = b""
+        position = 0
+        if not self._prefaced:
+            start = data[:24]
+            if not frames.PREFACE.startswith(start):
+                raise Broken(frames.PROTOCOL_ERROR, "no HTTP/2 preface")
+            if len(start) < 24:
+                self._held = data
+                return
+            self._prefaced = True
+            position = 24
+        end = len(data)
+        unpack = frames.HEADER.unpack_from
+        while end - position >= 9:
+            head, flags, stream_id = unpack(data, position)
+            size = head >> 8
+            if size > frames.FRAME_BYTES:
+                raise Broken(frames.FRAME_SIZE_ERROR, "frame too large")
+            start_of_body = position + 9
+            if start_of_body + size > end:
+                break
+            position = start_of_body + size
+            self._frame(
+                head & 0xFF,
+                flags,
+                stream_id & 0x7FFFFFFF,
+                data[start_of_body:position],
+            )
+        if position < end:
+            self._held = data[position:]
+
+    def _frame(self, kind: int, flags: int, stream_id: int, body: bytes) -> None:
+        if self._block_of and (
+            kind != frames.CONTINUATION or stream_id != self._block_of
+        ):
+            raise Broken(frames.PROTOCOL_ERROR, "a header block is not complete")
+        if not self.greeted:
+            if kind != frames.SETTINGS or flags & frames.ACK:
+                raise Broken(frames.PROTOCOL_ERROR, "SETTINGS must come first")
+            self.greeted = True
+        if kind == frames.DATA:
+            self._data(stream_id, flags, body)
+        elif kind == frames.HEADERS:
+            self._headers(stream_id, flags, body)
+        elif kind == frames.WINDOW_UPDATE:
+            self._window_update(stream_id, body)
+        elif kind == frames.RST_STREAM:
+            self._rst_stream(stream_id, body)
+        elif kind == frames.CONTINUATION:
+            self._continuation(flags, body)
+        elif kind == frames.PRIORITY:
+            self._priority(stream_id, body)
+        elif kind == frames.PUSH_PROMISE:
+            raise Broken(frames.PROTOCOL_ERROR, "PUSH_PROMISE")
+        elif kind > frames.CONTINUATION:
+            self._spend(budget.USELESS)
+        else:
+            self._of_connection(kind, flags, stream_id, body)
+
+    def _data(self, stream_id: int, flags: int, body: bytes) -> None:
+        if not stream_id:
+            raise Broken(frames.PROTOCOL_ERROR, "DATA on stream 0")
+        counted = len(body)
+        self.receive_window -= counted
+        if self.receive_window < 0:
+            raise Broken(frames.FLOW_CONTROL_ERROR, "the connection's window")
+        stream = self.streams.get(stream_id)
+        if stream is None or not stream.receiving:
+            self._late_data(stream_id, stream, counted)
+            return
+        stream.receive_window -= counted
+        if stream.receive_window < 0:
+            self._credit_connection(counted)
+            self._abort(stream, frames.FLOW_CONTROL_ERROR)
+            return
+        body = frames.without_padding(flags, body)
+        size = len(body)
+        end = flags & frames.END_STREAM
+        if size < budget.SMALL_DATA_BYTES and not end:
+            small = (
+                budget.SMALL_DATA_CHATTY if stream.chatty else budget.SMALL_DATA
+            )  # fmt: skip
+            self._spend(small if size else budget.EMPTY_DATA)
+        if stream.left_bytes >= 0:
+            stream.left_bytes -= size
+            if stream.left_bytes < 0 or (end and stream.left_bytes):
+                self._credit_connection(counted)
+                self._abort(stream, frames.PROTOCOL_ERROR)
+                return
+        if self.client:
+            # A slow stream must not hold up those of other clients.
+            self._credit_connection(counted)
+        if counted != size:
+            self.credit(stream, counted - size)
+        if size:
+            if not stream.inbox:
+                self._events.append((BODY, stream, None))
+            stream.inbox.append(body)
+        if end:
+            self._received_all(stream, [])
+
+    def _late_data(self, stream_id: int, stream: Stream | None, size: int) -> None:
+        if self._idle(stream_id):
+            raise Broken(frames.PROTOCOL_ERROR, "DATA on an idle stream")
+        self._credit_connection(size)
+        if stream is not None:
+            self._abort(stream, frames.STREAM_CLOSED)
+        elif stream_id not in self._reset:
+            raise Broken(frames.STREAM_CLOSED, "DATA on a closed stream")
+        else:
+            self._spend(budget.USELESS)
+
+    def _received_all(self, stream: Stream, trailers: list[Field]) -> None:
+        stream.receiving = False
+        self._events.append((END, stream, trailers))
+        if not stream.sending:
+            inbox = stream.inbox
+            stream.inbox = []
+            self._forget(stream)
+            stream.inbox = inbox
+
+    def _headers(self, stream_id: int, flags: int, body: bytes) -> None:
+        body = frames.without_padding(flags, body)
+        if flags & frames.WITH_PRIORITY:
+            if len(body) < 5:
+                raise Broken(frames.FRAME_SIZE_ERROR, "HEADERS too short")
+            check_dependency(stream_id, body)
+            body = body[5:]
+        if not stream_id:
+            raise Broken(frames.PROTOCOL_ERROR, "HEADERS on stream 0")
+        if flags & frames.END_HEADERS:
+            self._complete_block(stream_id, flags, body)
+            return
+        self._block_of = stream_id
+        self._block_flags = flags
+        self._block = [body]
+        self._block_bytes = len(body)
+
+    def _continuation(self, flags: int, body: bytes) -> None:
+        if not self._block_of:
+            raise Broken(frames.PROTOCOL_ERROR, "CONTINUATION of nothing")
+        self._block.append(body)
+        self._block_bytes += len(body)
+        if (
+            self._block_bytes > HEAD_LIMIT_BYTES
+            or len(self._block) > _CONTINUATIONS_LIMIT
+        ):
+            raise Broken(frames.ENHANCE_YOUR_CALM, "header block too long")
+        if flags & frames.END_HEADERS:
+            stream_id, block = self._block_of, b"".join(self._block)
+            self._block_of = 0
+            self._block = []
+            self._complete_block(stream_id, self._block_flags, block)
+
+    def _complete_block(self, stream_id: int, flags: int, block: bytes) -> None:
+        stream = self.streams.get(stream_id)
+        fields: list[Field] | None = None
+        try:
+            fields = self._decoder.decode(block)
+        except ListTooLong:
+            self._spend(budget.LONG_LIST)
+        end = bool(flags & frames.END_STREAM)
+        if stream is None:
+            self._block_without_stream(stream_id, fields, end)
+        elif not stream.receiving:
+            self._block_after_end(stream)
+        elif fields is None and (self.client or end):
+            self._abort(stream, frames.ENHANCE_YOUR_CALM)
+        elif self.client and not stream.answered:
+            self._response(stream, fields or [], end)
+        elif not end or fields is None:
+            self._abort(stream, frames.PROTOCOL_ERROR)
+        else:
+            self._trailers(stream, fields)
+
+    def _block_without_stream(
+        self, stream_id: int, fields: list[Field] | None, end: bool
+    ) -> None:
+        if self.client or stream_id <= self._highest or not stream_id & 1:
+            if self._idle(stream_id):
+                raise Broken(frames.PROTOCOL_ERROR, "HEADERS on an idle stream")
+            if stream_id not in self._reset:
+                raise Broken(frames.STREAM_CLOSED, "HEADERS on a closed stream")
+            self._spend(budget.USELESS)
+            return
+        self._highest = stream_id
+        if self.leaving:
+            # Its number is above the one in GOAWAY: the client sends it elsewhere.
+            self._remember(stream_id)
+            self._spend(budget.USELESS)
+            return
+        self._last = stream_id
+        stream = Stream(stream_id, self._peer_window)
+        if len(self.streams) >= STREAMS_LIMIT:
+            self._remember(stream_id)
+            self.write(frames.rst_stream(stream_id, frames.REFUSED_STREAM))
+            self._spend(budget.REFUSED)
+            return
+        self.streams[stream_id] = stream
+        self.requests += 1
+        if end:
+            stream.receiving = False
+        self._events.append((ENDED_REQUEST if end else REQUEST, stream, fields))
+        if self.requests >= self._requests_limit:
+            self.shut_down(now=True)
+
+    def _block_after_end(self, stream: Stream) -> None:
+        if not self.client:
+            raise Broken(frames.STREAM_CLOSED, "HEADERS after the end")
+        self._abort(stream, frames.STREAM_CLOSED)
+
+    def _response(self, stream: Stream, fields: list[Field], end: bool) -> None:
+        name, status = fields[0] if fields else (b"", b"")
+        if name != b":status" or len(status) != 3 or not status.isdigit():
+            self._abort(stream, frames.PROTOCOL_ERROR)
+        elif status[:1] != b"1":
+            stream.answered = True
+            self._events.append((RESPONSE, stream, fields))
+            if end:
+                self._received_all(stream, [])
+        elif end:
+            self._abort(stream, frames.PROTOCOL_ERROR)
+        else:
+            self._spend(budget.USELESS)
+            self._events.append((INTERIM, stream, fields))
+
+    def _trailers(self, stream: Stream, fields: list[Field]) -> None:
+        for name, _ in fields:
+            if name[:1] == b":" or name != name.lower():
+                self._abort(stream, frames.PROTOCOL_ERROR)
+                return
+        if stream.left_bytes > 0:
+            self._abort(stream, frames.PROTOCOL_ERROR)
+            return
+        self._received_all(stream, fields)

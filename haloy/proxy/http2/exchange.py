@@ -1,0 +1,136 @@
+"""An exchange whose client speaks HTTP/2: bodies as they are, heads as HPACK blocks.
+
+The upstream's side is that of L{haloy.proxy.exchange}; only what the client gets is
+written otherwise.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from haloy.proxy.body import CHUNKED, CLOSE, LENGTH, NO_BODY, ChunkedBody, chunk
+from haloy.proxy.exchange import INTERIM_LIMIT, Exchange, TooLarge
+from haloy.proxy.fields import BadHead, field_name, passable_trailers
+from haloy.proxy.head import RequestHead
+from haloy.proxy.http2.head import trailer_lines
+from haloy.proxy.http2.hpack import Field, encode_field, number
+from haloy.proxy.response_head import ResponseHead, may_have_body
+
+_KNOWN_LIMIT: Final = 4096
+_KNOWN_BYTES: Final = 256
+
+# Lines of heads met before, as they are sent. Nothing private is kept.
+_known: dict[bytes, bytes] = {}
+_LENGTH_NAME: Final = number(28, 0x0F, 0)
+
+
+def encode_line(line: bytes) -> bytes:
+    """Return a field line of HTTP/1.1 as HPACK."""
+    found = _known.get(line)
+    if found is None:
+        name, _, value = line.partition(b":")
+        name = name.lower()
+        found = encode_field(name, value.strip(b" \t"))
+        if len(line) <= _KNOWN_BYTES and name != b"set-cookie":
+            if len(_known) >= _KNOWN_LIMIT:
+                _known.clear()
+            _known[line] = found
+    return found
+
+
+def encode_lines(lines: list[bytes]) -> bytes:
+    """Return field lines of HTTP/1.1 as HPACK."""
+    return b"".join([encode_line(line) for line in lines])
+
+
+class StreamExchange(Exchange):
+    """One request of HTTP/2 and its response.
+
+    @ivar heads: blocks that go out before what L{take_response} returned: interim
+        ones, then the final one.
+    @ivar trailers: the block that ends the answer, empty for none.
+    """
+
+    __slots__ = ("heads", "trailers")
+
+    def __init__(
+        self,
+        request: RequestHead,
+        *,
+        extra: bytes = b"",
+        replaced: frozenset[bytes] = frozenset(),
+        max_body_bytes: int | None = None,
+    ) -> None:
+        """Begin with the head of the request; see L{Exchange}.
+
+        @raise TooLarge: Content-Length says more than C{max_body_bytes}.
+        """
+        super().__init__(
+            request, extra=extra, replaced=replaced, max_body_bytes=max_body_bytes
+        )
+        self.heads: list[bytes] = []
+        self.trailers = b""
+
+    def take_request(self, data: bytes) -> bytes:
+        """Return a piece of payload, never empty, as the upstream gets it.
+
+        @raise TooLarge: the body passes the limit: 413.
+        """
+        self.request_bytes += len(data)
+        if (
+            self._max_body_bytes is not None
+            and self.request_bytes > self._max_body_bytes
+        ):
+            raise TooLarge
+        if self.request.framing == LENGTH:
+            # The end of the stream, which says nothing new, may come later.
+            self.request_done = self.request_bytes == self.request.length_bytes
+            return data
+        return chunk(data)
+
+    def end_request(self, trailers: list[Field]) -> bytes:
+        """Return what ends the body at the upstream."""
+        self.request_done = True
+        if self.request.framing != CHUNKED:
+            return b""
+        lines = passable_trailers(trailer_lines(trailers))
+        return b"0\r\n" + b"".join([line + b"\r\n" for line in lines]) + b"\r\n"
+
+    def _pass_interim(self, head: ResponseHead) -> bytes:
+        self._interim += 1
+        if self._interim > INTERIM_LIMIT:
+            raise BadHead(502, "too many interim answers")
+        self.interim_seen = True
+        if head.status in (100, 103):
+            status = encode_field(b":status", b"%d" % head.status)
+            self.heads.append(status + encode_lines(head.fields))
+        return b""
+
+    def _begin(self, head: ResponseHead, size_bytes: int) -> bytes:
+        status = self.status = head.status
+        fields = head.fields
+        if self._replaced:
+            fields = [line for line in fields if field_name(line) not in self._replaced]
+        block = encode_field(b":status", b"%d" % status) + encode_lines(fields)
+        self.keep_upstream = not head.close
+        length_bytes = head.length_bytes
+        framing = NO_BODY
+        if may_have_body(self.request.method, status):
+            framing = CHUNKED if head.chunked else CLOSE
+            if length_bytes >= 0:
+                framing = LENGTH
+        if length_bytes >= 0 and status != 204:
+            text = b"%d" % length_bytes
+            block += _LENGTH_NAME + number(len(text), 0x7F, 0) + text
+        if self._extra:
+            block += encode_lines(self._extra.split(b"\r\n")[:-1])
+        self.heads.append(block)
+        self._frame(framing, length_bytes, size_bytes)
+        return b""
+
+    def _take_body(self, data: bytes) -> bytes:
+        body = self._response_body
+        payload = super()._take_body(data)
+        if isinstance(body, ChunkedBody) and body.trailers and body.done:
+            self.trailers = encode_lines(passable_trailers(body.trailers))
+        return payload

@@ -1,0 +1,188 @@
+"""A header list as a request: what HTTP/2 asks of it, then what HTTP/1.1 does.
+
+The list goes straight into a L{RequestHead}, the same that an HTTP/1.1 head becomes,
+so everything behind it is one code. What could be read differently there is refused
+(RFC 9113 section 8.2 and 8.3): a malformed request reaches nobody.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from haloy.proxy.body import CHUNKED, LENGTH
+from haloy.proxy.fields import (
+    CONNECTION,
+    CONTENT_LENGTH,
+    DROP,
+    EXPECT,
+    FIELDS_LIMIT,
+    HOST,
+    IN_REQUESTS,
+    KEEP,
+    PRIVATE,
+    TARGET_LIMIT_BYTES,
+    TE,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    USER_AGENT,
+    BadHead,
+    parse_length,
+)
+from haloy.proxy.head import RequestHead, remember, settle_host
+from haloy.proxy.http2.hpack import Field
+
+_LEARNED_LIMIT: Final = 4096
+_LEARNED_BYTES: Final = 256
+
+_name = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+\Z")
+_method = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
+_target = re.compile(rb"[\x21\x22\x24-\x7e]+\Z")
+# What no value has: an end of line or another control, blanks around it.
+_bad_value = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]|\A[\t ]|[\t ]\Z")
+_pseudo: Final = frozenset((b":method", b":path", b":scheme", b":authority"))
+_BETWEEN_HOPS: Final = frozenset((CONNECTION, TRANSFER_ENCODING, UPGRADE))
+_FORBIDDEN: Final = frozenset((b"keep-alive", b"proxy-connection"))
+
+# Fields met before: what becomes of them, and their line.
+_learned: dict[Field, tuple[int, bytes]] = {}
+
+
+class Malformed(Exception):
+    """A request that is reset: it is not even wrong enough for an answer."""
+
+
+def request_of(fields: list[Field], *, end: bool) -> RequestHead:
+    """Return the request that C{fields} make; C{end}: it has no body.
+
+    @raise Malformed: it breaks the rules of HTTP/2.
+    @raise BadHead: it breaks those of HTTP; its status is the answer.
+    """
+    method, target, authority, start = _pseudo_fields(fields)
+    head = RequestHead(method, target, False)
+    lines = head.fields
+    host: bytes | None = None
+    length: bytes | None = None
+    cookie = b""
+    for index in range(start, len(fields)):
+        field = fields[index]
+        action, line = _learned.get(field) or _learn(field)
+        if action == KEEP:
+            lines.append(line)
+            continue
+        if action == DROP:
+            continue
+        name, value = field
+        if action == PRIVATE:
+            if name == b"cookie":
+                # It comes in pieces, and is one field again (section 8.2.3).
+                cookie = cookie + b"; " + value if cookie else value
+            else:
+                lines.append(line)
+        elif action == USER_AGENT:
+            head.user_agent = value
+            lines.append(line)
+        elif action == HOST:
+            if host is not None:
+                raise Malformed("several Host fields")
+            host = value
+        elif action == CONTENT_LENGTH:
+            if length is not None:
+                raise Malformed("several Content-Length fields")
+            length = value
+        elif action == EXPECT:
+            if value.lower() != b"100-continue":
+                raise BadHead(417, "unsupported expectation")
+            head.expect = not end
+        elif action == TE:
+            if value.lower() != b"trailers":
+                raise Malformed("TE")
+            lines.append(b"TE: trailers")
+        else:
+            remember(head, action, value)
+    if cookie:
+        lines.append(b"Cookie: " + cookie)
+    if len(lines) > FIELDS_LIMIT:
+        raise BadHead(431, "too many fields")
+    _frame(head, length, end=end)
+    _check(head, authority, host)
+    return head
+
+
+def _pseudo_fields(fields: list[Field]) -> tuple[bytes, bytes, bytes, int]:
+    """Return method, path, authority, and where the ordinary fields begin."""
+    found: dict[bytes, bytes] = {}
+    start = 0
+    for name, value in fields:
+        if name[:1] != b":":
+            break
+        if name not in _pseudo or name in found:
+            raise Malformed("pseudo-header field")
+        found[name] = value
+        start += 1
+    method = found.get(b":method", b"")
+    if _method.match(method) is None:
+        raise Malformed("method")
+    authority = found.get(b":authority", b"")
+    if method == b"CONNECT" and len(found) == 2 and authority:
+        raise BadHead(405, "method not allowed")
+    target = found.get(b":path", b"")
+    if not target or not found.get(b":scheme"):
+        raise Malformed("no path or no scheme")
+    return method, target, authority, start
+
+
+def _learn(field: Field) -> tuple[int, bytes]:
+    """Check a field that was not met before; return what becomes of it."""
+    name, value = field
+    if _name.match(name) is None or _bad_value.search(value) is not None:
+        raise Malformed("field")
+    action = IN_REQUESTS.by_name.get(name, -1)
+    if action < 0:
+        action = IN_REQUESTS.learn(name)
+    if action in _BETWEEN_HOPS or name in _FORBIDDEN:
+        raise Malformed("a field of the connection")
+    found = (action, name + b": " + value)
+    if action != PRIVATE and len(found[1]) <= _LEARNED_BYTES:
+        if len(_learned) >= _LEARNED_LIMIT:
+            _learned.clear()
+        _learned[field] = found
+    return found
+
+
+def _frame(head: RequestHead, length: bytes | None, *, end: bool) -> None:
+    if length is not None:
+        if not length.isdigit():
+            raise Malformed("Content-Length")
+        head.length_bytes = parse_length(length, 400)
+        head.framing = LENGTH
+        if end and head.length_bytes:
+            raise Malformed("a body that does not come")
+    elif not end:
+        head.framing = CHUNKED
+
+
+def _check(head: RequestHead, authority: bytes, host: bytes | None) -> None:
+    if authority:
+        if host is not None and host.lower() != authority.lower():
+            raise Malformed("Host differs from :authority")
+        host = authority
+    target = head.target
+    if head.method in (b"CONNECT", b"TRACE"):
+        raise BadHead(405, "method not allowed")
+    if len(target) > TARGET_LIMIT_BYTES:
+        raise BadHead(414, "request target too long")
+    if target[:1] != b"/" and (target != b"*" or head.method != b"OPTIONS"):
+        raise Malformed("path")
+    if _target.match(target) is None:
+        raise BadHead(400, "malformed request target")
+    settle_host(head, host)
+
+
+def trailer_lines(fields: list[Field]) -> list[bytes]:
+    """Return trailers as lines, those that are well formed."""
+    return [
+        name + b": " + value
+        for name, value in fields
+        if _name.match(name) is not None and _bad_value.search(value) is None
+    ]

@@ -1,0 +1,218 @@
+"""The outgoing half of an HTTP/2 connection: frames that wait, and the windows.
+
+What is written collects until the owner takes it, once a turn of the reactor, so
+the answers to many requests share one record of TLS and one system call.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from haloy.proxy.http2 import budget, frames
+from haloy.proxy.http2.budget import Budget
+from haloy.proxy.http2.hpack import TABLE_EMPTY
+
+# What a peer may send before the other side has taken anything: at first what
+# everybody starts with, then twice as much each time that a window was used up.
+STREAM_WINDOW_BYTES: Final = 262144
+CONNECTION_WINDOW_BYTES: Final = 1048576
+# Streams that grew share half of the connection's window: a few uploads that
+# stall leave room for the others.
+_GROWN_LIMIT_BYTES: Final = CONNECTION_WINDOW_BYTES // 2
+
+# How many streams that we have reset are remembered: their peer may not know yet.
+_RESET_LIMIT: Final = 512
+
+
+class Stream:
+    """One stream of one connection.
+
+    @ivar receiving: the peer may send more. C{sending}: we may.
+    @ivar left_bytes: to come of a body whose length was told, -1 when it was not.
+    @ivar inbox: pieces of the body that came and nobody has taken yet.
+    @ivar answered: the head of the final answer has come (as a client).
+    @ivar chatty: small pieces are this stream's business, as in gRPC.
+    @ivar owner: whoever drives it.
+    """
+
+    __slots__ = (
+        "answered",
+        "chatty",
+        "grown_bytes",
+        "id",
+        "inbox",
+        "left_bytes",
+        "owed_bytes",
+        "owner",
+        "receive_window",
+        "receiving",
+        "send_window",
+        "sending",
+        "window_bytes",
+    )
+
+    def __init__(self, stream_id: int, send_window: int) -> None:
+        self.id = stream_id
+        self.send_window = send_window
+        self.receive_window = frames.DEFAULT_WINDOW
+        self.window_bytes = frames.DEFAULT_WINDOW
+        self.grown_bytes = 0
+        self.owed_bytes = 0
+        self.receiving = True
+        self.sending = True
+        self.left_bytes = -1
+        self.inbox: list[bytes] = []
+        self.answered = False
+        self.chatty = False
+        self.owner: Any = None
+
+
+class Sender:
+    """What both halves share, and everything that writes.
+
+    @ivar streams: those in use, by number.
+    @ivar queued_bytes: written and not taken.
+    @ivar may_grow: windows may become larger; false when memory is short.
+    """
+
+    def __init__(self, *, client: bool, now_s: float) -> None:
+        self.client = client
+        self.now_s = now_s
+        self.budget = Budget(now_s)
+        self.streams: dict[int, Stream] = {}
+        self.queued_bytes = 0
+        self.send_window = frames.DEFAULT_WINDOW
+        self.receive_window = frames.DEFAULT_WINDOW
+        self.may_grow = True
+        self._window_bytes = frames.DEFAULT_WINDOW
+        self._owed_bytes = 0
+        self._grown_bytes = 0
+        self._peer_window = frames.DEFAULT_WINDOW
+        self._out: list[bytes | memoryview] = []
+        self._table_emptied = False
+        self._reset: dict[int, None] = {}
+
+    def take(self) -> bytes:
+        """Return everything that was written since the last call."""
+        out = self._out
+        if not out:
+            return b""
+        self._out = []
+        self.queued_bytes = 0
+        return b"".join(out)
+
+    def write(self, frame: bytes) -> None:
+        """Write whole frames."""
+        self._out.append(frame)
+        self.queued_bytes += len(frame)
+
+    # Streams.
+
+    def headers(self, stream: Stream, block: bytes, *, end: bool) -> None:
+        """Send a header block; C{end}: nothing comes after it."""
+        if self._table_emptied:
+            self._table_emptied = False
+            block = TABLE_EMPTY + block
+        self.write(frames.headers(stream.id, block, end=end))
+        if end:
+            self._sent_all(stream)
+
+    def room(self, stream: Stream) -> int:
+        """Return how many bytes of a body the peer takes right now; may be below 0."""
+        return min(stream.send_window, self.send_window)
+
+    def data(self, stream: Stream, payload: bytes, *, end: bool) -> None:
+        """Send C{payload}, which fits into L{room}."""
+        size = len(payload)
+        stream.send_window -= size
+        self.send_window -= size
+        self.queued_bytes += size + frames.HEADER_BYTES
+        self.budget.tokens += size * budget.EARNED_BY_BYTE
+        out = self._out
+        if size <= frames.FRAME_BYTES:
+            flags = frames.END_STREAM if end else 0
+            out.append(frames.HEADER.pack(size << 8, flags, stream.id))
+            out.append(payload)
+        else:
+            view = memoryview(payload)
+            for start in range(0, size, frames.FRAME_BYTES):
+                piece = view[start : start + frames.FRAME_BYTES]
+                flags = 0
+                if end and start + frames.FRAME_BYTES >= size:
+                    flags = frames.END_STREAM
+                out.append(frames.HEADER.pack(len(piece) << 8, flags, stream.id))
+                out.append(piece)
+            self.queued_bytes += (size - 1) // frames.FRAME_BYTES * frames.HEADER_BYTES
+        if stream.send_window > 0:
+            # The peer did not make it small.
+            self.budget.earn(budget.EARNED_BY_DATA)
+        if end:
+            self._sent_all(stream)
+
+    def _sent_all(self, stream: Stream) -> None:
+        stream.sending = False
+        if not stream.receiving:
+            self._forget(stream)
+        self.budget.earn(budget.EARNED_BY_STREAM)
+
+    def reset(self, stream: Stream, code: int) -> None:
+        """End a stream that has not ended; nothing of it is heard of any more."""
+        if self.streams.get(stream.id) is stream:
+            self._forget(stream)
+            self._remember(stream.id)
+            self.write(frames.rst_stream(stream.id, code))
+
+    def _remember(self, stream_id: int) -> None:
+        self._reset[stream_id] = None
+        if len(self._reset) > _RESET_LIMIT:
+            del self._reset[next(iter(self._reset))]
+
+    def _forget(self, stream: Stream) -> None:
+        del self.streams[stream.id]
+        stream.receiving = stream.sending = False
+        self._grown_bytes -= stream.grown_bytes
+        # What nobody took is thrown away: the connection's window gets it back.
+        if stream.inbox:
+            left = sum([len(piece) for piece in stream.inbox])
+            stream.inbox = []
+            self._credit_connection(left)
+
+    # Windows.
+
+    def credit(self, stream: Stream, size: int) -> None:
+        """Let the peer send C{size} bytes more: the other side took as many."""
+        if not self.client:
+            self._credit_connection(size)
+        if not stream.receiving:
+            return
+        stream.owed_bytes += size
+        if stream.owed_bytes * 2 >= stream.window_bytes:
+            more = self._growth(stream)
+            increment = stream.owed_bytes + more
+            stream.receive_window += increment
+            stream.owed_bytes = 0
+            self.write(frames.window_update(stream.id, increment))
+
+    def _growth(self, stream: Stream) -> int:
+        more = min(stream.window_bytes, STREAM_WINDOW_BYTES - stream.window_bytes)
+        if not self.may_grow or not more:
+            return 0
+        if not self.client and self._grown_bytes + more > _GROWN_LIMIT_BYTES:
+            return 0
+        self._grown_bytes += more
+        stream.grown_bytes += more
+        stream.window_bytes += more
+        return more
+
+    def _credit_connection(self, size: int) -> None:
+        self._owed_bytes += size
+        if self._owed_bytes * 2 < self._window_bytes:
+            return
+        more = 0
+        if self.may_grow:
+            more = min(self._window_bytes, CONNECTION_WINDOW_BYTES - self._window_bytes)
+            self._window_bytes += more
+        increment = self._owed_bytes + more
+        self.receive_window += increment
+        self._owed_bytes = 0
+        self.write(frames.window_update(0, increment))

@@ -1,0 +1,137 @@
+"""What is written: frames of bodies, credit, windows that grow."""
+
+from __future__ import annotations
+
+from haloy.proxy.http2 import frames, sender
+from haloy.proxy.http2.budget import BURST
+from tests.proxy.http2.support import client, frame, number, opened, server, split
+
+DATA = frames.DATA
+
+
+def test_what_is_written_waits_until_it_is_taken() -> None:
+    """All in one piece; the count is that of the bytes."""
+    engine = server()
+    stream = opened(engine, end=True)
+    engine.headers(stream, b"\x88", end=False)
+    engine.data(stream, b"abc", end=True)
+    queued = engine.queued_bytes
+    data = engine.take()
+    assert len(data) == queued
+    assert engine.queued_bytes == 0
+    assert split(data) == [(1, 4, 1, b"\x88"), (DATA, 1, 1, b"abc")]
+    assert engine.take() == b""
+    assert engine.streams == {}
+
+
+def test_large_pieces_become_frames_of_16_kib() -> None:
+    """Only the last one ends the stream, if it does."""
+    engine = server()
+    first, second = opened(engine), opened(engine, 3)
+    engine.send_window = 1 << 20
+    engine.data(first, b"x" * 40000, end=True)
+    engine.data(second, b"x" * 32768, end=False)
+    queued = engine.queued_bytes
+    data = engine.take()
+    assert len(data) == queued
+    assert [(one.flags, len(one.body)) for one in split(data)] == [
+        (0, 16384),
+        (0, 16384),
+        (1, 7232),
+        (0, 16384),
+        (0, 16384),
+    ]
+    assert engine.room(second) == 32767
+
+
+def test_sending_earns_tokens_unless_the_window_made_it_small() -> None:
+    """A peer that opens a window octet by octet gets nothing back."""
+    engine = server()
+    stream = opened(engine)
+    engine.budget.tokens = 0.0
+    engine.data(stream, b"x" * 16384, end=False)
+    assert 0.5 < engine.budget.tokens < 1.0
+    engine.budget.tokens = 0.0
+    stream.send_window = 1
+    engine.data(stream, b"x", end=False)
+    assert engine.budget.tokens < 0.001
+    engine.budget.tokens = BURST
+    stream.send_window = 100
+    engine.data(stream, b"", end=True)
+    assert engine.budget.tokens == BURST
+
+
+def test_a_reset_is_written_once() -> None:
+    """And not for a stream that has ended."""
+    engine = server()
+    stream = opened(engine)
+    engine.reset(stream, frames.CANCEL)
+    engine.reset(stream, frames.CANCEL)
+    assert split(engine.take()) == [(frames.RST_STREAM, 0, 1, number(8))]
+
+
+def test_credit_is_given_when_half_was_taken() -> None:
+    """And both windows become twice as large, up to their limits."""
+    engine = server()
+    stream = opened(engine)
+    engine.credit(stream, 30000)
+    assert engine.take() == b""
+    engine.credit(stream, 3000)
+    assert split(engine.take()) == [
+        (frames.WINDOW_UPDATE, 0, 0, number(33000 + 65535)),
+        (frames.WINDOW_UPDATE, 0, 1, number(33000 + 65535)),
+    ]
+    for _ in range(100):
+        engine.credit(stream, 65535)
+    assert stream.window_bytes == sender.STREAM_WINDOW_BYTES
+    assert engine._window_bytes == sender.CONNECTION_WINDOW_BYTES
+
+
+def test_windows_do_not_grow_when_memory_is_short() -> None:
+    """Credit is given all the same."""
+    engine = server()
+    stream = opened(engine)
+    engine.may_grow = False
+    engine.credit(stream, 40000)
+    assert [one.body for one in split(engine.take())] == [number(40000)] * 2
+
+
+def test_streams_that_grew_leave_room_for_others() -> None:
+    """Half of the connection's window at most; what has ended gives its part back."""
+    engine = server()
+    streams = [opened(engine, 2 * n + 1) for n in range(10)]
+    for stream in streams:
+        for _ in range(5):
+            engine.credit(stream, 100000)
+    grown = sum(stream.grown_bytes for stream in streams)
+    assert grown <= sender.CONNECTION_WINDOW_BYTES // 2
+    assert streams[-1].window_bytes == 65535
+    for stream in streams[:5]:
+        engine.reset(stream, 0)
+    for _ in range(5):
+        engine.credit(streams[-1], 100000)
+    assert streams[-1].window_bytes == sender.STREAM_WINDOW_BYTES
+
+
+def test_a_client_gives_credit_for_streams_only() -> None:
+    """The connection's was given when the bytes came: others are not held up."""
+    engine = client()
+    stream = engine.open(b"\x82", end=True)
+    engine.take()
+    engine.credit(stream, 40000)
+    assert [one.stream for one in split(engine.take())] == [1]
+    for _ in range(9):
+        engine.credit(stream, 262144)
+    assert stream.window_bytes == sender.STREAM_WINDOW_BYTES
+
+
+def test_what_nobody_took_of_a_stream_goes_back_to_the_connection() -> None:
+    """A reset stream keeps nothing of the window."""
+    engine = server()
+    stream = opened(engine)
+    engine.receive(frame(DATA, 0, 1, b"x" * 16384) * 3, 0.0)
+    engine.take()
+    engine.reset(stream, 0)
+    written = split(engine.take())
+    assert [one.kind for one in written] == [frames.WINDOW_UPDATE, frames.RST_STREAM]
+    assert stream.inbox == []
