@@ -7,10 +7,12 @@ from typing import Any
 
 from attrs import define, field
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 
 from haloy.api.body import Gate, make_site
 from haloy.config.client_file import split_server
+from haloy.errors import Conflict
 
 
 @define(eq=False)
@@ -31,13 +33,22 @@ class ApiListener:
         return int(host.port)
 
     async def start(self) -> None:
-        """Listen. @raise twisted.internet.error.CannotListenError: it is taken."""
+        """Listen.
+
+        @raise Conflict: the port is in use.
+        """
         site = make_site(self._resource, self._reactor, self._gate)
         host, port = split_server(self._listen)
         kind = TCP6ServerEndpoint if ":" in host else TCP4ServerEndpoint
         endpoint = kind(self._reactor, port or 0, interface=host or "127.0.0.1")
-        self._ports.append(await endpoint.listen(site))
-        # A file that a crash left behind; a second daemon fails at the port above.
+        try:
+            self._ports.append(await endpoint.listen(site))
+        except CannotListenError as problem:
+            raise Conflict(
+                f"{self._listen} cannot be listened on ({problem.socketError}); stop "
+                "what uses it, or choose another in haloyd.yaml under api: listen:"
+            ) from problem
+        # A file that a crash left behind.
         self._socket.unlink(missing_ok=True)
         self._ports.append(
             self._reactor.listenUNIX(str(self._socket), site, mode=0o600)

@@ -30,6 +30,7 @@ from haloy.config.daemon_file import DaemonFile
 from haloy.config.private import make_directory
 from haloy.daemon.admission import Admission
 from haloy.daemon.events import EventStream
+from haloy.daemon.exclusive import ExclusiveUse
 from haloy.daemon.housekeeping import Housekeeping
 from haloy.daemon.intents import Intents
 from haloy.daemon.lifecycle import Daemon, Part
@@ -191,7 +192,9 @@ class _Parts:
 
     def daemon(self) -> Daemon:
         """Return the parts in the order in which they start."""
+        use = ExclusiveUse(self.chosen.lock)
         parts = (
+            Part("in the data directory", use.take, use.give_back),
             Part("the thread pool", self.start_pool, self.stop_pool),
             Part("the database", self.database.open, self.database.close),
             Part("Docker", self.look_for_docker, self.engine.close),

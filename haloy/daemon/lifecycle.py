@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IReactorCore
 from twisted.logger import ILogObserver, Logger, globalLogPublisher
 from twisted.python.components import Componentized
 
+from haloy.errors import HaloyError
 from haloy.tasks import Tasks
 
 
@@ -80,6 +81,9 @@ class Daemon(MultiService):
         for part in self._parts:
             try:
                 await part.start()
+            except HaloyError as problem:  # its text is all that a person needs
+                self._give_up(f"starting {part.name} failed: {problem}")
+                return
             except Exception as problem:  # whatever it is, it must be told and end us
                 self._log.failure("starting {part} failed", part=part.name)
                 self._give_up(f"starting {part.name} failed: {problem}")

@@ -35,6 +35,11 @@ class Directories:
         return self.data / "haloyd.yaml.last-good"
 
     @property
+    def lock(self) -> Path:
+        """Held by the haloyd that uses the data directory."""
+        return self.data / "haloyd.lock"
+
+    @property
     def instance(self) -> Path:
         """The name of this haloyd, by which its containers know it."""
         return self.data / "instance-id"

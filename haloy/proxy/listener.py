@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from haloy.errors import InvalidValue
+from haloy.errors import Conflict, InvalidValue
 from haloy.proxy.descriptor import Reactor
 from haloy.proxy.forwarded import plain_address
 
@@ -78,10 +78,25 @@ def _bind(
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not both)
         listening.bind((host, port))
         listening.listen(BACKLOG)
-    except OSError:
+    except OSError as problem:
         listening.close()
+        if problem.errno in (errno.EADDRINUSE, errno.EACCES):
+            raise _refused(host, port, problem) from problem
         raise
     return listening
+
+
+def _refused(host: str, port: int, problem: OSError) -> Conflict:
+    place = f"port {port} of {host}"
+    if problem.errno == errno.EACCES:
+        return Conflict(
+            f"{place} may not be listened on: ports below 1024 need root or "
+            "CAP_NET_BIND_SERVICE"
+        )
+    return Conflict(
+        f"{place} is in use; find out by what with `ss -ltnp 'sport = :{port}'`, and "
+        "stop that or choose another in haloyd.yaml under proxy:"
+    )
 
 
 @implementer(IReadWriteDescriptor)

@@ -14,6 +14,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
+from twisted.web.resource import Resource
 
 from haloy.api.agent import client_agent
 from haloy.api.client import ApiClient
@@ -98,6 +99,18 @@ def answer(status: int, body: object = b"", *headers: str) -> bytes:
 
 
 HEALTHY = answer(200, {"status": "ok"})
+
+
+async def test_a_taken_port_says_what_to_do(scene: Scene, tmp_path: Path) -> None:
+    """The text names the address, and the key that holds it."""
+    second = ApiListener(
+        scene.reactor,
+        Resource(),
+        f"127.0.0.1:{scene.listener.port}",
+        tmp_path / "second.sock",
+    )
+    with pytest.raises(Conflict, match=f"127.0.0.1:{scene.listener.port} cannot be"):
+        await second.start()
 
 
 async def test_calls(scene: Scene) -> None:

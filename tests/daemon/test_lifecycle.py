@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 
 from haloy.daemon.lifecycle import Daemon, Part
 from haloy.daemon.logs import ServerLog, text_observer
+from haloy.errors import Conflict
 
 
 @define(eq=False)
@@ -87,6 +88,15 @@ def test_part_that_fails_ends_the_process(logged_failures: list[Failure]) -> Non
     assert scene.done == ["start a", "start b", "stop a"]
     assert len(logged_failures) == 1
     logged_failures.clear()
+
+
+def test_a_reason_that_people_can_act_on_comes_without_a_traceback() -> None:
+    """What ends a start as foreseen is one line, not a place in the source."""
+    scene = Scene()
+    daemon = scene.daemon(scene.part("b", Conflict("port 80 is in use")))
+    daemon.startService()  # and no failure was logged: conftest looks
+    assert scene.core.stopped
+    Deferred.fromCoroutine(daemon.stopService())
 
 
 def test_part_that_does_not_stop_holds_up_nobody(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from haloy.errors import InvalidValue
+from haloy.errors import Conflict, InvalidValue
 from haloy.model.names import AppName
 from haloy.proxy.listener import open_sockets, parse_listen
 from tests.proxy.conftest import Starter
@@ -153,5 +153,6 @@ def test_open_sockets() -> None:
         bound.bind(("127.0.0.1", 0))
         assert open_sockets([bound]) == [bound]
         assert not bound.getblocking()
-        with pytest.raises(OSError):  # noqa: PT011 - the kernel's words
-            open_sockets(f"127.0.0.1:{bound.getsockname()[1]}")
+        port = bound.getsockname()[1]
+        with pytest.raises(Conflict, match=f"port {port} of 127.0.0.1 is in use"):
+            open_sockets(f"127.0.0.1:{port}")
