@@ -17,6 +17,7 @@ from haloy.api import schema
 from haloy.api.access import TokenRoutes
 from haloy.api.answers import error_answer, json_answer, respond
 from haloy.api.body import read_json
+from haloy.api.certificates import CertificateRoutes, certificate_json
 from haloy.api.execution import exec_body, execute
 from haloy.api.gatekeeper import Gatekeeper
 from haloy.api.images import ImageRoutes
@@ -27,6 +28,7 @@ from haloy.api.spool import Spools
 from haloy.api.sse import event
 from haloy.api.streaming import EventWriter, stream_events
 from haloy.api.tunnel import Tunnels
+from haloy.certs.interface import Certificates
 from haloy.config.validate import validate_received
 from haloy.deploy.interface import Deployments, DeployRequest, LogEntry
 from haloy.deploy.pruning import Pruning
@@ -69,10 +71,7 @@ class Readiness:
 
 @define(eq=False)
 class Api:
-    """The routes; C{resource()} is what a site serves.
-
-    @ivar _certificates: how it stands with certificates, as JSON objects.
-    """
+    """The routes; C{resource()} is what a site serves."""
 
     app = Klein()
 
@@ -83,7 +82,7 @@ class Api:
     _gatekeeper: Gatekeeper
     _ready: Callable[[], Awaitable[Readiness]]
     _generation: Callable[[], int]
-    _certificates: Callable[[], list[dict[str, Any]]]
+    _certificates: Certificates
     _uploads: ImageUploads
     _pruning: Pruning
     _spools: Spools
@@ -93,6 +92,7 @@ class Api:
     _image_resource: Any = field(init=False)
     _registry_resource: Any = field(init=False)
     _token_resource: Any = field(init=False)
+    _certificate_resource: Any = field(init=False)
     _tunnels: Tunnels = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -108,6 +108,10 @@ class Api:
         registries = RegistryRoutes(self._engine, self._registries, self._gatekeeper)
         self._registry_resource = registries.app.resource()
         self._token_resource = TokenRoutes(self._gatekeeper).app.resource()
+        certificates = CertificateRoutes(
+            self._certificates, self._deployments, self._gatekeeper
+        )
+        self._certificate_resource = certificates.app.resource()
 
     def resource(self) -> Any:
         """Return the resource to serve; large bodies go through C{gate}."""
@@ -228,7 +232,9 @@ class Api:
         answer = schema.app_status(found)
         names = {domain.canonical for domain in found.domains}
         answer["certificates"] = [
-            one for one in self._certificates() if one["name"] in names
+            certificate_json(one)
+            for one in self._certificates.status()
+            if one.name in names
         ]
         return json_answer(request, answer)
 
@@ -307,6 +313,11 @@ class Api:
     def tokens(self, request: IRequest) -> Any:
         """Hand over to the routes of tokens."""
         return self._token_resource
+
+    @app.route("/v1/certificates", branch=True)
+    def certificates(self, request: IRequest) -> Any:
+        """Hand over to the routes of certificates."""
+        return self._certificate_resource
 
     @app.route("/v1/audit", methods=["GET"])
     async def audit(self, request: IRequest) -> bytes:

@@ -23,7 +23,6 @@ from haloy.api.gatekeeper import Gatekeeper
 from haloy.api.server import Api, Readiness
 from haloy.api.service import ApiListener
 from haloy.api.spool import Spools
-from haloy.certs.interface import CertificateStatus
 from haloy.certs.renewal import CertificateService
 from haloy.certs.service import certificate_service
 from haloy.config.daemon_file import DaemonFile
@@ -171,7 +170,7 @@ class _Parts:
             self.gatekeeper,
             self.ready,
             lambda: self.proxy.stats().generation,
-            lambda: [_certificate(one) for one in self.certificates.status()],
+            self.certificates,
             ImageUploads(
                 self.engine,
                 self.database,
@@ -344,17 +343,3 @@ async def _trouble(ask: Callable[[], Any]) -> str:
     except HaloyError as problem:
         return str(problem)
     return ""
-
-
-def _certificate(status: CertificateStatus) -> dict[str, Any]:
-    found: dict[str, Any] = {"name": status.name, "state": status.state}
-    if status.aliases:
-        found["aliases"] = list(status.aliases)
-    if status.not_after is not None:
-        found["notAfter"] = status.not_after.isoformat()
-        found["issuer"] = status.issuer
-    if status.reason:
-        found["reason"] = status.reason
-    if status.next_try is not None:
-        found["nextTry"] = status.next_try.isoformat()
-    return found

@@ -37,6 +37,8 @@ from haloy.errors import (
 )
 from haloy.model.app import Assessment, Domain, Verdict
 from haloy.model.names import AppName, DeploymentId, DomainName
+from tests.fakes.certificates import FakeCertificates
+from tests.fakes.certificates import status as certificate
 from tests.fakes.database import MemoryDatabase
 from tests.fakes.deployments import NOW, FakeDeployments
 from tests.fakes.engine import FakeEngine
@@ -71,7 +73,7 @@ class Server:
     database: MemoryDatabase = field(factory=MemoryDatabase)
     log: ServerLog = field(factory=ServerLog)
     readiness: Readiness = field(factory=lambda: Readiness("", "", "", ""))
-    certificates: list[dict[str, Any]] = field(factory=list)
+    certificates: FakeCertificates = field(factory=FakeCertificates)
     treq: Any = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -82,7 +84,7 @@ class Server:
             self.engine,
             self.database,
             readiness=lambda: self.readiness,
-            certificates=lambda: self.certificates,
+            certificates=self.certificates,
             log=self.log,
         )
         self.treq = StubTreq(api.resource())
@@ -201,7 +203,7 @@ def test_deploy_as_captured(server: Server) -> None:
 def test_status_as_captured(server: Server) -> None:
     """A16: old keys untouched, domains once, health of every replica beside them."""
     server.deployments.known["hello"] = hello(replica(1), replica(2))
-    server.certificates = [{"name": "hello.localhost", "state": "valid"}, {"name": "x"}]
+    server.certificates.known = [certificate("hello.localhost"), certificate("x")]
     answer = server.ask("GET", "/v1/status/hello")
     found = exchange("GET /v1/status/hello")
     same_headers(answer, found)
@@ -212,9 +214,8 @@ def test_status_as_captured(server: Server) -> None:
         {"domain": "hello.localhost", "aliases": ["www.hello.localhost"]}
     ]
     assert answer.json["replicas"][0]["health"]["verdict"] == "healthy"
-    assert answer.json["certificates"] == [
-        {"name": "hello.localhost", "state": "valid"}
-    ]
+    (shown,) = answer.json["certificates"]
+    assert (shown["name"], shown["state"]) == ("hello.localhost", "valid")
 
 
 def test_draining_replica_is_no_container_of_the_app(server: Server) -> None:

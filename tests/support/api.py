@@ -16,6 +16,7 @@ from haloy.deploy.space import Space
 from haloy.deploy.uploads import ImageUploads
 from haloy.store.database import Database
 from haloy.store.registries import RegistryFile
+from tests.fakes.certificates import FakeCertificates
 from tests.fakes.database import MemoryDatabase
 from tests.fakes.engine import FakeEngine
 from tests.fakes.threads import InlinePool
@@ -32,7 +33,7 @@ def make_api(
     database: MemoryDatabase,
     *,
     readiness: Any = None,
-    certificates: Any = list,
+    certificates: FakeCertificates | None = None,
     space: Space | None = None,
     log: ServerLog | None = None,
     gatekeeper: Gatekeeper | None = None,
@@ -53,7 +54,7 @@ def make_api(
         gatekeeper or Gatekeeper(real, reactor, lambda: NOW, TOKEN),
         ready,
         lambda: 7,
-        certificates,
+        certificates or FakeCertificates(),
         ImageUploads(
             engine,
             real,
