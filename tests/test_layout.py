@@ -26,9 +26,11 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "haloy/engine/interface.py": "tests/contracts/engine.py",
     "haloy/proxy/client.py": "tests/proxy/test_forwarding.py",
     "haloy/model/token.py": "tests/store/test_tokens.py",
+    "haloy/model/event.py": "tests/store/test_events.py",
     # What every route uses, tested by the routes.
     "haloy/api/agent.py": "tests/api/test_client.py",
     "haloy/api/answers.py": "tests/api/test_server.py",
+    "haloy/api/asked.py": "tests/api/test_server.py",
     "haloy/api/body.py": "tests/api/test_images.py",
     "haloy/api/execution.py": "tests/api/test_operations.py",
     "haloy/api/gatekeeper.py": "tests/api/test_access.py",
@@ -40,6 +42,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "haloy/api/spool.py": "tests/api/test_images.py",
     "haloy/api/streaming.py": "tests/api/test_server.py",
     "haloy/api/transport.py": "tests/api/test_client.py",
+    "haloy/api/upgrade.py": "tests/api/test_client.py",
     # Both by the images that come and go.
     "haloy/deploy/pruning.py": "tests/api/test_images.py",
     "haloy/deploy/uploads.py": "tests/api/test_images.py",

@@ -43,12 +43,18 @@ class _Endpoints:
         return found
 
 
+def client_endpoints(reactor: Any, ca_file: str) -> IAgentEndpointFactory:
+    """Return how servers are reached; trusts C{ca_file}, C{""}: the system."""
+    policy = trusting(ca_file) if ca_file else BrowserLikePolicyForHTTPS()
+    found: IAgentEndpointFactory = _Endpoints(reactor, policy)
+    return found
+
+
 def client_agent(reactor: Any, ca_file: str) -> IAgent:
     """Return an agent that trusts C{ca_file}, or the system when it is C{""}."""
-    policy = trusting(ca_file) if ca_file else BrowserLikePolicyForHTTPS()
     agent: IAgent = Agent.usingEndpointFactory(
         reactor,
-        _Endpoints(reactor, policy),
+        client_endpoints(reactor, ca_file),
         HTTPConnectionPool(reactor, persistent=False),
     )
     return agent

@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from attrs import define
+from twisted.internet.interfaces import IProtocol
 from twisted.web.http_headers import Headers
 
 from haloy.api.sections import Section, Sections, section_of
@@ -16,6 +18,9 @@ from haloy.api.transport import Transport, json_object
 
 #: Docker takes a while to load a large image.
 LOAD_LIMIT_S = 900.0
+EXEC_LIMIT_S = 75.0
+PRUNE_LIMIT_S = 150.0
+REGISTRY_LIMIT_S = 45.0
 
 
 @define(eq=False)
@@ -43,12 +48,16 @@ class ApiClient:
 
     async def rollback_targets(self, app: str) -> list[dict[str, Any]]:
         """Return what C{app} can be rolled back to, newest first."""
-        found = await self.transport.get(f"/v1/rollback/{quote(app, safe='')}")
+        found = await self.transport.get(_path("rollback", app))
         return list(found.get("targets") or [])
 
     async def status(self, app: str) -> dict[str, Any]:
         """Return how C{app} is. @raise NotFound: not deployed."""
-        return await self.transport.get(f"/v1/status/{quote(app, safe='')}")
+        return await self.transport.get(_path("status", app))
+
+    async def health(self) -> dict[str, Any]:
+        """Return what works on the server and what does not; needs no token."""
+        return await self.transport.get("/health/ready", expected=(503,))
 
     async def apps(self) -> list[dict[str, Any]]:
         """Return all apps; only daemons of ours know this call."""
@@ -62,7 +71,7 @@ class ApiClient:
             query["remove-containers"] = "true"
         if remove_volumes:
             query["remove-volumes"] = "true"
-        path = f"/v1/stop/{quote(app, safe='')}"
+        path = _path("stop", app)
         asked = f"?{urlencode(query)}" if query else ""
         await self.transport.post(path + asked, None)
 
@@ -71,7 +80,7 @@ class ApiClient:
 
         A stream that breaks off is taken up again behind its last line.
         """
-        path = f"/v1/deploy/{quote(deployment, safe='')}/logs"
+        path = _path("deploy", deployment, "logs")
         return self.transport.follow(
             path, lambda one: bool(one.get("isDeploymentComplete"))
         )
@@ -92,10 +101,135 @@ class ApiClient:
             query["allContainers"] = "true"
         if not follow:
             query["follow"] = "false"
-        path = f"/v1/logs/{quote(app, safe='')}?{urlencode(sorted(query.items()))}"
+        path = f"{_path('logs', app)}?{urlencode(sorted(query.items()))}"
         return self.transport.stream(path, Headers())
 
+    def server_logs(self, access_logs: bool = False) -> AsyncIterator[dict[str, Any]]:
+        """Return lines of the daemon's own log, for ever."""
+        query = "?access-logs=true" if access_logs else ""
+        return self.transport.stream(f"/v1/server-logs{query}", Headers())
+
+    def events(
+        self, app: str = "", after: int | None = None
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Return what happens, for ever; a stream that breaks off is taken up again.
+
+        @param app: only what concerns it.
+        @param after: begin behind the event of this number; C{None}: with what comes.
+        """
+        query = f"?{urlencode({'app': app})}" if app else ""
+        seen = "" if after is None else str(after)
+        return self.transport.follow(f"/v1/events{query}", lambda _: False, seen)
+
+    # --- deployments --------------------------------------------------------------
+
+    async def deployments(
+        self, app: str = "", limit: int = 50, before: int = 0
+    ) -> list[dict[str, Any]]:
+        """Return deployments, newest first, of C{app} or of all.
+
+        @param before: only those whose C{seq} is smaller; 0: from the newest on.
+        """
+        query = {"app": app, "limit": str(limit), "before": str(before or "")}
+        asked = urlencode({key: value for key, value in query.items() if value})
+        found = await self.transport.get(f"/v1/deployments?{asked}")
+        return list(found.get("deployments") or [])
+
+    async def deployment(self, app: str, deployment: str) -> dict[str, Any]:
+        """Return one deployment with C{changes}. @raise NotFound: there is none."""
+        return await self.transport.get(_path("deployments", app, deployment))
+
+    async def cancel(self, app: str, deployment: str) -> None:
+        """Take back a deployment that waits. @raise Conflict: it has begun."""
+        await self.transport.post(_path("deployments", app, deployment, "cancel"), None)
+
+    # --- in containers ------------------------------------------------------------
+
+    async def exec(
+        self,
+        app: str,
+        command: Sequence[str],
+        container: str = "",
+        all_containers: bool = False,
+    ) -> list[dict[str, Any]]:
+        """Run a command without input; return a result for each container."""
+        body: dict[str, Any] = {"command": list(command)}
+        if container:
+            body["containerId"] = container
+        if all_containers:
+            body["allContainers"] = True
+        # The answer's head comes at once, its body when the command has ended.
+        text = await self.transport.post(_path("exec", app), body, EXEC_LIMIT_S)
+        return list(json_object(text, self.base_url).get("results") or [])
+
+    async def tunnel(
+        self, app: str, protocol: IProtocol, port: str = "", container: str = ""
+    ) -> None:
+        """Give C{protocol} a connection to a port of a container of C{app}.
+
+        @param port: C{""}: the app's own.
+        """
+        query = {
+            key: value
+            for key, value in (("container", container), ("port", port))
+            if value
+        }
+        path = _path("tunnel", app) + (f"?{urlencode(query)}" if query else "")
+        headers = {"Connection": "Upgrade", "Upgrade": "tcp", "Content-Length": "0"}
+        await self.transport.upgrade("POST", path, headers, protocol)
+
+    # --- tokens, audit, registries --------------------------------------------------
+
+    async def tokens(self) -> list[dict[str, Any]]:
+        """Return the tokens of the server, revoked ones too, never their values."""
+        return list((await self.transport.get("/v1/tokens")).get("tokens") or [])
+
+    async def create_token(
+        self,
+        name: str,
+        scopes: Sequence[str],
+        apps: Sequence[str] = (),
+        expires_at: datetime | None = None,
+    ) -> str:
+        """Make a token and return its value, which is shown only once."""
+        body: dict[str, Any] = {"name": name, "scopes": list(scopes)}
+        if apps:
+            body["apps"] = list(apps)
+        if expires_at is not None:
+            body["expiresAt"] = expires_at.isoformat()
+        text = await self.transport.post("/v1/tokens", body)
+        return str(json_object(text, self.base_url).get("token") or "")
+
+    async def revoke_token(self, name: str) -> None:
+        """Revoke a token at once. @raise NotFound: there is none of that name."""
+        await self.transport.post(_path("tokens", name, "revoke"), None)
+
+    async def audit(self, limit: int = 100) -> list[dict[str, Any]]:
+        """Return what was done on the server, by whom, newest first."""
+        found = await self.transport.get(f"/v1/audit?limit={limit}")
+        return list(found.get("actions") or [])
+
+    async def registries(self) -> list[dict[str, Any]]:
+        """Return the server's own registry logins, never their passwords."""
+        found = await self.transport.get("/v1/registries")
+        return list(found.get("registries") or [])
+
+    async def registry_login(self, server: str, username: str, password: str) -> None:
+        """Have the server try a login at a registry and keep it."""
+        body = {"server": server, "username": username, "password": password}
+        await self.transport.post("/v1/registries/login", body, REGISTRY_LIMIT_S)
+
+    async def registry_logout(self, server: str) -> None:
+        """Have the server forget a login. @raise NotFound: it has none."""
+        await self.transport.post("/v1/registries/logout", {"server": server})
+
     # --- images -------------------------------------------------------------------
+
+    async def prune(self, app: str, keep: int, apply: bool) -> dict[str, Any]:
+        """Remove old images of C{app}, or return which they would be."""
+        body = {"appName": app, "keep": keep, "apply": apply}
+        text = await self.transport.post("/v1/images/prune", body, PRUNE_LIMIT_S)
+        return json_object(text, self.base_url)
 
     async def missing_layers(self, digests: Sequence[str]) -> list[str]:
         """Return which of the layers the server lacks."""
@@ -151,3 +285,8 @@ class ApiClient:
         body.on_read(moved)
         headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
         await self.transport.send("/v1/images/upload", headers, body)
+
+
+def _path(*parts: str) -> str:
+    """Return the path of a route; what people name is quoted."""
+    return "/v1/" + "/".join(quote(part, safe="") for part in parts)

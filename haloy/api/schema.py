@@ -14,9 +14,17 @@ from attrs import frozen
 
 from haloy.config.app_file import Target
 from haloy.config.wire import target_from_json
-from haloy.deploy.interface import AppStatus, LogEntry, ReplicaStatus, RollbackTarget
+from haloy.deploy.interface import (
+    AppStatus,
+    DeploymentDetail,
+    DeploymentRecord,
+    LogEntry,
+    ReplicaStatus,
+    RollbackTarget,
+)
 from haloy.errors import InvalidValue
 from haloy.model.app import Domain
+from haloy.model.event import Event
 from haloy.model.names import DeploymentId, parse_deployment_id
 from haloy.model.token import AuditEntry
 
@@ -145,6 +153,9 @@ def _replica(one: ReplicaStatus) -> dict[str, Any]:
         "restarts": one.restarts,
         "draining": one.draining,
     }
+    if one.draining:
+        found["drainingRequests"] = one.draining_requests
+        found["drainingTunnels"] = one.draining_tunnels
     if one.started_at is not None:
         found["startedAt"] = _time(one.started_at)
     if one.assessment is not None:
@@ -191,6 +202,55 @@ def audit_row(row: AuditEntry) -> dict[str, Any]:
         "subject": row.subject,
         "result": row.result,
     }
+
+
+def deployment(one: DeploymentRecord) -> dict[str, Any]:
+    """Return a deployment as it is remembered."""
+    found: dict[str, Any] = {
+        "seq": one.seq,
+        "appName": one.app,
+        "deploymentId": one.id,
+        "state": one.state.value,
+        "image": one.image_ref,
+        "askedBy": one.asked_by,
+        "createdAt": _time(one.created_at),
+    }
+    if one.finished_at is not None:
+        found["finishedAt"] = _time(one.finished_at)
+    if one.rolled_back_from is not None:
+        found["rolledBackFrom"] = one.rolled_back_from
+    if one.failure:
+        found["failure"] = one.failure
+        found["reason"] = one.reason
+    return found
+
+
+def deployment_detail(one: DeploymentDetail) -> dict[str, Any]:
+    """Return a deployment with its changes; C{null}: they are not known."""
+    return {
+        **deployment(one.record),
+        "comparedWith": one.compared_with,
+        "changes": None
+        if one.changes is None
+        else [
+            {"key": change.key, "before": change.before, "after": change.after}
+            for change in one.changes
+        ],
+    }
+
+
+def event(one: Event) -> dict[str, Any]:
+    """Return something that happened; it has the keys that say something."""
+    found: dict[str, Any] = {"kind": one.kind, "at": _time(one.at)}
+    if one.seq:
+        found["seq"] = one.seq
+    pairs = (
+        ("appName", one.app),
+        ("subject", one.subject),
+        ("state", one.state),
+        ("reason", one.reason),
+    )
+    return found | {key: value for key, value in pairs if value}
 
 
 def _domain(domain: Domain) -> dict[str, Any]:

@@ -16,8 +16,11 @@ from twisted.web.iweb import IRequest
 from haloy.api import schema
 from haloy.api.access import TokenRoutes
 from haloy.api.answers import error_answer, json_answer, respond
+from haloy.api.asked import argument, choose_containers, flag, last_event_id, number
 from haloy.api.body import read_json
 from haloy.api.certificates import CertificateRoutes, certificate_json
+from haloy.api.deployments import DeploymentRoutes
+from haloy.api.events import EventFeed, EventRoutes
 from haloy.api.execution import exec_body, execute
 from haloy.api.gatekeeper import Gatekeeper
 from haloy.api.images import ImageRoutes
@@ -34,10 +37,6 @@ from haloy.deploy.interface import Deployments, DeployRequest, LogEntry
 from haloy.deploy.pruning import Pruning
 from haloy.deploy.uploads import ImageUploads
 from haloy.engine.interface import Engine
-from haloy.errors import (
-    InvalidValue,
-    NotFound,
-)
 from haloy.model.names import AppName
 from haloy.store.registries import RegistryFile
 
@@ -49,6 +48,7 @@ CAPABILITIES = (
     "proxy-options",
     "wildcard-domains",
     "tokens",
+    "events",
 )
 AUDIT_LIMIT = 1000
 DEFAULT_TAIL = 100
@@ -88,11 +88,14 @@ class Api:
     _spools: Spools
     _registries: RegistryFile
     _log: Log
+    _events: EventFeed
     gate: ImageRoutes = field(init=False)
     _image_resource: Any = field(init=False)
     _registry_resource: Any = field(init=False)
     _token_resource: Any = field(init=False)
     _certificate_resource: Any = field(init=False)
+    _deployment_resource: Any = field(init=False)
+    _event_resource: Any = field(init=False)
     _tunnels: Tunnels = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -112,6 +115,10 @@ class Api:
             self._certificates, self._deployments, self._gatekeeper
         )
         self._certificate_resource = certificates.app.resource()
+        deployments = DeploymentRoutes(self._deployments, self._gatekeeper)
+        self._deployment_resource = deployments.app.resource()
+        events = EventRoutes(self._events, self._reactor, self._gatekeeper)
+        self._event_resource = events.app.resource()
 
     def resource(self) -> Any:
         """Return the resource to serve; large bodies go through C{gate}."""
@@ -180,7 +187,7 @@ class Api:
     async def deployment_logs(self, request: IRequest, deployment: str) -> None:
         """Stream a deployment's log until its end marker."""
         caller = self._gatekeeper.authenticate(request)
-        after = _last_event_id(request)
+        after = last_event_id(request) or 0
 
         async def produce(writer: EventWriter) -> None:
             async def consume(entry: LogEntry) -> None:
@@ -242,8 +249,8 @@ class Api:
     async def stop(self, request: IRequest, app_name: str) -> bytes:
         """Stop an app, on wish with its containers and volumes."""
         caller = self._gatekeeper.admit(request, "deploy", app_name)
-        remove = _flag(request, "remove-containers")
-        volumes = _flag(request, "remove-volumes")
+        remove = flag(request, "remove-containers")
+        volumes = flag(request, "remove-volumes")
         async with self._gatekeeper.audited(caller, "stop", app_name):
             await self._deployments.stop_app(AppName(app_name), remove, volumes)
         return respond(request, 202)
@@ -254,11 +261,11 @@ class Api:
         self._gatekeeper.admit(request, "read", app_name)
         chosen = choose_containers(
             await self._running(app_name),
-            _argument(request, "containerId"),
-            _flag(request, "allContainers"),
+            argument(request, "containerId"),
+            flag(request, "allContainers"),
         )
-        tail = _number(request, "tail") or DEFAULT_TAIL
-        follow = _argument(request, "follow") != "false"
+        tail = number(request, "tail") or DEFAULT_TAIL
+        follow = argument(request, "follow") != "false"
 
         async def produce(writer: EventWriter) -> None:
             await container_lines(
@@ -286,16 +293,16 @@ class Api:
         """Turn the connection into a tunnel to a container."""
         caller = self._gatekeeper.admit(request, "exec", app_name)
         running = await self._running(app_name)
-        container = _argument(request, "container")
+        container = argument(request, "container")
         (chosen,) = choose_containers(running, container, everything=False)
         async with self._gatekeeper.audited(caller, "tunnel", app_name):
-            await self._tunnels.open(request, chosen, _argument(request, "port"))
+            await self._tunnels.open(request, chosen, argument(request, "port"))
 
     @app.route("/v1/server-logs", methods=["GET"])
     async def server_logs(self, request: IRequest) -> None:
         """Stream the daemon's own log."""
         self._gatekeeper.admit(request, "admin")
-        access = _flag(request, "access-logs")
+        access = flag(request, "access-logs")
 
         async def produce(writer: EventWriter) -> None:
             await follow_log(self._log, writer, access)
@@ -307,7 +314,17 @@ class Api:
         status = await self._deployments.status(AppName(app_name))
         return [one.container_id for one in status.replicas if one.state == "running"]
 
-    # --- images -------------------------------------------------------------------
+    # --- the other routes ---------------------------------------------------------
+
+    @app.route("/v1/deployments", branch=True)
+    def deployments(self, request: IRequest) -> Any:
+        """Hand over to the routes of deployments."""
+        return self._deployment_resource
+
+    @app.route("/v1/events", branch=True)
+    def events(self, request: IRequest) -> Any:
+        """Hand over to the stream of events."""
+        return self._event_resource
 
     @app.route("/v1/tokens", branch=True)
     def tokens(self, request: IRequest) -> Any:
@@ -323,7 +340,7 @@ class Api:
     async def audit(self, request: IRequest) -> bytes:
         """Show what was done, newest first."""
         self._gatekeeper.admit(request, "admin")
-        limit = min(_number(request, "limit") or 100, AUDIT_LIMIT)
+        limit = min(number(request, "limit") or 100, AUDIT_LIMIT)
         trail = await self._gatekeeper.trail(limit)
         return json_answer(
             request, {"actions": [schema.audit_row(one) for one in trail]}
@@ -343,45 +360,3 @@ class Api:
     def refused(self, request: Any, failure: Any) -> bytes:
         """Answer with one line of text, never JSON."""
         return error_answer(request, failure)
-
-
-def _argument(request: Any, name: str) -> str:
-    values = request.args.get(name.encode()) or [b""]
-    return str(values[0].decode(errors="replace"))
-
-
-def _flag(request: Any, name: str) -> bool:
-    return _argument(request, name) == "true"
-
-
-def _number(request: Any, name: str) -> int:
-    """Return a count of the query; what is none counts as 0."""
-    text = _argument(request, name)
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 8 else 0
-
-
-def _last_event_id(request: Any) -> int:
-    text = request.getHeader("Last-Event-ID") or ""
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 18 else 0
-
-
-def choose_containers(running: list[str], wanted: str, everything: bool) -> list[str]:
-    """Return which containers are meant; by default the first.
-
-    @raise InvalidValue: two selectors, or a container that is not this app's.
-    @raise NotFound: none runs.
-    """
-    if wanted and everything:
-        raise InvalidValue(
-            "give containerId or allContainers, not both", field="containerId"
-        )
-    if not running:
-        raise NotFound("no container of this app runs")
-    if wanted:
-        chosen = [one for one in running if one.startswith(wanted)]
-        if not chosen:
-            raise InvalidValue(
-                "is no running container of this app", field="containerId"
-            )
-        return chosen[:1]
-    return running if everything else running[:1]

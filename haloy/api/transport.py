@@ -15,16 +15,18 @@ from attrs import define, field
 from treq.client import HTTPClient
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IProtocol
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
-from twisted.web.client import FileBodyProducer, ResponseDone
+from twisted.web.client import URI, FileBodyProducer, ResponseDone
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent
+from twisted.web.iweb import IAgent, IAgentEndpointFactory
 
 from haloy.api.sections import Sections
 from haloy.api.sse import EventReader
+from haloy.api.upgrade import upgrade
 from haloy.errors import (
     Conflict,
     Forbidden,
@@ -100,6 +102,7 @@ class Transport:
     """One server: its base URL and the token for it.
 
     @ivar _limit_s: how long to wait for the head of an answer.
+    @ivar _endpoints: how the server is reached where HTTP is left (tunnel, terminal).
     """
 
     _reactor: Any
@@ -107,6 +110,7 @@ class Transport:
     base_url: str
     _token: str = field(repr=lambda _: "***")
     _limit_s: float = ANSWER_LIMIT_S
+    _endpoints: IAgentEndpointFactory | None = None
     _http: HTTPClient = field(init=False)
     _healthy: bool = field(default=False, init=False)
 
@@ -127,11 +131,14 @@ class Transport:
                 )
             self._healthy = True
 
-    async def get(self, path: str) -> dict[str, Any]:
-        """Return the JSON object at C{path}."""
+    async def get(self, path: str, expected: tuple[int, ...] = ()) -> dict[str, Any]:
+        """Return the JSON object at C{path}.
+
+        @param expected: statuses of 400 and more that answer with one too.
+        """
         await self.check_health()
         status, text = await self._request("GET", path, None)
-        if status >= 400:
+        if status >= 400 and status not in expected:
             raise self._error(status, text)
         return json_object(text, self.base_url)
 
@@ -194,7 +201,7 @@ class Transport:
             limit_s = self._limit_s if limit_s is None else limit_s
             response = await self._send(method, path, headers, data, limit_s)
             reading = Deferred.fromCoroutine(_whole(response.original))
-            reading.addTimeout(self._limit_s, self._reactor)
+            reading.addTimeout(limit_s, self._reactor)
             try:
                 body = await reading
             except defer.TimeoutError:
@@ -246,15 +253,24 @@ class Transport:
     # --- streams ----------------------------------------------------------------------
 
     async def follow(
-        self, path: str, is_last: Callable[[dict[str, Any]], bool]
+        self,
+        path: str,
+        is_last: Callable[[dict[str, Any]], bool],
+        seen: str = "",
     ) -> AsyncIterator[dict[str, Any]]:
-        """Yield events until the last one; a broken stream is resumed."""
-        seen = ""
-        for attempt in range(RESUMES + 1):
+        """Yield events until the last one; a broken stream is resumed.
+
+        The attempts are counted anew after each event that arrives.
+
+        @param seen: the number of the last event that is known already.
+        """
+        attempt = 0
+        while attempt <= RESUMES:
             headers = Headers({"Last-Event-ID": [seen]} if seen else {})
             reader = EventReader()
             try:
                 async for one in self.stream(path, headers, reader):
+                    attempt = 0
                     yield one
                     seen = reader.last_id or seen
                     if is_last(one):
@@ -263,6 +279,7 @@ class Transport:
                 if attempt == RESUMES:
                     raise
             await deferLater(self._reactor, 0.5 * 2**attempt)
+            attempt += 1
         raise ServerUnreachable(
             "the log ended without saying how the deployment ended; see `haloy status`"
         )
@@ -299,6 +316,31 @@ class Transport:
                         yield one
         finally:
             body.close()
+
+    # --- what is no HTTP any more -----------------------------------------------------
+
+    async def upgrade(
+        self, method: str, path: str, headers: Mapping[str, str], protocol: IProtocol
+    ) -> None:
+        """Give the connection of a request to C{protocol} when it is upgraded.
+
+        @raise HaloyError: the server refuses, in its words.
+        """
+        if self._endpoints is None:
+            raise AssertionError("this transport was made for HTTP alone")
+        uri = URI.fromBytes(f"{self.base_url}{path}".encode())
+        lines = [
+            f"{method} {uri.originForm.decode()} HTTP/1.1",
+            f"Host: {uri.netloc.decode()}",
+            f"Authorization: Bearer {self._token}",
+            "User-Agent: haloy-python",
+            *(f"{name}: {value}" for name, value in headers.items()),
+        ]
+        head = "".join(f"{line}\r\n" for line in [*lines, ""]).encode()
+        endpoint = self._endpoints.endpointForURI(uri)
+        await upgrade(
+            self._reactor, endpoint, head, self._limit_s, self._error, protocol
+        )
 
 
 async def _whole(response: Any) -> bytes:

@@ -145,12 +145,21 @@ def make_client(
 ) -> Any:
     """Return an API client; C{ca_file} or SSL_CERT_FILE say what to trust."""
     # Commands that speak to no server do not pay for TLS and HTTP.
-    from haloy.api.agent import client_agent  # noqa: PLC0415
+    from haloy.api.agent import client_agent, client_endpoints  # noqa: PLC0415
     from haloy.api.client import ApiClient  # noqa: PLC0415
     from haloy.api.transport import Transport  # noqa: PLC0415
 
-    agent = client_agent(reactor, ca_file or os.environ.get("SSL_CERT_FILE", ""))
-    return ApiClient(Transport(reactor, agent, base_url(server), token, limit_s))
+    trusted = ca_file or os.environ.get("SSL_CERT_FILE", "")
+    return ApiClient(
+        Transport(
+            reactor,
+            client_agent(reactor, trusted),
+            base_url(server),
+            token,
+            limit_s,
+            client_endpoints(reactor, trusted),
+        )
+    )
 
 
 def by_server(chosen: list[Selected]) -> dict[str, list[Selected]]:

@@ -19,10 +19,12 @@ from attrs import define, field
 from twisted.logger import ILogObserver, Logger
 from twisted.python.threadpool import ThreadPool
 
+from haloy.api.events import EventFeed
 from haloy.api.gatekeeper import Gatekeeper
 from haloy.api.server import Api, Readiness
 from haloy.api.service import ApiListener
 from haloy.api.spool import Spools
+from haloy.certs.interface import CertificateStatus
 from haloy.certs.renewal import CertificateService
 from haloy.certs.service import certificate_service
 from haloy.config.daemon_file import DaemonFile
@@ -57,6 +59,7 @@ from haloy.proxy.tls import SniContexts
 from haloy.store.database import Database
 from haloy.store.instance import instance_name
 from haloy.store.registries import RegistryFile
+from haloy.tasks import Tasks
 
 
 def assemble(
@@ -92,6 +95,8 @@ class _Parts:
         self.database = Database(chosen.database, reactor, _now)
         self.registries = RegistryFile(chosen.registries)
         self.gatekeeper = Gatekeeper(self.database, reactor, _now, self.token)
+        self.happened = EventFeed(self.database, reactor, _now)
+        self.telling = Tasks(self.log)
         self.contexts = SniContexts()
         self.proxy = EmbeddedProxy(
             reactor,
@@ -113,9 +118,11 @@ class _Parts:
             changed=self.routes_changed,
         )
         self.certificates = self.make_certificates(file)
+        self.certificates.on_change(self.certificate_changed)
         self.monitor = Monitor(reactor, file.health_monitor, _now, self.judged)
         self.readiness = ReadinessCheck(self.engine, reactor, _now)
         self.admitted: frozenset[str] = frozenset()
+        self.watched: dict[str, tuple[str, str]] = {}
         self.admission = Admission(self.routing, self.readiness, reactor, self.watch)
         self.deployments = self.make_deployments(file)
         self.events = EventStream(
@@ -185,6 +192,7 @@ class _Parts:
             Spools(space, self.chosen.temporary),
             self.registries,
             self.server_log,
+            self.happened,
         )
 
     # --- the daemon ------------------------------------------------------------------
@@ -196,6 +204,7 @@ class _Parts:
             Part("in the data directory", use.take, use.give_back),
             Part("the thread pool", self.start_pool, self.stop_pool),
             Part("the database", self.database.open, self.database.close),
+            Part("events", _nothing, self.telling.stop),
             Part("Docker", self.look_for_docker, self.engine.close),
             Part("the routes", self.restore_routes, self.routing.stop),
             Part("the proxy", self.start_proxy, self.stop_proxy),
@@ -283,9 +292,33 @@ class _Parts:
         """Route by a verdict."""
         if assessment.verdict is not Verdict.UNKNOWN:
             self.routing.judge(container, assessment.verdict)
+        app, name = self.watched.get(container, ("", container[:12]))
+        self.tell("health", app, name, assessment.verdict.value, assessment.reason)
+
+    def certificate_changed(self, status: CertificateStatus) -> None:
+        """Tell those who follow the events."""
+        apps = self.routing.intents.apps.items()
+        owners = (
+            name
+            for name, app in apps
+            if status.name in {domain.canonical for domain in app.domains}
+        )
+        app = next(owners, "")
+        self.tell("certificate", app, status.name, status.state, status.reason)
+
+    def tell(self, kind: str, app: str, subject: str, state: str, reason: str) -> None:
+        """Write an event beside what goes on."""
+        self.telling.start(
+            "writing an event", self.happened.tell(kind, app, subject, state, reason)
+        )
 
     def watch(self, apps: tuple[App, ...]) -> None:
         """Watch every replica that can be asked by HTTP."""
+        self.watched = {
+            replica.container_id: (app.name, replica.name)
+            for app in apps
+            for replica in app.replicas
+        }
         self.monitor.watch(
             Watched(replica.container_id, replica.address, app.health.path)
             for app in apps

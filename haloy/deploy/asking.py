@@ -10,8 +10,11 @@ from attrs import define
 
 from haloy.deploy.aftercare import Aftercare
 from haloy.deploy.discovery import Found
+from haloy.deploy.history import changes_of, record_of
 from haloy.deploy.interface import (
     AppStatus,
+    DeploymentDetail,
+    DeploymentRecord,
     DeploymentState,
     LogEntry,
     RollbackTarget,
@@ -146,3 +149,24 @@ class Asking:
             if len(kept) == ROLLBACK_LIMIT:
                 break
         return tuple(kept)
+
+    async def history(
+        self, app: AppName | None, limit: int, before: int
+    ) -> tuple[DeploymentRecord, ...]:
+        """Return deployments, newest first, of one app or of all."""
+        found = await self._tools.database.run(
+            rows.newest_deployments, app, limit, before
+        )
+        return tuple(record_of(row) for row in found)
+
+    async def deployment(self, app: AppName, identifier: str) -> DeploymentDetail:
+        """Return one deployment and its changes. @raise NotFound: there is none."""
+        row = await self._tools.database.run(rows.find_deployment, app, identifier)
+        if row is None:
+            raise NotFound(f"app {app} has no deployment {identifier}")
+        before = await self._tools.database.run(rows.predecessor, row)
+        return DeploymentDetail(
+            record_of(row),
+            None if before is None else before.id,
+            changes_of(before, row),
+        )

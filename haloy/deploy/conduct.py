@@ -86,6 +86,15 @@ class Conductor:
             problem = DeployFailed(reason, failure="superseded")
             await self._end(row, DeploymentState.SUPERSEDED, problem)
 
+    async def cancelled(
+        self, app: AppName, identifier: DeploymentId, reason: str
+    ) -> None:
+        """Record that somebody took a deployment back before it began."""
+        row = await self._tools.database.run(rows.find_deployment, app, identifier)
+        if row is not None:
+            problem = DeployFailed(reason, failure="cancelled")
+            await self._end(row, DeploymentState.SUPERSEDED, problem)
+
     async def carry_out(self, app: AppName, identifier: DeploymentId) -> None:
         """Do one deployment; its end is recorded whatever happens."""
         row = await self._tools.database.run(rows.find_deployment, app, identifier)
@@ -178,12 +187,15 @@ class Conductor:
         A database that takes nothing now is tried again; who follows is told anyway.
         """
         failure = getattr(problem, "failure", problem.code)
+        verb = (
+            "was cancelled" if failure == "cancelled" else _VERBS.get(state, "failed")
+        )
         logs = getattr(problem, "logs", "")
         line = self._tools.journal.line(
             row.app,
             row.id,
             "ERROR",
-            f"Deployment of {row.app} {_VERBS.get(state, 'failed')}",
+            f"Deployment of {row.app} {verb}",
             {
                 "error": problem.reason,
                 "code": failure,

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from attrs import field, frozen
 
 from haloy.config.app_file import Target
+from haloy.config.diff import Change
 from haloy.model.app import App, Assessment, Domain, HealthCheck, Replica
 from haloy.model.names import AppName, DeploymentId
 from haloy.proxy.interface import DrainLimits, Leftover
@@ -169,6 +170,37 @@ class RollbackTarget:
     config: Mapping[str, Any]
 
 
+@frozen
+class DeploymentRecord:
+    """One deployment as it is remembered; C{seq} orders them."""
+
+    seq: int
+    app: AppName
+    id: DeploymentId
+    state: DeploymentState
+    image_ref: str
+    asked_by: str
+    rolled_back_from: DeploymentId | None
+    failure: str
+    reason: str
+    created_at: datetime
+    finished_at: datetime | None
+
+
+@frozen
+class DeploymentDetail:
+    """One deployment, and what it changed of the version that served before it.
+
+    @ivar compared_with: that version, C{None}: there was none, or its configuration
+        is not known.
+    @ivar changes: C{None}: a configuration cannot be read any more.
+    """
+
+    record: DeploymentRecord
+    compared_with: DeploymentId | None
+    changes: tuple[Change, ...] | None
+
+
 class Deployments(Protocol):
     """The API's view of deploying. Implemented by C{deploy.service}."""
 
@@ -207,3 +239,21 @@ class Deployments(Protocol):
 
     async def stop_app(self, app: AppName, remove: bool, remove_volumes: bool) -> None:
         """Stop the app on purpose; return when accepted. @raise NotFound: unknown."""
+
+    async def history(
+        self, app: AppName | None, limit: int, before: int = 0
+    ) -> tuple[DeploymentRecord, ...]:
+        """Return deployments, newest first, of one app or of all.
+
+        @param before: only those with a smaller C{seq}; 0: from the newest on.
+        """
+
+    async def deployment(self, app: AppName, identifier: str) -> DeploymentDetail:
+        """Return one deployment. @raise NotFound: there is none."""
+
+    async def cancel(self, app: AppName, identifier: str, asked_by: str) -> None:
+        """Take back a deployment that waits for its turn.
+
+        @raise NotFound: there is none.
+        @raise Conflict: it has begun, or has ended.
+        """

@@ -51,6 +51,13 @@ class DeployQueue:
         if dropped is not None:
             await self._superseded(app, dropped, reason)
 
+    def cancel(self, app: AppName, identifier: DeploymentId) -> bool:
+        """Let this deployment never run; return whether it was the one that waits."""
+        if self._waiting.get(app) != identifier:
+            return False
+        del self._waiting[app]
+        return True
+
     async def alone(self, app: AppName, doing: Callable[[], Awaitable[None]]) -> None:
         """Do something with C{app} when it is its turn."""
         turn = self._turn(app)

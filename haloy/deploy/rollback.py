@@ -15,7 +15,7 @@ from haloy.errors import InvalidValue
 from haloy.store.deployments import DeploymentRow
 
 #: Keys of a stored configuration that are of the file, not of a target.
-_ROOT_ONLY = frozenset(
+ROOT_ONLY = frozenset(
     {"images", "targets", "secretProviders", "globalPreDeploy", "globalPostDeploy"}
 )
 #: Their stored form has secrets that only the client can resolve.
@@ -69,7 +69,7 @@ def rollback_target(row: DeploymentRow, config: Target) -> Target:
     stored = {
         key: value
         for key, value in row.stored.items()
-        if key not in _ROOT_ONLY | _NEVER_INHERITED
+        if key not in ROOT_ONLY | _NEVER_INHERITED
     }
     given = target_to_json(config)
     image_now = {"image": kept_image(row)}

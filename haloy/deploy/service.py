@@ -21,6 +21,8 @@ from haloy.deploy.containers import refuse_forbidden
 from haloy.deploy.images import keeps_history
 from haloy.deploy.interface import (
     AppStatus,
+    DeploymentDetail,
+    DeploymentRecord,
     DeployRequest,
     LogEntry,
     Readiness,
@@ -277,7 +279,32 @@ class DeployService:
         """Return the kept deployments, newest first, without the live one."""
         return await self._asking.rollback_targets(app)
 
+    async def history(
+        self, app: AppName | None, limit: int, before: int = 0
+    ) -> tuple[DeploymentRecord, ...]:
+        """Return deployments, newest first, of one app or of all."""
+        return await self._asking.history(app, limit, before)
+
+    async def deployment(self, app: AppName, identifier: str) -> DeploymentDetail:
+        """Return one deployment. @raise NotFound: there is none."""
+        return await self._asking.deployment(app, identifier)
+
     # --- stopping -------------------------------------------------------------------
+
+    async def cancel(self, app: AppName, identifier: str, asked_by: str) -> None:
+        """Take back a deployment that waits for its turn.
+
+        @raise NotFound: there is none.
+        @raise Conflict: it has begun, or has ended.
+        """
+        found = (await self._asking.deployment(app, identifier)).record
+        if not self._queue.cancel(app, found.id):
+            raise Conflict(
+                f"deployment {found.id} of {app} does not wait any more: "
+                f"it is {found.state.value}"
+            )
+        reason = f"it was cancelled by {asked_by} before it began"
+        await self._conductor.cancelled(app, found.id, reason)
 
     async def stop_app(self, app: AppName, remove: bool, remove_volumes: bool) -> None:
         """Stop an app on purpose; return when accepted.

@@ -23,7 +23,8 @@ DEAD = ("failed", "superseded", "interrupted")
 
 _SELECT = (
     "SELECT seq, app, id, state, target, stored, fingerprint, image_ref, image_id, "
-    "asked_by, rolled_back_from, failure, reason, created_at FROM deployment "
+    "asked_by, rolled_back_from, failure, reason, created_at, finished_at "
+    "FROM deployment "
 )
 _UNFINISHED_SQL = "('queued', 'pulling', 'starting', 'checking')"
 
@@ -49,6 +50,7 @@ class DeploymentRow:
     failure: str
     reason: str
     created_at: datetime
+    finished_at: datetime | None = None
 
 
 @frozen
@@ -96,6 +98,33 @@ def deployments_of(cursor: sqlite3.Cursor, app: str, limit: int) -> list[Deploym
     """Return an app's deployments, newest first."""
     cursor.execute(_SELECT + "WHERE app = ? ORDER BY seq DESC LIMIT ?", (app, limit))
     return [_deployment(row) for row in cursor.fetchall()]
+
+
+def newest_deployments(
+    cursor: sqlite3.Cursor, app: str | None, limit: int, before: int
+) -> list[DeploymentRow]:
+    """Return deployments, newest first.
+
+    @param app: only of this app; C{None}: of all.
+    @param before: only those with a smaller number; 0: from the newest on.
+    """
+    cursor.execute(
+        _SELECT + "WHERE (? IS NULL OR app = ?) AND (? = 0 OR seq < ?) "
+        "ORDER BY seq DESC LIMIT ?",
+        (app, app, before, before, limit),
+    )
+    return [_deployment(row) for row in cursor.fetchall()]
+
+
+def predecessor(cursor: sqlite3.Cursor, row: DeploymentRow) -> DeploymentRow | None:
+    """Return what had served C{row}'s app last when C{row} came."""
+    cursor.execute(
+        _SELECT + "WHERE app = ? AND seq < ? AND stored != '{}' AND state IN "
+        "('live', 'draining', 'retired') ORDER BY seq DESC LIMIT 1",
+        (row.app, row.seq),
+    )
+    found = cursor.fetchone()
+    return None if found is None else _deployment(found)
 
 
 def unfinished_deployments(cursor: sqlite3.Cursor) -> list[DeploymentRow]:
@@ -220,11 +249,12 @@ def end_dead(
     line: LogRow,
 ) -> None:
     """Record that C{row} ended without going live, and forget its secrets."""
-    _finish(cursor, row, state, line)
+    # Before the state: the event of that change (migration 004) tells the reason.
     cursor.execute(
         "UPDATE deployment SET failure = ?, reason = ?, target = '{}' WHERE seq = ?",
         (failure, reason, row.seq),
     )
+    _finish(cursor, row, state, line)
 
 
 def _finish(
@@ -321,4 +351,5 @@ def _deployment(row: tuple[Any, ...]) -> DeploymentRow:
         failure=row[11],
         reason=row[12],
         created_at=datetime.fromisoformat(row[13]),
+        finished_at=None if row[14] is None else datetime.fromisoformat(row[14]),
     )

@@ -10,20 +10,23 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-from attrs import define, field
-from twisted.internet.defer import Deferred
+from attrs import define, evolve, field
+from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 from twisted.web.resource import Resource
 
-from haloy.api.agent import client_agent
+from haloy.api.agent import client_agent, client_endpoints
 from haloy.api.client import ApiClient
 from haloy.api.service import ApiListener
 from haloy.api.transport import Transport
+from haloy.daemon.logs import LogRecord, ServerLog
 from haloy.deploy.interface import LogEntry
+from haloy.engine.interface import ContainerSpec
 from haloy.errors import (
     ConfigError,
     Conflict,
+    Forbidden,
     HaloyError,
     InvalidValue,
     NotFound,
@@ -31,6 +34,7 @@ from haloy.errors import (
     TooMany,
     Unauthorized,
 )
+from tests.api.test_deployments import detail
 from tests.api.test_server import ID, hello, replica
 from tests.fakes.database import MemoryDatabase
 from tests.fakes.deployments import FakeDeployments
@@ -40,20 +44,50 @@ from tests.support.api import TOKEN, make_api
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
 
+class Shout(Protocol):
+    """An app that answers in upper case."""
+
+    def dataReceived(self, data: bytes) -> None:
+        self.transport.write(data.upper())  # type: ignore[union-attr]  # connected
+
+
+class Raw(Protocol):
+    """What is at a tunnel's end."""
+
+    def __init__(self) -> None:
+        self.seen = b""
+        self.gone: Deferred[bytes] = Deferred()
+
+    def dataReceived(self, data: bytes) -> None:
+        self.seen += data
+
+    def connectionLost(self, reason: Any = None) -> None:
+        self.gone.callback(self.seen)
+
+
 @define(eq=False)
 class Scene:
     """A server of ours, and clients for it."""
 
     reactor: Any
     deployments: FakeDeployments = field(factory=FakeDeployments)
+    engine: FakeEngine = field(factory=FakeEngine)
     database: MemoryDatabase = field(factory=MemoryDatabase)
+    log: ServerLog = field(factory=ServerLog)
     listener: Any = None
     ports: list[Any] = field(factory=list)
+    events: Any = None
 
     async def start(self, socket: Path) -> None:
         api = make_api(
-            self.reactor, socket.parent, self.deployments, FakeEngine(), self.database
+            self.reactor,
+            socket.parent,
+            self.deployments,
+            self.engine,
+            self.database,
+            log=self.log,
         )
+        self.events = api._events
         self.listener = ApiListener(
             self.reactor, api.resource(), "127.0.0.1:0", socket, api.gate
         )
@@ -62,7 +96,33 @@ class Scene:
     def client(self, token: str = TOKEN, port: int = 0) -> ApiClient:
         base_url = f"http://127.0.0.1:{port or self.listener.port}"
         agent = client_agent(self.reactor, "")
-        return ApiClient(Transport(self.reactor, agent, base_url, token, 5.0))
+        endpoints = client_endpoints(self.reactor, "")
+        return ApiClient(
+            Transport(self.reactor, agent, base_url, token, 5.0, endpoints)
+        )
+
+    async def running(self) -> None:
+        """Let the app C{hello} run in one container of the host's network."""
+        self.engine.have_image("hello:1")
+        spec = ContainerSpec("hello-1", "hello:1", network="host")
+        made = await self.engine.create(spec)
+        await self.engine.start(made)
+        one = evolve(replica(1), container_id=made)
+        self.deployments.known["hello"] = hello(one)
+
+    def free_port(self) -> int:
+        """Return a port on which nobody listens."""
+        port = self.reactor.listenTCP(0, Factory(), interface="127.0.0.1")
+        number = int(port.getHost().port)
+        port.stopListening()
+        return number
+
+    async def hang_up(self) -> None:
+        """Cut every connection to the server."""
+        for reader in self.reactor.getReaders():
+            if type(reader).__name__ == "Server":
+                reader.abortConnection()
+        await deferLater(self.reactor, 0)
 
     def scripted(self, *answers: bytes) -> ApiClient:
         """Return a client of a server that gives these answers, one a connection."""
@@ -138,6 +198,107 @@ async def test_calls(scene: Scene) -> None:
                 "newTargetConfig": {"name": "a", "server": "s"},
             }
         )
+
+
+async def test_calls_of_deployments(scene: Scene) -> None:
+    """Listed, one with its changes, taken back."""
+    client = scene.client()
+    scene.deployments.past = [detail(2, "shop", "queued"), detail(1, "blog", "live")]
+    assert [one["seq"] for one in await client.deployments()] == [2, 1]
+    assert [one["seq"] for one in await client.deployments("blog", 1, 2)] == [1]
+    assert (await client.deployment("shop", "01aaaaaa2"))["state"] == "queued"
+    await client.cancel("shop", "01aaaaaa2")
+    assert scene.deployments.cancelled == [("shop", "01aaaaaa2", "env")]
+    with pytest.raises(Conflict):
+        await client.cancel("blog", "01aaaaaa1")
+
+
+async def test_calls_of_tokens(scene: Scene) -> None:
+    """Made, used, listed, revoked, and in the trail."""
+    client = scene.client()
+    until = datetime(2027, 1, 31, tzinfo=UTC)
+    token = await client.create_token("ci", ["deploy"], ["shop"], until)
+    (listed,) = await client.tokens()
+    assert (listed["apps"], listed["expiresAt"]) == (["shop"], "2027-01-31T00:00:00Z")
+    with pytest.raises(Forbidden):
+        await scene.client(token).tokens()
+    await client.revoke_token("ci")
+    with pytest.raises(Unauthorized):
+        await scene.client(token).version()
+    actions = [one["action"] for one in await client.audit()]
+    assert actions == ["token.revoke", "token.create"]
+
+
+async def test_calls_of_registries_and_images(scene: Scene) -> None:
+    """Logged in, listed, logged out; old images by name."""
+    client = scene.client()
+    scene.engine.passwords["ghcr.io"] = "right"
+    await client.registry_login("ghcr.io", "bob", "right")
+    assert await client.registries() == [{"server": "ghcr.io", "username": "bob"}]
+    await client.registry_logout("ghcr.io")
+    with pytest.raises(NotFound):
+        await client.registry_logout("ghcr.io")
+    assert (await client.prune("shop", 2, False))["tags"] == []
+    assert (await client.health())["ready"] is True
+
+
+async def test_exec(scene: Scene) -> None:
+    """A result for each container."""
+    await scene.running()
+    client = scene.client()
+    (result,) = await client.exec("hello", ["true"], all_containers=True)
+    assert result["exitCode"] == 0
+    with pytest.raises(InvalidValue):
+        await client.exec("hello", ["true"], container="nobody")
+
+
+async def test_tunnel(scene: Scene) -> None:
+    """The protocol gets the connection; a refusal is an error in the server's words."""
+    echo = scene.reactor.listenTCP(0, Factory.forProtocol(Shout), interface="127.0.0.1")
+    scene.ports.append(echo)
+    await scene.running()
+    client, raw = scene.client(), Raw()
+    await client.tunnel("hello", raw, str(echo.getHost().port))
+    assert raw.transport is not None
+    raw.transport.write(b"hello")
+    while raw.seen != b"HELLO":
+        await deferLater(scene.reactor, 0.01)
+    raw.transport.loseConnection()
+    await raw.gone
+    with pytest.raises(InvalidValue, match="port"):
+        await client.tunnel("hello", Raw(), "no-port")
+    with pytest.raises(NotFound):
+        await client.tunnel("nobody", Raw())
+    with pytest.raises(Unauthorized):
+        await scene.client("wrong").tunnel("hello", Raw())
+    for silent in (b"", b"nonsense\r\n\r\n", b"x" * 20000):
+        with pytest.raises(ServerUnreachable):
+            await scene.scripted(silent).tunnel("hello", Raw())
+    nobody = scene.client(port=scene.free_port())
+    with pytest.raises(ServerUnreachable):
+        await nobody.tunnel("hello", Raw())
+
+
+async def test_events_are_taken_up_again(scene: Scene) -> None:
+    """A stream that breaks off goes on behind its last event; one app's on wish."""
+    await scene.events.tell("health", "shop", "one", "healthy")
+    await scene.events.tell("health", "blog", "two", "healthy")
+    reading: Any = scene.client().events("shop", 0)
+    assert (await anext(reading))["subject"] == "one"
+    waiting = ensureDeferred(anext(reading))
+    await scene.hang_up()
+    await scene.events.tell("certificate", "shop", "three", "valid")
+    found = await waiting
+    assert (found["subject"], found["seq"]) == ("three", 3)
+    await reading.aclose()
+
+
+async def test_server_log(scene: Scene) -> None:
+    """Lines as they come."""
+    scene.log.record(LogRecord("INFO", "hello", NOW))
+    reading: Any = scene.client().server_logs(access_logs=True)
+    assert (await anext(reading))["message"] == "hello"
+    await reading.aclose()
 
 
 @pytest.mark.parametrize(

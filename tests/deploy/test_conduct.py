@@ -10,7 +10,8 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from haloy.deploy.conduct import RECORD_RETRY_S
-from haloy.errors import DeployFailed, InsufficientStorage
+from haloy.errors import Conflict, DeployFailed, InsufficientStorage, NotFound
+from haloy.model.names import AppName
 from haloy.store import deployments as rows
 from tests.deploy.world import ONE, THREE, TWO, World
 
@@ -29,6 +30,34 @@ async def test_queue(server: World) -> None:
     assert not (await server.end_of(ONE)).failed
     assert not (await server.end_of(THREE)).failed
     assert f"create shop-{TWO}" not in server.engine.calls
+
+
+async def test_taken_back(server: World) -> None:
+    """What waits never begins and is told so; what runs is refused and goes on."""
+    gate: Deferred[None] = Deferred()
+    server.readiness.held[f"shop-{ONE}"] = gate
+    await server.submit(ONE)
+    await server.settled(lambda: f"shop-{ONE}" in server.readiness.asked)
+    await server.submit(TWO)
+    shop = AppName("shop")
+    await server.service.cancel(shop, TWO, "ci")
+    for identifier, kind in ((ONE, Conflict), (TWO, Conflict), (THREE, NotFound)):
+        with pytest.raises(kind):
+            await server.service.cancel(shop, identifier, "ci")
+    end = await server.end_of(TWO)
+    assert (end.failed, end.fields["code"]) == (True, "cancelled")
+    assert end.message == "Deployment of shop was cancelled"
+    assert "ci" in end.fields["error"]
+    gate.callback(None)
+    assert not (await server.end_of(ONE)).failed
+    past = await server.service.history(shop, 10)
+    assert [(one.id, one.state.value) for one in past] == [
+        (TWO, "superseded"),
+        (ONE, "live"),
+    ]
+    assert await server.service.history(None, 10, past[0].seq) == past[1:]
+    found = await server.service.deployment(shop, TWO)
+    assert (found.compared_with, found.record.failure) == (ONE, "cancelled")
 
 
 @pytest.mark.parametrize("strategy", ["rolling", "blue_green", "replace", "static"])

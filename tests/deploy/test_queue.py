@@ -108,3 +108,16 @@ def test_stopping() -> None:
     stopped = run(made.stop())
     assert stopped.called
     assert work.begun == ["shop a"]
+
+
+def test_only_what_waits_is_taken_back() -> None:
+    """It never begins; one that runs, or another, stays."""
+    made, work = queue()
+    for one in ("a", "b"):
+        run(made.put(SHOP, DeploymentId(one)))
+    assert not made.cancel(SHOP, DeploymentId("a"))
+    assert made.cancel(SHOP, DeploymentId("b"))
+    assert not made.cancel(SHOP, DeploymentId("b"))
+    work.gates["a"].callback(None)
+    assert work.begun == ["shop a"]
+    assert work.superseded == []

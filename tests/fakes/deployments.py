@@ -11,6 +11,9 @@ from twisted.internet.defer import Deferred
 from haloy.config.app_file import Target
 from haloy.deploy.interface import (
     AppStatus,
+    DeploymentDetail,
+    DeploymentRecord,
+    DeploymentState,
     DeployRequest,
     LogEntry,
     RollbackTarget,
@@ -31,6 +34,8 @@ class FakeDeployments:
     known: dict[str, AppStatus] = field(factory=dict)
     kept: dict[str, tuple[RollbackTarget, ...]] = field(factory=dict)
     followed: list[tuple[str, int]] = field(factory=list)
+    past: list[DeploymentDetail] = field(factory=list)
+    cancelled: list[tuple[str, str, str]] = field(factory=list)
     refuse: Exception | None = None
     open_ended: Deferred[None] | None = None
 
@@ -79,3 +84,26 @@ class FakeDeployments:
         if app not in self.known:
             raise NotFound(f"app {app} is not deployed here")
         self.stopped.append((app, remove, remove_volumes))
+
+    async def history(
+        self, app: AppName | None, limit: int, before: int = 0
+    ) -> tuple[DeploymentRecord, ...]:
+        found = [
+            one.record
+            for one in self.past
+            if app in (None, one.record.app)
+            and (before == 0 or one.record.seq < before)
+        ]
+        return tuple(found[:limit])
+
+    async def deployment(self, app: AppName, identifier: str) -> DeploymentDetail:
+        for one in self.past:
+            if (one.record.app, one.record.id) == (app, identifier):
+                return one
+        raise NotFound(f"app {app} has no deployment {identifier}")
+
+    async def cancel(self, app: AppName, identifier: str, asked_by: str) -> None:
+        found = await self.deployment(app, identifier)
+        if found.record.state is not DeploymentState.QUEUED:
+            raise Conflict(f"deployment {identifier} of {app} does not wait any more")
+        self.cancelled.append((app, identifier, asked_by))

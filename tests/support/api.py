@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
+from haloy.api.events import EventFeed
 from haloy.api.gatekeeper import Gatekeeper
 from haloy.api.server import Api, Readiness
 from haloy.api.spool import Spools
@@ -69,4 +70,5 @@ def make_api(
         Spools(space, folder / "tmp"),
         RegistryFile(folder / "registries.yaml"),
         log or ServerLog(),
+        EventFeed(real, reactor, lambda: NOW),
     )

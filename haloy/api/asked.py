@@ -1,0 +1,52 @@
+"""What a request's query and headers say, and which containers it means. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from haloy.errors import InvalidValue, NotFound
+
+
+def argument(request: Any, name: str) -> str:
+    """Return a text of the query, C{""} when it is not there."""
+    values = request.args.get(name.encode()) or [b""]
+    return str(values[0].decode(errors="replace"))
+
+
+def flag(request: Any, name: str) -> bool:
+    """Return whether the query says C{true}."""
+    return argument(request, name) == "true"
+
+
+def number(request: Any, name: str) -> int:
+    """Return a count of the query; what is none counts as 0."""
+    text = argument(request, name)
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 18 else 0
+
+
+def last_event_id(request: Any) -> int | None:
+    """Return the number of the last event that a client has seen, if it says one."""
+    text = request.getHeader("Last-Event-ID") or ""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 18 else None
+
+
+def choose_containers(running: list[str], wanted: str, everything: bool) -> list[str]:
+    """Return which containers are meant; by default the first.
+
+    @raise InvalidValue: two selectors, or a container that is not this app's.
+    @raise NotFound: none runs.
+    """
+    if wanted and everything:
+        raise InvalidValue(
+            "give containerId or allContainers, not both", field="containerId"
+        )
+    if not running:
+        raise NotFound("no container of this app runs")
+    if wanted:
+        chosen = [one for one in running if one.startswith(wanted)]
+        if not chosen:
+            raise InvalidValue(
+                "is no running container of this app", field="containerId"
+            )
+        return chosen[:1]
+    return running if everything else running[:1]
