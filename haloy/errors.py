@@ -28,17 +28,24 @@ class HaloyError(Exception):
 
 @define(eq=False)
 class ConfigError(HaloyError):
-    """A file somebody wrote is not right. C{line} counts from 1; 0 is unknown."""
+    """A file somebody wrote is not right.
+
+    C{line} and C{column} count from 1; 0 is unknown. C{others} are what else is
+    wrong in the same file.
+    """
 
     code: ClassVar[str] = "config"
 
     path: str = ""
     line: int = 0
+    column: int = 0
+    others: tuple[ConfigError, ...] = ()
 
     def __str__(self) -> str:
-        """Return C{path:line: reason}."""
+        """Return C{path:line: reason}, a line for each thing that is wrong."""
         place = f"{self.path}:{self.line}" if self.line else self.path
-        return f"{place}: {self.reason}" if place else self.reason
+        first = f"{place}: {self.reason}" if place else self.reason
+        return "\n".join([first, *map(str, self.others)])
 
 
 @define(eq=False)

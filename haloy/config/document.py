@@ -21,21 +21,33 @@ SIZE_LIMIT_BYTES = 1 << 20
 NODES_LIMIT = 50_000
 CONTEXT_LINES = 1
 
+#: Line and column, both from 1.
+Place = tuple[int, int]
+
 
 @frozen
 class Document:
-    """A parsed file: its value, and the line (from 1) of the keys that are known."""
+    """A parsed file: its value; line and column (from 1) of the keys that are known."""
 
     value: Any
     path: str
-    lines: Mapping[tuple[str | int, ...], int] = field(factory=dict)
+    places: Mapping[tuple[str | int, ...], Place] = field(factory=dict)
 
     def line(self, where: tuple[str | int, ...]) -> int:
         """Return the line of the deepest part of C{where} that is known, 0: none."""
+        return self.place(where)[0]
+
+    def place(self, where: tuple[str | int, ...]) -> Place:
+        """Return line and column of the deepest part of C{where} that is known."""
         for end in range(len(where), -1, -1):
-            if where[:end] in self.lines:
-                return self.lines[where[:end]]
-        return 0
+            if where[:end] in self.places:
+                return self.places[where[:end]]
+        return 0, 0
+
+    def error(self, reason: str, where: tuple[str | int, ...]) -> ConfigError:
+        """Return the error to raise about what stands at C{where}."""
+        line, column = self.place(where)
+        return ConfigError(reason, path=self.path, line=line, column=column)
 
 
 def parse_document(text: str, path: str, kind: str) -> Document:
@@ -142,7 +154,7 @@ def _parse_yaml(text: str, path: str) -> Document:
         root = yaml.compose(text, Loader=_Loader)
         if root is None:
             return Document(None, path)
-        lines: dict[tuple[str | int, ...], int] = {}
+        lines: dict[tuple[str | int, ...], Place] = {}
         _walk(root, (), lines, [0])
         return Document(_Loader("").construct_document(root), path, lines)
     except yaml.YAMLError as problem:
@@ -154,14 +166,14 @@ def _parse_yaml(text: str, path: str) -> Document:
 def _walk(
     node: yaml.Node,
     where: tuple[str | int, ...],
-    lines: dict[tuple[str | int, ...], int],
+    lines: dict[tuple[str | int, ...], Place],
     count: list[int],
 ) -> None:
     """Note the line of every key; aliases count each time they are used."""
     count[0] += 1
     if count[0] > NODES_LIMIT:
         raise yaml.YAMLError(f"has more than {NODES_LIMIT} values, aliases included")
-    lines.setdefault(where, node.start_mark.line + 1)
+    lines.setdefault(where, _marked(node))
     if isinstance(node, yaml.MappingNode):
         seen: set[tuple[str, str]] = set()
         for key, value in node.value:
@@ -172,11 +184,15 @@ def _walk(
                 )
             seen.add(name)
             here = (*where, str(key.value))
-            lines[here] = key.start_mark.line + 1
+            lines[here] = _marked(key)
             _walk(value, here, lines, count)
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
             _walk(value, (*where, index), lines, count)
+
+
+def _marked(node: yaml.Node) -> Place:
+    return node.start_mark.line + 1, node.start_mark.column + 1
 
 
 def _yaml_error(problem: yaml.YAMLError, text: str, path: str) -> ConfigError:
@@ -194,7 +210,10 @@ def _yaml_error(problem: yaml.YAMLError, text: str, path: str) -> ConfigError:
     if isinstance(problem, yaml.scanner.ScannerError | yaml.parser.ParserError):
         hint = _hint(reason, text, mark.line)
     return ConfigError(
-        f"{reason}{hint}\n{_context(text, mark.line)}", path=path, line=mark.line + 1
+        f"{reason}{hint}\n{_context(text, mark.line)}",
+        path=path,
+        line=mark.line + 1,
+        column=mark.column + 1,
     )
 
 
@@ -240,10 +259,11 @@ def _parse_json(text: str, path: str) -> Document:
             f"{problem.msg}\n{_context(text, problem.lineno - 1)}",
             path=path,
             line=problem.lineno,
+            column=problem.colno,
         ) from None
     except _Twice as problem:
-        line = _json_lines(text).get((problem.key,), 0)
-        raise ConfigError(str(problem), path=path, line=line) from None
+        line, column = _json_lines(text).get((problem.key,), (0, 0))
+        raise ConfigError(str(problem), path=path, line=line, column=column) from None
     except (ValueError, RecursionError) as problem:
         raise ConfigError(str(problem), path=path) from None
     return Document(value, path, _json_lines(text))
@@ -264,12 +284,12 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _json_lines(text: str) -> dict[tuple[str | int, ...], int]:
+def _json_lines(text: str) -> dict[tuple[str | int, ...], Place]:
     """Return the lines of keys: JSON is close enough to YAML that its composer works.
 
     What was found before the first thing that is no YAML, when there is one.
     """
-    lines: dict[tuple[str | int, ...], int] = {}
+    lines: dict[tuple[str | int, ...], Place] = {}
     try:
         root = yaml.compose(text.replace("\t", " "), Loader=_Loader)
         if root is not None:
@@ -283,15 +303,15 @@ def _parse_toml(text: str, path: str) -> Document:
     try:
         value = tomllib.loads(text)
     except tomllib.TOMLDecodeError as problem:
-        match = re.search(r"line (\d+)", str(problem))
-        line = int(match[1]) if match else 0
-        raise ConfigError(str(problem), path=path, line=line) from None
+        match = re.search(r"line (\d+), column (\d+)", str(problem))
+        line, column = (int(match[1]), int(match[2])) if match else (0, 0)
+        raise ConfigError(str(problem), path=path, line=line, column=column) from None
     return Document(value, path, _toml_lines(text))
 
 
-def _toml_lines(text: str) -> dict[tuple[str | int, ...], int]:
+def _toml_lines(text: str) -> dict[tuple[str | int, ...], Place]:
     """Return the lines of keys and tables, read by their first characters alone."""
-    lines: dict[tuple[str | int, ...], int] = {}
+    lines: dict[tuple[str | int, ...], Place] = {}
     table: tuple[str | int, ...] = ()
     counts: dict[tuple[str | int, ...], int] = {}
     for number, row in enumerate(text.splitlines(), 1):
@@ -299,12 +319,13 @@ def _toml_lines(text: str) -> dict[tuple[str | int, ...], int]:
             name = _toml_key(match[1])
             counts[name] = counts.get(name, -1) + 1
             table = (*name, counts[name])
-            lines[table] = number
+            lines[table] = number, row.index("[") + 1
         elif match := re.match(r"\s*\[([^\]]+)\]", row):
             table = _toml_key(match[1])
-            lines[table] = number
+            lines[table] = number, row.index("[") + 1
         elif match := re.match(r"\s*([A-Za-z0-9_.\"'-]+)\s*=", row):
-            lines.setdefault((*table, *_toml_key(match[1])), number)
+            place = number, match.start(1) + 1
+            lines.setdefault((*table, *_toml_key(match[1])), place)
     return lines
 
 

@@ -58,10 +58,9 @@ class AppDocument:
 
     def error(self, problem: InvalidValue, target: str = "") -> ConfigError:
         """Return C{problem} at its line, its field in the casing of the file."""
-        line = self.document.line(self._place(problem.field, target))
         field = self._cased(problem.field)
         shown = InvalidTarget(problem.reason, field=field, target=target)
-        return ConfigError(str(shown), path=self.document.path, line=line)
+        return self.document.error(str(shown), self._place(problem.field, target))
 
     def _validate(self, key: str, target: Target) -> None:
         try:
@@ -195,11 +194,11 @@ def parse_app_file(text: str, path: str, kind: str) -> AppFile:
 
 def located(problem: Misplaced, document: Document) -> ConfigError:
     """Return C{problem} as an error of C{document}: each part at its own line."""
-    errors = [
-        ConfigError(str(one), path=document.path, line=document.line(one.path))
+    first, *others = (
+        document.error(str(one), one.path)
         for one in sorted(
             (problem, *problem.others), key=lambda one: document.line(one.path)
         )
-    ]
-    reason = "\n".join([errors[0].reason, *map(str, errors[1:])])
-    return ConfigError(reason, path=document.path, line=errors[0].line)
+    )
+    first.others = tuple(others)
+    return first
