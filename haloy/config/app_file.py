@@ -56,6 +56,8 @@ class BuildConfig:
     platform: str | None = None
     args: tuple[BuildArg, ...] | None = None
     push: str | None = None
+    cache_from: tuple[str, ...] | None = None
+    cache_to: tuple[str, ...] | None = None
 
 
 @frozen

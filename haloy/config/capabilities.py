@@ -36,12 +36,13 @@ def require(target: Target, known: Collection[str]) -> None:
 def sendable(target: Target) -> Target:
     """Return C{target} without what is the client's own and no server needs.
 
-    The token, and build arguments: they may be secrets, images are built here, and
-    a Go daemon refuses an argument that is only passed through.
+    The token, build arguments and caches: they may be secrets, images are built here,
+    and a Go daemon refuses an argument that is only passed through, and caches.
     """
     image = target.image
     if image is not None and image.build_config is not None:
-        image = evolve(image, build_config=evolve(image.build_config, args=None))
+        build = evolve(image.build_config, args=None, cache_from=None, cache_to=None)
+        image = evolve(image, build_config=build)
     return evolve(target, image=image, image_key=None, api_token=None)
 
 

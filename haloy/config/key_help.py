@@ -111,6 +111,8 @@ HELP: Mapping[str, Mapping[str, Help]] = {
         "push": Help(
             "Where the image goes.", "registry if credentials are given", PUSHES
         ),
+        "cache_from": Help("Where build caches come from, as docker build takes it."),
+        "cache_to": Help("Where the build cache goes; needs docker buildx."),
     },
     "BuildArg": {
         "name": Help("Name of the argument."),
