@@ -24,6 +24,21 @@ def number(request: Any, name: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 18 else 0
 
 
+def since(request: Any) -> float:
+    """Return the time from which on lines are wanted, 0 for all.
+
+    @raise InvalidValue: it is no time (seconds of the epoch).
+    """
+    text = argument(request, "since")
+    if not text:
+        return 0.0
+    whole, _, part = text.partition(".")
+    digits = whole.isascii() and whole.isdigit() and len(whole) < 12
+    if not digits or (part and not (part.isascii() and part.isdigit())):
+        raise InvalidValue("wants seconds of the epoch", field="since")
+    return float(text)
+
+
 def last_event_id(request: Any) -> int | None:
     """Return the number of the last event that a client has seen, if it says one."""
     text = request.getHeader("Last-Event-ID") or ""

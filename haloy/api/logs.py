@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from attrs import define
+from attrs import define, frozen
 from twisted.internet.defer import Deferred, DeferredList
 
 from haloy.engine.interface import Engine, Output
@@ -39,14 +39,25 @@ class _Lines:
                 await self._send({"containerId": self._container, "line": text})
 
 
+@frozen
+class Wanted:
+    """Which lines: the last C{tail}, none older than C{since_s}, and what comes."""
+
+    tail: int
+    follow: bool
+    since_s: float = 0.0
+
+
 async def container_lines(
-    engine: Engine, containers: list[str], tail: int, follow: bool, send: Send
+    engine: Engine, containers: list[str], wanted: Wanted, send: Send
 ) -> None:
     """Send the lines of all C{containers}; return when all have ended."""
 
     async def one(container: str) -> None:
         lines = _Lines(container, send, LineSplitter(LINE_LIMIT_BYTES))
-        await engine.logs(container, tail, follow, lines.take)
+        await engine.logs(
+            container, wanted.tail, wanted.follow, lines.take, wanted.since_s
+        )
         await lines.end()
 
     running = [Deferred.fromCoroutine(one(container)) for container in containers]

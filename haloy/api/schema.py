@@ -230,6 +230,7 @@ def deployment_detail(one: DeploymentDetail) -> dict[str, Any]:
     return {
         **deployment(one.record),
         "comparedWith": one.compared_with,
+        "config": dict(one.config),
         "changes": None
         if one.changes is None
         else [

@@ -7,7 +7,6 @@ order for every route is headers, authentication, rate, handler.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Any
 
 from attrs import define, field, frozen
@@ -17,7 +16,14 @@ from twisted.web.iweb import IRequest
 from haloy.api import schema
 from haloy.api.access import TokenRoutes
 from haloy.api.answers import error_answer, json_answer, respond
-from haloy.api.asked import argument, choose_containers, flag, last_event_id, number
+from haloy.api.asked import (
+    argument,
+    choose_containers,
+    flag,
+    last_event_id,
+    number,
+    since,
+)
 from haloy.api.body import read_json
 from haloy.api.certificates import CertificateRoutes, certificate_json
 from haloy.api.deployments import DeploymentRoutes
@@ -25,14 +31,12 @@ from haloy.api.events import EventFeed, EventRoutes
 from haloy.api.execution import exec_body, execute
 from haloy.api.gatekeeper import Gatekeeper
 from haloy.api.images import ImageRoutes
-from haloy.api.logs import container_lines
-from haloy.api.metrics import MetricsRoute
+from haloy.api.logs import Wanted, container_lines
 from haloy.api.registries import RegistryRoutes
 from haloy.api.server_log import Log, follow_log
 from haloy.api.spool import Spools
 from haloy.api.sse import event
-from haloy.api.streaming import EventWriter, Streams
-from haloy.api.terminal_server import Terminals
+from haloy.api.streaming import EventWriter, stream_events
 from haloy.api.tunnel import Tunnels
 from haloy.certs.interface import Certificates
 from haloy.config.validate import validate_received
@@ -50,7 +54,6 @@ CAPABILITIES = (
     "resources",
     "proxy-options",
     "wildcard-domains",
-    "exec-interactive",
     "tokens",
     "events",
 )
@@ -93,7 +96,6 @@ class Api:
     _registries: RegistryFile
     _log: Log
     _events: EventFeed
-    _metrics: MetricsRoute | None = None
     gate: ImageRoutes = field(init=False)
     _image_resource: Any = field(init=False)
     _registry_resource: Any = field(init=False)
@@ -101,10 +103,7 @@ class Api:
     _certificate_resource: Any = field(init=False)
     _deployment_resource: Any = field(init=False)
     _event_resource: Any = field(init=False)
-    _metrics_resource: Any = field(init=False)
     _tunnels: Tunnels = field(init=False)
-    _terminals: Terminals = field(init=False)
-    _streams: Streams = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         """Mount the routes of images."""
@@ -116,8 +115,6 @@ class Api:
         )
         self._image_resource = self.gate.app.resource()
         self._tunnels = Tunnels(self._engine, self._reactor)
-        self._terminals = Terminals(self._engine, self._reactor)
-        self._streams = Streams(self._reactor, self._gatekeeper)
         registries = RegistryRoutes(self._engine, self._registries, self._gatekeeper)
         self._registry_resource = registries.app.resource()
         self._token_resource = TokenRoutes(self._gatekeeper).app.resource()
@@ -127,10 +124,8 @@ class Api:
         self._certificate_resource = certificates.app.resource()
         deployments = DeploymentRoutes(self._deployments, self._gatekeeper)
         self._deployment_resource = deployments.app.resource()
-        events = EventRoutes(self._events, self._streams, self._gatekeeper)
+        events = EventRoutes(self._events, self._reactor, self._gatekeeper)
         self._event_resource = events.app.resource()
-        metrics = self._metrics or MetricsRoute(self._gatekeeper)
-        self._metrics_resource = metrics.app.resource()
 
     def resource(self) -> Any:
         """Return the resource to serve; large bodies go through C{gate}."""
@@ -179,11 +174,6 @@ class Api:
             },
         )
 
-    @app.route("/metrics", branch=True)
-    def metrics(self, request: IRequest) -> Any:
-        """Hand over to the route of metrics."""
-        return self._metrics_resource
-
     # --- deployments -----------------------------------------------------------------
 
     @app.route("/v1/deploy", methods=["POST"])
@@ -214,7 +204,7 @@ class Api:
 
             await self._deployments.follow(deployment, consume, after)
 
-        await self._streams.send(request, caller, produce)
+        await stream_events(request, self._reactor, produce)
 
     @app.route("/v1/rollback/<app_name>", methods=["GET"])
     async def rollback_targets(self, request: IRequest, app_name: str) -> bytes:
@@ -275,21 +265,24 @@ class Api:
     @app.route("/v1/logs/<app_name>", methods=["GET"])
     async def logs(self, request: IRequest, app_name: str) -> None:
         """Stream what an app's containers write."""
-        caller = self._gatekeeper.admit(request, "read", app_name)
+        self._gatekeeper.admit(request, "read", app_name)
         chosen = choose_containers(
             await self._running(app_name),
             argument(request, "containerId"),
             flag(request, "allContainers"),
         )
-        tail = number(request, "tail") or DEFAULT_TAIL
-        follow = argument(request, "follow") != "false"
+        wanted = Wanted(
+            number(request, "tail") or DEFAULT_TAIL,
+            argument(request, "follow") != "false",
+            since(request),
+        )
 
         async def produce(writer: EventWriter) -> None:
             await container_lines(
-                self._engine, chosen, tail, follow, lambda one: writer.send(event(one))
+                self._engine, chosen, wanted, lambda one: writer.send(event(one))
             )
 
-        await self._streams.send(request, caller, produce)
+        await stream_events(request, self._reactor, produce)
 
     @app.route("/v1/exec/<app_name>", methods=["POST"])
     async def exec(self, request: Any, app_name: str) -> bytes:
@@ -301,23 +294,9 @@ class Api:
         request.setHeader("Content-Type", "application/json")
         # The Go client waits 30 s for the head, and a command may take 60.
         request.write(b"")
-        subject = f"{app_name} {body.command[0]}"
-        async with self._gatekeeper.audited(caller, "exec", subject):
+        async with self._gatekeeper.audited(caller, "exec", app_name):
             results = await execute(self._engine, chosen, body.command)
         return json_answer(request, {"results": results}, started=True)
-
-    @app.route("/v1/exec/<app_name>", methods=["GET"])
-    async def terminal(self, request: Any, app_name: str) -> None:
-        """Run a command with somebody at its input, by WebSocket."""
-        caller = self._gatekeeper.admit(request, "exec", app_name)
-        running = choose_containers(await self._running(app_name), "", everything=True)
-
-        def audited(command: tuple[str, ...]) -> Any:
-            subject = f"{app_name} {command[0]}"
-            return self._gatekeeper.audited(caller, "exec.terminal", subject)
-
-        lease = partial(self._gatekeeper.lease, caller)
-        await self._terminals.open(request, running, lease, audited)
 
     @app.route("/v1/tunnel/<app_name>", methods=["POST"])
     async def tunnel(self, request: Any, app_name: str) -> None:
@@ -327,21 +306,18 @@ class Api:
         container = argument(request, "container")
         (chosen,) = choose_containers(running, container, everything=False)
         async with self._gatekeeper.audited(caller, "tunnel", app_name):
-            inner = await self._tunnels.connect(chosen, argument(request, "port"))
-        await self._tunnels.join(
-            request, inner, partial(self._gatekeeper.lease, caller)
-        )
+            await self._tunnels.open(request, chosen, argument(request, "port"))
 
     @app.route("/v1/server-logs", methods=["GET"])
     async def server_logs(self, request: IRequest) -> None:
         """Stream the daemon's own log."""
-        caller = self._gatekeeper.admit(request, "admin")
+        self._gatekeeper.admit(request, "admin")
         access = flag(request, "access-logs")
 
         async def produce(writer: EventWriter) -> None:
             await follow_log(self._log, writer, access)
 
-        await self._streams.send(request, caller, produce)
+        await stream_events(request, self._reactor, produce)
 
     async def _running(self, app_name: str) -> list[str]:
         """Return the running containers of an app. @raise NotFound: unknown app."""

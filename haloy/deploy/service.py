@@ -25,7 +25,6 @@ from haloy.deploy.interface import (
     DeploymentRecord,
     DeployRequest,
     LogEntry,
-    Names,
     Readiness,
     RollbackTarget,
     Traffic,
@@ -66,7 +65,6 @@ def deploy_service(
     assess: Callable[[str], Assessment | None],
     stored_credentials: Callable[[str], Credentials | None] = no_credentials,
     instance: str = "",
-    names: Names | None = None,
 ) -> DeployService:
     """Return the service, not started; C{database} must be open by then.
 
@@ -76,7 +74,6 @@ def deploy_service(
     @param stored_credentials: the daemon's own login at a registry, by its host.
     @param instance: which haloyd this is (C{store.instance}); the containers of
         another one on the same Docker are left alone.
-    @param names: what is to be said of domains in a deployment's log.
     """
     journal = Journal(database, now)
     tools = Tools(
@@ -88,7 +85,6 @@ def deploy_service(
         reactor,
         stored_credentials,
         instance,
-        names=names,
     )
     aftercare = Aftercare(engine, traffic, database, tools.stop_grace_s)
     repair = Repair(
@@ -175,10 +171,6 @@ class DeployService:
         await self._conductor.stop()
         await self._tasks.stop()
         await self._tools.journal.stop()
-
-    def allow(self, policy: PolicySettings) -> None:
-        """Accept by C{policy} from now on; what runs goes on."""
-        self._policy = policy
 
     @property
     def draining(self) -> frozenset[str]:

@@ -24,7 +24,7 @@ from twisted.internet.defer import Deferred, DeferredLock, gatherResults
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
-from haloy.engine import commands, streams
+from haloy.engine import streams
 from haloy.engine.http import EngineHttp, engine_error
 from haloy.engine.interface import (
     Container,
@@ -36,8 +36,6 @@ from haloy.engine.interface import (
     Image,
     Output,
     PullProgress,
-    Session,
-    TerminalSize,
 )
 from haloy.engine.values import auth_config, container_from, image_from, info_from
 from haloy.errors import (
@@ -216,7 +214,7 @@ class DockerEngine:
     ) -> Image:
         """Pull C{ref}."""
         http = await self._http()
-        await streams.pull(http, ref, credentials, progress, idle_s)
+        await streams.pull(http, self._reactor, ref, credentials, progress, idle_s)
         image = await self.image(ref)
         if image is None:
             raise NotFound(f"{ref} was pulled and is gone again")
@@ -233,10 +231,14 @@ class DockerEngine:
     async def login(self, credentials: Credentials) -> None:
         """Try credentials at their registry."""
         server = auth_config(credentials)["serveraddress"]
-        user, secret = credentials.username, credentials.password
         try:
             await self._call(
-                lambda client: client.login(user, secret, registry=server, reauth=True)
+                lambda client: client.login(
+                    credentials.username,
+                    credentials.password,
+                    registry=server,
+                    reauth=True,
+                )
             )
         except EngineUnavailable:
             raise
@@ -252,10 +254,12 @@ class DockerEngine:
 
     async def untag(self, ref: str) -> None:
         """Remove the name C{ref}; unknown is fine."""
-        with suppress(NotFound):
+        try:
             await self._call(
                 lambda client: client.remove_image(ref, force=True, noprune=True)
             )
+        except NotFound:
+            return
 
     async def load(self, archive: Path, offset: int = 0) -> tuple[str, ...]:
         """Load a C{docker save} archive; return the references it brought."""
@@ -294,14 +298,16 @@ class DockerEngine:
 
     async def volumes(self, labels: Mapping[str, str]) -> tuple[str, ...]:
         """Return the names of volumes that carry all C{labels}."""
-        wanted = [f"{key}={value}" for key, value in labels.items()]
-        listed = await self._call(lambda client: client.volumes({"label": wanted}))
+        labelled = {"label": [f"{key}={value}" for key, value in labels.items()]}
+        listed = await self._call(lambda client: client.volumes(labelled))
         return tuple(one["Name"] for one in listed.get("Volumes") or ())
 
     async def remove_volume(self, name: str) -> None:
         """Remove a volume; unknown is fine."""
-        with suppress(NotFound):
+        try:
             await self._call(lambda client: client.remove_volume(name))
+        except NotFound:
+            return
 
     # --- streams -----------------------------------------------------------
 
@@ -311,10 +317,11 @@ class DockerEngine:
         tail: int,
         follow: bool,
         consume: Callable[[Output], Awaitable[None]],
+        since_s: float = 0.0,
     ) -> None:
         """Give the container's output to C{consume}, oldest first."""
-        container = await self.container(container_id)
-        await streams.logs(await self._http(), container, tail, follow, consume)
+        http, found = await self._http(), await self.container(container_id)
+        await streams.logs(http, found, tail, follow, consume, since_s)
 
     async def exec(
         self,
@@ -324,18 +331,10 @@ class DockerEngine:
         limit_bytes: int,
     ) -> ExecResult:
         """Run C{command} without TTY or input; killed on time-out or cancelling."""
-        http = await self._http()
-        return await commands.execute(http, container_id, command, limit_s, limit_bytes)
-
-    async def session(
-        self,
-        container_id: str,
-        command: tuple[str, ...],
-        terminal: TerminalSize | None,
-    ) -> Session:
-        """Start C{command} with its input open."""
-        http = await self._http()
-        return await commands.session(http, container_id, command, terminal)
+        http, reactor = await self._http(), self._reactor
+        return await streams.execute(
+            http, reactor, container_id, command, limit_s, limit_bytes
+        )
 
     async def events(
         self,

@@ -29,7 +29,8 @@ def detail(seq: int, app: str, state: str) -> DeploymentDetail:
         None if state == "queued" else NOW,
     )
     changes = (Change("replicas", "1", "2"),)
-    return DeploymentDetail(record, DeploymentId("01before"), changes)
+    config = {"name": app}
+    return DeploymentDetail(record, DeploymentId("01before"), changes, config)
 
 
 @pytest.fixture
@@ -90,6 +91,7 @@ def test_one_with_its_changes(server: Server) -> None:
     """What it changed of what served before."""
     found = server.ask("GET", "/v1/deployments/shop/01aaaaaa1").json
     assert found["comparedWith"] == "01before"
+    assert found["config"] == {"name": "shop"}
     assert found["changes"] == [{"key": "replicas", "before": "1", "after": "2"}]
     assert server.ask("GET", "/v1/deployments/shop/01aaaaaa2").status == 404
 

@@ -368,9 +368,22 @@ def test_container_lines(server: Server) -> None:
     assert {one["containerId"] for one in events} == {container}
 
 
+def test_lines_since_a_time(server: Server) -> None:
+    """Docker is told from when on; by default nothing."""
+    running(server, b"one")
+    server.ask("GET", "/v1/logs/hello?follow=false&since=1764000000.5")
+    assert server.engine.since_s == 1764000000.5
+    server.ask("GET", "/v1/logs/hello?follow=false&since=1764000000")
+    assert server.engine.since_s == 1764000000
+    server.ask("GET", "/v1/logs/hello?follow=false")
+    assert server.engine.since_s == 0
+
+
 @pytest.mark.parametrize(
     ("query", "status", "words"),
     [
+        ("?since=yesterday", 400, "since"),
+        ("?since=1.x", 400, "since"),
         ("?containerId=1&allContainers=true", 400, "not both"),
         ("?containerId=fff", 400, "containerId"),
     ],

@@ -83,6 +83,9 @@ class TestDockerEngine(EngineContract):
         while len(seen) < 2:
             seen.clear()
             await engine.logs(made, 10, False, consume)
+        before = dict(seen)
+        await engine.logs(made, 10, False, consume, 4_000_000_000.5)
+        assert seen == before, "nothing is that new"
         await engine.remove(made)
         assert seen == {"stdout": b"out\n", "stderr": b"err\n"}
 
