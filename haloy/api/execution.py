@@ -7,7 +7,6 @@ from typing import Any
 from attrs import frozen
 from twisted.internet.defer import Deferred, gatherResults
 
-from haloy.api.terminal import check_command
 from haloy.engine.interface import Engine
 from haloy.errors import HaloyError, InvalidValue
 
@@ -31,12 +30,16 @@ def exec_body(found: object) -> ExecBody:
     unknown = sorted(found.keys() - {"command", "containerId", "allContainers"})
     if unknown:
         raise InvalidValue("unknown field", field=unknown[0])
-    command = check_command(found.get("command"))
+    command = found.get("command")
+    if not isinstance(command, list) or not command:
+        raise InvalidValue("Command is required", field="command")
+    if not all(isinstance(word, str) and "\0" not in word for word in command):
+        raise InvalidValue("wants a list of texts", field="command")
     container = found.get("containerId") or ""
     everywhere = found.get("allContainers") or False
     if not isinstance(container, str) or not isinstance(everywhere, bool):
         raise InvalidValue("wants a text", field="containerId")
-    return ExecBody(command, container, everywhere)
+    return ExecBody(tuple(command), container, everywhere)
 
 
 async def execute(

@@ -75,15 +75,14 @@ class _Asking(Protocol):
         else:
             self._end()
 
-    def hand_over(self, protocol: IProtocol, rest: bytes) -> bytes:
-        """Give the connection to C{protocol}, with C{rest}; return the head."""
+    def hand_over(self, protocol: IProtocol, rest: bytes) -> None:
+        """Give the connection to C{protocol}, beginning with C{rest}."""
         transport: Any = self.transport
         self._next = protocol
         protocol.makeConnection(transport)
         if rest:
             protocol.dataReceived(rest)
         transport.resumeProducing()
-        return self._head.partition(b"\r\n\r\n")[0]
 
     def _end(self) -> None:
         head, found, body = self._head.partition(b"\r\n\r\n")
@@ -127,8 +126,8 @@ async def upgrade(
     limit_s: float,
     refused: Callable[[int, bytes], Exception],
     protocol: IProtocol,
-) -> bytes:
-    """Send a request, give its connection to C{protocol}; return the answer's head.
+) -> None:
+    """Send a request and give its connection to C{protocol}.
 
     @param refused: returns the error for a status and its text.
     @raise ServerUnreachable: nobody answers.
@@ -148,7 +147,8 @@ async def upgrade(
         transport.abortConnection()
         raise ServerUnreachable(f"no answer within {limit_s:g} s") from None
     if status == 101:
-        return asking.hand_over(protocol, rest)
+        asking.hand_over(protocol, rest)
+        return
     transport.abortConnection()
     if not status:
         raise ServerUnreachable("the connection broke off before an answer came")
