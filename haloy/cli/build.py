@@ -6,6 +6,8 @@ import os
 import subprocess
 from pathlib import Path
 
+from attrs import frozen
+
 from haloy.cli.output import Output
 from haloy.config.app_file import ImageConfig
 from haloy.config.images import image_ref
@@ -15,7 +17,21 @@ from haloy.errors import ConfigError, HaloyError
 _FULL = ("no space left on device", "not enough space")
 
 
-def build_image(image: ImageConfig, folder: Path, output: Output) -> None:
+@frozen
+class BuildOptions:
+    """What the command line says about building."""
+
+    skip: bool = False
+    no_cache: bool = False
+    pull: bool = False
+
+
+def build_image(
+    image: ImageConfig,
+    folder: Path,
+    output: Output,
+    options: BuildOptions = BuildOptions(),
+) -> None:
     """Build C{image}; its context is relative to C{folder}.
 
     @raise ConfigError: context or Dockerfile are not there.
@@ -23,7 +39,9 @@ def build_image(image: ImageConfig, folder: Path, output: Output) -> None:
     """
     build = image.build_config
     context, dockerfile = build_paths(image, folder)
-    command = ["docker", "build", "-f", str(dockerfile)]
+    buildx = has_buildx()
+    command = ["docker", "buildx", "build"] if buildx else ["docker", "build"]
+    command += ["-f", str(dockerfile)]
     command += ["--platform", (build and build.platform) or DEFAULT_PLATFORM]
     values = {}
     for argument in (build.args if build is not None else None) or ():
@@ -31,9 +49,26 @@ def build_image(image: ImageConfig, folder: Path, output: Output) -> None:
         command += ["--build-arg", argument.name]
         if argument.value is not None:
             values[argument.name] = argument.value
+    command += _caching(image, options, buildx)
     command += ["-t", image_ref(image), str(context)]
     output.info(f"Building {image_ref(image)}")
-    _run(command, folder, values, output)
+    _run(command, folder, {**values, **_builder(buildx)}, output)
+
+
+def _caching(image: ImageConfig, options: BuildOptions, buildx: bool) -> list[str]:
+    build = image.build_config
+    words = ["--no-cache"] if options.no_cache else []
+    words += ["--pull"] if options.pull else []
+    for source in (build and build.cache_from) or ():
+        words += ["--cache-from", source]
+    for place in (build and build.cache_to) or ():
+        if not buildx:
+            raise ConfigError(
+                "image.build_config.cache_to needs docker buildx, which is not here"
+            )
+        words += ["--cache-to", place]
+    # A builder in a container would keep to itself what it has built.
+    return [*words, "--load"] if buildx else words
 
 
 def build_paths(image: ImageConfig, folder: Path) -> tuple[Path, Path]:
@@ -69,7 +104,7 @@ def check_docker(refs: list[str]) -> None:
 def _run(
     command: list[str], folder: Path, values: dict[str, str], output: Output
 ) -> None:
-    environment = {**os.environ, **values, **_builder()}
+    environment = {**os.environ, **values}
     process = subprocess.Popen(
         command,
         cwd=folder,
@@ -95,15 +130,22 @@ def _run(
         raise HaloyError(f"docker build failed (exit code {process.returncode}){hint}")
 
 
-def _builder() -> dict[str, str]:
+def has_buildx() -> bool:
+    """Return whether to build by the buildx plugin: it is there and not refused."""
+    if os.environ.get("DOCKER_BUILDKIT") == "0":
+        return False
+    asked = subprocess.run(
+        ["docker", "buildx", "version"], capture_output=True, check=False
+    )
+    return asked.returncode == 0
+
+
+def _builder(buildx: bool) -> dict[str, str]:
     """Return what makes the build work without the buildx plugin.
 
     Docker 23 and later build by buildx and fail without it; the classic builder is
     still there when asked for.
     """
-    if "DOCKER_BUILDKIT" in os.environ:
+    if buildx or "DOCKER_BUILDKIT" in os.environ:
         return {}
-    asked = subprocess.run(
-        ["docker", "buildx", "version"], capture_output=True, check=False
-    )
-    return {} if asked.returncode == 0 else {"DOCKER_BUILDKIT": "0"}
+    return {"DOCKER_BUILDKIT": "0"}

@@ -6,14 +6,16 @@ normalised server.
 
 from __future__ import annotations
 
+import difflib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
+from haloy.cli.options import Selection
 from haloy.config.app_file import AppFile, Target
 from haloy.config.client_file import (
     ClientFile,
@@ -24,12 +26,16 @@ from haloy.config.client_file import (
     read_client_file,
 )
 from haloy.config.env_files import environment
-from haloy.config.load import find_app_file, load_app_file
-from haloy.config.merge import targets
+from haloy.config.load import (
+    NAMES,
+    AppDocument,
+    find_app_file,
+    load_app_document,
+    parse_app_document,
+)
+from haloy.config.merge import InvalidTarget, targets
 from haloy.config.secrets import Secrets
 from haloy.errors import ConfigError, HaloyError, InvalidValue
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 @frozen
@@ -51,10 +57,15 @@ class Project:
     """A configuration file with its folder and the environment it is read with."""
 
     path: Path
-    file: AppFile
+    document: AppDocument
     client_folder: Path
     servers: ClientFile
     _process: Mapping[str, str] = field(factory=lambda: dict(os.environ))
+
+    @property
+    def file(self) -> AppFile:
+        """What the file says."""
+        return self.document.file
 
     @property
     def folder(self) -> Path:
@@ -66,71 +77,171 @@ class Project:
         folders = (self.folder, Path(), self.client_folder)
         return environment(self._process, folders, target)
 
-    def select(self, names: tuple[str, ...], everything: bool) -> list[Selected]:
+    def select(
+        self, names: tuple[str, ...], everything: bool, app: str = ""
+    ) -> list[Selected]:
         """Return the chosen targets in a stable order.
 
-        @raise InvalidValue: none was chosen, or an unknown one.
+        @raise InvalidValue: an unknown one was chosen.
+        @raise ConfigError: what merging needs is not right, with file and line.
         """
-        merged = targets(self.file, tuple(self.servers.servers))
         if names and everything:
             raise click.UsageError("give --targets or --all, not both")
-        if not self.file.targets:
-            chosen = self._only(merged, names)
-        elif everything:
+        merged = self._merged()
+        if names:
+            chosen = [_known(name, merged, "target", "--targets") for name in names]
+        elif app:
+            owners = {merged[key].name or key: key for key in merged}
+            chosen = [owners[_known(app, owners, "app", "--app")]]
+        elif everything or len(merged) == 1:
             chosen = sorted(merged)
-        elif names:
-            chosen = self._named(merged, names)
         else:
             raise click.UsageError(
                 "this configuration has several targets: choose with --targets "
                 f"({', '.join(sorted(merged))}) or take --all"
             )
         return [
-            Selected(one, merged[one], normalise_server(merged[one].server or ""))
-            for one in chosen
+            Selected(one, merged[one], self._server(one, merged[one]))
+            for one in dict.fromkeys(chosen)
         ]
 
-    def _only(self, merged: dict[str, Target], names: tuple[str, ...]) -> list[str]:
-        """Take the one target there is; its name may be said."""
-        unknown = [name for name in names if name not in merged]
-        if unknown:
-            raise InvalidValue(
-                f"there is only one app here, {next(iter(merged))}", field="--targets"
-            )
-        return list(merged)
+    def _merged(self) -> dict[str, Target]:
+        try:
+            return targets(self.file, tuple(self.servers.servers))
+        except InvalidTarget as problem:
+            raise self.document.error(problem, problem.target) from None
 
-    def _named(self, merged: dict[str, Target], names: tuple[str, ...]) -> list[str]:
-        for name in names:
-            if name not in merged:
-                raise InvalidValue(
-                    f"there is no target {name!r} (known: {', '.join(sorted(merged))})",
-                    field="--targets",
-                )
-        return list(dict.fromkeys(names))
+    def _server(self, name: str, target: Target) -> str:
+        try:
+            return normalise_server(target.server or "")
+        except InvalidValue as problem:
+            raise self.located(problem, name) from None
+
+    def located(self, problem: InvalidValue, name: str) -> ConfigError:
+        """Return a problem of a target's value with file, line and column."""
+        return self.document.error(problem, name if self.file.targets else "")
 
     def resolve(self, one: Selected) -> Target:
         """Return the target with literal values everywhere."""
-        secrets = Secrets(
-            self.environment(one.name), self.file.secret_providers, self.folder
+        return self._secrets(one).resolve(one.target)
+
+    def _secrets(self, one: Selected) -> Secrets:
+        return Secrets(
+            self.environment(one.name),
+            self.file.secret_providers,
+            self.folder,
+            lambda text: click.echo(f"● {text}", err=True),
         )
-        return secrets.resolve(one.target)
 
     def token(self, one: Selected) -> str:
         """Return the token for a target's server. @raise ConfigError: none."""
-        variables = self.environment(one.name)
         if one.target.api_token is not None:
-            secrets = Secrets(variables, self.file.secret_providers, self.folder)
-            token = secrets.value(one.target.api_token, "api_token")
+            try:
+                token = self._secrets(one).value(one.target.api_token, "api_token")
+            except InvalidValue as problem:
+                raise self.located(problem, one.name) from None
             if token:
                 return token
-        return find_token(one.server, variables, self.servers)
+        return find_token(one.server, self.environment(one.name), self.servers)
+
+
+def _known(name: str, among: Iterable[str], what: str, option: str) -> str:
+    """Return C{name}. @raise InvalidValue: it is none; the nearest is suggested."""
+    known = sorted(among)
+    if name in known:
+        return name
+    near = difflib.get_close_matches(name, known, 1, 0.6)
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+    raise InvalidValue(f"there is no {what} {name!r}; {hint}", field=option)
+
+
+# --- projects -------------------------------------------------------------------
 
 
 def load_project(config: str) -> Project:
     """Return the project at C{--config}. @raise ConfigError: with file and line."""
     path = find_app_file(Path(config))
     folder = client_folder(os.environ, Path.home())
-    return Project(path, load_app_file(path), folder, read_client_file(folder))
+    return Project(path, load_app_document(path), folder, read_client_file(folder))
+
+
+def empty_project() -> Project:
+    """Return a project without a configuration: only the client's own folder."""
+    folder = client_folder(os.environ, Path.home())
+    nothing = parse_app_document("", "", "yaml")
+    return Project(Path("haloy.yaml"), nothing, folder, read_client_file(folder))
+
+
+def has_config(selection: Selection) -> bool:
+    """Return whether there is a configuration where it is looked for."""
+    path = Path(selection.config)
+    return selection.config != "." or any((path / name).exists() for name in NAMES)
+
+
+def choose(selection: Selection) -> tuple[Project, list[Selected]]:
+    """Return what was selected, by a configuration or without one.
+
+    @raise HaloyError: nothing, or something unknown.
+    """
+    if selection.server or (selection.app and not has_config(selection)):
+        if not selection.app:
+            raise click.UsageError("--server needs --app: which app on it?")
+        project = empty_project()
+        server = _server_of(project, selection)
+        return project, [
+            Selected(selection.app, Target(name=selection.app, server=server), server)
+        ]
+    project = load_project(selection.config)
+    chosen = project.select(selection.names, selection.everything, selection.app)
+    return project, chosen
+
+
+def choose_servers(selection: Selection) -> tuple[Project, list[Selected]]:
+    """Return one target for each server that was selected.
+
+    C{--server}; else those of the configuration's targets; else the only one added.
+    """
+    if selection.server or not has_config(selection):
+        project = empty_project()
+        server = _server_of(project, selection)
+        return project, [Selected(server, Target(server=server), server)]
+    project = load_project(selection.config)
+    everything = selection.everything or not selection.names
+    chosen = project.select(selection.names, everything)
+    groups = by_server(sorted(chosen, key=lambda one: one.name))
+    return project, [
+        evolve(group[0], name=server if len(groups) > 1 else group[0].name)
+        for server, group in groups.items()
+    ]
+
+
+def only_server(selection: Selection) -> tuple[Project, Selected]:
+    """Return the one server that was selected. @raise UsageError: several."""
+    project, chosen = choose_servers(selection)
+    if len(chosen) > 1:
+        names = ", ".join(one.server for one in chosen)
+        raise click.UsageError(
+            f"this works on one server: choose with --server ({names})"
+        )
+    return project, chosen[0]
+
+
+def _server_of(project: Project, selection: Selection) -> str:
+    """Return C{--server}, or the only server that has been added."""
+    if selection.server:
+        return normalise_server(selection.server, "--server")
+    known = sorted(project.servers.servers)
+    if len(known) == 1:
+        return known[0]
+    if known:
+        raise click.UsageError(f"choose with --server ({', '.join(known)})")
+    raise ConfigError(
+        f"there is no {NAMES[1]} here and no server has been added: "
+        "`haloy init` writes the one, `haloy server add URL TOKEN` does the other"
+    )
+
+
+# --- clients ----------------------------------------------------------------------
 
 
 def client_for(reactor: Any, project: Project, one: Selected, limit_s: float) -> Any:
@@ -153,11 +264,11 @@ def make_client(
     return ApiClient(
         Transport(
             reactor,
-            client_agent(reactor, trusted),
+            client_agent(reactor, trusted, os.environ),
             base_url(server),
             token,
             limit_s,
-            client_endpoints(reactor, trusted),
+            client_endpoints(reactor, trusted, os.environ),
         )
     )
 
@@ -170,52 +281,6 @@ def by_server(chosen: list[Selected]) -> dict[str, list[Selected]]:
     return groups
 
 
-def target_options(command: F) -> F:
-    """Add C{--config}, C{--targets} and C{--all}."""
-    everything = click.option(
-        "-a", "--all", "everything", is_flag=True, help="All targets."
-    )
-    names = click.option(
-        "-t",
-        "--targets",
-        "--target",
-        "names",
-        multiple=True,
-        callback=_split,
-        help="Targets, several by commas or by repeating.",
-    )
-    config = click.option(
-        "-c",
-        "--config",
-        default=".",
-        show_default=True,
-        help="Configuration file, or the folder it is in.",
-    )
-    return config(names(everything(command)))
-
-
-def limit_option(command: F) -> F:
-    """Add C{--timeout}."""
-    return click.option(
-        "--timeout",
-        "limit_s",
-        type=click.FloatRange(1, 3600),
-        default=30.0,
-        show_default=True,
-        help="Seconds to wait for an answer.",
-    )(command)
-
-
-def _split(
-    ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]
-) -> tuple[str, ...]:
-    return tuple(
-        part.strip() for value in values for part in value.split(",") if part.strip()
-    )
-
-
-def located(problem: HaloyError, project: Project) -> HaloyError:
-    """Return a problem of a value with the file it stands in."""
-    if isinstance(problem, InvalidValue):
-        return ConfigError(str(problem), path=str(project.path))
-    return problem
+def failed_of(found: Iterable[Any]) -> list[HaloyError]:
+    """Return the problems among answers."""
+    return [one for one in found if isinstance(one, HaloyError)]

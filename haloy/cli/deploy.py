@@ -2,73 +2,132 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import click
+from attrs import define
+from twisted.internet.threads import deferToThread
 
+from haloy.cli.build import BuildOptions
 from haloy.cli.context import (
     Project,
     Selected,
     by_server,
+    choose,
     client_for,
-    limit_option,
-    load_project,
-    target_options,
+    failed_of,
 )
 from haloy.cli.exits import exit_code_of_several
+from haloy.cli.follow import DEPLOY_LIMIT_S, Board, follow
 from haloy.cli.hooks import run_hooks
-from haloy.cli.output import Output, show_entry
-from haloy.cli.plan import Planned, deploy_body, make_plan, show_plan
+from haloy.cli.options import Selection, output_options, target_options
+from haloy.cli.output import Output
+from haloy.cli.plan import (
+    Planned,
+    check_capabilities,
+    deploy_body,
+    make_plan,
+    plan_json,
+    show_plan,
+)
 from haloy.cli.provide import provide_images
-from haloy.cli.running import run
+from haloy.cli.running import run, together
 from haloy.cli.upload import Destination
-from haloy.errors import DeployFailed, HaloyError
+from haloy.config.wire import target_from_json
+from haloy.errors import HaloyError, NotFound
 
 
-@click.command()
+@click.command("deploy")
 @target_options
-@limit_option
 @click.option(
     "--include-protected", is_flag=True, help="With --all: protected ones too."
 )
-@click.option("--no-logs", is_flag=True, help="Return when the request is accepted.")
 @click.option("--dry-run", is_flag=True, help="Show what would happen, and stop.")
-@click.option("--quiet", "-q", is_flag=True, help="Only warnings and errors.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON document.")
-def deploy(
-    config: str,
-    names: tuple[str, ...],
-    everything: bool,
-    limit_s: float,
+@click.option("--no-logs", is_flag=True, help="Return when the request is accepted.")
+@click.option("--tag", default="", metavar="TAG", help="Tag of the images.")
+@click.option("--git-tag", is_flag=True, help="Tag of the images: the commit's SHA.")
+@click.option("--skip-build", is_flag=True, help="Send the images that are here.")
+@click.option("--no-cache", is_flag=True, help="Build without Docker's cache.")
+@click.option("--pull", is_flag=True, help="Build with the newest base images.")
+@click.option(
+    "--deploy-timeout",
+    "deploy_limit_s",
+    type=click.FloatRange(1, 86400),
+    default=DEPLOY_LIMIT_S,
+    show_default=True,
+    help="Seconds to wait for a deployment to end.",
+)
+@output_options
+def deploy_(
+    selection: Selection,
     include_protected: bool,
-    no_logs: bool,
     dry_run: bool,
-    quiet: bool,
-    as_json: bool,
+    no_logs: bool,
+    tag: str,
+    git_tag: bool,
+    skip_build: bool,
+    no_cache: bool,
+    pull: bool,
+    deploy_limit_s: float,
+    output: Output,
 ) -> None:
     """Build, upload and deploy the app of this folder.
+
+    What will happen is shown first, and with --dry-run nothing else.
 
     Exit codes: 0 all deployed, 3 configuration, 4 authentication, 5 server
     unreachable, 6 deployment failed, 7 some of several failed.
     """
-    output = Output(as_json=as_json, quiet=quiet)
-    project = load_project(config)
-    chosen = project.select(names, everything)
-    if everything and not include_protected:
+    if tag and git_tag:
+        raise click.UsageError("give --tag or --git-tag, not both")
+    project, chosen = choose(selection)
+    if selection.everything and not include_protected:
         chosen = _without_protected(chosen, output)
-    plan = make_plan(project, chosen)
-    show_plan(plan, output)
-    if dry_run:
-        return
-    run(lambda reactor: carry_out(reactor, project, plan, output, no_logs, limit_s))
+    plan = make_plan(project, chosen, commit_of(project.folder) if git_tag else tag)
+    deployment = _Deployment(
+        project,
+        plan,
+        output,
+        selection.limit_s,
+        deploy_limit_s,
+        no_logs,
+        BuildOptions(skip_build, no_cache, pull),
+    )
+    run(lambda reactor: deployment.carry_out(reactor, dry_run))
     problems = [one.problem for one in plan if one.problem is not None]
-    if as_json:
-        output.json([_report(one) for one in plan])
-    if len(plan) > 1:
+    if output.as_json:
+        told = plan_json if dry_run and not problems else _report
+        output.json([told(one) for one in plan])
+    if len(plan) > 1 and problems:
+        output.error(f"{len(problems)} of {len(plan)} targets failed:")
         for one in plan:
             if one.problem is not None:
-                output.error(str(one.problem), one.selected.name)
+                output.problem(one.problem, one.selected.name)
+    elif problems and not deployment.told:
+        output.problem(problems[0])
     raise SystemExit(exit_code_of_several(problems, len(plan)))
+
+
+def commit_of(folder: Path) -> str:
+    """Return the commit that C{folder} is at, with C{-dirty} where it has changed.
+
+    @raise HaloyError: it is no work tree of git.
+    """
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except FileNotFoundError:
+        raise HaloyError("git is not installed, and --git-tag asks it") from None
+    if done.returncode:
+        raise HaloyError(f"--git-tag: {done.stderr.strip() or 'git fails'}")
+    return done.stdout.strip()
 
 
 def _without_protected(chosen: list[Selected], output: Output) -> list[Selected]:
@@ -84,83 +143,6 @@ def _without_protected(chosen: list[Selected], output: Output) -> list[Selected]
     return kept
 
 
-# --- carrying out ---------------------------------------------------------------
-
-
-async def carry_out(
-    reactor: Any,
-    project: Project,
-    plan: list[Planned],
-    output: Output,
-    no_logs: bool,
-    limit_s: float,
-) -> None:
-    """Check servers, build, and deploy; problems stay with their targets."""
-    servers = {}
-    for name, group in by_server([one.selected for one in plan]).items():
-        client = client_for(reactor, project, group[0], limit_s)
-        version = await client.version()
-        capabilities = frozenset(version.get("capabilities") or ())
-        servers[name] = Destination(client, name, capabilities)
-    await provide_images(reactor, project, plan, servers, output)
-    if len(plan) == 1 and plan[0].problem is not None:
-        raise plan[0].problem
-    hooks = project.file.global_pre_deploy
-    run_hooks(hooks, "global_pre_deploy", project.folder, {}, output)
-    for one in plan:
-        if one.problem is not None:
-            continue
-        try:
-            client = servers[one.selected.server].client
-            prefix = one.selected.name if len(plan) > 1 else ""
-            await _deploy(client, project, one, output, no_logs, prefix)
-        except HaloyError as problem:
-            one.problem = problem
-            if len(plan) == 1 and not isinstance(problem, DeployFailed):
-                raise
-    if not any(one.problem for one in plan):
-        hooks = project.file.global_post_deploy
-        run_hooks(hooks, "global_post_deploy", project.folder, {}, output)
-
-
-async def _deploy(
-    client: Any,
-    project: Project,
-    one: Planned,
-    output: Output,
-    no_logs: bool,
-    prefix: str,
-) -> None:
-    variables = {
-        "HALOY_APP_NAME": one.selected.app,
-        "HALOY_DEPLOYMENT_ID": one.deployment,
-        "HALOY_TARGET": one.selected.name,
-        "HALOY_SERVER": one.selected.server,
-    }
-    target = one.resolved
-    run_hooks(target.pre_deploy, "pre_deploy", project.folder, variables, output)
-    await client.deploy(deploy_body(project.file, one))
-    output.info(f"Deployment {one.deployment} started", prefix)
-    if no_logs:
-        return
-    await follow(client, one.deployment, output, prefix)
-    run_hooks(target.post_deploy, "post_deploy", project.folder, variables, output)
-
-
-async def follow(client: Any, deployment: str, output: Output, prefix: str) -> None:
-    """Show a deployment's log to its end. @raise DeployFailed: it failed."""
-    async for entry in client.deployment_log(deployment):
-        show_entry(output, entry, prefix)
-        if entry.get("isDeploymentFailed"):
-            fields = entry.get("fields") or {}
-            raise DeployFailed(
-                str(fields.get("error") or entry.get("message")),
-                failure=str(fields.get("code") or "failed"),
-            )
-        if entry.get("isDeploymentComplete"):
-            return
-
-
 def _report(one: Planned) -> dict[str, Any]:
     return {
         "target": one.selected.name,
@@ -169,4 +151,159 @@ def _report(one: Planned) -> dict[str, Any]:
         "deploymentId": one.deployment,
         "ok": one.problem is None,
         "error": None if one.problem is None else str(one.problem),
+        "code": None if one.problem is None else one.problem.code,
     }
+
+
+# --- carrying out ---------------------------------------------------------------
+
+
+@define(eq=False)
+class _Deployment:
+    """One run over all its targets; problems stay with their targets.
+
+    @ivar told: whether the server has told already why it failed.
+    """
+
+    _project: Project
+    _plan: list[Planned]
+    _output: Output
+    _limit_s: float
+    _deploy_limit_s: float
+    _no_logs: bool
+    _building: BuildOptions
+    told: bool = False
+
+    async def carry_out(self, reactor: Any, dry_run: bool) -> None:
+        """Ask the servers, show the plan, build, and deploy."""
+        servers = await self._connect(reactor)
+        if any(one.problem for one in self._plan):
+            return  # nothing is built or sent before every server has answered
+        for one in self._plan:
+            check_capabilities(
+                self._project, one, servers[one.selected.server].capabilities
+            )
+        await together(self._compare(servers, one) for one in self._plan)
+        show_plan(self._plan, self._output)
+        if dry_run:
+            return
+        await provide_images(
+            reactor, self._project, self._plan, servers, self._output, self._building
+        )
+        if all(one.problem for one in self._plan):
+            return
+        self._global_hooks("global_pre_deploy")
+        groups: dict[str, list[Planned]] = {}
+        for one in self._plan:
+            groups.setdefault(one.selected.server, []).append(one)
+        with Board(self._output, len(self._plan) > 1) as board:
+            for found in await together(
+                self._deploy_group(reactor, servers[name], group, board)
+                for name, group in groups.items()
+            ):
+                if isinstance(found, HaloyError):
+                    raise found
+        if not any(one.problem for one in self._plan):
+            self._global_hooks("global_post_deploy")
+
+    async def _connect(self, reactor: Any) -> dict[str, Destination]:
+        """Return the servers; who does not answer is the problem of its targets."""
+        chosen = by_server([one.selected for one in self._plan])
+
+        async def ask(name: str) -> Destination:
+            client = client_for(reactor, self._project, chosen[name][0], self._limit_s)
+            version = await client.version()
+            return Destination(
+                client, name, frozenset(version.get("capabilities") or ())
+            )
+
+        found = await together(ask(name) for name in chosen)
+        answers = dict(zip(chosen, found, strict=True))
+        for one in self._plan:
+            answer = answers[one.selected.server]
+            if isinstance(answer, HaloyError):
+                one.problem = answer
+        failed = failed_of(found)
+        if failed:
+            for one in self._plan:
+                one.problem = one.problem or HaloyError(
+                    "not deployed: another server does not answer"
+                )
+        return {
+            name: one for name, one in answers.items() if isinstance(one, Destination)
+        }
+
+    async def _compare(self, servers: dict[str, Destination], one: Planned) -> None:
+        """Find out what runs, as far as the server says."""
+        client = servers[one.selected.server].client
+        try:
+            status = await client.status(one.selected.app)
+        except NotFound:
+            one.running = ""
+            return
+        one.running = str(status.get("deploymentId") or "")
+        if not one.running or "replicas" not in status:
+            return  # a daemon that tells no more
+        detail = await client.deployment(one.selected.app, one.running)
+        if detail.get("config"):
+            one.before = target_from_json(detail["config"], "config")
+
+    def _global_hooks(self, key: str) -> None:
+        hooks = getattr(self._project.file, key)
+        run_hooks(hooks, key, self._project.folder, {}, self._output)
+
+    async def _deploy_group(
+        self, reactor: Any, to: Destination, group: list[Planned], board: Board
+    ) -> None:
+        """Deploy the targets of one server, one after another."""
+        for one in group:
+            if one.problem is not None:
+                continue
+            name = one.selected.name
+            board.begin(name, f"→ {to.server}")
+            try:
+                await self._deploy(reactor, to.client, one, board)
+            except HaloyError as problem:
+                one.problem = problem
+            finally:
+                board.end(name)
+
+    async def _deploy(
+        self, reactor: Any, client: Any, one: Planned, board: Board
+    ) -> None:
+        name = one.selected.name
+        prefix = name if len(self._plan) > 1 else ""
+        await self._hooks(one, "pre_deploy", prefix, board)
+        await client.deploy(deploy_body(self._project.file, one))
+        self._output.info(f"Deployment {one.deployment} started", prefix)
+        if self._no_logs:
+            return
+
+        def show(entry: dict[str, Any]) -> None:
+            self.told = self.told or bool(entry.get("isDeploymentFailed"))
+            board.entry(name, entry)
+
+        await follow(reactor, client, one.deployment, self._deploy_limit_s, show)
+        await self._hooks(one, "post_deploy", prefix, board)
+
+    async def _hooks(self, one: Planned, key: str, prefix: str, board: Board) -> None:
+        hooks = getattr(one.resolved, key)
+        if not hooks:
+            return
+        variables = {
+            "HALOY_APP_NAME": one.selected.app,
+            "HALOY_DEPLOYMENT_ID": one.deployment,
+            "HALOY_TARGET": one.selected.name,
+            "HALOY_SERVER": one.selected.server,
+        }
+        folder = self._project.folder
+        if prefix:  # other servers go on meanwhile
+            await deferToThread(
+                run_hooks, hooks, key, folder, variables, self._output, prefix
+            )
+            return
+        board.pause()
+        try:
+            run_hooks(hooks, key, folder, variables, self._output)
+        finally:
+            board.resume()

@@ -2,69 +2,146 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import click
-from twisted.internet.defer import Deferred, gatherResults
+from attrs import define, field, frozen
 
-from haloy.cli.context import (
-    Selected,
-    client_for,
-    limit_option,
-    load_project,
-    target_options,
-)
+from haloy.cli.ages import parse_since
+from haloy.cli.context import Project, Selected, choose, client_for, failed_of
+from haloy.cli.exits import exit_code_of_several
+from haloy.cli.options import Selection, app_options, output_options
 from haloy.cli.output import Output
-from haloy.cli.running import run
+from haloy.cli.running import run, together
+from haloy.errors import HaloyError
+
+#: One for each replica, in the order in which they come up.
+COLOURS = ("cyan", "yellow", "green", "magenta", "blue", "bright_red")
 
 
-@click.command()
-@target_options
-@limit_option
+@frozen
+class Wanted:
+    """Which lines are wanted."""
+
+    tail: int
+    since_s: float
+    container: str
+    every_container: bool
+    follow: bool
+
+
+@click.command("logs")
+@app_options
 @click.option("--tail", default=100, show_default=True, help="Lines to begin with.")
+@click.option("--since", default="", metavar="TIME", help="As 15m, or an ISO time.")
+@click.option("--grep", default="", metavar="REGEX", help="Only lines that match.")
+@click.option("-i", "--ignore-case", is_flag=True, help="With --grep.")
 @click.option("--container", default="", help="One container by id or prefix.")
 @click.option("--all-containers", is_flag=True, help="All replicas.")
 @click.option("--no-follow", is_flag=True, help="Stop after what is there.")
 @click.option("--raw", is_flag=True, help="Lines as they are, for scripts.")
-def logs(
-    config: str,
-    names: tuple[str, ...],
-    everything: bool,
-    limit_s: float,
+@output_options
+def logs_(
+    selection: Selection,
     tail: int,
+    since: str,
+    grep: str,
+    ignore_case: bool,
     container: str,
     all_containers: bool,
     no_follow: bool,
     raw: bool,
+    output: Output,
 ) -> None:
-    """Show what the app's containers write."""
+    """Show what the app's containers write.
+
+    With --json each line is a JSON object of its own.
+    """
     if container and all_containers:
         raise click.UsageError("give --container or --all-containers, not both")
-    output = Output()
-    project = load_project(config)
-    chosen = project.select(names, everything)
+    matches = _matcher(grep, ignore_case)
+    since_s = parse_since(since, datetime.now(UTC)).timestamp() if since else 0.0
+    wanted = Wanted(tail, since_s, container, all_containers, not no_follow)
+    project, chosen = choose(selection)
+    shown = _Lines(output, matches, raw, all_containers, len(chosen) > 1)
 
-    async def one_target(reactor: Any, one: Selected) -> None:
-        client = client_for(reactor, project, one, limit_s)
-        lines = client.logs(one.app, tail, not no_follow, container, all_containers)
-        async for entry in lines:
-            text = str(entry.get("line") or "")
-            if all_containers and not raw:
-                text = f"[{str(entry.get('containerId'))[:12]}] {text}"
-            if len(chosen) > 1 and not raw:
-                output.info(text, one.name)
-            else:
-                output.line(text)
-
-    async def show(reactor: Any) -> None:
-        if not no_follow and not raw:
+    async def show(reactor: Any) -> list[HaloyError]:
+        if wanted.follow and not raw and not output.as_json:
             output.info("Streaming logs; Ctrl+C ends it")
-        running = [Deferred.fromCoroutine(one_target(reactor, one)) for one in chosen]
-        await gatherResults(running, consumeErrors=True).addErrback(_cause)
+        answers = await together(
+            _read(reactor, project, one, selection.limit_s, wanted, shown)
+            for one in chosen
+        )
+        for one, found in zip(chosen, answers, strict=True):
+            if isinstance(found, HaloyError):
+                output.problem(found, one.name if len(chosen) > 1 else "")
+        return failed_of(answers)
 
-    run(show)
+    raise SystemExit(exit_code_of_several(run(show), len(chosen)))
 
 
-def _cause(failure: Any) -> Any:
-    """Take the cause out of the error that C{gatherResults} wraps it in."""
-    return getattr(failure.value, "subFailure", failure)
+def _matcher(grep: str, ignore_case: bool) -> Callable[[str], bool]:
+    if not grep:
+        return lambda _: True
+    try:
+        pattern = re.compile(grep, re.IGNORECASE if ignore_case else 0)
+    except re.error as problem:
+        raise click.UsageError(f"--grep {grep!r} is no expression: {problem}") from None
+    return lambda text: pattern.search(text) is not None
+
+
+async def _read(
+    reactor: Any,
+    project: Project,
+    one: Selected,
+    limit_s: float,
+    wanted: Wanted,
+    shown: _Lines,
+) -> None:
+    client = client_for(reactor, project, one, limit_s)
+    lines = client.logs(
+        one.app,
+        wanted.tail,
+        wanted.follow,
+        wanted.container,
+        wanted.every_container,
+        wanted.since_s,
+    )
+    async for entry in lines:
+        shown.show(one, entry)
+
+
+@define(eq=False)
+class _Lines:
+    """Shows lines, each with where it comes from when there are several."""
+
+    _output: Output
+    _matches: Callable[[str], bool]
+    _raw: bool
+    _every_container: bool
+    _several: bool
+    _colours: dict[str, str] = field(factory=dict, init=False)
+
+    def show(self, one: Selected, entry: dict[str, Any]) -> None:
+        text = str(entry.get("line") or "")
+        if not self._matches(text):
+            return
+        container = str(entry.get("containerId"))
+        if self._output.as_json:
+            self._output.json_line(
+                {"target": one.name, "app": one.app, "containerId": container}
+                | {"line": text}
+            )
+            return
+        parts = [one.name] if self._several else []
+        parts += [f"[{container[:12]}]"] if self._every_container else []
+        prefix = "" if self._raw else " ".join(parts)
+        self._output.line(text, prefix, self._colour(f"{one.name} {container}"))
+
+    def _colour(self, source: str) -> str:
+        return self._colours.setdefault(
+            source, COLOURS[len(self._colours) % len(COLOURS)]
+        )

@@ -5,81 +5,122 @@ Commands are loaded when they are called, so that help and completion are fast.
 
 from __future__ import annotations
 
-import difflib
-import importlib
+import errno
+import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
-from haloy.cli.exits import exit_code
-from haloy.errors import HaloyError
+from haloy.cli.group import LazyGroup
+
+#: 128 and the number of SIGINT, as shells have it.
+INTERRUPTED = 130
+
+_AS_JSON = "haloy.as_json"
 
 #: command -> module under C{haloy.cli} and the help shown in the list.
 COMMANDS = {
+    "init": ("init", "Write a haloy.yaml for this folder."),
     "deploy": ("deploy", "Build, upload and deploy."),
     "status": ("status", "Show how an app is, or all apps of a server."),
     "logs": ("logs", "Show what an app's containers write."),
     "rollback": ("rollback", "Go back to a kept deployment."),
     "rollback-targets": ("rollback", "List what can be rolled back to."),
     "stop": ("stop", "Stop an app."),
+    "exec": ("execute", "Run a command in an app's container."),
+    "tunnel": ("tunnel", "Reach a container's port from here."),
+    "apps": ("apps", "List the apps of a server."),
+    "targets": ("targets", "List the targets of haloy.yaml."),
+    "prune-images": ("prune", "Remove an app's old images from its server."),
     "validate-config": ("validate", "Check haloy.yaml."),
-    "server": ("server", "Add, list and delete servers."),
+    "doctor": ("doctor", "Find out why something does not work."),
+    "server": ("server", "Servers: add, list, delete, logs, registries."),
+    "tokens": ("tokens", "A server's API tokens: list, create, revoke."),
+    "completion": ("completion", "Print the completion script of a shell."),
     "version": ("version", "Print the version."),
 }
 
 
-class LazyGroup(click.Group):
-    """Imports a command's module when it is called."""
+class _Main(LazyGroup):
+    """Turns every problem into one red line and an exit code."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names in the order of the help."""
-        return list(COMMANDS)
+    commands_by_name = COMMANDS
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return one command."""
-        found = COMMANDS.get(cmd_name)
-        if found is None:
-            return None
-        module = importlib.import_module(f"haloy.cli.{found[0]}")
-        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
-        return command
-
-    def format_commands(
-        self, ctx: click.Context, formatter: click.HelpFormatter
-    ) -> None:
-        """Write the list without importing every command."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command; suggest one for a near miss."""
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as problem:
-            near = difflib.get_close_matches(args[0], COMMANDS, 3, 0.5)
-            if not near:
-                raise
-            hint = f"{problem.message} Did you mean {' or '.join(near)}?"
-            raise click.UsageError(hint, ctx) from None
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Remember what was asked, for the answer to be in JSON if that was."""
+        ctx.meta[_AS_JSON] = _wants_json(args)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; a known problem is one red line and an exit code."""
+        """Run the command; never show a traceback."""
+        # Nothing of this is needed where nothing goes wrong: help is there at once.
+        as_json = bool(ctx.meta[_AS_JSON])
         try:
             return super().invoke(ctx)
-        except HaloyError as problem:
-            click.echo(f"{click.style('✖', fg='red')} {problem}", err=True)
-            sys.exit(exit_code(problem))
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
+        except (click.exceptions.Exit, click.Abort):
+            raise
+        except click.UsageError as problem:
+            if as_json:
+                from haloy.cli.failing import fail_usage  # noqa: PLC0415
+
+                fail_usage(problem)
+            raise
+        except click.ClickException:
+            raise
+        except Exception as problem:
+            if isinstance(problem, OSError) and problem.errno == errno.EPIPE:
+                raise
+            sys.exit(_failed(problem, as_json))
+
+
+def _wants_json(arguments: Sequence[str]) -> bool:
+    """Return whether C{--json} is given to us, not to the command of an exec."""
+    ours = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return "--json" in ours
+
+
+def _failed(problem: Exception, as_json: bool) -> int:
+    from haloy.cli.failing import fail, fail_unexpectedly  # noqa: PLC0415
+    from haloy.errors import HaloyError  # noqa: PLC0415
+
+    if isinstance(problem, HaloyError):
+        return fail(problem, as_json)
+    return fail_unexpectedly(problem, bool(os.environ.get("HALOY_DEBUG")), as_json)
+
+
+def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        from haloy.cli.version import installed  # noqa: PLC0415
+
+        click.echo(installed())
+        ctx.exit()
 
 
 @click.group(
-    cls=LazyGroup,
+    cls=_Main,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_print_version,
+    help="Print the version.",
+)
 def main() -> None:
-    """Deploy containers to your own servers, without losing a request."""
+    """Deploy containers to your own servers, without losing a request.
+
+    A first deploy: haloy server add URL TOKEN, haloy init, haloy deploy.
+    """
+
+
+if os.environ.get("_HALOY_COMPLETE", "").startswith("powershell"):
+    import haloy.cli.completion  # noqa: F401  (registers what click does not know)
 
 
 if __name__ == "__main__":

@@ -7,11 +7,15 @@ stream is no terminal or NO_COLOR is set; the markers stay.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
+
+from haloy.cli.failing import show_problem
+from haloy.errors import HaloyError
 
 PIPE_WIDTH = 1000
 
@@ -36,6 +40,12 @@ class Output:
         self.as_json = as_json
         self.quiet = quiet
 
+    @property
+    def is_live(self) -> bool:
+        """Whether what is shown may be drawn again: in a terminal that can."""
+        plain = self.as_json or self.quiet or os.environ.get("TERM") == "dumb"
+        return sys.stdout.isatty() and not plain
+
     def info(self, text: str, prefix: str = "") -> None:
         """Tell what happens."""
         if not self.quiet:
@@ -59,17 +69,38 @@ class Output:
         """Tell what went wrong."""
         self._say("error", text, prefix)
 
-    def line(self, text: str) -> None:
-        """Print bare text: what scripts read."""
+    def note(self, text: str) -> None:
+        """Tell something beside what scripts read: on stderr."""
+        if not self.quiet:
+            click.echo(f"{click.style('●', fg='blue')} {text}", err=True)
+
+    def line(self, text: str, prefix: str = "", colour: str = "") -> None:
+        """Print bare text: what scripts read; C{prefix} says where it comes from."""
         if not self.as_json:
-            click.echo(text)
+            head = f"{click.style(prefix, fg=colour or None)} " if prefix else ""
+            click.echo(head + text)
+
+    def heading(self, text: str) -> None:
+        """Print a title with a rule under it."""
+        self.line(click.style(text, bold=True))
+        self.line("─" * len(text))
+
+    def problem(self, problem: HaloyError, prefix: str = "") -> None:
+        """Tell a problem, with the line of the file where there is one."""
+        show_problem(problem, prefix)
 
     def json(self, value: object) -> None:
         """Print the one JSON document."""
         click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
+    def json_line(self, value: object) -> None:
+        """Print one JSON document of many, on a line of its own."""
+        click.echo(json.dumps(value, ensure_ascii=False))
+
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Print a table."""
+        """Print a table; nothing when JSON is wanted."""
+        if self.as_json:
+            return
         # Only commands with tables pay for the library.
         from rich.console import Console  # noqa: PLC0415
         from rich.table import Table  # noqa: PLC0415

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from haloy.cli.build import build_image, check_docker
+from haloy.cli.build import BuildOptions, build_image, check_docker
 from haloy.cli.context import Project
 from haloy.cli.output import Output
 from haloy.cli.plan import Planned
@@ -13,7 +13,7 @@ from haloy.cli.push import push_image
 from haloy.cli.upload import Destination, upload
 from haloy.config.app_file import ImageConfig
 from haloy.config.client_file import is_local
-from haloy.config.images import effective_push, image_ref, should_build
+from haloy.config.images import effective_push, should_build
 
 
 async def provide_images(
@@ -22,6 +22,7 @@ async def provide_images(
     plan: list[Planned],
     servers: Mapping[str, Destination],
     output: Output,
+    options: BuildOptions,
 ) -> None:
     """Build every image once, push it once, send it once to each server.
 
@@ -34,12 +35,13 @@ async def provide_images(
     for one in plan:
         image = one.resolved.image
         if image is not None and should_build(image):
-            built.setdefault(image_ref(image), []).append((one, image))
+            built.setdefault(one.ref, []).append((one, image))
     if not built:
         return
     check_docker(list(built))
-    for users in built.values():
-        build_image(users[0][1], project.folder, output)
+    if not options.skip:
+        for users in built.values():
+            build_image(users[0][1], project.folder, output, options)
     for ref, users in built.items():
         pushed = [image for _, image in users if effective_push(image) == "registry"]
         if pushed:

@@ -5,25 +5,22 @@ from __future__ import annotations
 import secrets
 import sys
 import time
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any
 
 import click
-from attrs import evolve
+from attrs import define, field, frozen
 
-from haloy.cli.context import (
-    Project,
-    Selected,
-    client_for,
-    limit_option,
-    load_project,
-    target_options,
-)
-from haloy.cli.deploy import follow
+from haloy.cli.ages import ago
+from haloy.cli.context import Project, Selected, choose, client_for, failed_of
 from haloy.cli.exits import exit_code_of_several
+from haloy.cli.follow import DEPLOY_LIMIT_S, Board, follow
+from haloy.cli.options import Selection, app_options, output_options
 from haloy.cli.output import Output
-from haloy.cli.running import run
+from haloy.cli.running import run, together
 from haloy.config.app_file import AppFile
+from haloy.config.capabilities import sendable, usable_providers, without_unknown
 from haloy.config.interpolate import interpolate
 from haloy.config.merge import targets as merged_targets
 from haloy.config.secrets import Secrets
@@ -32,146 +29,233 @@ from haloy.errors import HaloyError, NotFound
 from haloy.model.names import deployment_time, new_deployment_id
 
 
-@click.command()
-@target_options
-@limit_option
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON document.")
-def rollback_targets(
-    config: str, names: tuple[str, ...], everything: bool, limit_s: float, as_json: bool
-) -> None:
+@click.command("rollback-targets")
+@app_options
+@output_options
+def rollback_targets_(selection: Selection, output: Output) -> None:
     """List the deployments that the app can be rolled back to."""
-    output = Output(as_json=as_json)
-    project = load_project(config)
-    chosen = project.select(names, everything)
+    project, chosen = choose(selection)
 
-    async def ask(reactor: Any) -> list[list[dict[str, Any]]]:
-        return [
-            await client_for(reactor, project, one, limit_s).rollback_targets(one.app)
+    async def ask(reactor: Any) -> list[list[dict[str, Any]] | HaloyError]:
+        return await together(
+            client_for(reactor, project, one, selection.limit_s).rollback_targets(
+                one.app
+            )
             for one in chosen
-        ]
+        )
 
-    found = run(ask)
-    if as_json:
+    answers = run(ask)
+    if output.as_json:
         output.json(
-            [
-                {"target": one.name, "app": one.app, "targets": kept}
-                for one, kept in zip(chosen, found, strict=True)
-            ]
+            [_listed(one, found) for one, found in zip(chosen, answers, strict=True)]
         )
+    for one, found in zip(chosen, answers, strict=True):
+        if isinstance(found, HaloyError):
+            output.problem(found, one.name if len(chosen) > 1 else "")
+        elif not output.as_json:
+            _show_targets(one, found, selection, output)
+    raise SystemExit(exit_code_of_several(failed_of(answers), len(answers)))
+
+
+def _listed(one: Selected, found: Any) -> dict[str, Any]:
+    base: dict[str, Any] = {"target": one.name, "app": one.app}
+    if isinstance(found, HaloyError):
+        return {**base, "error": str(found), "code": found.code}
+    return {
+        **base,
+        "targets": [
+            {"deploymentId": row["DeploymentID"], "image": row["ImageRef"]}
+            for row in found
+        ],
+    }
+
+
+def _show_targets(
+    one: Selected, kept: list[dict[str, Any]], selection: Selection, output: Output
+) -> None:
+    if not kept:
+        output.info(f"{one.app} has no deployment to go back to")
         return
-    for one, kept in zip(chosen, found, strict=True):
-        if not kept:
-            output.info(f"{one.app} has no deployment to go back to")
-            continue
-        output.info(f"{one.app} on {one.server}")
-        output.table(
-            ["DEPLOYMENT ID", "IMAGE REFERENCE", "DATE"],
-            [[row["DeploymentID"], row["ImageRef"], _date(row)] for row in kept],
-        )
-        where = "" if config == "." else f" --config {config}"
-        output.info(f"Go back with: haloy rollback{where} {kept[0]['DeploymentID']}")
+    output.info(f"{one.app} on {one.server}")
+    output.table(
+        ["DEPLOYMENT ID", "IMAGE REFERENCE", "DATE"],
+        [[row["DeploymentID"], row["ImageRef"], _date(row)] for row in kept],
+    )
+    newest = kept[0]["DeploymentID"]
+    output.info(f"Go back with: haloy rollback{selection.again} {newest}")
 
 
-@click.command()
+# --- rolling back -----------------------------------------------------------------
+
+
+@click.command("rollback")
 @click.argument("deployment", required=False)
-@target_options
-@limit_option
+@app_options
 @click.option("--no-logs", is_flag=True, help="Return when the request is accepted.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
-def rollback(
+@click.option(
+    "--deploy-timeout",
+    "deploy_limit_s",
+    type=click.FloatRange(1, 86400),
+    default=DEPLOY_LIMIT_S,
+    show_default=True,
+    help="Seconds to wait for the rollback to end.",
+)
+@output_options
+def rollback_(
     deployment: str | None,
-    config: str,
-    names: tuple[str, ...],
-    everything: bool,
-    limit_s: float,
+    selection: Selection,
     no_logs: bool,
     yes: bool,
+    deploy_limit_s: float,
+    output: Output,
 ) -> None:
-    """Go back to DEPLOYMENT, or to the one before the present one."""
-    output = Output()
-    project = load_project(config)
-    chosen = project.select(names, everything)
-    what = deployment or "the deployment before the present one"
-    if not yes and sys.stdin.isatty():
-        click.confirm(
-            f"Roll {', '.join(one.app for one in chosen)} back to {what}?", abort=True
+    """Go back to DEPLOYMENT, or to the one before the present one.
+
+    In a terminal you are asked first; elsewhere, and with --yes, it begins at once.
+    """
+    project, chosen = choose(selection)
+    work = _Rollback(project, chosen, output, selection.limit_s, deploy_limit_s)
+    ask = sys.stdin.isatty() and not yes and not output.as_json
+    answers = run(lambda reactor: work.carry_out(reactor, deployment, ask, no_logs))
+    problems = failed_of(answers)
+    if output.as_json:
+        output.json(
+            [_report(one, found) for one, found in zip(chosen, answers, strict=True)]
         )
-    problems: list[HaloyError] = []
-
-    async def carry_out(reactor: Any) -> None:
-        for one in chosen:
-            client = client_for(reactor, project, one, limit_s)
-            prefix = one.name if len(chosen) > 1 else ""
-            try:
-                await _roll_back(
-                    client, project, one, deployment, output, no_logs, prefix
-                )
-            except HaloyError as problem:
-                problems.append(problem)
-                output.error(str(problem), prefix)
-
-    run(carry_out)
+    for one, found in zip(chosen, answers, strict=True):
+        if isinstance(found, HaloyError) and (len(chosen) > 1 or not work.told):
+            output.problem(found, one.name if len(chosen) > 1 else "")
     raise SystemExit(exit_code_of_several(problems, len(chosen)))
 
 
-async def _roll_back(
-    client: Any,
-    project: Project,
-    one: Selected,
-    deployment: str | None,
-    output: Output,
-    no_logs: bool,
-    prefix: str,
-) -> None:
-    kept = await client.rollback_targets(one.app)
-    chosen = next(
-        (row for row in kept if deployment in (None, row["DeploymentID"])), None
-    )
-    if chosen is None:
-        raise NotFound(
-            f"{one.app} has no deployment {deployment or 'to go back to'}; "
-            "`haloy rollback-targets` lists them"
+def _report(one: Selected, found: Any) -> dict[str, Any]:
+    failed = isinstance(found, HaloyError)
+    return {
+        "target": one.name,
+        "app": one.app,
+        "server": one.server,
+        "rolledBackTo": None if failed else found.to,
+        "deploymentId": None if failed else found.new,
+        "ok": not failed,
+        "error": str(found) if failed else None,
+        "code": found.code if failed else None,
+    }
+
+
+@frozen
+class _Done:
+    to: str
+    new: str
+
+
+@frozen
+class _Way:
+    """One target's way back."""
+
+    one: Selected
+    client: Any
+    row: dict[str, Any]
+    capabilities: frozenset[str]
+
+
+@define(eq=False)
+class _Rollback:
+    """One run over all targets.
+
+    @ivar told: whether the server has told already why it failed.
+    """
+
+    _project: Project
+    _chosen: list[Selected]
+    _output: Output
+    _limit_s: float
+    _deploy_limit_s: float
+    told: bool = field(default=False, init=False)
+
+    async def carry_out(
+        self, reactor: Any, deployment: str | None, ask: bool, no_logs: bool
+    ) -> list[_Done | HaloyError]:
+        """Find out where to go back to, ask, and go; what comes of each target."""
+        ways = await together(
+            self._find(reactor, one, deployment) for one in self._chosen
         )
-    now_ms = time.time_ns() // 1_000_000
-    new = new_deployment_id(now_ms, secrets.token_bytes(10))
-    await client.rollback(
-        {
-            "targetDeploymentID": chosen["DeploymentID"],
-            "newDeploymentID": new,
-            "newTargetConfig": _config(project, one, chosen),
-        }
-    )
-    output.info(f"Rollback to {chosen['DeploymentID']} started as {new}", prefix)
-    if not no_logs:
-        await follow(client, new, output, prefix)
+        found = [way for way in ways if not isinstance(way, HaloyError)]
+        for way in found:
+            self._output.info(
+                f"{way.one.app} on {way.one.server} goes back to "
+                f"{way.row['DeploymentID']} ({way.row['ImageRef']}, {_date(way.row)})"
+            )
+        if found and ask:
+            click.confirm("Go back?", abort=True)
+        with Board(self._output, len(self._chosen) > 1) as board:
+            return await together(
+                self._go(reactor, way, board, no_logs) for way in ways
+            )
+
+    async def _find(self, reactor: Any, one: Selected, deployment: str | None) -> _Way:
+        client = client_for(reactor, self._project, one, self._limit_s)
+        kept = await client.rollback_targets(one.app)
+        row = next(
+            (row for row in kept if deployment in (None, row["DeploymentID"])), None
+        )
+        if row is None:
+            raise NotFound(
+                f"{one.app} has no deployment {deployment or 'to go back to'}; "
+                "`haloy rollback-targets` lists them"
+            )
+        version = await client.version()
+        known = frozenset(version.get("capabilities") or ())
+        return _Way(one, client, row, known)
+
+    async def _go(
+        self, reactor: Any, way: _Way | HaloyError, board: Board, no_logs: bool
+    ) -> _Done:
+        if isinstance(way, HaloyError):
+            raise way
+        one, to = way.one, str(way.row["DeploymentID"])
+        prefix = one.name if len(self._chosen) > 1 else ""
+        new = new_deployment_id(time.time_ns() // 1_000_000, secrets.token_bytes(10))
+        config = _config(self._project, one, way.row, way.capabilities)
+        await way.client.rollback(
+            {
+                "targetDeploymentID": to,
+                "newDeploymentID": new,
+                "newTargetConfig": config,
+            }
+        )
+        self._output.info(f"Rollback to {to} started as {new}", prefix)
+        if not no_logs:
+            board.begin(one.name, f"→ {one.server}")
+
+            def show(entry: dict[str, Any]) -> None:
+                self.told = self.told or bool(entry.get("isDeploymentFailed"))
+                board.entry(one.name, entry)
+
+            try:
+                await follow(reactor, way.client, new, self._deploy_limit_s, show)
+            finally:
+                board.end(one.name)
+        return _Done(to, new)
 
 
-def _config(project: Project, one: Selected, chosen: dict[str, Any]) -> dict[str, Any]:
+def _config(
+    project: Project, one: Selected, row: dict[str, Any], known: Collection[str]
+) -> dict[str, Any]:
     """Return the stored configuration with today's secrets in it."""
-    stored = chosen.get("RawDeployConfig")
+    stored = row.get("RawDeployConfig")
     if not stored:
-        raise HaloyError(f"{chosen['DeploymentID']} has no stored configuration")
+        raise HaloyError(f"{row['DeploymentID']} has no stored configuration")
     file: AppFile = app_file_from(stored, camel=True)
     target = next(iter(merged_targets(file, (one.server,)).values()))
-    source = Secrets(
-        project.environment(one.name), file.secret_providers, project.folder
-    )
+    providers = usable_providers(file.secret_providers, project.file.secret_providers)
+    source = Secrets(project.environment(one.name), providers, project.folder)
     resolved = interpolate(source.resolve(target))
-    return target_to_json(evolve(resolved, api_token=None, image_key=None))
+    return target_to_json(without_unknown(sendable(resolved), known))
 
 
 def _date(row: dict[str, Any]) -> str:
     made = deployment_time(row["DeploymentID"])
     if made is None:
         return "N/A"
-    return f"{made.astimezone():%Y-%m-%d %H:%M} ({_ago(made)})"
-
-
-def _ago(made: datetime) -> str:
-    seconds = int((datetime.now(UTC) - made).total_seconds())
-    units = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
-    for name, size in units:
-        if seconds >= size:
-            count = seconds // size
-            return f"{count} {name}{'s' if count != 1 else ''} ago"
-    return "now"
+    return f"{made.astimezone():%Y-%m-%d %H:%M} ({ago(made, datetime.now(UTC))})"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.task import react
+from twisted.python.failure import Failure
+
+from haloy.errors import HaloyError
 
 T = TypeVar("T")
 
@@ -39,3 +42,30 @@ def run(start: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
     if not results:
         sys.exit(INTERRUPTED)
     return results[0]
+
+
+async def together(
+    coroutines: Iterable[Coroutine[Any, Any, T]],
+) -> list[T | HaloyError]:
+    """Run all at once; return what each gives or the L{HaloyError} it raises.
+
+    One that fails ends no other. @raise Exception: what is no L{HaloyError}.
+    """
+    running = [Deferred.fromCoroutine(one) for one in coroutines]
+    results: list[tuple[bool, Any]] = await _ended(running)
+    return [found if ok else _known(found) for ok, found in results]
+
+
+def _ended(running: list[Deferred[Any]]) -> Deferred[list[tuple[bool, Any]]]:
+    """Return when all have ended; cancelling ends all of them."""
+    waiting: Deferred[list[tuple[bool, Any]]] = DeferredList(
+        running, consumeErrors=True
+    )
+    return waiting
+
+
+def _known(failure: Failure) -> HaloyError:
+    if isinstance(failure.value, HaloyError):
+        return failure.value
+    failure.raiseException()
+    raise AssertionError("raiseException raises")

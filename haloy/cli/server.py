@@ -1,65 +1,119 @@
-"""C{haloy server}: the servers a person has added."""
+"""C{haloy server}: the servers a person has added, and what they say of themselves."""
 
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
-from haloy.cli.output import Output
+from haloy.cli.context import choose_servers, client_for, failed_of, make_client
+from haloy.cli.exits import exit_code_of_several
+from haloy.cli.group import SuggestingGroup
+from haloy.cli.options import Selection, output_options, server_options
+from haloy.cli.output import Output, show_entry
+from haloy.cli.registries import registry
+from haloy.cli.running import run, together
+from haloy.cli.version import installed
 from haloy.config.client_file import (
     add_server,
     client_folder,
     delete_server,
+    normalise_server,
     read_client_file,
 )
 from haloy.config.env_files import environment
+from haloy.errors import HaloyError
+
+CHECK_LIMIT_S = 15.0
 
 
 def _folder() -> Path:
     return client_folder(os.environ, Path.home())
 
 
-@click.group()
-def server() -> None:
-    """Add, list and delete servers."""
+@click.group("server", cls=SuggestingGroup)
+def server_() -> None:
+    """Servers: add, list and delete them, read their log and version."""
 
 
-@server.command()
+server_.add_command(registry)
+
+
+@server_.command()
 @click.argument("url")
-@click.argument("token", nargs=-1, required=True)
+@click.argument("token", nargs=-1)
+@click.option("--token-stdin", is_flag=True, help="Read the token from stdin.")
 @click.option("--force", "-f", is_flag=True, help="Replace the token of a known one.")
+@click.option("--check", is_flag=True, help="Try the token before it is kept.")
 @click.option(
     "--ca-file",
     type=click.Path(exists=True, dir_okay=False, resolve_path=True),
     help="Trust the certificates in this file.",
 )
-def add(url: str, token: tuple[str, ...], force: bool, ca_file: str | None) -> None:
-    """Remember the server at URL and its API TOKEN."""
+@output_options
+def add(
+    url: str,
+    token: tuple[str, ...],
+    token_stdin: bool,
+    force: bool,
+    check: bool,
+    ca_file: str | None,
+    output: Output,
+) -> None:
+    """Remember the server at URL and its API TOKEN.
+
+    A token on the command line is for all users of this machine to see, and stays in
+    the shell's history: --token-stdin avoids both.
+    """
+    words = " ".join(token)
+    if token_stdin == bool(words):
+        raise click.UsageError("give the token as an argument or by --token-stdin")
+    if token_stdin:
+        words = sys.stdin.readline().strip()
+    if check:
+        _try(url, words, ca_file or "")
     name, variable = add_server(
-        _folder(), url, " ".join(token), force=force, ca_file=ca_file or ""
+        _folder(), url, words, force=force, ca_file=ca_file or ""
     )
-    Output().success(f"Server {name} added; its token is in {variable}")
+    if output.as_json:
+        output.json({"server": name, "tokenEnv": variable})
+    output.success(f"Server {name} added; its token is in {variable}")
 
 
-@server.command()
+def _try(url: str, token: str, ca_file: str) -> None:
+    """@raise HaloyError: the server does not answer, or refuses the token."""
+    name = normalise_server(url)
+
+    async def ask(reactor: Any) -> None:
+        client = make_client(reactor, name, token, ca_file, CHECK_LIMIT_S)
+        await client.version()
+
+    run(ask)
+
+
+@server_.command()
 @click.argument("url")
-def delete(url: str) -> None:
+@output_options
+def delete(url: str, output: Output) -> None:
     """Forget the server at URL and its token."""
     name = delete_server(_folder(), url)
-    Output().success(f"Server {name} deleted")
+    if output.as_json:
+        output.json({"server": name})
+    output.success(f"Server {name} deleted")
 
 
-@server.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON document.")
-def list_servers(as_json: bool) -> None:
+@server_.command("list")
+@output_options
+def list_servers(output: Output) -> None:
     """List the servers that are known."""
-    output = Output(as_json=as_json)
     folder = _folder()
     servers = read_client_file(folder).servers
     variables = environment(os.environ, [folder])
-    if as_json:
+    if output.as_json:
         output.json(
             [
                 {
@@ -85,3 +139,107 @@ def list_servers(as_json: bool) -> None:
             for name in sorted(servers)
         ],
     )
+
+
+# --- what servers say -----------------------------------------------------------------
+
+
+@server_.command("version")
+@server_options
+@click.option("--components", is_flag=True, help="Builds, generations and schemas too.")
+@output_options
+def version(selection: Selection, components: bool, output: Output) -> None:
+    """Show the version of haloyd, and whether its proxy fits."""
+    project, chosen = choose_servers(selection)
+
+    async def ask(reactor: Any) -> list[dict[str, Any] | HaloyError]:
+        return await together(
+            client_for(reactor, project, one, selection.limit_s).version()
+            for one in chosen
+        )
+
+    answers = run(ask)
+    if output.as_json:
+        output.json(
+            [
+                {"server": one.server, "error": str(found), "code": found.code}
+                if isinstance(found, HaloyError)
+                else {"server": one.server, **found}
+                for one, found in zip(chosen, answers, strict=True)
+            ]
+        )
+    for one, found in zip(chosen, answers, strict=True):
+        prefix = one.server if len(chosen) > 1 else ""
+        if isinstance(found, HaloyError):
+            output.problem(found, prefix)
+        elif not output.as_json:
+            _show_version(found, prefix, components, output)
+    raise SystemExit(exit_code_of_several(failed_of(answers), len(answers)))
+
+
+def _show_version(
+    found: Mapping[str, Any], prefix: str, components: bool, output: Output
+) -> None:
+    there = str(found.get("haloyd") or "unknown")
+    output.info(f"haloyd {there}", prefix)
+    if there != installed():
+        output.warn(f"this command is {installed()}", prefix)
+    compatible = found.get("haloy_proxy_compatible")
+    if compatible is None and not found.get("haloy_proxy"):
+        output.warn("its proxy is unavailable", prefix)
+    elif compatible is None:
+        output.info("its proxy is connected", prefix)
+    elif compatible:
+        output.info("its proxy is compatible", prefix)
+    else:
+        output.warn("its proxy is not compatible: upgrade the server", prefix)
+    if not components:
+        return
+    rows = (
+        ("proxy", "haloy_proxy", ""),
+        ("generation", "haloy_proxy_generation", "haloy_proxy_required_generation"),
+        ("schema", "haloy_proxy_schema_version", "haloy_proxy_required_schema_version"),
+    )
+    for name, key, required in rows:
+        needs = f" (required {found.get(required)})" if required else ""
+        output.line(f"{name}: {found.get(key, 'unknown')}{needs}", prefix)
+    capabilities = ", ".join(found.get("capabilities") or []) or "none"
+    output.line(f"capabilities: {capabilities}", prefix)
+
+
+@server_.command("logs")
+@server_options
+@click.option("--access-logs", is_flag=True, help="Requests too.")
+@output_options
+def logs(selection: Selection, access_logs: bool, output: Output) -> None:
+    """Show the log of haloyd, and what comes; Ctrl+C ends it.
+
+    With --json each line is a JSON object of its own.
+    """
+    project, chosen = choose_servers(selection)
+
+    async def read(reactor: Any, one: Any) -> None:
+        client = client_for(reactor, project, one, selection.limit_s)
+        prefix = one.server if len(chosen) > 1 else ""
+        async for entry in client.server_logs(access_logs):
+            if output.as_json:
+                output.json_line({"server": one.server, **entry})
+            else:
+                show_entry(output, _named(entry), prefix)
+
+    async def show(reactor: Any) -> list[HaloyError | None]:
+        return await together(read(reactor, one) for one in chosen)
+
+    answers = run(show)
+    for one, found in zip(chosen, answers, strict=True):
+        if isinstance(found, HaloyError):
+            output.problem(found, one.server if len(chosen) > 1 else "")
+    raise SystemExit(exit_code_of_several(failed_of(answers), len(answers)))
+
+
+def _named(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a line that says which deployment it is about, by its first letters."""
+    deployment = str(entry.get("deploymentID") or "")
+    if not deployment or entry.get("message") == "request":
+        return dict(entry)
+    return {**entry, "message": f"[id: {deployment[:8]}] -> {entry.get('message')}"}

@@ -7,52 +7,67 @@ from typing import Any
 
 import click
 
-from haloy.cli.context import client_for, limit_option, load_project, target_options
+from haloy.cli.context import Selected, choose, client_for, failed_of
 from haloy.cli.exits import exit_code_of_several
+from haloy.cli.options import Selection, app_options, output_options
 from haloy.cli.output import Output
-from haloy.cli.running import run
+from haloy.cli.running import run, together
 from haloy.errors import HaloyError
 
 
-@click.command()
-@target_options
-@limit_option
+@click.command("stop")
+@app_options
 @click.option("-r", "--remove-containers", is_flag=True, help="Remove them too.")
 @click.option("--remove-volumes", is_flag=True, help="Remove the app's volumes too.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
-def stop(
-    config: str,
-    names: tuple[str, ...],
-    everything: bool,
-    limit_s: float,
+@output_options
+def stop_(
+    selection: Selection,
     remove_containers: bool,
     remove_volumes: bool,
     yes: bool,
+    output: Output,
 ) -> None:
     """Stop the app of this folder. Its data stays unless you say otherwise."""
     if remove_volumes and not remove_containers:
         raise click.UsageError("--remove-volumes needs --remove-containers")
-    output = Output()
-    project = load_project(config)
-    chosen = project.select(names, everything)
+    project, chosen = choose(selection)
     if remove_volumes and not yes:
-        apps = ", ".join(one.app for one in chosen)
+        apps = ", ".join(f"{one.app} on {one.server}" for one in chosen)
         if not sys.stdin.isatty():
             raise click.UsageError("--remove-volumes needs --yes without a terminal")
-        click.confirm(f"Delete the volumes of {apps} with all their data?", abort=True)
-    problems: list[HaloyError] = []
+        click.confirm(
+            f"Delete the volumes of {apps} with all their data?", abort=True, err=True
+        )
 
-    async def carry_out(reactor: Any) -> None:
-        for one in chosen:
-            client = client_for(reactor, project, one, limit_s)
-            try:
-                await client.stop(one.app, remove_containers, remove_volumes)
-            except HaloyError as problem:
-                problems.append(problem)
-                output.error(str(problem), one.name if len(chosen) > 1 else "")
-            else:
-                output.success(f"{one.app} on {one.server} is being stopped")
-                output.info("`haloy status` shows when it has stopped")
+    async def carry_out(reactor: Any) -> list[HaloyError | None]:
+        return await together(
+            client_for(reactor, project, one, selection.limit_s).stop(
+                one.app, remove_containers, remove_volumes
+            )
+            for one in chosen
+        )
 
-    run(carry_out)
-    raise SystemExit(exit_code_of_several(problems, len(chosen)))
+    answers = run(carry_out)
+    if output.as_json:
+        output.json(
+            [_report(one, found) for one, found in zip(chosen, answers, strict=True)]
+        )
+    for one, found in zip(chosen, answers, strict=True):
+        if isinstance(found, HaloyError):
+            output.problem(found, one.name if len(chosen) > 1 else "")
+        else:
+            output.success(f"{one.app} on {one.server} is being stopped")
+    if not all(isinstance(found, HaloyError) for found in answers):
+        output.info(f"`haloy status{selection.again}` shows when it has stopped")
+    raise SystemExit(exit_code_of_several(failed_of(answers), len(chosen)))
+
+
+def _report(one: Selected, found: HaloyError | None) -> dict[str, Any]:
+    return {
+        "target": one.name,
+        "app": one.app,
+        "server": one.server,
+        "ok": found is None,
+        "error": None if found is None else str(found),
+    }

@@ -8,60 +8,98 @@ import click
 import yaml
 
 from haloy.cli.build import build_paths
-from haloy.cli.context import Selected, load_project
+from haloy.cli.context import Project, Selected, load_project
 from haloy.cli.exits import CONFIGURATION
+from haloy.cli.options import config_option, output_options
 from haloy.cli.output import Output
 from haloy.config.app_file import Target
 from haloy.config.images import should_build
 from haloy.config.interpolate import interpolate
 from haloy.config.validate import validate_target
 from haloy.config.wire import unstructure
-from haloy.errors import HaloyError
+from haloy.errors import ConfigError, HaloyError, InvalidValue
 
 
-@click.command()
-@click.option("-c", "--config", default=".", show_default=True, help="File or folder.")
+@click.command("validate-config")
+@config_option
 @click.option("--no-secrets", is_flag=True, help="Do not fetch any secret.")
 @click.option(
     "--show-resolved-config", is_flag=True, help="Print each target, secrets masked."
 )
 @click.option("--reveal", is_flag=True, help="With --show-resolved-config: unmasked.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON document.")
-def validate_config(
+@output_options
+def validate_config_(
     config: str,
     no_secrets: bool,
     show_resolved_config: bool,
     reveal: bool,
-    as_json: bool,
+    output: Output,
 ) -> None:
     """Check the configuration: every target, its paths and its secrets."""
-    output = Output(as_json=as_json)
-    project = load_project(config)
-    chosen = project.select((), bool(project.file.targets))
-    problems: list[str] = []
+    try:
+        project = load_project(config)
+        chosen = project.select((), bool(project.file.targets))
+    except ConfigError as problem:
+        _end(problem.path or config, [problem], [], output)
+        return
+    problems: list[HaloyError] = []
+    resolved: list[tuple[str, dict[str, Any]]] = []
     for one in chosen:
         try:
-            validate_target(one.target)
-            _check_paths(one, project.folder)
-            target = one.target if no_secrets else interpolate(project.resolve(one))
+            target = _checked(project, one, no_secrets)
         except HaloyError as problem:
-            problems.append(
-                f"{one.name}: {problem}" if len(chosen) > 1 else str(problem)
-            )
+            problems.append(problem)
             continue
-        if show_resolved_config:
-            shown = unstructure(target, camel=False)
-            output.line(f"# {one.name}")
-            output.line(yaml.safe_dump(shown if reveal else _masked(shown)).rstrip())
-    if as_json:
-        output.json(
-            {"file": str(project.path), "ok": not problems, "problems": problems}
-        )
-    for problem_text in problems:
-        output.error(f"{project.path}: {problem_text}")
+        shown = unstructure(target, camel=False)
+        resolved.append((one.name, shown if reveal else masked(shown)))
+    if show_resolved_config and not output.as_json:
+        for name, values in resolved:
+            output.line(f"# {name}")
+            output.line(yaml.safe_dump(values, sort_keys=False).rstrip())
+    _end(str(project.path), problems, resolved if show_resolved_config else [], output)
+
+
+def _checked(project: Project, one: Selected, no_secrets: bool) -> Target:
+    """Return the target as it would run. @raise HaloyError: it is not right."""
+    try:
+        validate_target(one.target)
+        _check_paths(one, project.folder)
+        if no_secrets:
+            return one.target
+        target = interpolate(project.resolve(one))
+        validate_target(target)
+    except InvalidValue as problem:
+        raise project.located(problem, one.name) from None
+    except ConfigError as problem:
+        if problem.path == str(project.path) or not project.file.targets:
+            raise
+        problem.reason = f"{problem.reason} (target {one.name})"
+        raise
+    return target
+
+
+def _end(
+    path: str,
+    problems: list[HaloyError],
+    resolved: list[tuple[str, dict[str, Any]]],
+    output: Output,
+) -> None:
+    if output.as_json:
+        told: dict[str, Any] = {
+            "file": path,
+            "ok": not problems,
+            "problems": [
+                line for problem in problems for line in str(problem).split("\n")
+            ],
+        }
+        if resolved:
+            told["targets"] = dict(resolved)
+        output.json(told)
+    for problem in problems:
+        output.problem(problem)
     if problems:
         raise SystemExit(CONFIGURATION)
-    output.success(f"{project.path} is valid")
+    output.success(f"{path} is valid")
 
 
 def _check_paths(one: Selected, folder: Any) -> None:
@@ -70,12 +108,12 @@ def _check_paths(one: Selected, folder: Any) -> None:
         build_paths(target.image, folder)
 
 
-def _masked(value: Any) -> Any:
+def masked(value: Any) -> Any:
     """Return the target without literal values: any of them may be a secret."""
     if isinstance(value, dict):
         return {
-            key: "***" if key == "value" else _masked(one) for key, one in value.items()
+            key: "***" if key == "value" else masked(one) for key, one in value.items()
         }
     if isinstance(value, list):
-        return [_masked(one) for one in value]
+        return [masked(one) for one in value]
     return value

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from haloy.cli.build import build_image, build_paths, check_docker
+from haloy.cli.build import BuildOptions, build_image, build_paths, check_docker
 from haloy.cli.output import Output
 from haloy.config.app_file import BuildArg, BuildConfig, ImageConfig
 from haloy.errors import ConfigError, HaloyError
@@ -15,7 +15,7 @@ from haloy.errors import ConfigError, HaloyError
 #: Stands for docker: notes how it was called, and answers as the test says.
 DOCKER = """\
 #!/bin/sh
-if [ "$1" = buildx ]; then exit ${BUILDX:-1}; fi
+if [ "$1 $2" = "buildx version" ]; then exit ${BUILDX:-1}; fi
 for word in "$@"; do echo "$word" >>"$NOTES"; done
 echo "SECRET=$SECRET DOCKER_BUILDKIT=$DOCKER_BUILDKIT" >>"$NOTES"
 echo "${SAYS:-Step 1/1 : FROM scratch}"
@@ -163,3 +163,21 @@ def test_docker_is_asked_before_anything_is_built(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(HaloyError, match="docker is not installed, and shop:7 must"):
         check_docker(["shop:7"])
+
+
+def test_buildx_is_used_where_it_is(
+    notes: Path, app: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CLI 9, point 24: with caches, and the image where docker save finds it."""
+    monkeypatch.setenv("BUILDX", "0")
+    image = _image(cache_from=("type=gha",), cache_to=("type=gha,mode=max",))
+    build_image(image, app, Output(), BuildOptions(no_cache=True, pull=True))
+    told = notes.read_text().splitlines()
+    assert told[:2] == ["buildx", "build"]
+    assert told[6:-1] == [
+        *("--no-cache", "--pull", "--cache-from", "type=gha"),
+        *("--cache-to", "type=gha,mode=max", "--load", "-t", "shop:7", str(app)),
+    ]
+    monkeypatch.setenv("DOCKER_BUILDKIT", "0")
+    with pytest.raises(ConfigError, match="cache_to needs docker buildx"):
+        build_image(image, app, Output())

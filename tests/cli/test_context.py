@@ -9,17 +9,18 @@ from typing import Any
 import click
 import pytest
 import yaml
-from click.testing import CliRunner
 
 from haloy.cli.context import (
     Project,
     by_server,
+    choose,
+    choose_servers,
     load_project,
-    located,
-    target_options,
+    only_server,
 )
+from haloy.cli.options import Selection
 from haloy.config.client_file import add_server
-from haloy.errors import ConfigError, HaloyError, InvalidValue, NotFound
+from haloy.errors import ConfigError, HaloyError, InvalidValue
 
 Write = Callable[..., Project]
 
@@ -49,7 +50,7 @@ def test_one_app_needs_no_choice(project: Write) -> None:
     found = project()
     assert [one.app for one in found.select((), everything=False)] == ["shop"]
     assert [one.app for one in found.select(("shop",), everything=False)] == ["shop"]
-    with pytest.raises(InvalidValue, match="there is only one app here, shop"):
+    with pytest.raises(InvalidValue, match="no target 'web'; known: shop"):
         found.select(("web",), everything=False)
 
 
@@ -79,7 +80,7 @@ def test_names_and_all_contradict_each_other(project: Write) -> None:
 
 def test_an_unknown_target_is_named(project: Write) -> None:
     """With those that there are."""
-    with pytest.raises(InvalidValue, match=r"no target 'three' \(known: one, two\)"):
+    with pytest.raises(InvalidValue, match=r"no target 'three'; known: one, two"):
         project(targets=TWO).select(("three",), everything=False)
 
 
@@ -137,25 +138,70 @@ def test_no_token_says_how_to_give_one(project: Write) -> None:
         found.token(one)
 
 
-def test_a_problem_of_a_value_gets_its_file(project: Write) -> None:
-    """Other problems stay as they are."""
-    found = project()
-    told = located(InvalidValue("is odd", field="port"), found)
-    assert isinstance(told, ConfigError)
-    assert str(told) == f"{found.path}: port: is odd"
-    other = NotFound("gone")
-    assert located(other, found) is other
+def test_a_problem_of_a_value_gets_its_place(project: Write) -> None:
+    """File, line and column of the key, or of what it was inherited from."""
+    found = project(port="1", targets=TWO)
+    told = found.located(InvalidValue("is odd", field="image.repository"), "one")
+    line = found.path.read_text().splitlines().index("    image: one:1") + 1
+    assert (told.path, told.line, told.column) == (str(found.path), line, 5)
+    assert str(told).endswith("targets.one: image.repository: is odd")
+    root = found.located(InvalidValue("is odd", field="port"), "one")
+    assert root.line == found.path.read_text().splitlines().index("port: '1'") + 1
 
 
-def test_targets_come_by_commas_and_by_repeating() -> None:
-    """-t, --target and --targets are the same; blanks and nothing are left out."""
-    seen: list[tuple[str, ...]] = []
+def test_the_only_target_needs_no_choice(project: Write) -> None:
+    """CLI section 9, point 16: a file with one target is like one without."""
+    (one,) = project(targets={"web": {}}).select((), everything=False)
+    assert one.name == "web"
 
-    @click.command()
-    @target_options
-    def command(config: str, names: tuple[str, ...], everything: bool) -> None:
-        seen.append((config, *names, str(everything)))
 
-    CliRunner().invoke(command, ["-t", "a, b", "--target", "c", "--targets", ",d"])
-    CliRunner().invoke(command, ["-c", "x.yaml", "--all"])
-    assert seen == [(".", "a", "b", "c", "d", "False"), ("x.yaml", "True")]
+def test_a_near_miss_is_suggested(project: Write) -> None:
+    """Of targets and of apps."""
+    found = project(targets=TWO)
+    with pytest.raises(InvalidValue, match=r"--targets: .*did you mean .two."):
+        found.select(("tow",), everything=False)
+    with pytest.raises(InvalidValue, match=r"--app: .*did you mean .web."):
+        found.select((), everything=False, app="wbe")
+    (one,) = found.select((), everything=False, app="web")
+    assert one.name == "one"
+
+
+def test_a_server_needs_no_configuration(
+    project: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CLI section 9, point 11: C{--server} with C{--app}; never an empty name."""
+    monkeypatch.setenv("HALOY_API_TOKEN", "last")
+    found, (one,) = choose(Selection(server="https://s.example.com/", app="shop"))
+    assert (one.app, one.server, found.token(one)) == ("shop", "s.example.com", "last")
+    with pytest.raises(click.UsageError, match="--app"):
+        choose(Selection(server="s.example.com"))
+    with pytest.raises(ConfigError, match="haloy init"):
+        choose(Selection(app="shop"))
+    with pytest.raises(ConfigError, match=r"haloy\.yaml"):
+        choose(Selection())
+    add_server(tmp_path / "client", "one.example.com", "t", force=False, ca_file="")
+    _, (one,) = choose(Selection(app="shop"))
+    assert one.server == "one.example.com"
+    add_server(tmp_path / "client", "two.example.com", "t", force=False, ca_file="")
+    with pytest.raises(click.UsageError, match=r"one\.example\.com, two"):
+        choose(Selection(app="shop"))
+
+
+def test_servers_are_those_of_the_targets(project: Write) -> None:
+    """Each once, all of them by default; some commands want one."""
+    targets = {
+        "a": {"server": "one.example.com"},
+        "b": {"server": "two.example.com"},
+        "c": {"server": "one.example.com"},
+    }
+    config = str(project(targets=targets).path)
+    _, found = choose_servers(Selection(config=config))
+    assert [one.name for one in found] == ["one.example.com", "two.example.com"]
+    _, found = choose_servers(Selection(config=config, names=("b",)))
+    assert [(one.name, one.server) for one in found] == [("b", "two.example.com")]
+    _, found = choose_servers(Selection(config=config, server="three.example.com"))
+    assert [one.server for one in found] == ["three.example.com"]
+    with pytest.raises(click.UsageError, match="one server"):
+        only_server(Selection(config=config))
+    _, one = only_server(Selection(config=config, names=("a",)))
+    assert one.server == "one.example.com"

@@ -44,8 +44,8 @@ def test_near_miss_is_suggested() -> None:
     """A typo gets a hint and exit code 2."""
     code, shown = run("deplyo")
     assert code == 2
-    assert "Did you mean deploy?" in shown
-    assert "Did you mean" not in run("xyzzy")[1]
+    assert "did you mean deploy?" in shown
+    assert "did you mean" not in run("xyzzy")[1]
 
 
 def test_unknown_subcommand_is_an_error() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from haloy.cli.server import server
+from haloy.cli.server import server_
 from haloy.errors import HaloyError
 
 TOKEN = "t" * 64
@@ -22,7 +22,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def _haloy(*arguments: str) -> Result:
-    return CliRunner().invoke(server, arguments, catch_exceptions=True)
+    return CliRunner().invoke(server_, arguments, catch_exceptions=True)
 
 
 def test_a_server_is_added(folder: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from haloy.cli.validate import validate_config
+from haloy.cli.validate import validate_config_
 
 Configure = Callable[..., None]
 
@@ -30,7 +30,7 @@ def configure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Configure:
 
 
 def _validate(*arguments: str) -> Result:
-    return CliRunner().invoke(validate_config, arguments)
+    return CliRunner().invoke(validate_config_, arguments)
 
 
 def test_a_good_one(configure: Configure) -> None:
@@ -53,11 +53,25 @@ def test_every_target_is_looked_at(configure: Configure) -> None:
     report = json.loads(_validate("--json").stdout)
     assert report["ok"] is False
     first, second = report["problems"]
-    assert first.startswith("a: ")
-    assert second.startswith("c: ")
+    assert "nowhere" in first
+    assert "(target a)" in first
+    assert second.startswith("haloy.yaml:")
+    assert "targets.c: env[0] (A)" in second
     done = _validate()
     assert done.exit_code == 3
-    assert len(done.stderr.splitlines()) == 2
+    assert done.stderr.count("✖") == 2
+
+
+def test_a_problem_is_shown_with_its_line(configure: Configure) -> None:
+    """File, line, column, the line itself and a mark under it; no value on it."""
+    configure(port="abc", env=[{"name": "A", "value": "s3cret", "fron": 1}])
+    lines = _validate().stderr.splitlines()
+    assert lines[0].startswith("✖ haloy.yaml:2:3: env[0].fron: unknown key; did you")
+    assert lines[1:] == ["      2 | - fron: 1", "        |   ^"]
+    configure(port="abc")
+    lines = _validate().stderr.splitlines()
+    assert lines[0].startswith("✖ haloy.yaml:3:1: port: ")
+    assert lines[1:] == ["      3 | port: abc", "        | ^"]
 
 
 def test_the_json_of_a_good_one(configure: Configure) -> None:

@@ -1,0 +1,103 @@
+"""C{haloy exec}: a command in an app's container."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from haloy.cli.context import Selected, choose, client_for
+from haloy.cli.exits import exit_code, exit_code_of_several
+from haloy.cli.options import Selection, app_options, output_options
+from haloy.cli.output import Output
+from haloy.cli.running import run, together
+from haloy.errors import HaloyError
+
+
+@click.command("exec", context_settings={"allow_interspersed_args": False})
+@app_options
+@click.option("--container", default="", help="One container by id or prefix.")
+@click.option("--all-containers", is_flag=True, help="In all replicas.")
+@output_options
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def exec_(
+    selection: Selection,
+    container: str,
+    all_containers: bool,
+    command: tuple[str, ...],
+    output: Output,
+) -> None:
+    """Run COMMAND in the app's first container, as in haloy exec -- ls -l.
+
+    Ends with the exit code of the command.
+    """
+    if container and all_containers:
+        raise click.UsageError("give --container or --all-containers, not both")
+    project, chosen = choose(selection)
+
+    async def carry_out(reactor: Any) -> list[list[dict[str, Any]] | HaloyError]:
+        return await together(
+            client_for(reactor, project, one, selection.limit_s).exec(
+                one.app, command, container, all_containers
+            )
+            for one in chosen
+        )
+
+    answers = run(carry_out)
+    if output.as_json:
+        output.json(
+            [_report(one, found) for one, found in zip(chosen, answers, strict=True)]
+        )
+    for one, found in zip(chosen, answers, strict=True):
+        prefix = one.name if len(chosen) > 1 else ""
+        if isinstance(found, HaloyError):
+            output.problem(found, prefix)
+        elif not output.as_json:
+            _show(found, prefix, output)
+    raise SystemExit(code_of(answers))
+
+
+def code_of(answers: list[Any]) -> int:
+    """Return the exit code: the command's own where it ran everywhere."""
+    problems = [one for one in answers if isinstance(one, HaloyError)]
+    if problems:
+        return exit_code_of_several(problems, len(answers))
+    results = [result for found in answers for result in found]
+    codes = [_code(result) for result in results]
+    return next((code for code in codes if code), 0)
+
+
+def _code(result: dict[str, Any]) -> int:
+    code = int(result.get("exitCode") or 0)
+    if code < 0 or (result.get("error") and not code):
+        return exit_code(HaloyError(""))
+    return min(code, 255)
+
+
+def _report(one: Selected, found: Any) -> dict[str, Any]:
+    base = {"target": one.name, "app": one.app, "server": one.server}
+    if isinstance(found, HaloyError):
+        return {**base, "error": str(found), "code": found.code}
+    return {**base, "results": found}
+
+
+def _show(results: list[dict[str, Any]], prefix: str, output: Output) -> None:
+    for result in results:
+        if len(results) > 1:
+            output.line(f"Container {str(result.get('containerId'))[:12]}", prefix)
+        _write(str(result.get("stdout") or ""), prefix, sys.stdout)
+        _write(str(result.get("stderr") or ""), prefix, sys.stderr)
+        if result.get("error"):
+            output.error(str(result["error"]), prefix)
+        elif len(results) > 1 and result.get("exitCode"):
+            output.warn(f"exit code {result['exitCode']}", prefix)
+
+
+def _write(text: str, prefix: str, to: Any) -> None:
+    """Write what a command has written, as it is; marked when there are several."""
+    if not prefix:
+        click.echo(text, file=to, nl=False)
+        return
+    for line in text.splitlines():
+        click.echo(f"{click.style(prefix, bold=True)} {line}", file=to)

@@ -1,0 +1,62 @@
+"""Groups of commands: loaded when called, with suggestions for a near miss."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Mapping
+
+import click
+
+
+class SuggestingGroup(click.Group):
+    """Suggests commands when an unknown one is asked for."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command; suggest one for a near miss."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError:
+            names = self.list_commands(ctx)
+            near = difflib.get_close_matches(args[0], names, 3, 0.5)
+            hint = (
+                f"did you mean {' or '.join(near)}?"
+                if near
+                else f"`{ctx.command_path} --help` lists the commands."
+            )
+            raise click.UsageError(
+                f"there is no command {args[0]!r}; {hint}", ctx
+            ) from None
+
+
+class LazyGroup(SuggestingGroup):
+    """Imports a command's module when it is called.
+
+    C{commands_by_name} has the module under C{haloy.cli} and the text for the list.
+    """
+
+    commands_by_name: Mapping[str, tuple[str, str]] = {}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the help."""
+        return list(self.commands_by_name)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return one command."""
+        found = self.commands_by_name.get(cmd_name)
+        if found is None:
+            return None
+        module = importlib.import_module(f"haloy.cli.{found[0]}")
+        command: click.Command = getattr(module, f"{cmd_name.replace('-', '_')}_")
+        return command
+
+    def format_commands(
+        self, ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
+        """Write the list without importing every command."""
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [(name, text) for name, (_, text) in self.commands_by_name.items()]
+            )

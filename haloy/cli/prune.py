@@ -1,0 +1,89 @@
+"""C{haloy prune-images}: old images of an app go; a dry run unless C{--yes}."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from haloy.cli.context import Selected, choose, client_for, failed_of
+from haloy.cli.exits import exit_code_of_several
+from haloy.cli.options import Selection, app_options, output_options
+from haloy.cli.output import Output
+from haloy.cli.running import run, together
+from haloy.config.app_file import Target
+from haloy.config.merge import DEFAULT_HISTORY
+from haloy.errors import HaloyError
+
+
+@click.command("prune-images")
+@app_options
+@click.option(
+    "--keep",
+    type=click.IntRange(0, 1000),
+    default=None,
+    help="Versions to keep; by default what image.history says.",
+)
+@click.option("--yes", "-y", is_flag=True, help="Remove them; else they are listed.")
+@output_options
+def prune_images_(
+    selection: Selection, keep: int | None, yes: bool, output: Output
+) -> None:
+    """Remove the app's old images from its server, or list what would go."""
+    project, chosen = choose(selection)
+
+    async def carry_out(reactor: Any) -> list[dict[str, Any] | HaloyError]:
+        return await together(
+            client_for(reactor, project, one, selection.limit_s).prune(
+                one.app, kept(one.target) if keep is None else keep, yes
+            )
+            for one in chosen
+        )
+
+    answers = run(carry_out)
+    if output.as_json:
+        output.json(
+            [_report(one, found) for one, found in zip(chosen, answers, strict=True)]
+        )
+    for one, found in zip(chosen, answers, strict=True):
+        if isinstance(found, HaloyError):
+            output.problem(found, one.name if len(chosen) > 1 else "")
+        elif not output.as_json:
+            _show(one, found, selection, output)
+    raise SystemExit(exit_code_of_several(failed_of(answers), len(chosen)))
+
+
+def kept(target: Target) -> int:
+    """Return how many versions a target's history keeps."""
+    history = target.image.history if target.image is not None else None
+    if history is None or history.strategy in (None, "local"):
+        return (history and history.count) or DEFAULT_HISTORY
+    return 0 if history.strategy == "none" else history.count or 1
+
+
+def _report(one: Selected, found: Any) -> dict[str, Any]:
+    base = {"target": one.name, "app": one.app, "server": one.server}
+    if isinstance(found, HaloyError):
+        return {**base, "error": str(found), "code": found.code}
+    return {**base, **found}
+
+
+def _show(
+    one: Selected, found: dict[str, Any], selection: Selection, output: Output
+) -> None:
+    tags = found.get("tags") or []
+    if not tags:
+        output.info(f"{one.app} on {one.server} has no image to remove")
+        return
+    output.heading(f"Images of {one.app} on {one.server}")
+    output.line(f"Keep:    {found.get('keep')}")
+    output.line(f"Mode:    {'applied' if found.get('applied') else 'dry-run'}")
+    running = found.get("runningDeploymentIds") or []
+    output.line(f"Running: {', '.join(running) or '-'}")
+    output.table(
+        ["TAG", "DEPLOYMENT ID"],
+        [[str(tag.get("tag")), str(tag.get("deploymentId"))] for tag in tags],
+    )
+    if not found.get("applied"):
+        again = f"haloy prune-images{selection.again} --keep {found.get('keep')} --yes"
+        output.info(f"Remove them with: {again}")

@@ -1,0 +1,39 @@
+"""Groups of commands suggest and load."""
+
+from __future__ import annotations
+
+import click
+from click.testing import CliRunner
+
+from haloy.cli.group import LazyGroup, SuggestingGroup
+
+
+@click.group(cls=SuggestingGroup)
+def tools() -> None:
+    """Tools."""
+
+
+@tools.command()
+def hammer() -> None:
+    """Hit."""
+
+
+class _Lazy(LazyGroup):
+    commands_by_name = {"version": ("version", "Print it.")}  # noqa: RUF012
+
+
+def test_a_near_miss_is_suggested() -> None:
+    """In groups as at the top; nothing near: where the list is."""
+    done = CliRunner().invoke(tools, ["hamer"])
+    assert (done.exit_code, "did you mean hammer?" in done.output) == (2, True)
+    done = CliRunner().invoke(tools, ["xyz"])
+    assert (done.exit_code, "--help` lists" in done.output) == (2, True)
+    assert CliRunner().invoke(tools, ["hammer"]).exit_code == 0
+
+
+def test_a_module_is_loaded_when_called() -> None:
+    """The list needs none of them."""
+    group = _Lazy("lazy")
+    assert "Print it." in CliRunner().invoke(group, ["--help"]).output
+    assert CliRunner().invoke(group, ["version"]).exit_code == 0
+    assert CliRunner().invoke(group, ["nothing"]).exit_code == 2
