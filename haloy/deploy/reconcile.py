@@ -40,6 +40,8 @@ from haloy.tasks import Tasks
 
 INTERVAL_S = 30.0
 HINT_DELAY_S = 0.05
+#: After a look that Docker did not answer.
+RETRY_S = 1.0
 
 
 @define(eq=False)
@@ -69,7 +71,7 @@ class Reconciler:
     _serving: dict[AppName, tuple[App, ...]] = field(factory=dict, init=False)
     _switches: dict[AppName, int] = field(factory=dict, init=False)
     _told: set[str] = field(factory=set, init=False)
-    _later: dict[AppName, IDelayedCall] = field(factory=dict, init=False)
+    _later: dict[AppName | None, IDelayedCall] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         """Own the looks and the repairs."""
@@ -122,6 +124,7 @@ class Reconciler:
             await self.look(app)
         except HaloyError as problem:
             self._log.warn("cannot reconcile: {problem}", problem=str(problem))
+            self._poke_in(RETRY_S, app)
 
     # --- one look -----------------------------------------------------------------
 
@@ -266,8 +269,8 @@ class Reconciler:
         if again_s is not None:
             self._poke_in(again_s, app)
 
-    def _poke_in(self, delay_s: float, app: AppName) -> None:
-        """Look at C{app} after a wait; of several waits the last one counts."""
+    def _poke_in(self, delay_s: float, app: AppName | None) -> None:
+        """Look as L{poke} does after a wait; of several waits the last one counts."""
         earlier = self._later.pop(app, None)
         if earlier is not None:
             earlier.cancel()
@@ -276,7 +279,7 @@ class Reconciler:
         elif self._loop is not None:
             self._later[app] = self._reactor.callLater(delay_s, self._poke_now, app)
 
-    def _poke_now(self, app: AppName) -> None:
+    def _poke_now(self, app: AppName | None) -> None:
         del self._later[app]
         self.poke(app)
 

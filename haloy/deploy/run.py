@@ -31,7 +31,13 @@ from haloy.deploy.readiness import last_lines
 from haloy.deploy.undo import undo
 from haloy.engine.address import reachable_address, why_unreachable
 from haloy.engine.interface import ContainerSpec, ContainerState, HealthState
-from haloy.errors import Conflict, DeployFailed, HaloyError, NotFound
+from haloy.errors import (
+    Conflict,
+    DeployFailed,
+    EngineUnavailable,
+    HaloyError,
+    NotFound,
+)
 from haloy.model.app import Replica
 from haloy.model.labels import APP, INSTANCE, MANAGED_BY
 from haloy.proxy.interface import DrainLimits
@@ -74,13 +80,16 @@ class DeploymentRun:
         except CancelledError:
             self._tasks.cancel()
             raise
-        except Exception:
-            await self.undo()
+        except Exception as problem:
+            await self.undo(doubt=isinstance(problem, EngineUnavailable))
             raise
 
-    async def undo(self) -> None:
-        """Let the old version serve again, and leave nothing of the new one."""
-        await undo(self._tools, self.progress)
+    async def undo(self, doubt: bool = False) -> None:
+        """Let the old version serve again, and leave nothing of the new one.
+
+        @param doubt: Docker has just not answered.
+        """
+        await undo(self._tools, self.progress, doubt)
 
     # --- before the first container --------------------------------------------
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 from attrs import define, evolve, field
+from twisted.internet import defer
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from haloy.config.options import health_timeout_s
@@ -12,16 +15,34 @@ from haloy.deploy.containers import DEFAULT_NETWORK
 from haloy.deploy.discovery import Found
 from haloy.deploy.images import deployment_tag, keeps_history
 from haloy.deploy.progress import Progress, Tools
-from haloy.errors import HaloyError, NotFound
+from haloy.errors import EngineUnavailable, HaloyError, NotFound
 from haloy.model.app import Replica
 from haloy.model.labels import APP, DEPLOYMENT
 from haloy.proxy.interface import DrainLimits
 from haloy.store.replicas import forget_announced, forget_replicas, rename_replica
 
+PING_LIMIT_S = 3.0
 
-async def undo(tools: Tools, progress: Progress) -> None:
-    """Undo what C{progress} has done; what fails on the way is logged, not raised."""
-    await _Undo(tools, progress).all()
+
+async def undo(tools: Tools, progress: Progress, doubt: bool = False) -> None:
+    """Undo what C{progress} has done; what fails on the way is logged, not raised.
+
+    @param doubt: Docker has just not answered. If it is away, only traffic goes
+        back, so that the failure is told now and not after many calls that wait for
+        nothing; the rest is done by C{deploy.repair} when Docker is back.
+    """
+    away = doubt and not await _answers(tools)
+    await _Undo(tools, progress, away).all()
+
+
+async def _answers(tools: Tools) -> bool:
+    asking = Deferred.fromCoroutine(tools.engine.ping())
+    asking.addTimeout(PING_LIMIT_S, tools.clock)
+    try:
+        await asking
+    except (HaloyError, defer.TimeoutError):
+        return False
+    return True
 
 
 @define(eq=False)
@@ -30,6 +51,7 @@ class _Undo:
 
     _tools: Tools
     _now: Progress
+    _away: bool
     _log: Logger = field(factory=Logger, init=False)
 
     async def all(self) -> None:
@@ -40,25 +62,41 @@ class _Undo:
         )
         await self._try("going back to the old version", self._serve_running())
         await self._try("draining the new version", self._drain(served))
-        for name in sorted(now.announced):
-            await self._try(f"removing {name}", self._remove(name))
-        await self._try("forgetting what was never made", self._forget_announced())
-        for found in now.old:
-            if found.container.id in now.aside:
-                await self._try(f"renaming {found.aside}", self._rename_back(found))
-        for stopping in now.stopping:
-            await stopping
-        for found in now.old:
-            if found.container.id in now.stopped:
-                await self._try(
-                    f"starting {found.container.name} again", self._start(found)
-                )
+        await self._containers()
         if now.parked:
             await self._try("sending held requests on", self._unpark())
         await self._try("giving domains back", self._claim_back())
-        if keeps_history(now.image):
+        if keeps_history(now.image) and not self._away:
             tag = deployment_tag(now.app.name, now.row.id)
             await self._try(f"removing {tag}", self._tools.engine.untag(tag))
+
+    async def _containers(self) -> None:
+        """Remove the new ones, start the old ones, as far as Docker answers."""
+        now = self._now
+        for name in sorted(now.announced):
+            await self._ask(f"removing {name}", partial(self._remove, name))
+        if not self._away:
+            await self._try("forgetting what was never made", self._forget_announced())
+        for found in now.old:
+            if found.container.id in now.aside:
+                await self._ask(
+                    f"renaming {found.aside}",
+                    partial(self._rename_back, found),
+                )
+        for stopping in now.stopping:
+            if not self._away:
+                await stopping
+        for found in now.old:
+            if found.container.id in now.stopped:
+                await self._ask(
+                    f"starting {found.container.name} again",
+                    partial(self._start, found),
+                )
+
+    async def _ask(self, what: str, doing: Callable[[], Awaitable[None]]) -> None:
+        """Do something with Docker, unless it is away."""
+        if not self._away:
+            await self._try(what, doing())
 
     async def _serve_running(self) -> None:
         """Take the new version out; in the same table the running old ones come in."""
@@ -142,6 +180,7 @@ class _Undo:
         except NotFound:
             return
         except HaloyError as problem:
+            self._away = self._away or isinstance(problem, EngineUnavailable)
             self._log.error(
                 "{what} after a failed deployment of {app}: {problem}",
                 what=what,

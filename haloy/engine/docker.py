@@ -48,7 +48,7 @@ from haloy.errors import (
 
 THREADS = 8
 CALL_LIMIT_S = 20
-WAIT_LIMIT_S = 60.0
+WAIT_LIMIT_S = 25.0
 DEFAULT_HOST = "unix:///var/run/docker.sock"
 LOG_DRIVERS_WITH_LIMIT = frozenset({"json-file", "local"})
 

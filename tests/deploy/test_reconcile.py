@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 
+from haloy.errors import EngineUnavailable
 from tests.deploy.world import ONE, TWO, World
 
 
@@ -69,3 +71,18 @@ async def test_old_replicas_are_watched_during_a_deploy(server: World) -> None:
     gate.callback(None)
     await server.end_of(TWO)
     assert reported == [f"shop-{ONE}"]
+
+
+async def test_look_that_fails_is_repeated_soon(server: World) -> None:
+    """Docker is asked again after a second, not at the next round (E3)."""
+    await server.deploy(ONE)
+    server.engine.failures["containers"] = EngineUnavailable("no answer")
+    reports = len(server.reported)
+    server.service.poke(None)
+    for _ in range(10):
+        server.clock.advance(0.05)
+        await deferLater(server.reactor, 0.01)
+    assert len(server.reported) == reports
+    del server.engine.failures["containers"]
+    # No more than 5 of its seconds go by; a round is due after 30.
+    await server.settled(lambda: len(server.reported) > reports, 0.2)

@@ -78,6 +78,36 @@ async def test_create_that_times_out(server: World) -> None:
     assert [one.name for one in await server.containers()] == [f"shop-{ONE}"]
 
 
+async def test_docker_away(server: World) -> None:
+    """The end is told without asking Docker again; what is left goes later."""
+    await server.deploy(ONE)
+    server.seam.after[f"create shop-{TWO}"] = EngineUnavailable("no answer")
+    server.engine.failures["ping"] = EngineUnavailable("no answer")
+    server.engine.calls.clear()
+    end = await server.deploy(TWO)
+    assert end.fields["code"] == "engine-unavailable"
+    assert {one.deployment for one in server.traffic.versions()} == {ONE}
+    del server.engine.failures["ping"]
+    await server.look()
+    await server.settled(lambda: f"remove shop-{TWO}" in server.engine.calls)
+    assert [one.name for one in await server.containers()] == [f"shop-{ONE}"]
+
+
+async def test_docker_goes_away_on_the_way_back(server: World) -> None:
+    """The first call that is not answered is the last one that is waited for."""
+    await server.deploy(ONE, replicas=2)
+    server.readiness.failing[f"shop-{TWO}-r2"] = DeployFailed("no", failure="exited")
+    server.engine.failures["remove"] = EngineUnavailable("no answer")
+    server.engine.calls.clear()
+    end = await server.deploy(TWO, replicas=2)
+    assert end.fields["code"] == "exited"
+    assert {one.deployment for one in server.traffic.versions()} == {ONE}
+    assert f"start shop-{ONE}-r1" not in server.engine.calls
+    del server.engine.failures["remove"]
+    await server.look()
+    await server.settled(lambda: f"start shop-{ONE}-r1" in server.engine.calls)
+
+
 async def test_failed_deployment_loses_its_tag(server: World) -> None:
     """The tag of a failed deployment is no rollback target and goes."""
     server.readiness.failing[f"shop-{ONE}"] = DeployFailed("no", failure="exited")

@@ -7,12 +7,13 @@ import http.client
 import json
 import shutil
 import socket
+import sqlite3
 import ssl
 import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -105,11 +106,13 @@ class Server:
     daemon: RunningDaemon
     docker: PrivateDocker
 
+    def try_deploy(self, identifier: str, image: str, **values: Any) -> tuple[int, str]:
+        """Ask for a deployment; return status and text of the answer."""
+        return self.daemon.api("POST", "/v1/deploy", body(identifier, image, **values))
+
     def submit(self, identifier: str, image: str, **values: Any) -> None:
         """Ask for a deployment; raise unless it is taken."""
-        status, text = self.daemon.api(
-            "POST", "/v1/deploy", body(identifier, image, **values)
-        )
+        status, text = self.try_deploy(identifier, image, **values)
         assert status == 202, text
 
     def deploy(self, identifier: str, image: str, **values: Any) -> dict[str, Any]:
@@ -168,6 +171,21 @@ class Server:
             "{{.Names}}",
         )
         return sorted(found.split())
+
+    def active(self, app: str) -> str:
+        """Return the deployment that should serve."""
+        return self._row("SELECT active FROM app WHERE name = ?", app)
+
+    def state(self, app: str, deployment: str) -> str:
+        """Return how far a deployment is."""
+        asked = "SELECT state FROM deployment WHERE app = ? AND id = ?"
+        return self._row(asked, app, deployment)
+
+    def _row(self, asked: str, *values: str) -> str:
+        place = f"file:{self.daemon.data}/db/haloy.db?mode=ro"
+        with closing(sqlite3.connect(place, uri=True, timeout=10)) as connection:
+            row = connection.execute(asked, values).fetchone()
+        return "" if row is None else str(row[0])
 
     def until_containers(
         self, app: str, names: list[str], limit_s: float = 30.0

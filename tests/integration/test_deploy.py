@@ -14,26 +14,6 @@ pytestmark = pytest.mark.docker
 SITE = "shop.example.test"
 
 
-@pytest.mark.parametrize(
-    ("strategy", "replicas"), [("rolling", 1), ("rolling", 3), ("blue_green", 2)]
-)
-def test_no_request_is_lost(haloyd: Server, strategy: str, replicas: int) -> None:
-    """Deploys under load lose nothing; the app ends at once on SIGTERM (D14)."""
-    values = {"deploymentStrategy": strategy, "replicas": replicas}
-    haloyd.deploy(identifier(0), "app:one", **values)
-    with load(haloyd, SITE) as clients:
-        for number in range(1, 5):
-            image = ("app:one", "app:two")[number % 2]
-            end = haloyd.deploy(identifier(number), image, **values)
-            assert end.get("isDeploymentSuccess"), end
-    assert clients.failures == []
-    assert set(clients.answers) == {"one", "two"}
-    names = [f"shop-{identifier(4)}"]
-    if replicas > 1:
-        names = [f"{names[0]}-r{one}" for one in range(1, replicas + 1)]
-    haloyd.until_containers("shop", names)
-
-
 def test_failure_has_a_reason(haloyd: Server, tmp_path: Path) -> None:
     """Exit code and last lines are on the screen; the old version serves on."""
     build(haloyd.docker, tmp_path, "app:exits", "bad", "echo no database; exit 3")
@@ -86,20 +66,6 @@ def test_rolling_order(haloyd: Server) -> None:
         ("die", "r2"),
         ("start", "r3"),
     ]
-
-
-def test_replace_parks_requests(haloyd: Server) -> None:
-    """While nobody serves, requests wait and are answered by the new version."""
-    values = {"deploymentStrategy": "replace", "namingStrategy": "static"}
-    haloyd.deploy(identifier(0), "app:one", **values)
-    with load(haloyd, SITE) as clients:
-        for number in (1, 2):
-            end = haloyd.deploy(
-                identifier(number), ("app:one", "app:two")[number % 2], **values
-            )
-            assert end.get("isDeploymentSuccess"), end
-    assert clients.failures == []
-    haloyd.until_containers("shop", ["shop"])
 
 
 def test_replace_that_fails(haloyd: Server, tmp_path: Path) -> None:

@@ -54,6 +54,8 @@ class PrivateDocker:
             _ip("link", "add", self._bridge, "type", "bridge")
             _ip("address", "add", f"10.{self._subnet}.255.1/24", "dev", self._bridge)
             _ip("link", "set", self._bridge, "up")
+        # After a crash: where nobody reaps it, the dead containerd seems to run.
+        (self._run / "exec/containerd/containerd.pid").unlink(missing_ok=True)
         with (self.folder / "dockerd.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
@@ -127,11 +129,15 @@ class PrivateDocker:
         os.kill(self.pid, signal.SIGCONT)
 
     def kill(self) -> None:
-        """End dockerd as a crash would, and everything that it runs."""
+        """End dockerd as a loss of power would, and everything that it runs."""
+        self.crash()
+        self._reap()
+
+    def crash(self) -> None:
+        """End dockerd alone: what it runs goes on until it is started again."""
         assert self._process is not None
         self._process.kill()
         self._process.wait()
-        self._reap()
 
     def remove(self) -> None:
         """End it, its containers and its files."""

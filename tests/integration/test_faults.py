@@ -1,0 +1,173 @@
+"""Docker goes away, the machine goes down, the disk is full: traffic goes on."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.integration.site import Server, build, identifier, load, server
+from tests.support.dockerd import PrivateDocker
+from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.docker
+
+SHOP = "shop.example.test"
+#: What is promised, and what a machine that is busy with other tests adds.
+BACK_S, NAMED_S, BUSY_S = 5.0, 30.0, 10.0
+
+
+def until_checking(haloyd: Server, deployment: str) -> None:
+    wait_until(
+        lambda: haloyd.state("shop", deployment) == "checking", haloyd.daemon.log_text
+    )
+
+
+def test_docker_hangs_during_a_deployment(haloyd: Server) -> None:
+    """It fails by name in 30 s, nothing is lost, and all is well when it is back."""
+    haloyd.deploy(identifier(0), "app:one")
+    with load(haloyd, SHOP) as clients:
+        haloyd.submit(identifier(1), "app:two", minReadySeconds=3)
+        until_checking(haloyd, identifier(1))
+        haloyd.docker.hang()
+        try:
+            began = time.monotonic()
+            end = haloyd.end_of(identifier(1))
+            took_s = time.monotonic() - began
+        finally:
+            haloyd.docker.go_on()
+        began = time.monotonic()
+        haloyd.until_containers("shop", [f"shop-{identifier(0)}"])
+        back_s = time.monotonic() - began
+        assert haloyd.deploy(identifier(2), "app:two")["isDeploymentSuccess"]
+    print(f"named after {took_s:.1f} s, cleared {back_s:.1f} s after Docker was back")
+    assert end["fields"]["code"] == "engine-unavailable"
+    assert "Docker did not answer" in end["fields"]["error"]
+    assert took_s < NAMED_S + BUSY_S
+    assert back_s < BACK_S + BUSY_S
+    assert clients.failures == []
+    haloyd.until_containers("shop", [f"shop-{identifier(2)}"])
+
+
+def test_docker_is_killed_during_a_deployment(haloyd: Server) -> None:
+    """It fails at once by name; the containers serve on, and again after a start."""
+    haloyd.deploy(identifier(0), "app:one")
+    with load(haloyd, SHOP) as clients:
+        haloyd.submit(identifier(1), "app:two", minReadySeconds=3)
+        until_checking(haloyd, identifier(1))
+        haloyd.docker.crash()
+        end = haloyd.end_of(identifier(1))
+    assert end["fields"]["code"] == "engine-unavailable"
+    assert clients.failures == []
+    assert set(clients.answers) == {"one"}
+    haloyd.docker.start()
+    took_s = haloyd.until_serves(SHOP, "one")
+    print(f"routed {took_s:.1f} s after Docker was back")
+    assert took_s < BACK_S + BUSY_S
+    haloyd.until_containers("shop", [f"shop-{identifier(0)}"])
+    assert haloyd.deploy(identifier(2), "app:two")["isDeploymentSuccess"]
+
+
+def test_reboot(haloyd: Server) -> None:
+    """Docker and haloyd are killed and started: everything is routed as before."""
+    haloyd.deploy(identifier(0), "app:one", replicas=2)
+    haloyd.deploy(identifier(1), "app:two", name="blog")
+    haloyd.daemon.kill()
+    haloyd.docker.kill()
+    haloyd.docker.start()
+    haloyd.daemon.start()
+    took_s = haloyd.until_serves(SHOP, "one")
+    haloyd.until_serves("blog.example.test", "two")
+    print(f"routed {took_s:.1f} s after the start")
+    assert took_s < BACK_S + BUSY_S
+    names = [f"shop-{identifier(0)}-r{number}" for number in (1, 2)]
+    haloyd.until_containers("shop", names)
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[Path]:
+    """Mount a file system of 16 MiB."""
+    folder.mkdir()
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=16m,mode=700", "haloytest", str(folder)],
+        check=True,
+    )
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_full_disk(tmp_path: Path, docker: PrivateDocker) -> None:
+    """A deploy is refused with the reason, traffic goes on, room is all it takes."""
+    try:
+        with (
+            small_disk(tmp_path / "data"),
+            server(tmp_path, docker) as haloyd,
+        ):
+            haloyd.deploy(identifier(0), "app:one")
+            filler = tmp_path / "data" / "filler"
+            with load(haloyd, SHOP) as clients:
+                with filler.open("wb") as file:
+                    fill(file.fileno())
+                status, text = haloyd.try_deploy(identifier(1), "app:two")
+                assert haloyd.get(SHOP) == (200, "one")
+                filler.unlink()
+                end = haloyd.deploy(identifier(2), "app:two")
+            assert (status, "disk" in text) == (507, True), text
+            assert end["isDeploymentSuccess"], end
+            assert clients.failures == []
+            haloyd.until_containers("shop", [f"shop-{identifier(2)}"])
+            leftovers = [one.name for one in (tmp_path / "data" / "tmp").glob("*")]
+            assert leftovers == []
+    finally:
+        docker.clear(("app:one", "app:two"))
+
+
+def fill(descriptor: int) -> None:
+    """Write until nothing more goes in, down to single bytes."""
+    for size in (1 << 20, 1 << 12, 1):
+        try:
+            while True:
+                os.write(descriptor, b"\0" * size)
+        except OSError:
+            continue
+
+
+#: Serves, and when /eat is there ends for want of memory; the fourth time it is well.
+EATS = """echo started >> /starts
+echo "$VERSION" > /www/version
+httpd -p 8080 -h /www
+while [ ! -e /eat ] || [ "$(wc -l < /starts)" -gt 3 ]; do sleep 0.1; done
+exec tail /dev/zero
+"""
+
+
+def test_out_of_memory_while_live(haloyd: Server, tmp_path: Path) -> None:
+    """It leaves the route, the reason is shown, nothing is removed, it comes back.
+
+    A crash loop that is over by itself (D3).
+    """
+    build(haloyd.docker, tmp_path, "app:eats", "one", EATS)
+    haloyd.deploy(identifier(0), "app:eats", resources={"memory": "16MB"})
+    container = f"shop-{identifier(0)}"
+    (before,) = haloyd.docker.docker("ps", "-q").split()
+    haloyd.docker.docker("exec", container, "touch", "/eat")
+    seen: set[str] = set()
+
+    def well() -> bool:
+        status, text = haloyd.daemon.api("GET", "/v1/status/shop")
+        seen.add(text if status == 200 else "")
+        starts = haloyd.docker.docker("cp", f"{container}:/starts", "-")
+        return starts.count("started") == 4
+
+    wait_until(well, haloyd.daemon.log_text, 60)
+    haloyd.until_serves(SHOP, "one")
+    assert any("memory" in text for text in seen), seen
+    assert haloyd.docker.docker("ps", "-q").split() == [before]
+    assert haloyd.containers("shop", running=True) == [container]
