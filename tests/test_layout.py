@@ -69,6 +69,8 @@ TESTED_ELSEWHERE: dict[str, str] = {
     # A process of its own is needed.
     "haloy/daemon/assemble.py": "tests/integration/test_deploy.py",
     "haloy/daemon/command/engine.py": "tests/daemon/command/test_init.py",
+    "haloy/proxy/control/dial.py": "tests/proxy/control/test_client.py",
+    "haloy/proxy/launch.py": "tests/proxy/test_worker.py",
     # The contract, on a real dockerd.
     "haloy/engine/http.py": "tests/engine/test_docker.py",
     "haloy/engine/streams.py": "tests/engine/test_docker.py",

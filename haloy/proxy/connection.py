@@ -72,6 +72,17 @@ class ClientConnection(Descriptor):
         """Move bytes of a large body inside the kernel; false: read them as usual."""
         raise NotImplementedError
 
+    def stop(self) -> None:
+        """Take no further request; close as soon as nothing is under way."""
+        raise NotImplementedError
+
+    def retire(self) -> None:
+        """Let the client leave for another worker, and lose nothing of it.
+
+        Where a protocol has a word for it, that is a stop.
+        """
+        self.stop()
+
     def forget_driver(self) -> None:
         """Learn that the connection ends: whoever drives it does so no longer."""
         raise NotImplementedError

@@ -215,7 +215,7 @@ class Downstream(ClientConnection):
 
     def _forward(self, request: RequestHead, target: Target) -> None:
         upgrade = upgrade_of(request, target)
-        self.closing = self.switch.stopping
+        self.closing = self.switch.retiring
         try:
             exchange = Exchange(
                 request,
@@ -253,7 +253,7 @@ class Downstream(ClientConnection):
 
     def answer(self, page: pages.Page, request: RequestHead, *, done: bool) -> None:
         """Answer with a page of ours; C{done}: the request has come completely."""
-        close = request.close or not done or self.switch.stopping
+        close = request.close or not done or self.switch.retiring
         self.send(
             pages.render(
                 page,
@@ -320,6 +320,11 @@ class Downstream(ClientConnection):
         if self.state in (READING, SHAKING) and self._reader is None:
             self.close_after_flush()
         elif isinstance(self.driver, Forwarding):
+            self.driver.exchange.closing = True
+
+    def retire(self) -> None:
+        """Say that the answer under way is the last one, if that can still be said."""
+        if isinstance(self.driver, Forwarding):
             self.driver.exchange.closing = True
 
     def log(

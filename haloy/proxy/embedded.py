@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import socket
 import ssl
 import time
@@ -20,7 +19,7 @@ from twisted.logger import Logger
 
 from haloy.model.certificate import Certificate, Challenge, ChallengeKind
 from haloy.model.names import AppName
-from haloy.proxy.access_log import AccessRecord, Sink
+from haloy.proxy.access_log import Sink
 from haloy.proxy.descriptor import Reactor
 from haloy.proxy.downstream import Downstream
 from haloy.proxy.forwarded import parse_networks
@@ -30,17 +29,25 @@ from haloy.proxy.interface import (
     ProxyStats,
     UpstreamFailure,
 )
-from haloy.proxy.listener import Listen, Listener, open_sockets
-from haloy.proxy.metrics import RequestCounter, TrafficReading, UpstreamReading
+from haloy.proxy.listener import (
+    ACCEPT_BATCH,
+    Listen,
+    Listener,
+    open_sockets,
+    room_for_connections,
+)
+from haloy.proxy.metrics import (
+    RequestCounter,
+    TrafficReading,
+    UpstreamReading,
+    counted,
+)
 from haloy.proxy.pool import Pool
 from haloy.proxy.routes import API_OWNER, AppRoute, RouteTable
 from haloy.proxy.switch import Switch
 from haloy.proxy.tls import SniContexts
 from haloy.proxy.wheel import TICK_S, Wheel
 
-# Descriptors that clients never get: the API, files, Docker, upstreams.
-_RESERVE: Final = 64
-_DESCRIPTORS_WANTED: Final = 262144
 _NEW_KEYS_S: Final = 86400.0
 _STOP_POLL_S: Final = 0.05
 
@@ -76,7 +83,8 @@ class Settings:
     are bound already. Without an HTTPS listener plain requests are not redirected
     but served: TLS ends in front of us then. C{public_https} is the port in
     redirects, 0: the one that is bound. C{stop_s} limits how long requests under
-    way hold up a stop.
+    way hold up a stop. C{accept_at_once}: how many connections are taken at a time;
+    where several workers accept from one socket, few, so that each gets its share.
     """
 
     http: Listen = ":80"
@@ -84,6 +92,7 @@ class Settings:
     public_https: int = 0
     trusted_proxies: Sequence[str] = ()
     stop_s: float = 30.0
+    accept_at_once: int = ACCEPT_BATCH
 
 
 class EmbeddedProxy(Service):
@@ -119,7 +128,7 @@ class EmbeddedProxy(Service):
             self._reactor,
             self._wheel,
             networks=parse_networks(settings.trusted_proxies),
-            sink=_counted(self._counter, access_log),
+            sink=counted(self._counter, access_log),
             id_prefix=f"{bits:012x}",
             server_name=self._contexts.server_name,
         )
@@ -158,7 +167,7 @@ class EmbeddedProxy(Service):
         self._open()
         self._switch.redirects = bool(self._secure)
         self._switch.public_https = self._settings.public_https or self.https_port
-        self._connections_limit = _room_for_connections()
+        self._connections_limit = room_for_connections()
         self._ticking = LoopingCall(self._tick)
         self._ticking.clock = self._time
         self._ticking.start(TICK_S, now=False).addErrback(
@@ -172,12 +181,30 @@ class EmbeddedProxy(Service):
         super().stopService()
         return Deferred.fromCoroutine(self._stop())
 
-    async def _stop(self) -> None:
+    async def retire(self, limit_s: float) -> None:
+        """Accept no more; return when every connection has ended, or C{limit_s} have.
+
+        A stop closes idle connections, and a client may be sending on one just then.
+        Here each keeps its time, and what comes on it is answered as its last.
+        """
+        self._close_listeners()
+        switch = self._switch
+        switch.retiring = True
+        for client in tuple(switch.clients):
+            client.retire()
+        until_s = self._wheel.clock() + limit_s
+        while switch.clients and self._wheel.clock() < until_s:
+            await deferLater(self._time, _STOP_POLL_S)
+
+    def _close_listeners(self) -> None:
         for listener in (*self._plain, *self._secure):
             listener.stop()
         self._plain, self._secure = [], []
+
+    async def _stop(self) -> None:
+        self._close_listeners()
         switch = self._switch
-        switch.stopping = True
+        switch.stopping = switch.retiring = True
         for client in tuple(switch.clients):
             client.stop()
         until_s = self._wheel.clock() + self._settings.stop_s
@@ -208,10 +235,13 @@ class EmbeddedProxy(Service):
     def _listener(
         self, listening: socket.socket, take: Callable[[socket.socket, str], None]
     ) -> Listener:
-        return Listener(self._reactor, listening, take, self._has_room)
-
-    def _has_room(self) -> bool:
-        return len(self._switch.clients) < self._connections_limit
+        return Listener(
+            self._reactor,
+            listening,
+            take,
+            lambda: len(self._switch.clients) < self._connections_limit,
+            self._settings.accept_at_once,
+        )
 
     def _take_plain(self, connection: socket.socket, peer: str) -> None:
         client = Downstream(self._switch, connection, peer, secure=False)
@@ -320,6 +350,12 @@ class EmbeddedProxy(Service):
             requests_active=self._requests_active(),
             tunnels_active=len(switch.tunnels),
             requests_total=switch.requests_total,
+            draining={
+                key: Leftover(pool.outstanding, pool.tunnels)
+                for key, pool in switch.pools.items()
+                if pool.retired and (pool.outstanding or pool.tunnels)
+            },
+            parked=switch.parked,
         )
 
     async def traffic(self) -> TrafficReading:
@@ -354,23 +390,3 @@ class EmbeddedProxy(Service):
     def on_upstream_failure(self, notify: Callable[[UpstreamFailure], None]) -> None:
         """See L{haloy.proxy.interface.Proxy.on_upstream_failure}."""
         self._switch.failure_listeners.append(notify)
-
-
-def _counted(counter: RequestCounter, sink: Sink | None) -> Sink:
-    if sink is None:
-        return counter
-
-    def both(record: AccessRecord) -> None:
-        counter(record)
-        sink(record)
-
-    return both
-
-
-def _room_for_connections() -> int:
-    """Return how many clients may be connected: a client can need two descriptors."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < min(hard, _DESCRIPTORS_WANTED):
-        soft = min(hard, _DESCRIPTORS_WANTED)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    return max(16, (soft - _RESERVE) // 2)

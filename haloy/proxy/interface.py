@@ -1,15 +1,15 @@
 """Proxy: what haloyd asks of the data path; one contract for both forms.
 
-Implemented in-process (C{proxy.embedded}) and, later, over a control socket
+Implemented in-process (C{proxy.embedded}) and over a control socket
 (C{proxy.control.client}).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from attrs import frozen
+from attrs import field, frozen
 
 from haloy.model.certificate import Certificate, Challenge
 from haloy.model.names import AppName
@@ -43,13 +43,19 @@ class UpstreamFailure:
 
 @frozen
 class ProxyStats:
-    """A reading of the data path."""
+    """A reading of the data path.
+
+    C{draining}: what still runs on upstreams that are gone from the table, by key.
+    C{parked}: apps whose new requests are held.
+    """
 
     generation: int
     connections: int
     requests_active: int
     tunnels_active: int
     requests_total: int
+    draining: Mapping[str, Leftover] = field(factory=dict)
+    parked: tuple[AppName, ...] = ()
 
 
 class Proxy(Protocol):

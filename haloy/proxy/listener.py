@@ -7,6 +7,7 @@ socket that stays readable and cannot be accepted would keep the reactor busy.
 from __future__ import annotations
 
 import errno
+import resource
 import socket
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -23,6 +24,10 @@ from haloy.proxy.forwarded import plain_address
 ACCEPT_BATCH: Final = 64
 PAUSE_S: Final = 0.25
 BACKLOG: Final = 4096
+
+# Descriptors that clients never get: the API, files, Docker, upstreams.
+_RESERVE: Final = 64
+_DESCRIPTORS_WANTED: Final = 262144
 
 _NONE_LEFT: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
@@ -104,7 +109,8 @@ class Listener:
     """Accepts from one socket and hands on what comes.
 
     C{take} gets the accepted non-blocking socket and the peer's IP literal.
-    C{may_take} says whether there is room for one more.
+    C{may_take} says whether there is room for one more; C{at_once} is how many are
+    taken at a time.
     """
 
     _log = Logger()
@@ -115,11 +121,13 @@ class Listener:
         listening: socket.socket,
         take: Callable[[socket.socket, str], None],
         may_take: Callable[[], bool],
+        at_once: int = ACCEPT_BATCH,
     ) -> None:
         self._reactor = reactor
         self._socket = listening
         self._take = take
         self._may_take = may_take
+        self._at_once = at_once
         self._stopped = False
         self._paused = False
         self._pauses = 0
@@ -155,7 +163,7 @@ class Listener:
 
     def doRead(self) -> None:
         """Accept what waits, a batch at a time."""
-        for _ in range(ACCEPT_BATCH):
+        for _ in range(self._at_once):
             if not self._may_take():
                 self._pause("the limit of connections is reached")
                 return
@@ -191,3 +199,12 @@ class Listener:
             self._reactor.addReader(self)
         else:
             self._pauses = 0
+
+
+def room_for_connections() -> int:
+    """Return how many clients may be connected: a client can need two descriptors."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < min(hard, _DESCRIPTORS_WANTED):
+        soft = min(hard, _DESCRIPTORS_WANTED)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return max(16, (soft - _RESERVE) // 2)

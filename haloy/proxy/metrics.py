@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from haloy.proxy.access_log import AccessRecord
+from haloy.proxy.access_log import AccessRecord, Sink
 
 #: Upper bounds of the histogram's buckets, in seconds; above the last is infinity.
 BUCKETS_S: Final = (
@@ -256,3 +256,15 @@ def total(readings: Iterable[TrafficReading]) -> TrafficReading:
         tuple(UpstreamReading(*key, *values) for key, values in upstreams.items()),
         *sums,
     )
+
+
+def counted(counter: RequestCounter, sink: Sink | None) -> Sink:
+    """Return a sink that counts and then passes on to C{sink}."""
+    if sink is None:
+        return counter
+
+    def both(record: AccessRecord) -> None:
+        counter(record)
+        sink(record)
+
+    return both

@@ -121,6 +121,7 @@ class Switch:
 
     @ivar redirects: plain requests are sent to HTTPS.
     @ivar stopping: no new requests; the answers under way are the last ones.
+    @ivar retiring: an answer is the last one of its connection, and says so.
     """
 
     _log = Logger()
@@ -145,6 +146,7 @@ class Switch:
         self.public_https = 443
         self.redirects = True
         self.stopping = False
+        self.retiring = False
         self.requests_total = 0
         self.handshakes = Handshakes()
         self.clients: set[Downstream] = set()
@@ -316,6 +318,11 @@ class Switch:
             rotation.forget((key,))
         if not pool.outstanding and not pool.tunnels:
             del self.pools[key]
+
+    @property
+    def parked(self) -> tuple[AppName, ...]:
+        """The apps whose new requests are held."""
+        return tuple(self._parked_until_s)
 
     def begin_parking(self, app: AppName, limit_s: float) -> None:
         """Hold requests of C{app} that find no upstream."""

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_twisted
 from attrs import define, field
+from twisted.internet.task import deferLater
 
 from haloy.proxy.access_log import AccessRecord
+from haloy.proxy.control.client import RemoteProxy
 from haloy.proxy.embedded import EmbeddedProxy, Settings
 from haloy.proxy.routes import RouteTable, Upstream
+from haloy.proxy.supervisor import Plan, Supervisor
 from tests.proxy.support import Backend, OneContext, Peer, table_of
 
 
@@ -84,3 +88,69 @@ async def start_proxy(tmp_path: Path) -> AsyncIterator[Starter]:
     for proxy in started:
         if proxy.running:
             await proxy.stopService()
+
+
+@define(eq=False)
+class Split:
+    """A supervisor in this process with real workers, and haloyd's side of it."""
+
+    supervisor: Supervisor
+    proxy: RemoteProxy
+    plan: Plan
+    records: list[AccessRecord] = field(factory=list)
+
+    @property
+    def http(self) -> int:
+        return self.supervisor.http_port
+
+    @property
+    def https(self) -> int:
+        return self.supervisor.https_port
+
+
+SplitStarter = Callable[..., Awaitable[Split]]
+
+
+@pytest_twisted.async_yield_fixture
+async def start_split(tmp_path: Path) -> AsyncIterator[SplitStarter]:
+    """Start supervisors with workers; C{plain=False} for one with TLS too."""
+    from twisted.internet import reactor  # noqa: PLC0415, TID251 - once installed
+
+    started: list[Any] = []
+
+    async def start(
+        *,
+        plain: bool = True,
+        connect: bool = True,
+        settings: Any = None,
+        followed: Callable[[], bool] = lambda: False,
+        **chosen: Any,
+    ) -> Split:
+        plan = Plan(
+            **{
+                "workers": 2,
+                "control": tmp_path / "proxy.sock",
+                "state": tmp_path / "state",
+                "http": "127.0.0.1:0",
+                "https": "" if plain else "127.0.0.1:0",
+                "stop_s": 0.5,
+                **chosen,
+            }
+        )
+        supervisor = Supervisor(reactor, plan, lambda: datetime.now(UTC))
+        records: list[AccessRecord] = []
+        proxy = RemoteProxy(
+            reactor, str(plan.control), settings or {}, records.append, followed
+        )
+        supervisor.startService()
+        if connect:
+            proxy.startService()
+        started.extend((supervisor, proxy))
+        while len(supervisor.pids) < plan.workers:
+            await deferLater(reactor, 0.02)
+        return Split(supervisor, proxy, plan, records)
+
+    yield start
+    for one in reversed(started):
+        if one.running:
+            await one.stopService()

@@ -1,4 +1,4 @@
-"""The embedded proxy keeps the contract."""
+"""Both forms of the proxy keep the contract."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
+import pytest_twisted
 from attrs import define
 
 from haloy.proxy.interface import Proxy
 from haloy.proxy.routes import Upstream
 from tests.contracts.proxy import ProxyContract
-from tests.proxy.conftest import Starter
+from tests.proxy.conftest import SplitStarter, Starter
 from tests.proxy.support import (
     Backend,
     Peer,
@@ -26,7 +27,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
 
 @define
-class Embedded:
+class Served:
     proxy: Proxy
     port: int
 
@@ -38,13 +39,8 @@ class Embedded:
         return status, body
 
 
-class TestEmbedded(ProxyContract):
-    """L{haloy.proxy.embedded.EmbeddedProxy}."""
-
-    @pytest.fixture
-    def form(self, start_proxy: Starter) -> Embedded:
-        running = start_proxy()
-        return Embedded(running.proxy, running.http)
+class Upstreams(ProxyContract):
+    """The contract with upstreams in threads of this process."""
 
     @pytest.fixture
     def upstream(self) -> Iterator[Upstream]:
@@ -68,3 +64,21 @@ class TestEmbedded(ProxyContract):
         one = Backend(answering(OK))
         one.close()
         return upstream_of(one)
+
+
+class TestEmbedded(Upstreams):
+    """L{haloy.proxy.embedded.EmbeddedProxy}."""
+
+    @pytest.fixture
+    def form(self, start_proxy: Starter) -> Served:
+        running = start_proxy()
+        return Served(running.proxy, running.http)
+
+
+class TestSplit(Upstreams):
+    """L{haloy.proxy.control.client.RemoteProxy}, a supervisor and two workers."""
+
+    @pytest_twisted.async_fixture
+    async def form(self, start_split: SplitStarter) -> Served:
+        split = await start_split()
+        return Served(split.proxy, split.http)

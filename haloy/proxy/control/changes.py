@@ -1,0 +1,189 @@
+"""Tables and certificates as differences, and counts of several workers as one.
+
+What is sent is small where little has changed, and comes in parts of a bounded size:
+a worker answers requests between two of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, TypeVar
+
+from attrs import evolve
+
+from haloy.model.certificate import Certificate
+from haloy.model.names import DomainName
+from haloy.proxy.control.protocol import CertificatesPart, TablePart
+from haloy.proxy.interface import Leftover, ProxyStats
+from haloy.proxy.routes import Route, RouteTable
+
+ROUTES_IN_PART: Final = 100
+CERTIFICATES_IN_PART: Final = 16
+
+_T = TypeVar("_T")
+
+# --- tables --------------------------------------------------------------------------
+
+
+def table_parts(before: RouteTable | None, after: RouteTable) -> list[TablePart]:
+    """Return the way from C{before} (C{None}: from nothing) to C{after}."""
+    start = RouteTable() if before is None else before
+    base = -1 if before is None else before.generation
+    exact = _changed(start.exact, after.exact)
+    wildcard = _changed(start.wildcard, after.wildcard)
+    parts = [
+        TablePart(after.generation, base, exact=dict(some))
+        for some in _slices(exact, ROUTES_IN_PART)
+    ]
+    parts += [
+        TablePart(after.generation, base, wildcard=dict(some))
+        for some in _slices(wildcard, ROUTES_IN_PART)
+    ]
+    parts.append(
+        TablePart(
+            after.generation,
+            base,
+            gone_exact=tuple(name for name in start.exact if name not in after.exact),
+            gone_wildcard=tuple(
+                name for name in start.wildcard if name not in after.wildcard
+            ),
+            last=True,
+        )
+    )
+    return parts
+
+
+def _changed(
+    before: Mapping[str, Route], after: Mapping[str, Route]
+) -> list[tuple[str, Route]]:
+    return [
+        (name, route)
+        for name, route in after.items()
+        if (old := before.get(name)) is not route and old != route
+    ]
+
+
+def _slices(items: Sequence[_T], size: int) -> Iterable[Sequence[_T]]:
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+class TableReader:
+    """Puts tables together again.
+
+    @ivar table: the newest complete one.
+    """
+
+    def __init__(self) -> None:
+        self.table = RouteTable(-1)
+        self._next: tuple[int, int] | None = None
+        self._exact: dict[str, Route] = {}
+        self._wildcard: dict[str, Route] = {}
+
+    def take(self, part: TablePart) -> RouteTable | None:
+        """Return the table that C{part} completes.
+
+        @raise ValueError: the parts start from another table than ours.
+        """
+        if self._next != (part.base, part.generation):
+            self._begin(part)
+        self._exact |= part.exact
+        self._wildcard |= part.wildcard
+        if not part.last:
+            return None
+        for name in part.gone_exact:
+            self._exact.pop(name, None)
+        for name in part.gone_wildcard:
+            self._wildcard.pop(name, None)
+        self._next = None
+        self.table = RouteTable(part.generation, self._exact, self._wildcard)
+        return self.table
+
+    def _begin(self, part: TablePart) -> None:
+        if part.base == -1:
+            self._exact, self._wildcard = {}, {}
+        elif part.base != self.table.generation:
+            raise ValueError(
+                f"a change of table {part.base}, where table "
+                f"{self.table.generation} is served"
+            )
+        else:
+            self._exact = dict(self.table.exact)
+            self._wildcard = dict(self.table.wildcard)
+        self._next = (part.base, part.generation)
+
+
+# --- certificates --------------------------------------------------------------------
+
+
+def certificate_parts(
+    before: tuple[Certificate, ...] | None, after: tuple[Certificate, ...]
+) -> list[CertificatesPart]:
+    """Return the way from C{before} (C{None}: from nothing) to C{after}."""
+    held = {one.name: one for one in before or ()}
+    wanted = {one.name: one for one in after}
+    whole = before is None or [name for name in held if name in wanted] != [
+        name for name in wanted if name in held
+    ]
+    if whole:
+        held = {}
+    changed = [one for name, one in wanted.items() if held.get(name) != one]
+    parts = [
+        CertificatesPart(put=tuple(some))
+        for some in _slices(changed, CERTIFICATES_IN_PART)
+    ]
+    parts.append(
+        CertificatesPart(
+            gone=tuple(name for name in held if name not in wanted), last=True
+        )
+    )
+    parts[0] = evolve(parts[0], whole=whole)
+    return parts
+
+
+class CertificatesReader:
+    """Puts sets of certificates together again.
+
+    @ivar certificates: the newest complete set.
+    """
+
+    def __init__(self) -> None:
+        self.certificates: tuple[Certificate, ...] = ()
+        self._held: dict[DomainName, Certificate] = {}
+
+    def take(self, part: CertificatesPart) -> tuple[Certificate, ...] | None:
+        """Return the set that C{part} completes."""
+        if part.whole:
+            self._held = {}
+        for one in part.put:
+            self._held[one.name] = one
+        for name in part.gone:
+            self._held.pop(name, None)
+        if not part.last:
+            return None
+        self.certificates = tuple(self._held.values())
+        return self.certificates
+
+
+# --- counts --------------------------------------------------------------------------
+
+
+def together(readings: Sequence[ProxyStats]) -> ProxyStats:
+    """Return the reading of several workers as one; the oldest generation counts."""
+    draining: dict[str, Leftover] = {}
+    for reading in readings:
+        for key, left in reading.draining.items():
+            draining[key] = added(draining.get(key, Leftover(0, 0)), left)
+    return ProxyStats(
+        generation=min((one.generation for one in readings), default=0),
+        connections=sum(one.connections for one in readings),
+        requests_active=sum(one.requests_active for one in readings),
+        tunnels_active=sum(one.tunnels_active for one in readings),
+        requests_total=sum(one.requests_total for one in readings),
+        draining=draining,
+        parked=tuple(sorted({app for one in readings for app in one.parked})),
+    )
+
+
+def added(one: Leftover, other: Leftover) -> Leftover:
+    """Return the sum."""
+    return Leftover(one.requests + other.requests, one.tunnels + other.tunnels)

@@ -1,0 +1,89 @@
+"""How haloyd reaches the control socket, and what it says when it cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectError, ConnectionLost
+from twisted.internet.protocol import ClientFactory
+from twisted.python.failure import Failure as TwistedFailure
+
+from haloy.proxy.control.link import Link, ProxyRefused
+from haloy.proxy.control.protocol import (
+    PROTOCOL,
+    Hello,
+    Message,
+    Welcome,
+    version_problem,
+)
+
+
+async def dial(
+    reactor: Any,
+    path: str,
+    heard: Callable[[Link, Message], None],
+    lost: Callable[[Link], None],
+) -> Link:
+    """Return a link to the proxy at C{path} that understands us.
+
+    @raise ConnectError: nobody listens there.
+    @raise ProxyRefused: the proxy does not want us, or speaks another version.
+    """
+    made: Deferred[None] = Deferred()
+    link = Link(reactor, _refuse, heard, lost, lambda _: made.callback(None))
+    reactor.connectUNIX(path, _Dial(link, made), timeout=5)
+    await made
+    try:
+        await _greet(link)
+    except BaseException:
+        link.abort()
+        raise
+    return link
+
+
+class _Dial(ClientFactory):
+    """Connects one link."""
+
+    noisy = False
+
+    def __init__(self, link: Link, made: Deferred[None]) -> None:
+        self._link = link
+        self._made = made
+
+    def buildProtocol(self, address: Any) -> Link:
+        """Return the link, which says itself when it stands."""
+        return self._link
+
+    def clientConnectionFailed(  # noqa: N802 - Twisted's
+        self, connector: Any, reason: TwistedFailure
+    ) -> None:
+        """Pass it on."""
+        self._made.errback(reason)
+
+
+async def _greet(link: Link) -> None:
+    """Find out whether the two releases understand each other."""
+    welcome = await link.ask(Hello(PROTOCOL, version("haloy")), 10.0)
+    if not isinstance(welcome, Welcome):
+        raise ProxyRefused("it does not greet back")
+    problem = version_problem(
+        Hello(welcome.protocol, welcome.release), version("haloy")
+    )
+    if problem:
+        raise ProxyRefused(problem)
+
+
+async def _refuse(link: Link, message: Message) -> Message:
+    raise ValueError("haloyd is not asked")
+
+
+def reason_of(problem: Exception) -> str:
+    """Return a sentence for what kept us from talking to the proxy."""
+    if isinstance(problem, ConnectError):
+        return "nobody listens there"
+    if isinstance(problem, ConnectionLost):
+        return "it ended the connection (may this user control it?)"
+    return str(problem) or "it does not answer"

@@ -1,0 +1,264 @@
+"""The messages between haloyd, the supervisor of a proxy, and its workers.
+
+A frame is a 32 bit length and one JSON array: how it is meant, a number that ties an
+answer to its question, and a message. Tables and certificates travel as differences,
+in parts of a bounded size, so that a large one never holds up requests for long.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any, Final
+
+from attrs import field, frozen
+
+from haloy.model.certificate import Certificate, Challenge
+from haloy.model.names import AppName, DomainName
+from haloy.proxy.access_log import AccessRecord
+from haloy.proxy.control.values import decode, encode
+from haloy.proxy.interface import DrainLimits, Leftover, ProxyStats, UpstreamFailure
+from haloy.proxy.routes import Route
+
+#: What this release speaks. A change that the other side would not understand
+#: counts it up; the two are compared before anything else is said.
+PROTOCOL: Final = 1
+
+#: The longest frame that is taken; the longest that is sent is far below.
+FRAME_LIMIT_BYTES: Final = 16 << 20
+
+
+class Meaning(Enum):
+    """How a frame is meant."""
+
+    QUESTION = "?"
+    ANSWER = "="
+    REFUSAL = "!"
+    NEWS = "."
+
+
+# --- what is said --------------------------------------------------------------------
+
+
+@frozen
+class Hello:
+    """The first message of haloyd, and the first one of a worker."""
+
+    protocol: int
+    release: str
+
+
+@frozen
+class Welcome:
+    """The answer to it."""
+
+    protocol: int
+    release: str
+    workers: int = 0
+
+
+@frozen
+class Done:
+    """The answer when there is nothing else to say: every worker has done it."""
+
+
+@frozen
+class Refused:
+    """The answer when it was not done, with a sentence that says why."""
+
+    reason: str
+
+
+@frozen
+class Configure:
+    """Settings of C{haloyd.yaml} that the data path needs; workers start with them."""
+
+    settings: Mapping[str, Any]
+
+
+@frozen
+class TablePart:
+    """A part of the way from one table to the next.
+
+    C{base}: the generation that the parts start from, -1: from nothing. With
+    C{last} the table is complete and is served when all workers have it.
+    """
+
+    generation: int
+    base: int = -1
+    exact: Mapping[str, Route] = field(factory=dict)
+    wildcard: Mapping[str, Route] = field(factory=dict)
+    gone_exact: tuple[str, ...] = ()
+    gone_wildcard: tuple[str, ...] = ()
+    last: bool = False
+
+
+@frozen
+class CertificatesPart:
+    """A part of the way from one set of certificates to the next."""
+
+    whole: bool = False
+    put: tuple[Certificate, ...] = ()
+    gone: tuple[DomainName, ...] = ()
+    last: bool = False
+
+
+@frozen
+class Present:
+    """See L{haloy.proxy.interface.Proxy.present}."""
+
+    challenge: Challenge
+
+
+@frozen
+class Withdraw:
+    """See L{haloy.proxy.interface.Proxy.withdraw}."""
+
+    challenge: Challenge
+
+
+@frozen
+class Drain:
+    """See L{haloy.proxy.interface.Proxy.drain}."""
+
+    key: str
+    limits: DrainLimits
+
+
+@frozen
+class Drained:
+    """How a drain ended: what still ran, in all workers."""
+
+    left: Leftover
+
+
+@frozen
+class Park:
+    """See L{haloy.proxy.interface.Proxy.park}."""
+
+    app: AppName
+    limit_s: float
+
+
+@frozen
+class Unpark:
+    """See L{haloy.proxy.interface.Proxy.unpark}."""
+
+    app: AppName
+
+
+@frozen
+class Follow:
+    """Whether somebody reads the access log: only then is it sent."""
+
+    access_log: bool
+
+
+@frozen
+class Traffic:
+    """See L{haloy.proxy.interface.Proxy.traffic}."""
+
+
+@frozen
+class Counted:
+    """The answer to it: what each worker has counted, as C{proxy.metrics} tells it."""
+
+    workers: tuple[Mapping[str, Any], ...]
+
+
+@frozen
+class Reading:
+    """News: the counts have changed."""
+
+    stats: ProxyStats
+
+
+@frozen
+class Failure:
+    """News: a passive signal."""
+
+    failure: UpstreamFailure
+
+
+@frozen
+class Records:
+    """News: requests that are over; C{dropped} more were too many to be told."""
+
+    records: tuple[AccessRecord, ...]
+    dropped: int = 0
+
+
+@frozen
+class Serve:
+    """To a worker: accept connections from now on."""
+
+
+@frozen
+class Retire:
+    """To a worker: accept no more, let what is open come to its end, then leave.
+
+    Tunnels and answers get C{limit_s}.
+    """
+
+    limit_s: float
+
+
+@frozen
+class Leave:
+    """To a worker: end soon; answers under way get the time of its settings."""
+
+
+Message = (
+    Hello
+    | Welcome
+    | Done
+    | Refused
+    | Configure
+    | TablePart
+    | CertificatesPart
+    | Present
+    | Withdraw
+    | Drain
+    | Drained
+    | Park
+    | Unpark
+    | Follow
+    | Traffic
+    | Counted
+    | Reading
+    | Failure
+    | Records
+    | Serve
+    | Retire
+    | Leave
+)
+
+
+def pack(meaning: Meaning, number: int, message: Message) -> bytes:
+    """Return a frame without its length."""
+    return json.dumps(
+        [meaning.value, number, encode(message)], separators=(",", ":")
+    ).encode("ascii")
+
+
+def unpack(frame: bytes) -> tuple[Meaning, int, Message]:
+    """Return what a frame says. @raise ValueError: it is none of ours."""
+    try:
+        found = json.loads(frame)
+    except RecursionError:
+        raise ValueError("a frame that is nested without end") from None
+    if not isinstance(found, list) or len(found) != 3 or type(found[1]) is not int:
+        raise ValueError("a frame that is no message")
+    return Meaning(found[0]), found[1], decode(Message, found[2])
+
+
+def version_problem(hello: Hello, release: str) -> str:
+    """Return why we cannot talk to the sender of C{hello}; C{""}: we can."""
+    if hello.protocol == PROTOCOL:
+        return ""
+    older = "the other side" if hello.protocol < PROTOCOL else "this side"
+    return (
+        f"protocol {hello.protocol} (release {hello.release}) does not fit protocol "
+        f"{PROTOCOL} (release {release}): restart {older} with the newer release"
+    )

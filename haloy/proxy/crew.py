@@ -1,0 +1,376 @@
+"""The workers of a supervisor: spawned, fed, watched, replaced, retired.
+
+A worker is spawned as a new program, never forked: it runs the code that is installed
+when it starts. It is told what the others know before it accepts, and gets every
+change in the same order.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from typing import Any, Final
+
+from attrs import define, field
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.error import (
+    ConnectionLost,
+    ProcessDone,
+    ProcessExitedAlready,
+)
+from twisted.internet.protocol import Factory, ProcessProtocol
+from twisted.internet.task import LoopingCall, deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from haloy.proxy.control.link import Link
+from haloy.proxy.control.protocol import (
+    Hello,
+    Leave,
+    Message,
+    Reading,
+    Retire,
+    Serve,
+    version_problem,
+)
+from haloy.proxy.interface import ProxyStats
+from haloy.proxy.sockets import Sockets
+from haloy.tasks import Tasks
+
+LEAN: Final = "haloy.proxy.reactor"
+STOCK: Final = "twisted.internet.epollreactor"
+
+#: A worker that has not said a word in so many rounds hangs, and is killed.
+ROUND_S: Final = 5.0
+ROUNDS_OF_SILENCE: Final = 6
+#: A worker that ends sooner than this after its start makes the next one wait.
+YOUNG_S: Final = 5.0
+FIRST_WAIT_S: Final = 0.05
+LONGEST_WAIT_S: Final = 5.0
+ANSWER_LIMIT_S: Final = 30.0
+#: Of those that were replaced, so many may live on until their connections end.
+RETIRED_LIMIT: Final = 16
+RETIRED_LIMIT_S: Final = 3600.0
+
+
+@define(eq=False)
+class Member:
+    """One worker process.
+
+    @ivar stats: its newest reading.
+    @ivar fed: it has been told everything and gets every change.
+    @ivar serving: it accepts connections. C{retired}: it does no longer.
+    """
+
+    link: Link
+    started_s: float
+    process: Any = None
+    stats: ProxyStats = field(factory=lambda: ProxyStats(0, 0, 0, 0, 0))
+    fed: bool = False
+    serving: bool = False
+    retired: bool = False
+    silent: int = 0
+    gone: Deferred[None] = field(factory=Deferred)
+
+    @property
+    def pid(self) -> int:
+        """The number of its process, 0 when it could not be started."""
+        return int(self.process.pid or 0) if self.process is not None else 0
+
+
+class _Watch(ProcessProtocol):
+    """Learns of the end of one worker."""
+
+    def __init__(self, ended: Callable[[Failure], None]) -> None:
+        self._ended = ended
+
+    def processExited(self, reason: Failure) -> None:  # noqa: N802 - Twisted's
+        """Pass it on."""
+        self._ended(reason)
+
+
+class Crew:
+    """Keeps C{wanted} workers serving.
+
+    C{brief} returns all that a new worker is told, in order; C{news} gets what
+    workers say of themselves.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        sockets: Sockets,
+        wanted: int,
+        brief: Callable[[], Sequence[Message]],
+        news: Callable[[Message], None],
+        worker_reactor: str = LEAN,
+    ) -> None:
+        self._reactor = reactor
+        self._sockets = sockets
+        self._wanted = wanted
+        self._brief = brief
+        self._news = news
+        self._worker_reactor = worker_reactor
+        self._members: list[Member] = []
+        self._tasks = Tasks(self._log)
+        self._stopping = False
+        self._wait_s = FIRST_WAIT_S
+        self._reloading = False
+        self._reload_again = False
+        self._rounds = LoopingCall(self._round)
+        self._rounds.clock = reactor
+
+    # --- what the supervisor asks -------------------------------------------------
+
+    async def start(self) -> None:
+        """Return when all workers serve."""
+        self._rounds.start(ROUND_S, now=False).addErrback(
+            lambda failure: self._log.failure("watching the workers failed", failure)
+        )
+        await self._launch_all()
+
+    async def stop(self, limit_s: float) -> None:
+        """Let all end in order, and kill what is left after C{limit_s}."""
+        self._stopping = True
+        await self._tasks.stop()
+        if self._rounds.running:
+            self._rounds.stop()
+        members = tuple(self._members)
+        for member in members:
+            member.link.ask(Leave(), limit_s).addErrback(lambda _: None)
+        ended = DeferredList([member.gone for member in members])
+        late = self._reactor.callLater(limit_s, self._kill, members)
+        await ended
+        if late.active():
+            late.cancel()
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """Everybody who is alive, the retired included."""
+        return tuple(self._members)
+
+    @property
+    def serving(self) -> tuple[Member, ...]:
+        """Who accepts connections."""
+        return tuple(one for one in self._members if one.serving and not one.retired)
+
+    async def ask(
+        self, message: Message, limit_s: float = ANSWER_LIMIT_S
+    ) -> list[Message]:
+        """Return what all say to C{message}; who ends meanwhile does not count.
+
+        @raise ProxyRefused: one has not done it.
+        @raise TimeoutError: one has not answered.
+        """
+        told = [member for member in self._members if member.fed]
+        found: Any = await DeferredList(
+            [member.link.ask(message, limit_s) for member in told], consumeErrors=True
+        )
+        answers = []
+        for done, result in found:
+            if done:
+                answers.append(result)
+            elif not result.check(ConnectionLost):
+                result.raiseException()
+        return answers
+
+    def reload(self) -> None:
+        """Replace all workers on the same sockets; one that runs is run again."""
+        if self._reloading:
+            self._reload_again = True
+            return
+        self._reloading = True
+        self._tasks.start("replacing the workers", self._reload())
+
+    async def _reload(self) -> None:
+        try:
+            while True:
+                self._reload_again = False
+                old = self.serving
+                new = await self._launch_all()
+                if not any(new):
+                    self._log.error("new workers do not serve: the old ones stay")
+                else:
+                    for member in old:
+                        self._retire(member)
+                    self._log.info("{count} workers were replaced", count=len(old))
+                if not self._reload_again:
+                    return
+        finally:
+            self._reloading = False
+
+    # --- one worker ---------------------------------------------------------------
+
+    async def _launch_all(self) -> list[bool]:
+        """Spawn as many as are wanted; the results say which came to serve."""
+        launched = [self._launch() for _ in range(self._wanted)]
+        found = await DeferredList(launched, consumeErrors=True)
+        return [done and bool(served) for done, served in found]
+
+    def _launch(self) -> Deferred[bool]:
+        """Spawn a worker; the result says whether it came to serve."""
+        ours, theirs = socket.socketpair()
+        ready: Deferred[bool] = Deferred()
+
+        async def refuse(link: Link, message: Message) -> Message:
+            raise ValueError("a worker does not ask")
+
+        member = Member(
+            Link(
+                self._reactor,
+                refuse,
+                lambda _, message: self._heard(member, message, ready),
+                lambda _: None,
+            ),
+            self._reactor.seconds(),
+        )
+        with ours, theirs:
+            ours.setblocking(False)
+            self._reactor.adoptStreamConnection(
+                ours.fileno(), socket.AF_UNIX, Factory.forProtocol(lambda: member.link)
+            )
+            self._members.append(member)
+            try:
+                member.process = self._spawn(
+                    theirs, lambda reason: self._ended(member, reason, ready)
+                )
+            except OSError as problem:
+                self._ended(member, Failure(problem), ready)
+        return ready
+
+    def _spawn(self, control: socket.socket, ended: Callable[[Failure], None]) -> Any:
+        given = [control, *self._sockets.all]
+        places = {one.fileno(): 3 + index for index, one in enumerate(given)}
+        with open(os.devnull, "rb") as nothing:
+            return self._reactor.spawnProcess(
+                _Watch(ended),
+                sys.executable,
+                [
+                    *(sys.executable, "-P", "-m", "haloy.proxy.launch"),
+                    self._worker_reactor,
+                    str(places[control.fileno()]),
+                    _listed(places, self._sockets.http),
+                    _listed(places, self._sockets.https),
+                ],
+                env=dict(os.environ),
+                childFDs={
+                    0: nothing.fileno(),
+                    1: 1,
+                    2: 2,
+                    **{place: number for number, place in places.items()},
+                },
+            )
+
+    def _heard(self, member: Member, message: Message, ready: Deferred[bool]) -> None:
+        member.silent = 0
+        if isinstance(message, Hello):
+            problem = version_problem(message, version("haloy"))
+            if problem:
+                self._log.error("a worker is refused: {problem}", problem=problem)
+                self._kill((member,))
+                return
+            self._tasks.start("starting a worker", self._feed(member, ready))
+            return
+        if isinstance(message, Reading):
+            member.stats = message.stats
+        self._news(message)
+
+    async def _feed(self, member: Member, ready: Deferred[bool]) -> None:
+        """Tell a new worker what the others know, then let it accept."""
+        member.fed = True
+        try:
+            # All at once: nothing that changes meanwhile comes between.
+            await DeferredList(
+                [
+                    member.link.ask(message, ANSWER_LIMIT_S)
+                    for message in (*self._brief(), Serve())
+                ],
+                fireOnOneErrback=True,
+                consumeErrors=True,
+            )
+        except Exception as problem:  # whatever it is, this one is of no use
+            cause = getattr(problem, "subFailure", problem)
+            self._log.error(
+                "worker {pid} does not start: {problem}",
+                pid=member.pid,
+                problem=str(getattr(cause, "value", cause)),
+            )
+            self._kill((member,))
+            return
+        member.serving = True
+        self._wait_s = FIRST_WAIT_S
+        self._log.info("worker {pid} serves", pid=member.pid)
+        if not ready.called:
+            ready.callback(True)
+
+    def _retire(self, member: Member) -> None:
+        member.retired = True
+        member.link.ask(Retire(RETIRED_LIMIT_S), ANSWER_LIMIT_S).addErrback(
+            lambda _: None
+        )
+        retired = [one for one in self._members if one.retired]
+        for oldest in retired[:-RETIRED_LIMIT]:
+            self._log.warn("worker {pid} has drained for long enough", pid=oldest.pid)
+            oldest.link.ask(Leave(), ANSWER_LIMIT_S).addErrback(lambda _: None)
+
+    def _ended(self, member: Member, reason: Failure, ready: Deferred[bool]) -> None:
+        if member in self._members:
+            self._members.remove(member)
+        member.fed = False
+        member.link.abort()
+        member.gone.callback(None)
+        if not ready.called:
+            ready.callback(False)
+        if self._stopping:
+            return
+        if not member.retired or not reason.check(ProcessDone):
+            self._log.error(
+                "worker {pid} ended: {reason}",
+                pid=member.pid,
+                reason=reason.getErrorMessage(),
+            )
+        if not member.retired and not self._reloading:
+            self._replace(member)
+
+    def _replace(self, member: Member) -> None:
+        """Spawn another one: at once, or later when it did not live for long."""
+        wait_s = 0.0
+        if not member.serving or self._reactor.seconds() - member.started_s < YOUNG_S:
+            wait_s = self._wait_s
+            self._wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+        self._tasks.start("replacing a worker", self._fill_up(wait_s))
+
+    async def _fill_up(self, wait_s: float) -> None:
+        if wait_s:
+            await deferLater(self._reactor, wait_s)
+        active = [one for one in self._members if not one.retired]
+        if not self._stopping and len(active) < self._wanted:
+            await self._launch()
+
+    # --- watching -----------------------------------------------------------------
+
+    def _round(self) -> None:
+        for member in tuple(self._members):
+            member.silent += 1
+            if member.silent > ROUNDS_OF_SILENCE:
+                self._log.error("worker {pid} hangs: it is killed", pid=member.pid)
+                self._kill((member,))
+
+    def _kill(self, members: Sequence[Member]) -> None:
+        for member in members:
+            if member.process is None:
+                continue
+            try:
+                member.process.signalProcess(signal.SIGKILL)
+            except ProcessExitedAlready:
+                continue
+
+
+def _listed(places: dict[int, int], sockets: Sequence[socket.socket]) -> str:
+    return ",".join(str(places[one.fileno()]) for one in sockets)

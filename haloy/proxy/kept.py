@@ -1,0 +1,181 @@
+"""What a proxy keeps on disk, so that it starts with routes and TLS without haloyd.
+
+C{table.json} and C{certs/NAME.pem} with C{certs/index.json}, all 0600 and replaced so
+that a crash leaves old or new. What is damaged is moved aside and told; the rest is
+served. Everything that touches a file blocks for the disk.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import field, frozen
+from twisted.logger import Logger
+
+from haloy.config.private import make_directory, write_private
+from haloy.model.certificate import Certificate, Secret
+from haloy.model.names import DomainName
+from haloy.proxy.control.values import decode, encode
+from haloy.proxy.routes import RouteTable
+
+_CHAIN: Final = b"-----BEGIN CERTIFICATE-----"
+#: What may be the name of a certificate's file: no way out of the folder.
+_NAME: Final = re.compile(r"(\*\.)?[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
+
+
+@frozen
+class Kept:
+    """What workers start with."""
+
+    settings: Mapping[str, Any] = field(factory=dict)
+    table: RouteTable = field(factory=RouteTable)
+    certificates: tuple[Certificate, ...] = ()
+
+
+@frozen
+class KeptTable:
+    """The content of C{table.json}."""
+
+    settings: Mapping[str, Any]
+    table: RouteTable
+
+
+@frozen
+class KeptCertificate:
+    """What C{index.json} says of one file; C{digest}: SHA-256 of its content."""
+
+    name: DomainName
+    names: frozenset[DomainName]
+    not_before: datetime
+    not_after: datetime
+    digest: str
+
+
+class KeptFiles:
+    """The folder."""
+
+    _log = Logger()
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._written: dict[Path, str] = {}
+
+    @property
+    def _table(self) -> Path:
+        return self._folder / "table.json"
+
+    @property
+    def _certificates(self) -> Path:
+        return self._folder / "certs"
+
+    @property
+    def _index(self) -> Path:
+        return self._certificates / "index.json"
+
+    # --- reading ------------------------------------------------------------------
+
+    def load(self, now: datetime) -> Kept:
+        """Return what was kept, as far as it is whole."""
+        table = self._load(self._table, KeptTable, now) or KeptTable({}, RouteTable())
+        listed = self._load(self._index, tuple[KeptCertificate, ...], now) or ()
+        found = (self._certificate(one, now) for one in listed)
+        return Kept(
+            table.settings, table.table, tuple(one for one in found if one is not None)
+        )
+
+    def _load(self, path: Path, kind: Any, now: datetime) -> Any:
+        try:
+            return decode(kind, json.loads(path.read_bytes()))
+        except FileNotFoundError:
+            return None
+        except ValueError as problem:
+            self._set_aside(path, now, str(problem))
+        except OSError as problem:
+            self._log.error(
+                "{path} cannot be read: {problem}",
+                path=str(path),
+                problem=problem.strerror,
+            )
+        return None
+
+    def _certificate(self, one: KeptCertificate, now: datetime) -> Certificate | None:
+        if _NAME.fullmatch(one.name) is None:
+            self._log.error("{name!r} names no certificate", name=one.name)
+            return None
+        path = self._path(one.name)
+        try:
+            content = path.read_bytes()
+        except OSError as problem:
+            self._log.error(
+                "{path} cannot be read: {problem}",
+                path=str(path),
+                problem=problem.strerror,
+            )
+            return None
+        start = content.find(_CHAIN)
+        if sha256(content).hexdigest() != one.digest or start < 0:
+            self._set_aside(path, now, "it is not what was written")
+            return None
+        self._written[path] = one.digest
+        return Certificate(
+            one.name,
+            one.names,
+            content[start:],
+            Secret(content[:start]),
+            one.not_before,
+            one.not_after,
+        )
+
+    def _set_aside(self, path: Path, now: datetime, reason: str) -> None:
+        aside = path.with_name(f"{path.name}.corrupt-{now:%Y%m%dT%H%M%SZ}")
+        path.rename(aside)
+        self._log.error(
+            "{path} is not used ({reason}); kept as {aside}",
+            path=str(path),
+            reason=reason,
+            aside=aside.name,
+        )
+
+    # --- writing ------------------------------------------------------------------
+
+    def save_table(self, settings: Mapping[str, Any], table: RouteTable) -> None:
+        """Keep the table. @raise OSError: the disk does not take it."""
+        content = encode(KeptTable(settings, table))
+        write_private(self._table, json.dumps(content).encode("ascii"))
+
+    def save_certificates(self, certificates: tuple[Certificate, ...]) -> None:
+        """Keep exactly these; only files of our own are ever removed.
+
+        @raise OSError: the disk does not take them.
+        """
+        make_directory(self._certificates)
+        index = []
+        wanted: dict[Path, str] = {}
+        for one in certificates:
+            if _NAME.fullmatch(one.name) is None:
+                self._log.error("{name!r} names no certificate", name=one.name)
+                continue
+            path = self._path(one.name)
+            content = one.key.value.rstrip(b"\n") + b"\n" + one.chain
+            digest = sha256(content).hexdigest()
+            if self._written.get(path) != digest:
+                write_private(path, content)
+            wanted[path] = digest
+            index.append(
+                KeptCertificate(
+                    one.name, one.names, one.not_before, one.not_after, digest
+                )
+            )
+        write_private(self._index, json.dumps(encode(index)).encode("ascii"))
+        for path in self._written.keys() - wanted.keys():
+            path.unlink(missing_ok=True)
+        self._written = wanted
+
+    def _path(self, name: str) -> Path:
+        return self._certificates / f"{name}.pem"

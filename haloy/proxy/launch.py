@@ -1,0 +1,36 @@
+"""Start a worker in this process: C{python -m haloy.proxy.launch}, see L{main}.
+
+The supervisor spawns it with descriptors that it has opened.
+"""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import sys
+
+
+def main() -> None:
+    """Run a worker by the arguments C{REACTOR CONTROL HTTP HTTPS}.
+
+    C{REACTOR} is the module of one that can be installed; C{CONTROL} is a
+    descriptor; C{HTTP} and C{HTTPS} are descriptors with commas between them.
+    """
+    reactor, control, http, https = sys.argv[1:]
+    # Our TLS is the standard library's. Twisted would load pyOpenSSL and cryptography
+    # if it could: 14 MB in every worker.
+    sys.modules["OpenSSL"] = None  # type: ignore[assignment]  # cannot be imported
+    # Who presses Ctrl-C means the supervisor, which ends us in order.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    importlib.import_module(reactor).install()
+    importlib.import_module("haloy.proxy.worker").run(
+        int(control), _numbers(http), _numbers(https)
+    )
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(one) for one in text.split(",") if one]
+
+
+if __name__ == "__main__":
+    main()

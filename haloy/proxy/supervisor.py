@@ -1,0 +1,365 @@
+"""The supervisor of the split form: holds the sockets, tells workers what to serve.
+
+Carries no request itself. haloyd tells it everything by the control socket; what it
+was told is kept on disk, so that it starts with routes and TLS while haloyd is away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import frozen
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+
+from haloy.config.private import make_directory
+from haloy.errors import ConfigError
+from haloy.model.certificate import Challenge
+from haloy.model.names import AppName
+from haloy.proxy.control.changes import (
+    CertificatesReader,
+    TableReader,
+    added,
+    certificate_parts,
+    table_parts,
+    together,
+)
+from haloy.proxy.control.protocol import (
+    CertificatesPart,
+    Configure,
+    Counted,
+    Done,
+    Drain,
+    Drained,
+    Follow,
+    Message,
+    Park,
+    Present,
+    Reading,
+    TablePart,
+    Traffic,
+    Unpark,
+    Withdraw,
+)
+from haloy.proxy.control.server import ControlServer, open_control
+from haloy.proxy.crew import LEAN, Crew, Member
+from haloy.proxy.interface import Leftover
+from haloy.proxy.kept import KeptFiles
+from haloy.proxy.sockets import Sockets, listening
+from haloy.proxy.worker import read_settings
+from haloy.tasks import Tasks
+
+#: What a drain may take longer than its limits before we stop waiting for it.
+_GRACE_S: Final = 10.0
+#: The table is written so often at most; what is lost by a crash haloyd sends again.
+_WRITE_EVERY_S: Final = 0.2
+
+
+@frozen
+class Plan:
+    """How to run.
+
+    C{group}: who may use the control socket besides root and ourselves. C{inherited}:
+    descriptors from systemd. C{confine} is called when everything is bound: privileges
+    end there. C{stop_s}: what answers under way get at a stop.
+    """
+
+    workers: int
+    control: Path
+    state: Path
+    http: str = ":80"
+    https: str = ":443"
+    group: int | None = None
+    inherited: Sequence[int] = ()
+    confine: Callable[[], None] = lambda: None
+    stop_s: float = 30.0
+    reactor: str = LEAN
+
+
+class Supervisor(Service):
+    """C{twistd haloy-proxy}."""
+
+    _log = Logger()
+
+    def __init__(self, reactor: Any, plan: Plan, now: Callable[[], datetime]) -> None:
+        self._reactor = reactor
+        self._plan = plan
+        self._now = now
+        self._tasks = Tasks(self._log)
+        self._files = KeptFiles(plan.state)
+        self._settings: Mapping[str, Any] = {}
+        self._tables = TableReader()
+        self._certificates = CertificatesReader()
+        self._challenges: dict[Challenge, None] = {}
+        self._parked_until_s: dict[AppName, float] = {}
+        self._following = False
+        self._unwritten: dict[str, Callable[[], None]] = {}
+        self._writing = False
+        self._sockets = Sockets()
+        self._control: Any = None
+        self._server: ControlServer | None = None
+        self._crew: Crew | None = None
+
+    # --- the service --------------------------------------------------------------
+
+    def privilegedStartService(self) -> None:
+        """Bind, while we still may. @raise ConfigError: something cannot be bound."""
+        super().privilegedStartService()
+        self._bind()
+
+    def _bind(self) -> None:
+        if self._control is not None:
+            return
+        plan = self._plan
+        self._sockets = listening(plan.http, plan.https, list(plan.inherited))
+        try:
+            self._control = open_control(plan.control, plan.group)
+        except BaseException:
+            self._sockets.close()
+            raise
+
+    def startService(self) -> None:
+        """Serve what was served, then take orders."""
+        super().startService()
+        self._bind()
+        self._plan.confine()
+        self._restore()
+        crew = self._crew = Crew(
+            self._reactor,
+            self._sockets,
+            self._plan.workers,
+            self._brief,
+            self._news,
+            self._plan.reactor,
+        )
+        self._server = ControlServer(
+            self._reactor,
+            self._control,
+            self._plan.group,
+            self._answer,
+            lambda: len(crew.serving),
+            self._left,
+        )
+        self._server.start()
+        self._tasks.start("starting the workers", self._begin(crew))
+
+    async def _begin(self, crew: Crew) -> None:
+        await crew.start()
+        self._log.info(
+            "haloy-proxy serves: {count} workers, http {http}, https {https}, "
+            "table {generation}",
+            count=len(crew.serving),
+            http=self.http_port,
+            https=self.https_port,
+            generation=self._tables.table.generation,
+        )
+
+    def stopService(self) -> Deferred[None]:
+        """Accept no more; what is under way gets its time."""
+        super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        if self._server is not None:
+            self._server.stop()
+        with suppress(OSError):  # its folder may be another's by now
+            self._plan.control.unlink(missing_ok=True)
+        self._sockets.close()
+        if self._crew is not None:
+            await self._crew.stop(self._plan.stop_s + _GRACE_S)
+        await self._tasks.stop()
+        self._write_now()
+
+    def reload(self) -> None:
+        """Replace the workers by ones from the code that is installed now."""
+        if self._crew is not None:
+            self._crew.reload()
+
+    @property
+    def http_port(self) -> int:
+        """The port for plain requests, 0 without one."""
+        return _port(self._sockets.http)
+
+    @property
+    def https_port(self) -> int:
+        """The port for TLS, 0 without one."""
+        return _port(self._sockets.https)
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """All workers that are alive, those that only drain included."""
+        return () if self._crew is None else self._crew.members
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The processes of the workers that accept connections."""
+        return () if self._crew is None else tuple(m.pid for m in self._crew.serving)
+
+    # --- what a new worker is told ------------------------------------------------
+
+    def _restore(self) -> None:
+        try:
+            make_directory(self._plan.state)
+        except OSError as problem:
+            raise ConfigError(
+                f"cannot use {self._plan.state}: {problem.strerror}"
+            ) from problem
+        kept = self._files.load(self._now())
+        try:
+            read_settings(kept.settings)
+            self._settings = kept.settings
+        except ValueError as problem:
+            self._log.error("settings are not used: {problem}", problem=str(problem))
+        for part in table_parts(None, kept.table):
+            self._tables.take(part)
+        for one in certificate_parts(None, kept.certificates):
+            self._certificates.take(one)
+
+    def _brief(self) -> Sequence[Message]:
+        now_s = self._reactor.seconds()
+        workers = self._plan.workers
+        own = {"stop_s": self._plan.stop_s, "accept_at_once": 2 if workers > 1 else 64}
+        return (
+            Configure({**self._settings, **own}),
+            *certificate_parts(None, self._certificates.certificates),
+            *table_parts(None, self._tables.table),
+            *(Present(challenge) for challenge in self._challenges),
+            *(
+                Park(app, until_s - now_s)
+                for app, until_s in self._parked_until_s.items()
+                if until_s > now_s
+            ),
+            Follow(self._following),
+        )
+
+    def _news(self, message: Message) -> None:
+        if self._server is None or self._crew is None:
+            return
+        if isinstance(message, Reading):
+            members = self._crew.members
+            fed = [one.stats for one in members if one.serving]
+            message = Reading(together(fed))
+        self._server.tell(message)
+
+    # --- what haloyd says ---------------------------------------------------------
+
+    async def _answer(self, message: Message) -> Message:
+        crew = self._crew
+        if crew is None:
+            raise ValueError("the proxy has not started")
+        if isinstance(message, Configure):
+            self._configure(message, crew)
+            return Done()
+        if isinstance(message, Drain):
+            limits = message.limits
+            limit_s = limits.requests_s + limits.tunnels_s + _GRACE_S
+            left = Leftover(0, 0)
+            for one in await crew.ask(message, limit_s):
+                if isinstance(one, Drained):
+                    left = added(left, one.left)
+            return Drained(left)
+        if isinstance(message, Traffic):
+            told = [one for one in await crew.ask(message) if isinstance(one, Counted)]
+            return Counted(tuple(each for one in told for each in one.workers))
+        if not self._note(message):
+            raise ValueError(f"the proxy is not asked for {type(message).__name__}")
+        await crew.ask(message)
+        return Done()
+
+    def _configure(self, message: Configure, crew: Crew) -> None:
+        """Take settings; workers have them from their start, so they are replaced."""
+        read_settings(message.settings)
+        if message.settings != self._settings:
+            self._settings = message.settings
+            self._write_table()
+            if crew.members:
+                crew.reload()
+
+    def _note(self, message: Message) -> bool:
+        """Keep in mind what workers that come later must know."""
+        if isinstance(message, TablePart):
+            if self._tables.take(message) is not None:
+                self._write_table()
+        elif isinstance(message, CertificatesPart):
+            if self._certificates.take(message) is not None:
+                self._write_certificates()
+        elif isinstance(message, Present):
+            self._challenges[message.challenge] = None
+        elif isinstance(message, Withdraw):
+            self._challenges.pop(message.challenge, None)
+        elif isinstance(message, Park):
+            until_s = self._reactor.seconds() + message.limit_s
+            self._parked_until_s[message.app] = until_s
+        elif isinstance(message, Unpark):
+            self._parked_until_s.pop(message.app, None)
+        elif isinstance(message, Follow):
+            self._following = message.access_log
+        else:
+            return False
+        return True
+
+    def _left(self) -> None:
+        """Nobody reads the access log any more; everything else stays as it is."""
+        if self._following and self._crew is not None and self.running:
+            self._following = False
+            self._tasks.start("leaving the log", self._quiet(self._crew))
+
+    async def _quiet(self, crew: Crew) -> None:
+        await crew.ask(Follow(False))
+
+    # --- the disk -----------------------------------------------------------------
+
+    def _write_table(self) -> None:
+        settings, table = self._settings, self._tables.table
+        self._write("table", lambda: self._files.save_table(settings, table))
+
+    def _write_certificates(self) -> None:
+        held = self._certificates.certificates
+        self._write("certificates", lambda: self._files.save_certificates(held))
+
+    def _write(self, what: str, how: Callable[[], None]) -> None:
+        """Write soon, beside the reactor; of several the newest."""
+        self._unwritten[what] = how
+        if not self._writing:
+            self._writing = True
+            self._tasks.start("writing what is served", self._keep_writing())
+
+    async def _keep_writing(self) -> None:
+        try:
+            while self._unwritten:
+                await deferLater(self._reactor, _WRITE_EVERY_S)
+                _, how = self._unwritten.popitem()
+                written: Deferred[None] = deferToThreadPool(
+                    self._reactor, self._reactor.getThreadPool(), how
+                )
+                try:
+                    await written
+                except OSError as problem:
+                    self._not_kept(problem)
+        finally:
+            self._writing = False
+
+    def _write_now(self) -> None:
+        """Write what is left before the process ends."""
+        while self._unwritten:
+            _, how = self._unwritten.popitem()
+            try:
+                how()
+            except OSError as problem:
+                self._not_kept(problem)
+
+    def _not_kept(self, problem: OSError) -> None:
+        self._log.error(
+            "what is served cannot be kept: {problem}", problem=str(problem)
+        )
+
+
+def _port(sockets: Sequence[Any]) -> int:
+    return int(sockets[0].getsockname()[1]) if sockets else 0

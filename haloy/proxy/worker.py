@@ -1,0 +1,273 @@
+"""A worker of the split form: the data path, as its supervisor tells it.
+
+Holds no file and asks nobody but its supervisor. When that is gone it accepts no
+more, lets what is open come to its end, and leaves.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Any, Final, get_type_hints
+
+from attrs import fields
+from twisted.internet.protocol import Factory
+from twisted.internet.task import LoopingCall
+from twisted.logger import (
+    FileLogObserver,
+    Logger,
+    formatEventAsClassicLogText,
+    globalLogBeginner,
+)
+
+from haloy.proxy.access_log import AccessRecord
+from haloy.proxy.control.changes import (
+    CertificatesReader,
+    TableReader,
+)
+from haloy.proxy.control.link import Link, ProxyRefused
+from haloy.proxy.control.protocol import (
+    PROTOCOL,
+    CertificatesPart,
+    Configure,
+    Counted,
+    Done,
+    Drain,
+    Drained,
+    Failure,
+    Follow,
+    Hello,
+    Leave,
+    Message,
+    Park,
+    Present,
+    Reading,
+    Records,
+    Retire,
+    Serve,
+    TablePart,
+    Traffic,
+    Unpark,
+    Withdraw,
+)
+from haloy.proxy.control.values import decoder
+from haloy.proxy.embedded import EmbeddedProxy, Settings
+from haloy.proxy.interface import ProxyStats, UpstreamFailure
+from haloy.proxy.privileges import give_up_privileges
+from haloy.tasks import Tasks
+
+#: How often counts and requests are told, and after how many of these rounds even if
+#: nothing has changed.
+NEWS_S: Final = 0.1
+QUIET_ROUNDS: Final = 10
+#: Of the requests of one round, so many are told; the rest is counted.
+RECORDS_LIMIT: Final = 500
+ORPHANED_S: Final = 300.0
+
+
+class Worker:
+    """One worker."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        http: Sequence[socket.socket],
+        https: Sequence[socket.socket],
+    ) -> None:
+        self._reactor = reactor
+        self._http = http
+        self._https = https
+        self._tasks = Tasks(self._log)
+        self._tables = TableReader()
+        self._certificates = CertificatesReader()
+        self._proxy: EmbeddedProxy | None = None
+        self._link: Link | None = None
+        self._follow = False
+        self._records: list[AccessRecord] = []
+        self._dropped = 0
+        self._told: ProxyStats | None = None
+        self._rounds = 0
+        self._leaving = False
+        self._left = False
+        self._telling = LoopingCall(self._tell)
+        self._telling.clock = reactor
+
+    # --- the link -----------------------------------------------------------------
+
+    def link(self) -> Link:
+        """Return our end of the connection to the supervisor."""
+        return Link(
+            self._reactor,
+            self._answer,
+            lambda link, message: None,
+            self._orphaned,
+            self._greet,
+        )
+
+    def _greet(self, link: Link) -> None:
+        self._link = link
+        link.tell(Hello(PROTOCOL, version("haloy")))
+
+    def _orphaned(self, link: Link) -> None:
+        self._link = None
+        if not self._leaving:
+            self._leaving = True
+            self._log.error("the supervisor is gone: this worker ends")
+            self._tasks.start("leaving", self._retire(ORPHANED_S))
+
+    async def _answer(self, link: Link, message: Message) -> Message:
+        if isinstance(message, Configure):
+            self._configure(message.settings)
+            return Done()
+        if isinstance(message, (Follow, Serve, Retire, Leave)):
+            self._carry_out(message)
+            return Done()
+        proxy = self._running
+        if isinstance(message, TablePart):
+            table = self._tables.take(message)
+            if table is not None:
+                await proxy.replace_table(table)
+        elif isinstance(message, CertificatesPart):
+            certificates = self._certificates.take(message)
+            if certificates is not None:
+                await proxy.replace_certificates(certificates)
+        elif isinstance(message, Present):
+            await proxy.present(message.challenge)
+        elif isinstance(message, Withdraw):
+            await proxy.withdraw(message.challenge)
+        elif isinstance(message, Drain):
+            return Drained(await proxy.drain(message.key, message.limits))
+        elif isinstance(message, Traffic):
+            return Counted(((await proxy.traffic()).to_values(),))
+        elif isinstance(message, Park):
+            await proxy.park(message.app, message.limit_s)
+        elif isinstance(message, Unpark):
+            await proxy.unpark(message.app)
+        else:
+            raise ProxyRefused(f"a worker is not asked for {type(message).__name__}")
+        return Done()
+
+    def _carry_out(self, message: Follow | Serve | Retire | Leave) -> None:
+        """Do what concerns the worker rather than what it serves."""
+        if isinstance(message, Follow):
+            self._follow = message.access_log
+        elif isinstance(message, Serve):
+            self._serve()
+        elif isinstance(message, Retire):
+            self._leaving = True
+            self._tasks.start("leaving", self._retire(message.limit_s))
+        else:
+            self._leaving = True
+            self._tasks.start("leaving", self._leave())
+
+    # --- its life -----------------------------------------------------------------
+
+    @property
+    def _running(self) -> EmbeddedProxy:
+        if self._proxy is None:
+            raise ValueError("settings must come first")
+        return self._proxy
+
+    def _configure(self, settings: Mapping[str, Any]) -> None:
+        chosen = read_settings(settings)
+        self._proxy = EmbeddedProxy(
+            self._reactor,
+            Settings(http=self._http, https=self._https, **chosen),
+            access_log=self._record,
+        )
+        self._proxy.on_upstream_failure(self._failed)
+
+    def _serve(self) -> None:
+        self._running.startService()
+        self._telling.start(NEWS_S).addErrback(
+            lambda failure: self._log.failure("telling the news failed", failure)
+        )
+        gc.collect()
+        gc.freeze()
+
+    async def _retire(self, limit_s: float) -> None:
+        if self._proxy is not None and self._proxy.running:
+            await self._proxy.retire(limit_s)
+        await self._leave()
+
+    async def _leave(self) -> None:
+        if self._left:
+            return
+        self._left = True
+        if self._proxy is not None and self._proxy.running:
+            await self._proxy.stopService()
+            self._tell()
+        if self._telling.running:
+            self._telling.stop()
+        self._reactor.stop()
+
+    # --- news ---------------------------------------------------------------------
+
+    def _failed(self, failure: UpstreamFailure) -> None:
+        if self._link is not None:
+            self._link.tell(Failure(failure))
+
+    def _record(self, record: AccessRecord) -> None:
+        if not self._follow:
+            return
+        if len(self._records) < RECORDS_LIMIT:
+            self._records.append(record)
+        else:
+            self._dropped += 1
+
+    def _tell(self) -> None:
+        link = self._link
+        if link is None:
+            return
+        if self._records:
+            link.tell(Records(tuple(self._records), self._dropped))
+            self._records, self._dropped = [], 0
+        self._rounds += 1
+        stats = self._running.stats()
+        if stats != self._told or self._rounds >= QUIET_ROUNDS:
+            self._told, self._rounds = stats, 0
+            link.tell(Reading(stats))
+
+
+def read_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of L{Settings} in C{settings}, without the listeners.
+
+    @raise ValueError: there is something else, or something of another kind.
+    """
+    hints = get_type_hints(Settings)
+    known = {one.name for one in fields(Settings)} - {"http", "https"}
+    if not settings.keys() <= known:
+        unknown = ", ".join(sorted(settings.keys() - known))
+        raise ValueError(f"there is no setting {unknown}")
+    return {name: decoder(hints[name])(value) for name, value in settings.items()}
+
+
+def run(control: int, http: Sequence[int], https: Sequence[int]) -> None:
+    """Run a worker on these descriptors until it leaves."""
+    from twisted.internet import reactor as installed  # noqa: PLC0415, TID251
+
+    reactor: Any = installed  # the one of launch
+    globalLogBeginner.beginLoggingTo(
+        [FileLogObserver(sys.stdout, formatEventAsClassicLogText)],
+        redirectStandardIO=False,
+    )
+    give_up_privileges()
+    worker = Worker(
+        reactor,
+        [socket.socket(fileno=one) for one in http],
+        [socket.socket(fileno=one) for one in https],
+    )
+    reactor.callWhenRunning(_connect, reactor, control, worker)
+    reactor.run(installSignalHandlers=False)
+
+
+def _connect(reactor: Any, control: int, worker: Worker) -> None:
+    factory = Factory.forProtocol(worker.link)
+    reactor.adoptStreamConnection(control, socket.AF_UNIX, factory)
+    os.close(control)

@@ -1,0 +1,140 @@
+"""Tables and certificates travel as differences."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from haloy.model.certificate import Certificate, Secret
+from haloy.model.names import AppName, DomainName
+from haloy.proxy.control.changes import (
+    CERTIFICATES_IN_PART,
+    ROUTES_IN_PART,
+    CertificatesReader,
+    TableReader,
+    certificate_parts,
+    table_parts,
+    together,
+)
+from haloy.proxy.control.protocol import TablePart
+from haloy.proxy.interface import Leftover, ProxyStats
+from haloy.proxy.routes import RouteTable
+from tests.proxy.control.test_protocol import CERTIFICATE, table
+
+# --- tables --------------------------------------------------------------------------
+
+
+def read(reader: TableReader, parts: list[TablePart]) -> RouteTable:
+    for part in parts[:-1]:
+        assert reader.take(part) is None
+    whole = reader.take(parts[-1])
+    assert whole is not None
+    return whole
+
+
+def test_a_table_travels_whole_then_as_changes() -> None:
+    """A change of one app costs one part with that app's routes."""
+    first = table(1, {f"app{n}": n + 1 for n in range(ROUTES_IN_PART)})
+    reader = TableReader()
+    assert read(reader, table_parts(None, first)) == first
+    second = table(2, {f"app{n}": n + 1 + (n == 5) for n in range(ROUTES_IN_PART)})
+    parts = table_parts(first, second)
+    assert sum(len(part.exact) + len(part.wildcard) for part in parts) == 2
+    assert read(reader, parts) == second
+    third = table(3, {"app5": 1}, api=True)
+    assert read(reader, table_parts(second, third)) == third
+    assert read(reader, table_parts(third, evolve(third, generation=4))).exact == (
+        third.exact
+    )
+
+
+def test_a_large_table_comes_in_parts() -> None:
+    """No part has more routes than the limit."""
+    parts = table_parts(None, table(1, {f"a{n}": 1 for n in range(250)}))
+    assert max(len(p.exact) + len(p.wildcard) for p in parts) == ROUTES_IN_PART
+    assert len(parts) == 5 + 3 + 1
+
+
+def test_a_change_of_another_table_is_refused() -> None:
+    """Somebody who missed a table cannot be given the next change."""
+    reader = TableReader()
+    read(reader, table_parts(None, table(1, {"a": 1})))
+    parts = table_parts(table(5, {"b": 1}), table(6, {"b": 2}))
+    with pytest.raises(ValueError, match="table 5, where table 1 is served"):
+        reader.take(parts[0])
+    assert reader.table.generation == 1
+
+
+def test_a_new_whole_table_overtakes_a_broken_one() -> None:
+    """A sender that was cut off in the middle begins anew."""
+    reader = TableReader()
+    cut = table_parts(None, table(1, {"a": 1, "b": 2}))
+    assert reader.take(cut[0]) is None
+    after = table(2, {"c": 3})
+    assert read(reader, table_parts(None, after)) == after
+
+
+@given(st.lists(st.integers(0, 2**32), min_size=1, max_size=6))
+def test_any_row_of_tables_arrives(seeds: list[int]) -> None:
+    """Whatever changes from one to the next."""
+    reader, before = TableReader(), None
+    for generation, seed in enumerate(seeds):
+        draw = random.Random(seed)
+        after = table(
+            generation,
+            {name: draw.randint(1, 3) for name in "abcdef" if draw.random() < 0.5},
+            api=draw.random() < 0.5,
+        )
+        assert read(reader, table_parts(before, after)) == after
+        before = after
+
+
+# --- certificates --------------------------------------------------------------------
+
+
+def named(name: str, key: bytes = b"key") -> Certificate:
+    return evolve(CERTIFICATE, name=DomainName(name), key=Secret(key))
+
+
+def bring(
+    reader: CertificatesReader,
+    before: tuple[Certificate, ...] | None,
+    after: tuple[Certificate, ...],
+) -> int:
+    """Bring C{reader} there; return how many certificates travelled."""
+    parts = certificate_parts(before, after)
+    assert all(len(part.put) <= CERTIFICATES_IN_PART for part in parts)
+    for part in parts[:-1]:
+        assert reader.take(part) is None
+    assert reader.take(parts[-1]) == after == reader.certificates
+    return sum(len(part.put) for part in parts)
+
+
+def test_certificates_travel_once() -> None:
+    """A renewal sends one, a removal none, another order all."""
+    reader = CertificatesReader()
+    many = tuple(named(f"n{n}.example.com") for n in range(40))
+    assert bring(reader, None, many) == 40
+    assert bring(reader, many, many) == 0
+    renewed = (*many[:7], named("n7.example.com", b"new"), *many[8:])
+    assert bring(reader, many, renewed) == 1
+    assert bring(reader, renewed, renewed[5:]) == 0
+    assert bring(reader, renewed[5:], renewed[:4:-1]) == 35
+    assert bring(reader, renewed[:4:-1], ()) == 0
+
+
+# --- counts --------------------------------------------------------------------------
+
+
+def test_readings_of_workers_are_added() -> None:
+    """What drains in two workers counts twice; the oldest table counts."""
+    one = ProxyStats(7, 1, 2, 3, 4, {"k": Leftover(1, 2)}, (AppName("b"),))
+    other = ProxyStats(6, 10, 20, 30, 40, {"k": Leftover(1, 1), "m": Leftover(0, 1)})
+    assert together([one, other]) == ProxyStats(
+        6, 11, 22, 33, 44, {"k": Leftover(2, 3), "m": Leftover(0, 1)}, (AppName("b"),)
+    )
+    assert together([]) == ProxyStats(0, 0, 0, 0, 0)

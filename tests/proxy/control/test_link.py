@@ -1,0 +1,197 @@
+"""One connection of the control protocol, end to end in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from attrs import define, field
+from twisted.internet import defer
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionLost
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+
+from haloy.proxy.control.link import Link, ProxyRefused
+from haloy.proxy.control.protocol import (
+    FRAME_LIMIT_BYTES,
+    Done,
+    Hello,
+    Meaning,
+    Message,
+    Serve,
+    Unpark,
+    pack,
+)
+
+AnswerIt = Callable[[Message], Awaitable[Message]]
+
+
+class Wire(StringTransport):
+    """A transport that can be aborted."""
+
+    def abortConnection(self) -> None:  # noqa: N802 - Twisted's
+        self.disconnecting = True
+
+
+async def done(message: Message) -> Message:
+    return Done()
+
+
+@define
+class End:
+    """One end, and what it was told."""
+
+    answer_it: AnswerIt = done
+    clock: Clock = field(factory=Clock)
+    news: list[Message] = field(factory=list)
+    lost: int = 0
+    begun: int = 0
+    wire: Wire = field(factory=Wire)
+
+    def link(self) -> Link:
+        async def answer(link: Link, message: Message) -> Message:
+            return await self.answer_it(message)
+
+        def lost(link: Link) -> None:
+            self.lost += 1
+
+        def begun(link: Link) -> None:
+            self.begun += 1
+
+        made = Link(self.clock, answer, lambda _, m: self.news.append(m), lost, begun)
+        made.makeConnection(self.wire)
+        return made
+
+
+def pass_on(one: End, other: Link) -> None:
+    """Bring what C{one} has sent to C{other}."""
+    data = one.wire.value()
+    one.wire.clear()
+    other.dataReceived(data)
+
+
+def test_a_question_gets_its_answer() -> None:
+    """Answers find their questions whatever their order; news need none."""
+    waiting: list[Deferred[Message]] = []
+
+    async def later(message: Message) -> Message:
+        answer: Deferred[Message] = Deferred()
+        waiting.append(answer)
+        return await answer
+
+    asking, working = End(), End(later)
+    asker, worker = asking.link(), working.link()
+    assert (asking.begun, asking.lost) == (1, 0)
+    got: list[Any] = []
+    asker.ask(Hello(1, "a"), 5).addCallback(got.append)
+    asker.ask(Hello(2, "b"), 5).addCallback(got.append)
+    pass_on(asking, worker)
+    waiting[1].callback(Hello(2, "second"))
+    waiting[0].callback(Hello(1, "first"))
+    worker.tell(Serve())
+    pass_on(working, asker)
+    assert got == [Hello(2, "second"), Hello(1, "first")]
+    assert asking.news == [Serve()]
+    assert not asking.clock.getDelayedCalls()
+
+
+@pytest.mark.parametrize("problem", [ValueError("not so"), ProxyRefused("not so")])
+def test_a_refusal_says_why(problem: Exception) -> None:
+    """What cannot be done fails at the one who asked, in one sentence."""
+
+    async def refuse(message: Message) -> Message:
+        raise problem
+
+    asking, working = End(), End(refuse)
+    asker, worker = asking.link(), working.link()
+    refusals: list[Any] = []
+    asker.ask(Serve(), 5).addErrback(lambda one: refusals.append(one.value))
+    pass_on(asking, worker)
+    pass_on(working, asker)
+    assert [(type(one), str(one)) for one in refusals] == [(ProxyRefused, "not so")]
+
+
+def test_a_fault_of_ours_is_told_and_logged(logged_failures: list[Failure]) -> None:
+    """The other side does not wait for an answer that never comes."""
+
+    async def fail(message: Message) -> Message:
+        raise RuntimeError("oops")
+
+    asking, working = End(), End(fail)
+    asker, worker = asking.link(), working.link()
+    reasons: list[str] = []
+    asker.ask(Serve(), 5).addErrback(lambda one: reasons.append(str(one.value)))
+    pass_on(asking, worker)
+    pass_on(working, asker)
+    assert reasons == ["a fault: oops"]
+    assert [one.getErrorMessage() for one in logged_failures] == ["oops"]
+    logged_failures.clear()
+
+
+def test_no_answer_in_time() -> None:
+    """The limit ends the wait; the late answer is nobody's."""
+    asking, working = End(), End()
+    asker, worker = asking.link(), working.link()
+    kinds: list[Any] = []
+    asker.ask(Serve(), 5).addErrback(lambda one: kinds.append(one.type))
+    asking.clock.advance(5)
+    assert kinds == [defer.TimeoutError]
+    pass_on(asking, worker)
+    pass_on(working, asker)
+
+
+def test_the_end_of_the_connection() -> None:
+    """Who waits learns it, who comes later too, and the owner once."""
+    asking = End()
+    asker = asking.link()
+    kinds: list[Any] = []
+    asker.ask(Serve(), 5).addErrback(lambda one: kinds.append(one.type))
+    asker.connectionLost()
+    asker.ask(Serve(), 5).addErrback(lambda one: kinds.append(one.type))
+    asker.tell(Serve())
+    assert kinds == [ConnectionLost, ConnectionLost]
+    assert asking.lost == 1
+
+
+def test_what_was_being_answered_is_given_up() -> None:
+    """A question's work ends with its connection."""
+    working: Deferred[Message] = Deferred()
+
+    async def wait(message: Message) -> Message:
+        return await working
+
+    end = End(wait)
+    link = end.link()
+    frame = pack(Meaning.QUESTION, 1, Serve())
+    link.dataReceived(len(frame).to_bytes(4, "big") + frame)
+    link.connectionLost()
+    assert working.called
+    assert not end.wire.value()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        (FRAME_LIMIT_BYTES + 1).to_bytes(4, "big"),
+        b"\0\0\0\x02{}",
+        b"GET / HTTP/1.1\r\n",
+    ],
+)
+def test_something_else_ends_the_connection(data: bytes) -> None:
+    """Whoever does not speak the protocol is not listened to."""
+    end = End()
+    link = end.link()
+    link.dataReceived(data)
+    assert end.wire.disconnecting
+    assert not link.up
+
+
+def test_an_answer_nobody_asked_for() -> None:
+    """It does nothing."""
+    link = End().link()
+    frame = pack(Meaning.ANSWER, 9, Unpark("a"))  # type: ignore[arg-type]  # any text
+    link.dataReceived(len(frame).to_bytes(4, "big") + frame)
+    assert link.up

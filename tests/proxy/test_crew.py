@@ -1,0 +1,171 @@
+"""Workers come, go, hang and are replaced; real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import Any
+
+import pytest
+from twisted.internet.task import deferLater
+
+from haloy.proxy.crew import STOCK, Crew
+from haloy.proxy.sockets import Sockets, listening
+from tests.proxy.conftest import Split, SplitStarter
+from tests.proxy.support import (
+    Peer,
+    answering,
+    backend,
+    connect,
+    get,
+    in_thread,
+    table_of,
+)
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+
+
+async def until(reactor: Any, condition: Any) -> None:
+    """Wait; the test's own limit ends it."""
+    while not condition():
+        await deferLater(reactor, 0.01)
+
+
+def ask(port: int) -> int:
+    peer = connect(port)
+    peer.send(get())
+    status = peer.response()[0]
+    peer.close()
+    return status
+
+
+async def test_a_killed_worker_is_replaced(
+    start_split: SplitStarter, reactor: Any
+) -> None:
+    """Within a second, by one that serves the present table."""
+    split = await start_split()
+    with backend(answering(OK)) as one:
+        await split.proxy.replace_table(table_of(one))
+        before = split.supervisor.pids
+        os.kill(before[0], signal.SIGKILL)
+        killed_s = time.monotonic()
+        await until(reactor, lambda: before[0] not in split.supervisor.pids)
+        await until(reactor, lambda: len(split.supervisor.pids) == 2)
+        took_s = time.monotonic() - killed_s
+        assert await in_thread(ask, split.http) == 200
+        for pid in set(before) & set(split.supervisor.pids):
+            os.kill(pid, signal.SIGKILL)
+        await until(reactor, lambda: not set(before) & set(split.supervisor.pids))
+        assert await in_thread(ask, split.http) == 200
+    print(f"replaced after {took_s:.2f} s")
+    assert took_s < 10  # under a second on a machine that does nothing else
+
+
+async def test_all_killed_at_once(start_split: SplitStarter, reactor: Any) -> None:
+    """Nobody is refused: the sockets are the supervisor's, who waits is served."""
+    split = await start_split()
+    with backend(answering(OK)) as one:
+        await split.proxy.replace_table(table_of(one))
+        for pid in split.supervisor.pids:
+            os.kill(pid, signal.SIGKILL)
+        assert await in_thread(ask, split.http) == 200
+
+
+async def test_a_worker_that_hangs_is_killed(
+    start_split: SplitStarter, reactor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says nothing for too long; another takes its place."""
+    monkeypatch.setattr("haloy.proxy.crew.ROUND_S", 0.3)
+    split = await start_split()
+    hung = split.supervisor.pids[0]
+    os.kill(hung, signal.SIGSTOP)
+    await until(
+        reactor,
+        lambda: hung not in split.supervisor.pids and len(split.supervisor.pids) == 2,
+    )
+
+
+async def test_a_reload_replaces_all(start_split: SplitStarter, reactor: Any) -> None:
+    """Old workers answer what is open on them as the last, then leave."""
+    split = await start_split()
+    with backend(answering(OK)) as one:
+        await split.proxy.replace_table(table_of(one))
+        idle = connect(split.http)
+
+        def first() -> int:
+            idle.send(get())
+            return idle.response()[0]
+
+        assert await in_thread(first) == 200
+        before = split.supervisor.pids
+        split.supervisor.reload()
+        split.supervisor.reload()  # another one while the first runs
+        await until(
+            reactor,
+            lambda: (
+                len(split.supervisor.pids) == 2
+                and not set(before) & set(split.supervisor.pids)
+            ),
+        )
+
+        def last() -> tuple[int, dict[str, str], bytes]:
+            idle.send(get())
+            return idle.response()
+
+        status, fields, _ = await in_thread(last)
+        assert (status, fields["connection"]) == (200, "close")
+        await until(reactor, lambda: len(split.supervisor.members) == 2)
+    assert not set(before) & {one.pid for one in split.supervisor.members}
+
+
+async def test_a_deploy_waits_for_old_workers_too(
+    start_split: SplitStarter, reactor: Any
+) -> None:
+    """A table is acknowledged by workers that drain: they still answer by it."""
+    split = await start_split()
+
+    def client(peer: Peer) -> int:
+        peer.send(get())
+        return peer.response()[0]
+
+    with backend(answering(OK)) as one, backend(answering(OK)) as other:
+        await split.proxy.replace_table(table_of(one))
+        idle = connect(split.http)
+        assert await in_thread(client, idle) == 200
+        before = split.supervisor.pids
+        split.supervisor.reload()
+        await until(
+            reactor,
+            lambda: (
+                len(split.supervisor.pids) == 2
+                and not set(before) & set(split.supervisor.pids)
+            ),
+        )
+        await split.proxy.replace_table(table_of(other, generation=2))
+        assert await in_thread(client, idle) == 200
+        assert (one.connections, other.connections) == (1, 1)
+
+
+async def test_workers_that_never_start(reactor: Any) -> None:
+    """They are tried again, slower and slower, and nothing hangs."""
+    sockets = listening("127.0.0.1:0", "", [])
+    crew = Crew(reactor, sockets, 1, tuple, lambda _: None, "no.such.reactor")
+    started = crew.start()
+    await started
+    assert crew.serving == ()
+    await crew.stop(5.0)
+    sockets.close()
+
+
+async def test_the_stock_reactor(start_split: SplitStarter) -> None:
+    """Workers serve on it just as well."""
+    split: Split = await start_split(reactor=STOCK)
+    with backend(answering(OK)) as one:
+        await split.proxy.replace_table(table_of(one))
+        assert await in_thread(ask, split.http) == 200
+
+
+def test_nothing_to_hold() -> None:
+    """Sockets that are none can be closed."""
+    Sockets().close()

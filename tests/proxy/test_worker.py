@@ -1,0 +1,153 @@
+"""A worker: what it is made of, and what it makes of its settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.task import deferLater
+
+from haloy.proxy.worker import read_settings
+from tests.proxy.conftest import SplitStarter
+from tests.proxy.support import (
+    answering,
+    backend,
+    connect,
+    echoing,
+    get,
+    in_thread,
+    table_of,
+)
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+LIMIT_MIB = 45
+
+
+def test_settings_are_checked() -> None:
+    """They come from another process: names and kinds must fit; no listeners."""
+    assert read_settings({}) == {}
+    assert read_settings({"stop_s": 3, "trusted_proxies": ["10.0.0.0/8"]}) == {
+        "stop_s": 3.0,
+        "trusted_proxies": ("10.0.0.0/8",),
+    }
+    with pytest.raises(ValueError, match="no setting http"):
+        read_settings({"http": ":80"})
+    with pytest.raises(ValueError, match="str is no int"):
+        read_settings({"public_https": "443"})
+
+
+async def test_settings_reach_the_workers(start_split: SplitStarter) -> None:
+    """What haloyd.yaml says holds, also when the first workers came before it."""
+    split = await start_split(settings={"trusted_proxies": ["127.0.0.0/8"]})
+
+    def client() -> bytes:
+        peer = connect(split.http)
+        peer.send(get(X_Forwarded_For="192.0.2.7", Connection="close"))
+        return peer.response()[2]
+
+    with backend(echoing) as one:
+        await split.proxy.replace_table(table_of(one))
+        while b"X-Forwarded-For: 192.0.2.7, 127.0.0.1" not in await in_thread(client):
+            pass
+
+
+async def test_all_workers_are_counted(start_split: SplitStarter, reactor: Any) -> None:
+    """Requests of all of them, by app and replica."""
+    split = await start_split()
+
+    def client() -> None:
+        peers = [connect(split.http) for _ in range(10)]
+        for peer in peers:
+            peer.send(get(Connection="close"))
+            assert peer.response()[0] == 200
+
+    with backend(answering(OK)) as one:
+        await split.proxy.replace_table(table_of(one))
+        await in_thread(client)
+        reading = await split.proxy.traffic()
+    assert reading.workers == 2
+    assert sum(sum(one.statuses) for one in reading.counts.values()) == 10
+    assert {app for app, _ in reading.counts} == {"app"}
+
+
+async def test_trust_can_change(start_split: SplitStarter, reactor: Any) -> None:
+    """C{trusted_proxies} of a reloaded haloyd.yaml reach the workers."""
+    split = await start_split()
+
+    def client() -> bytes:
+        peer = connect(split.http)
+        peer.send(get(X_Forwarded_For="192.0.2.7", Connection="close"))
+        return peer.response()[2]
+
+    with backend(echoing) as one:
+        await split.proxy.replace_table(table_of(one))
+        assert b"192.0.2.7" not in await in_thread(client)
+        split.proxy.trust(["127.0.0.1"])
+        while b"192.0.2.7" not in await in_thread(client):
+            await deferLater(reactor, 0.02)
+
+
+async def test_the_access_log_is_sent_while_somebody_reads(
+    start_split: SplitStarter, reactor: Any
+) -> None:
+    """Records of all workers; none is sent otherwise."""
+    reading = False
+    split = await start_split(followed=lambda: reading)
+
+    def client(target: str) -> int:
+        peer = connect(split.http)
+        peer.send(get(target=target, Connection="close"))
+        return peer.response()[0]
+
+    with backend(answering(OK)) as one:
+        await split.proxy.replace_table(table_of(one))
+        assert await in_thread(client, "/before") == 200
+        reading = True
+        while not split.records:
+            await in_thread(client, "/now")
+            await deferLater(reactor, 0.05)
+        assert {record.target for record in split.records} == {"/now"}
+        assert split.records[0].app == "app"
+        reading = False
+        await deferLater(reactor, 1.0)
+        split.records.clear()
+        assert await in_thread(client, "/after") == 200
+        await deferLater(reactor, 0.3)
+        assert not split.records
+
+
+def mapped_by(pid: int) -> str:
+    return Path(f"/proc/{pid}/maps").read_text()
+
+
+def resident_kib(pid: int) -> int:
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    (line,) = [one for one in text.splitlines() if one.startswith("Rss:")]
+    return int(line.split()[1])
+
+
+def alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+async def test_a_worker_is_small(start_split: SplitStarter) -> None:
+    """It carries no control plane, and less memory than promised."""
+    split = await start_split(workers=1)
+    (pid,) = split.supervisor.pids
+    mapped = mapped_by(pid)
+    for library in ("cryptography", "sqlite3", "pyexpat", "yaml"):
+        assert library not in mapped, library
+    assert resident_kib(pid) < LIMIT_MIB * 1024
+
+
+async def test_without_a_supervisor_it_leaves(
+    start_split: SplitStarter, reactor: Any
+) -> None:
+    """An orphan accepts nothing more and ends when its connections have."""
+    split = await start_split()
+    pids = split.supervisor.pids
+    for member in split.supervisor.members:
+        member.link.abort()
+    while any(alive(pid) for pid in pids):
+        await deferLater(reactor, 0.05)

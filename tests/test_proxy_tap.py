@@ -1,0 +1,211 @@
+"""C{twistd haloy-proxy}: its options, its signals, and what it refuses."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from twisted.application.service import IServiceMaker
+from twisted.plugin import getPlugins
+from twisted.python.usage import UsageError
+
+from haloy.proxy.supervisor import Supervisor
+from haloy.proxy_tap import Options, makeService
+from tests.support import twistd
+from tests.support.waiting import wait_until
+
+
+def _options(*arguments: str) -> Options:
+    options = Options()
+    options.parseOptions(list(arguments))
+    return options
+
+
+def test_twistd_knows_it() -> None:
+    """The plugin names the module that has these options and this service."""
+    (found,) = [
+        one for one in getPlugins(IServiceMaker) if one.tapname == "haloy-proxy"
+    ]
+    assert found.options is Options
+    assert found.makeService is makeService
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("--workers", "0"), "--workers 0"),
+        (("--workers", "many"), "--workers many"),
+        (("--http", "80"), "not HOST:PORT"),
+        (("--http", "", "--https", ""), "nothing to listen on"),
+    ],
+)
+def test_mistakes_are_refused(arguments: tuple[str, ...], reason: str) -> None:
+    """Twistd prints the sentence."""
+    with pytest.raises(UsageError, match=reason):
+        makeService(_options(*arguments))
+
+
+def test_a_worker_for_each_core() -> None:
+    """Unless it is said."""
+    assert isinstance(makeService(_options()), Supervisor)
+    assert isinstance(makeService(_options("--workers", "3")), Supervisor)
+
+
+@contextmanager
+def proxy(
+    folder: Path,
+    *more: str,
+    prefix: tuple[str, ...] = (),
+    until: str = "haloy-proxy serves",
+) -> Iterator[Path]:
+    """Run it with two workers and no TLS; give the file of its log."""
+    log = folder / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [
+                *prefix,
+                *twistd.COMMAND,
+                *("--nodaemon", "--pidfile=", "haloy-proxy"),
+                *("--workers", "2", "--control", str(folder / "proxy.sock")),
+                *("--state-dir", str(folder / "state"), "--https", ""),
+                *("--stop-limit", "2", *more),
+            ],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+        )
+    try:
+        wait_until(lambda: until in log.read_text(), log.read_text)
+        yield log
+    finally:
+        process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise
+    assert process.returncode in (0, -signal.SIGTERM), log.read_text()
+
+
+def workers(log: Path) -> list[int]:
+    """Return the workers that have ever served, in order."""
+    return [
+        int(line.split("worker ")[1].split()[0])
+        for line in log.read_text().splitlines()
+        if line.endswith(" serves") and "worker " in line
+    ]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def status(port: int) -> int:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as found:
+            return int(found.status)
+    except urllib.error.HTTPError as refused:
+        return refused.code
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR2])
+def test_a_signal_replaces_the_workers(tmp_path: Path, number: int) -> None:
+    """On the same sockets: nobody is refused; in the end all are gone."""
+    port = free_port()
+    with proxy(tmp_path, "--http", f"127.0.0.1:{port}") as log:
+        before = workers(log)
+        parent = int(Path(f"/proc/{before[0]}/stat").read_text().split()[3])
+        os.kill(parent, number)
+        while len(workers(log)) < 4:
+            assert status(port) == 404
+        wait_until(
+            lambda: not any(Path(f"/proc/{pid}").exists() for pid in before),
+            log.read_text,
+        )
+        assert status(port) == 404
+    assert not any(Path(f"/proc/{pid}").exists() for pid in workers(log))
+    assert not (tmp_path / "proxy.sock").exists()
+    assert "Traceback" not in log.read_text()
+
+
+SYSTEMD = """
+import os, socket, sys
+one = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+os.dup2(one.fileno(), 3)
+os.set_inheritable(3, True)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="x")
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+def test_sockets_of_systemd_are_used(tmp_path: Path) -> None:
+    """As C{haloy-proxy.socket} gives them: descriptor 3, told by the environment."""
+    port = free_port()
+    prefix = (sys.executable, "-c", SYSTEMD, str(port))
+    with proxy(tmp_path, "--http", f":{port}", prefix=prefix) as log:
+        assert status(port) == 404
+        environment = Path(f"/proc/{workers(log)[0]}/environ").read_text()
+        assert "LISTEN_" not in environment
+
+
+def test_what_cannot_be_bound_is_one_line(tmp_path: Path) -> None:
+    """The command ends with 1, and without a traceback."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        tried = subprocess.run(
+            [
+                *twistd.COMMAND,
+                *("--nodaemon", "--pidfile=", "--logfile=/dev/null", "haloy-proxy"),
+                *("--control", str(tmp_path / "s"), "--http", f"127.0.0.1:{port}"),
+                *("--https", "", "--state-dir", str(tmp_path / "state")),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert tried.returncode == 1
+    assert tried.stderr.startswith("haloy-proxy: cannot listen on 127.0.0.1:")
+    assert tried.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another")
+def test_it_keeps_no_privilege(tmp_path: Path) -> None:
+    """Started by root it binds, becomes its user, and can get nothing back.
+
+    Where that user may not even start Python (it is below a home directory), this is
+    said and tried again.
+    """
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o711)  # the user has to get there
+    port = free_port()
+    where = ("--http", f"127.0.0.1:{port}", "--user", "nobody")
+    with proxy(tmp_path, *where, until="worker") as log:
+        text = log.read_text()
+        assert "cannot" in text or "Permission denied" in text or " serves" in text
+        (pid,) = [
+            int(path.parent.name)
+            for path in Path("/proc").glob("[0-9]*/cmdline")
+            if str(tmp_path / "proxy.sock").encode() in path.read_bytes()
+        ]
+        text = Path(f"/proc/{pid}/status").read_text()
+        found = dict(
+            line.split(":\t", 1) for line in text.splitlines() if ":\t" in line
+        )
+        assert found["Uid"].split() == ["65534"] * 4
+        assert found["Groups"].strip() == ""
+        assert {int(found[f"Cap{kind}"], 16) for kind in ("Prm", "Eff")} == {0}
+        assert found["NoNewPrivs"] == "1"
+    assert (tmp_path / "state").stat().st_uid == 65534
