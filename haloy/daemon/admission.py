@@ -93,6 +93,20 @@ class Admission:
             and (described.domains, described.proxy) == (app.domains, app.proxy)
         )
 
+    def _succeeded(self, replica: Replica) -> tuple[Replica, ...]:
+        """Return whom a container started by hand takes over from.
+
+        Those of the deployment id before its own go on running: they belong to
+        whoever started them. What we made is switched by deployments alone.
+        """
+        return tuple(
+            one
+            for one in self._routing.intents.admitted.values()
+            if one.app == replica.app
+            and one.deployment != replica.deployment
+            and not (one.managed or replica.managed)
+        )
+
     async def _admit(self, life: _Life, app: App, replica: Replica) -> None:
         retry_s = FIRST_RETRY_S
         try:
@@ -111,7 +125,7 @@ class Admission:
                     )
                 await deferLater(self._reactor, retry_s)
                 retry_s = min(retry_s * 2, LONGEST_RETRY_S)
-            await self._routing.admit(app, (replica,))
+            await self._routing.admit(app, (replica,), self._succeeded(replica))
             self._log.info("{replica} serves", replica=replica.name, app=app.name)
         finally:
             self._trying.pop(life, None)

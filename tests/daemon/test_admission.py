@@ -151,3 +151,22 @@ def test_replica_without_address_waits() -> None:
     gate, _ = admission(probes, Clock())
     gate.discovered((shop(evolve(ONE, address=None)),))
     assert probes.asked == []
+
+
+def test_next_manual_deployment_takes_over() -> None:
+    """No request sees both ids; what we made ourselves is never retired here."""
+    probes = Probes()
+    gate, routing = admission(probes, Clock())
+    old = evolve(ONE, managed=False)
+    new = evolve(old, container_id="two", deployment=DeploymentId("manual-2"))
+    ours = evolve(ONE, container_id="ours", deployment=DeploymentId("01bbbbbb"))
+    beside = evolve(new, container_id="three", number=2)
+    gate.discovered((shop(old),))
+    probes.healthy()
+    routing.restore(routing.intents.admit(shop(ours), (ours,)))
+    after = evolve(shop(new, beside), deployment=new.deployment)
+    gate.discovered((after,))
+    assert set(routing.intents.admitted) == {"one", "ours"}
+    probes.healthy()
+    probes.healthy()
+    assert set(routing.intents.admitted) == {"two", "three", "ours"}
