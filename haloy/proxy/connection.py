@@ -9,6 +9,8 @@ import socket
 import ssl
 from typing import TYPE_CHECKING, Final
 
+from mypy_extensions import mypyc_attr
+
 from haloy.proxy.bulk import STALLED_S
 from haloy.proxy.descriptor import READ_BYTES, Descriptor
 from haloy.proxy.origin import Origin
@@ -30,6 +32,7 @@ LINGERING: Final = 5  # told the end; what still comes is thrown away
 GONE: Final = 6
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class ClientConnection(Descriptor):
     """One client connection.
 

@@ -15,9 +15,8 @@ import socket
 import ssl
 from typing import Final, Protocol
 
-from twisted.internet.interfaces import IReadWriteDescriptor
+from mypy_extensions import mypyc_attr
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from haloy.proxy.wheel import NEVER, Wheel
 
@@ -37,26 +36,48 @@ BULK_READ_BYTES: Final = 131072
 _WOULD_BLOCK: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
+class Watched(Protocol):
+    """What reactors call: Twisted's C{IReadWriteDescriptor}.
+
+    Said as a protocol, as a compiled class takes no decorator of zope's.
+    """
+
+    def fileno(self) -> int:
+        """Return the descriptor's number, -1 when it is closed."""
+
+    def logPrefix(self) -> str:
+        """Return the name in the log."""
+
+    def doRead(self) -> None:
+        """Read what has come."""
+
+    def doWrite(self) -> None:
+        """Write what is buffered."""
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Take the reactor's word that the socket is dead."""
+
+
 class Reactor(Protocol):
     """What descriptors need of a reactor."""
 
-    def addReader(self, reader: IReadWriteDescriptor) -> None:  # noqa: N802 - Twisted's
+    def addReader(self, reader: Watched) -> None:  # noqa: N802 - Twisted's
         """Watch for readability."""
 
-    def removeReader(self, reader: IReadWriteDescriptor) -> None:  # noqa: N802 - Twisted's
+    def removeReader(self, reader: Watched) -> None:  # noqa: N802 - Twisted's
         """Stop watching for readability."""
 
-    def addWriter(self, writer: IReadWriteDescriptor) -> None:  # noqa: N802 - Twisted's
+    def addWriter(self, writer: Watched) -> None:  # noqa: N802 - Twisted's
         """Watch for writability."""
 
-    def removeWriter(self, writer: IReadWriteDescriptor) -> None:  # noqa: N802 - Twisted's
+    def removeWriter(self, writer: Watched) -> None:  # noqa: N802 - Twisted's
         """Stop watching for writability."""
 
     def callLater(self, delay: float, callable: object, *args: object) -> object:  # noqa: A002, N802 - Twisted's
         """Call later."""
 
 
-@implementer(IReadWriteDescriptor)
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Descriptor:
     """One socket; subclasses give the events a meaning.
 

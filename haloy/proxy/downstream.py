@@ -10,8 +10,7 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Final
 
-from twisted.internet.interfaces import IReadWriteDescriptor
-from zope.interface import implementer
+from mypy_extensions import mypyc_attr
 
 from haloy.proxy import pages
 from haloy.proxy.bulk import STALLED_S
@@ -44,7 +43,7 @@ IDLE_TIMEOUT_S: Final = 60.0
 _HELD_LIMIT_BYTES: Final = 32768
 
 
-@implementer(IReadWriteDescriptor)
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Downstream(ClientConnection):
     """One client connection.
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from mypy_extensions import mypyc_attr
+
 from haloy.proxy.body import (
     CHUNKED,
     CLOSE,
@@ -52,6 +54,7 @@ class BrokenResponse(Exception):
     """The upstream went away or wrong inside its answer: the client must see a cut."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Exchange:
     """One request and its response.
 

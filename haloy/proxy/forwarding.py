@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mypy_extensions import mypyc_attr
+
 from haloy.proxy import pages
 from haloy.proxy.body import BadBody
 from haloy.proxy.bulk import STALLED_S, Bulk
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from haloy.proxy.switch import Target
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Forwarding(Seeker):
     """One request on its way to an upstream and back.
 

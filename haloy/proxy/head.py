@@ -13,6 +13,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from mypy_extensions import mypyc_attr
+
 from haloy.proxy.body import CHUNKED, LENGTH, NO_BODY
 from haloy.proxy.fields import (
     CONNECTION,
@@ -59,6 +61,7 @@ _traceparent = re.compile(
 _request_id = re.compile(rb"[A-Za-z0-9._~:/+=@-]{1,128}\Z")
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class RequestHead:
     """A request head in parsed form; nobody changes it after L{parse_request}.
 

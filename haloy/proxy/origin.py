@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from mypy_extensions import mypyc_attr
+
 from haloy.proxy import forwarded, pages
 from haloy.proxy.access_log import record_of
 from haloy.proxy.dispatch import CHALLENGE_PREFIX, Arrival, decide, upgrade_for
@@ -29,6 +31,7 @@ class Way(Protocol):
         """Whose request it was."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Origin:
     """One connection as the source of requests.
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mypy_extensions import mypyc_attr
+
 from haloy.proxy import pages
 from haloy.proxy.exchange import IDEMPOTENT_METHODS
 from haloy.proxy.head import RequestHead
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from haloy.proxy.switch import Switch, Target
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Seeker(User):
     """A request that looks for an upstream.
 

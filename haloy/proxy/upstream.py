@@ -10,6 +10,7 @@ import errno
 import socket
 from typing import TYPE_CHECKING, Protocol
 
+from mypy_extensions import mypyc_attr
 from twisted.python.failure import Failure
 
 from haloy.model.app import Address, UnixAddress
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from haloy.proxy.pool import Pool
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class User(Protocol):
     """Who uses a connection: the driver of one exchange, or a tunnel."""
 
@@ -55,6 +57,7 @@ class User(Protocol):
         """Learn that the upstream takes bytes again."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class UpstreamConnection(Descriptor):
     """One connection to an upstream.
 

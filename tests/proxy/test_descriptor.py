@@ -8,10 +8,14 @@ from collections.abc import Iterator
 import pytest
 from attrs import define, field
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IReadWriteDescriptor
 from twisted.python.failure import Failure
 
-from haloy.proxy.descriptor import HIGH_MARK_BYTES, LOW_MARK_BYTES, Descriptor
+from haloy.proxy.descriptor import (
+    HIGH_MARK_BYTES,
+    LOW_MARK_BYTES,
+    Descriptor,
+    Watched,
+)
 from haloy.proxy.wheel import Wheel
 
 
@@ -23,16 +27,16 @@ class FakeReactor:
     writers: list[object] = field(factory=list)
     later: list[object] = field(factory=list)
 
-    def addReader(self, reader: IReadWriteDescriptor) -> None:  # noqa: N802 - Twisted's
+    def addReader(self, reader: Watched) -> None:  # noqa: N802 - Twisted's
         self.readers.append(reader)
 
-    def removeReader(self, reader: IReadWriteDescriptor) -> None:  # noqa: N802 - Twisted's
+    def removeReader(self, reader: Watched) -> None:  # noqa: N802 - Twisted's
         self.readers.remove(reader)
 
-    def addWriter(self, writer: IReadWriteDescriptor) -> None:  # noqa: N802 - Twisted's
+    def addWriter(self, writer: Watched) -> None:  # noqa: N802 - Twisted's
         self.writers.append(writer)
 
-    def removeWriter(self, writer: IReadWriteDescriptor) -> None:  # noqa: N802 - Twisted's
+    def removeWriter(self, writer: Watched) -> None:  # noqa: N802 - Twisted's
         self.writers.remove(writer)
 
     def callLater(self, delay: float, callable: object, *args: object) -> object:  # noqa: A002, N802 - Twisted's

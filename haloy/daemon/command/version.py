@@ -7,21 +7,24 @@ from importlib.metadata import version as installed_version
 
 import click
 
+from haloy.proxy.form import form
+
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def version(as_json: bool) -> None:
-    """Print the version."""
+    """Print the version, and whether the proxy runs compiled or interpreted."""
     number = installed_version("haloy")
     if as_json:
         click.echo(
             json.dumps(
                 {
                     "version": number,
+                    "proxy_form": form(),
                     "required_proxy_generation": 1,
                     "required_proxy_schema_version": 1,
                 }
             )
         )
     else:
-        click.echo(number)
+        click.echo(f"{number} ({form()} proxy)")
