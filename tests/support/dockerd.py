@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import secrets
 import shutil
 import signal
@@ -24,12 +25,19 @@ class PrivateDocker:
 
     The socket's path must be short (a UNIX socket has room for 107 bytes), so the
     exec root is in C{/tmp}.
+
+    It runs in a network namespace of its own, to which a route leads: a dockerd that
+    starts again after a kill removes the C{docker0} that it finds, and here that is
+    nobody's. All bridges go with the namespace.
+
+    @ivar address: this side of the way there; what listens on it, containers reach.
     """
 
     folder: Path
     environment: dict[str, str] = field(init=False)
-    _subnet: int = field(factory=lambda: secrets.randbelow(200) + 20, init=False)
-    _bridge: str = field(factory=lambda: f"haloyt{secrets.token_hex(4)}", init=False)
+    address: str = field(default="", init=False)
+    _subnet: int = field(default=0, init=False)
+    _space: str = field(factory=lambda: f"haloyt{secrets.token_hex(4)}", init=False)
     _run: Path = field(init=False)
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
@@ -48,23 +56,21 @@ class PrivateDocker:
 
     def start(self) -> None:
         self._run.mkdir(mode=0o700, exist_ok=True)
-        # Without a bridge of its own it takes docker0, and "none" deletes docker0:
-        # both would break the dockerd that the machine has.
-        if not Path(f"/sys/class/net/{self._bridge}").exists():
-            _ip("link", "add", self._bridge, "type", "bridge")
-            _ip("address", "add", f"10.{self._subnet}.255.1/24", "dev", self._bridge)
-            _ip("link", "set", self._bridge, "up")
+        if not self._subnet:
+            self._make_space()
         # After a crash: where nobody reaps it, the dead containerd seems to run.
         (self._run / "exec/containerd/containerd.pid").unlink(missing_ok=True)
         with (self.folder / "dockerd.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
+                    "nsenter",  # not "ip netns exec", which hides the control groups
+                    f"--net=/run/netns/{self._space}",
                     "dockerd",
                     f"--data-root={self.folder}/data",
                     f"--exec-root={self._run}/exec",
                     f"--pidfile={self._run}/pid",
                     f"--host={self.host}",
-                    f"--bridge={self._bridge}",
+                    f"--bip=10.{self._subnet}.255.1/24",
                     "--iptables=false",
                     "--ip6tables=false",
                     "--ip-masq=false",
@@ -81,6 +87,27 @@ class PrivateDocker:
             time.sleep(0.1)
         log_text = (self.folder / "dockerd.log").read_text()
         raise AssertionError(f"dockerd does not start:\n{log_text[-4000:]}")
+
+    def _make_space(self) -> None:
+        """Make the namespace, a pair of interfaces, and the routes both ways."""
+        near, far = self._space, f"{self._space}x"
+        _ip("netns", "add", self._space)
+        _ip("link", "add", near, "type", "veth", "peer", far, "netns", self._space)
+        _ip("link", "set", near, "up")
+        inside = ("-n", self._space)
+        _ip(*inside, "link", "set", "lo", "up")
+        _ip(*inside, "link", "set", far, "up")
+        for subnet in random.sample(range(20, 220), 50):
+            # A route that is there belongs to another test's dockerd.
+            if _try_ip("route", "add", f"10.{subnet}.0.0/16", "dev", near):
+                self._subnet = subnet
+                break
+        net = f"10.{self._subnet}.254"
+        self.address = f"{net}.1"
+        _ip("address", "add", f"{net}.1/30", "dev", near)
+        _ip(*inside, "address", "add", f"{net}.2/30", "dev", far)
+        _ip(*inside, "route", "add", "default", "via", f"{net}.1")
+        _ip("route", "replace", f"10.{self._subnet}.0.0/16", "via", f"{net}.2")
 
     def docker(self, *arguments: str) -> str:
         """Return what C{docker …} prints."""
@@ -157,7 +184,8 @@ class PrivateDocker:
                 self._process.kill()
                 self._process.wait()
         self._reap()
-        subprocess.run(["ip", "link", "delete", self._bridge], check=False)
+        _try_ip("link", "delete", self._space)
+        _try_ip("netns", "delete", self._space)
         subprocess.run(
             ["umount", "-R", str(self.folder / "data")],
             capture_output=True,
@@ -194,6 +222,11 @@ class PrivateDocker:
 
 def _ip(*arguments: str) -> None:
     subprocess.run(["ip", *arguments], check=True, capture_output=True)
+
+
+def _try_ip(*arguments: str) -> bool:
+    done = subprocess.run(["ip", *arguments], check=False, capture_output=True)
+    return done.returncode == 0
 
 
 def _children(parent: int) -> list[int]:
