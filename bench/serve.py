@@ -27,7 +27,7 @@ def contexts_of(pem: Path) -> SniContexts:
     text = pem.read_bytes()
     start = text.index(b"-----BEGIN CERTIFICATE-----")
     now = dt.datetime.now(dt.UTC)
-    contexts = SniContexts()
+    contexts = SniContexts(("h2", "http/1.1"))
     contexts.replace(
         (
             Certificate(

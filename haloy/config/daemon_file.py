@@ -61,7 +61,8 @@ class ProxySettings:
     """The proxy's listeners: C{HOST:PORT}, C{:PORT}, or C{""} for none.
 
     C{mode} is C{auto}, C{embedded} or C{split}; C{public_https} is the port in
-    redirects, 0 the one of C{https}. C{trusted_proxies} (addresses and networks whose
+    redirects, 0 the one of C{https}. C{http2}: HTTPS clients may speak HTTP/2.
+    C{trusted_proxies} (addresses and networks whose
     word on the client's address is taken) is a key of the file's root.
     """
 
@@ -70,6 +71,7 @@ class ProxySettings:
     mode: str = "auto"
     public_https: int = 0
     trusted_proxies: tuple[str, ...] = ()
+    http2: bool = True
 
 
 @frozen
@@ -205,7 +207,7 @@ def _api(section: Section) -> ApiSettings:
 
 
 def _proxy(section: Section, trusted: tuple[str, ...]) -> ProxySettings:
-    section.only("http", "https", "mode", "public_https")
+    section.only("http", "https", "mode", "public_https", "http2")
     default = ProxySettings()
     return ProxySettings(
         http=section.get("http", default.http, _endpoint_or_none),
@@ -213,7 +215,13 @@ def _proxy(section: Section, trusted: tuple[str, ...]) -> ProxySettings:
         mode=section.get("mode", default.mode, one_of("auto", "embedded", "split")),
         public_https=section.get("public_https", default.public_https, whole(1, 65535)),
         trusted_proxies=trusted,
+        http2=section.get("http2", default.http2, _switch),
     )
+
+
+def _switch(value: Any, name: str) -> bool:
+    """Return a boolean, also of C{on} and C{off}."""
+    return as_boolean({"on": True, "off": False}.get(str(value), value), name)
 
 
 def _dns(section: Section) -> DnsSettings:

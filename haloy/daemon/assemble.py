@@ -56,6 +56,7 @@ from haloy.proxy.access_log import AccessRecord
 from haloy.proxy.embedded import EmbeddedProxy
 from haloy.proxy.embedded import Settings as ProxySettings
 from haloy.proxy.tls import SniContexts
+from haloy.proxy.tls_policy import offered
 from haloy.store.database import Database
 from haloy.store.instance import instance_name
 from haloy.store.registries import RegistryFile
@@ -97,7 +98,7 @@ class _Parts:
         self.gatekeeper = Gatekeeper(self.database, reactor, _now, self.token)
         self.happened = EventFeed(self.database, reactor, _now)
         self.telling = Tasks(self.log)
-        self.contexts = SniContexts()
+        self.contexts = SniContexts(offered(http2=file.proxy.http2))
         self.proxy = EmbeddedProxy(
             reactor,
             ProxySettings(

@@ -77,7 +77,7 @@ def record_of(
         request.method.decode("ascii"),
         request.name,
         request.target[:TARGET_LIMIT].decode("ascii"),
-        "HTTP/1.0" if request.http10 else "HTTP/1.1",
+        "HTTP/1.0" if request.http10 else exchange.protocol,
         secure,
         exchange.status,
         outcome,

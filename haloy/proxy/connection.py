@@ -91,6 +91,11 @@ class ClientConnection(Descriptor):
         raise NotImplementedError
 
     @property
+    def busy(self) -> bool:
+        """Whether an answer is not with the kernel yet."""
+        return self.unsent is not None
+
+    @property
     def spliceable(self) -> bool:
         """Whether the kernel may move its bytes: not through TLS."""
         return self.tls is None
@@ -144,6 +149,8 @@ class ClientConnection(Descriptor):
         self.origin.tls = tls.version() or ""
         self.switch.handshakes.finished(resumed=bool(tls.session_reused))
         self.state = READING
+        if tls.selected_alpn_protocol() == "h2":
+            self.switch.take_over(self)
 
     def _throw_away(self) -> None:
         """Read what comes after the end, as it is on the wire."""

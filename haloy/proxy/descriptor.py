@@ -326,6 +326,14 @@ class Descriptor:
         except OSError:
             return
 
+    def surrender(self) -> socket.socket:
+        """Give the socket away: this one has nothing to do with it any more."""
+        self.pause()
+        self._stop_writing()
+        self.gone = True
+        self.due_s = NEVER
+        return self.socket
+
     def drop(self) -> None:
         """Close the socket now."""
         if self.gone:

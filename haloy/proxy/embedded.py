@@ -23,6 +23,7 @@ from haloy.proxy.access_log import Sink
 from haloy.proxy.descriptor import Reactor
 from haloy.proxy.downstream import Downstream
 from haloy.proxy.forwarded import parse_networks
+from haloy.proxy.http2.downstream import take_over
 from haloy.proxy.interface import (
     DrainLimits,
     Leftover,
@@ -131,6 +132,7 @@ class EmbeddedProxy(Service):
             sink=counted(self._counter, access_log),
             id_prefix=f"{bits:012x}",
             server_name=self._contexts.server_name,
+            take_over=take_over,
         )
         self._plain: list[Listener] = []
         self._secure: list[Listener] = []
@@ -207,8 +209,8 @@ class EmbeddedProxy(Service):
         switch.stopping = switch.retiring = True
         for client in tuple(switch.clients):
             client.stop()
-        until_s = self._wheel.clock() + self._settings.stop_s
-        while self._requests_active() and self._wheel.clock() < until_s:
+        until_s = self._time.seconds() + self._settings.stop_s
+        while self._busy() and self._time.seconds() < until_s:
             await deferLater(self._time, _STOP_POLL_S)
         for tunnel in tuple(switch.tunnels):
             tunnel.cut()
@@ -273,6 +275,11 @@ class EmbeddedProxy(Service):
             self._contexts.renew()
         for listener in (*self._plain, *self._secure):
             listener.tick()
+
+    def _busy(self) -> bool:
+        return self._requests_active() > 0 or any(
+            client.busy for client in self._switch.clients
+        )
 
     def _requests_active(self) -> int:
         return sum(pool.outstanding for pool in self._switch.pools.values())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import time
+from collections.abc import Callable
 from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
 from typing import Any, Final
 
@@ -21,9 +22,11 @@ from twisted.python.log import callWithLogger  # noqa: TID251 - as the stock rea
 
 from haloy.proxy.descriptor import Descriptor
 from haloy.proxy.downstream import Downstream
+from haloy.proxy.http2.downstream import Http2Downstream
 from haloy.proxy.upstream import UpstreamConnection
 
 _EVENTS_LIMIT: Final = 1024
+_OURS: Final = frozenset((Downstream, Http2Downstream, UpstreamConnection))
 _DISCONNECTED: Final = EPOLLERR | EPOLLHUP
 
 
@@ -35,13 +38,23 @@ class LeanReactor(EPollReactor):
 
     _lean_log = Logger()
 
+    def __init__(self) -> None:
+        self._at_end: list[Callable[[], None]] = []
+        super().__init__()
+
+    def at_turn_end(self, call: Callable[[], None]) -> None:
+        """Call C{call} when the events of this turn, or of the next, are handled."""
+        self._at_end.append(call)
+
     @staticmethod
     def seconds() -> float:
         """Return monotonic seconds."""
         return time.monotonic()
 
     def doPoll(self, timeout: float | None) -> None:
-        """Wait for events and hand them on."""
+        """Wait for events and hand them on, then do what waits for the turn's end."""
+        if self._at_end:
+            timeout = 0
         try:
             events = self._poller.poll(
                 -1 if timeout is None else timeout, _EVENTS_LIMIT
@@ -54,7 +67,7 @@ class LeanReactor(EPollReactor):
         for fileno, event in events:
             selectable: Any = selectables.get(fileno)
             kind = type(selectable)
-            if kind is Downstream or kind is UpstreamConnection:
+            if kind in _OURS:
                 try:
                     self._dispatch(selectable, fileno, event)
                 except Exception:
@@ -65,6 +78,10 @@ class LeanReactor(EPollReactor):
                 callWithLogger(
                     selectable, self._doReadOrWrite, selectable, fileno, event
                 )
+        if self._at_end:
+            calls, self._at_end = self._at_end, []
+            for call in calls:
+                call()
 
     doIteration = doPoll  # noqa: N815 - Twisted's
 

@@ -21,6 +21,7 @@ from haloy.proxy.balance import SLOW_START_S, Rotation
 from haloy.proxy.descriptor import Reactor
 from haloy.proxy.forwarded import Networks
 from haloy.proxy.head import RequestHead
+from haloy.proxy.http2.turn import Turn
 from haloy.proxy.interface import UpstreamFailure
 from haloy.proxy.metrics import Handshakes
 from haloy.proxy.pool import Pool
@@ -28,7 +29,7 @@ from haloy.proxy.routes import API_OWNER, ApiRoute, AppRoute, RouteTable, Upstre
 from haloy.proxy.wheel import Wheel
 
 if TYPE_CHECKING:
-    from haloy.proxy.downstream import Downstream
+    from haloy.proxy.connection import ClientConnection
     from haloy.proxy.seeking import Seeker
     from haloy.proxy.tunnel import Tunnel
 
@@ -122,6 +123,7 @@ class Switch:
     @ivar redirects: plain requests are sent to HTTPS.
     @ivar stopping: no new requests; the answers under way are the last ones.
     @ivar retiring: an answer is the last one of its connection, and says so.
+    @ivar take_over: goes on with a connection whose handshake has chosen HTTP/2.
     """
 
     _log = Logger()
@@ -135,12 +137,14 @@ class Switch:
         sink: Sink | None,
         id_prefix: str,
         server_name: Callable[[ssl.SSLSocket], str | None],
+        take_over: Callable[[ClientConnection], None],
     ) -> None:
         self.reactor = reactor
         self.wheel = wheel
         self.networks = networks
         self.sink = sink
         self.server_name = server_name
+        self.take_over = take_over
         self.table = RouteTable()
         self.challenges: dict[str, str] = {}
         self.public_https = 443
@@ -149,7 +153,12 @@ class Switch:
         self.retiring = False
         self.requests_total = 0
         self.handshakes = Handshakes()
-        self.clients: set[Downstream] = set()
+        self.clients: set[ClientConnection] = set()
+        # Of HTTP/2: what is flushed when a turn ends, connections by address, and
+        # bytes of answers that wait for their clients.
+        self.turn = Turn(reactor)
+        self.http2_peers: dict[str, int] = {}
+        self.waits = 0
         self.tunnels: set[Tunnel] = set()
         self.pools: dict[str, Pool] = {}
         self.failure_listeners: list[Callable[[UpstreamFailure], None]] = []

@@ -45,6 +45,11 @@ Groups = {GROUPS}
 _log = Logger()
 
 
+def offered(*, http2: bool) -> tuple[str, ...]:
+    """Return the protocols that clients may choose from, the best one first."""
+    return ("h2", *PROTOCOLS) if http2 else PROTOCOLS
+
+
 def server_context(
     protocols: tuple[str, ...] = PROTOCOLS,
     kind: type[ssl.SSLContext] = ssl.SSLContext,

@@ -325,13 +325,13 @@ def make_certificate(*names: str) -> tuple[bytes, bytes]:
 class OneContext:
     """TLS with one certificate for every name."""
 
-    def __init__(self, folder: Path) -> None:
-        chain, key = make_certificate("app.example.com", "*.example.com")
+    def __init__(self, folder: Path, protocols: Sequence[str] = ("http/1.1",)) -> None:
+        chain, key = make_certificate("app.example.com", "*.example.com", "localhost")
         path = folder / "one.pem"
         path.write_bytes(key + chain)
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(path)
-        self.context.set_alpn_protocols(["http/1.1"])
+        self.context.set_alpn_protocols(list(protocols))
         self.context.sni_callback = self._remember
         self.replaced: list[tuple[Certificate, ...]] = []
         self.renewed = 0

@@ -35,6 +35,7 @@ def _switch(records: list[AccessRecord] | None = None) -> Switch:
         sink=None if records is None else records.append,
         id_prefix="0123456789ab",
         server_name=lambda connection: None,
+        take_over=lambda connection: None,
     )
     switch.replace_table(table_of(Upstream("one", Address("127.0.0.1", 1))))
     return switch

@@ -12,7 +12,7 @@ import pytest
 
 from haloy.model.certificate import Certificate, Secret
 from haloy.model.names import DomainName
-from haloy.proxy.tls_policy import context_of, limit_groups
+from haloy.proxy.tls_policy import context_of, limit_groups, offered
 from tests.proxy.test_tls import certificate
 
 OPENSSL = shutil.which("openssl")
@@ -93,3 +93,9 @@ def test_secrets_do_not_show() -> None:
     """Neither in a repr nor in an error."""
     assert "***" in repr(Secret(b"key"))
     assert "key" not in repr(Secret(b"key"))
+
+
+def test_http2_is_offered_first_or_not_at_all() -> None:
+    """As C{proxy.http2} of haloyd.yaml says."""
+    assert offered(http2=True) == ("h2", "http/1.1")
+    assert offered(http2=False) == ("http/1.1",)

@@ -51,6 +51,8 @@ class StreamExchange(Exchange):
     @ivar trailers: the block that ends the answer, empty for none.
     """
 
+    protocol = "HTTP/2.0"
+
     __slots__ = ("heads", "trailers")
 
     def __init__(

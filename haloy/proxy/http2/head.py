@@ -52,12 +52,16 @@ class Malformed(Exception):
     """A request that is reset: it is not even wrong enough for an answer."""
 
 
-def request_of(fields: list[Field], *, end: bool) -> RequestHead:
+def request_of(fields: list[Field] | None, *, end: bool) -> RequestHead:
     """Return the request that C{fields} make; C{end}: it has no body.
+
+    C{None} stands for more fields than are taken.
 
     @raise Malformed: it breaks the rules of HTTP/2.
     @raise BadHead: it breaks those of HTTP; its status is the answer.
     """
+    if fields is None:
+        raise BadHead(431, "header list too long")
     method, target, authority, start = _pseudo_fields(fields)
     head = RequestHead(method, target, False)
     lines = head.fields

@@ -121,7 +121,7 @@ class Sender:
         """Return how many bytes of a body the peer takes right now; may be below 0."""
         return min(stream.send_window, self.send_window)
 
-    def data(self, stream: Stream, payload: bytes, *, end: bool) -> None:
+    def data(self, stream: Stream, payload: bytes | memoryview, *, end: bool) -> None:
         """Send C{payload}, which fits into L{room}."""
         size = len(payload)
         stream.send_window -= size

@@ -168,6 +168,13 @@ def test_bad_requests_are_answered(fields: list[Field], status: int) -> None:
     assert caught.value.status == status
 
 
+def test_a_list_that_was_too_long_is_answered() -> None:
+    """With 431."""
+    with pytest.raises(BadHead) as caught:
+        request_of(None, end=True)
+    assert caught.value.status == 431
+
+
 def test_what_was_learned_is_bounded_and_holds_no_secrets() -> None:
     """Thousands of fields leave one table."""
     for n in range(5000):

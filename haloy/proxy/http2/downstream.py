@@ -1,0 +1,342 @@
+"""The client's side with HTTP/2: one connection, many requests at a time.
+
+Takes over when the handshake has chosen C{h2}. The engine says what the bytes mean,
+a L{StreamClient} stands for each request, and everything written in a turn of the
+reactor goes out at its end.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from twisted.internet.interfaces import IReadWriteDescriptor
+from zope.interface import implementer
+
+from haloy.proxy.connection import (
+    CLOSING,
+    GONE,
+    LINGERING,
+    READING,
+    ClientConnection,
+)
+from haloy.proxy.http2 import budget, frames
+from haloy.proxy.http2.control import (
+    BODY,
+    END,
+    ENDED_REQUEST,
+    FAILED,
+    REQUEST,
+    RESET,
+    ROOM,
+    Event,
+)
+from haloy.proxy.http2.engine import REQUESTS_LIMIT, Engine
+from haloy.proxy.http2.hpack import Field
+from haloy.proxy.http2.multiplexed import (
+    DEAF_BYTES,
+    OUT_BYTES,
+    QUANTUM_BYTES,
+    Multiplexed,
+)
+from haloy.proxy.http2.outgoing import PROCESS_HIGH_BYTES, Outgoing
+from haloy.proxy.http2.sender import Stream
+from haloy.proxy.http2.stream import StreamClient
+
+# How often a connection is looked at, and what is looked for.
+WATCH_S: Final = 5.0
+GREETING_S: Final = 10.0
+BLOCK_S: Final = 10.0
+IDLE_S: Final = 180.0
+STALLED_S: Final = 60.0
+GOODBYE_S: Final = 1.0
+
+#: Connections of one address with HTTP/2, that of a proxy we trust excepted.
+CONNECTIONS_LIMIT: Final = 256
+
+# How often the kernel is given more in one turn: others wait meanwhile.
+_ROUNDS: Final = 4
+
+
+@implementer(IReadWriteDescriptor)
+class Http2Downstream(Multiplexed, ClientConnection):
+    """One client connection with HTTP/2.
+
+    @ivar waits: bytes of answers that wait in all its streams.
+    """
+
+    __slots__ = (
+        "_block_since_s",
+        "_blocked",
+        "_dirty",
+        "_moved_at_s",
+        "_output",
+        "_quiet_since_s",
+        "_started_s",
+        "engine",
+        "waits",
+    )
+
+    def __init__(self, before: ClientConnection) -> None:
+        """Take over the socket of C{before}, whose handshake is done."""
+        connection = before.surrender()
+        super().__init__(
+            before.switch, connection, before.origin.peer, secure=before.origin.secure
+        )
+        self.tls = before.tls
+        self.origin = before.origin
+        now_s = self.wheel.now_s
+        self.engine = Engine(client=False, now_s=now_s, requests_limit=REQUESTS_LIMIT)
+        self.waits = 0
+        # Who may write, in turn, and who waits for the client to open a window.
+        self._output: dict[Outgoing, None] = {}
+        self._blocked: dict[Outgoing, None] = {}
+        self._dirty = False
+        self._started_s = now_s
+        self._quiet_since_s = now_s
+        self._moved_at_s = now_s
+        self._block_since_s = 0.0
+
+    def start(self) -> None:
+        """Greet, and begin to read."""
+        self.wheel.arm(self, WATCH_S)
+        self.resume()
+        self.mark()
+        peers = self.switch.http2_peers
+        peer = self.origin.peer
+        peers[peer] = peers.get(peer, 0) + 1
+        if peers[peer] > CONNECTIONS_LIMIT and not self.origin.trusted:
+            self._fail(frames.ENHANCE_YOUR_CALM, "too many connections")
+
+    # What the reactor says.
+
+    def move_bulk(self) -> bool:
+        """Never move anything past the engine."""
+        return False
+
+    def received(self, data: bytes) -> None:
+        """Let the engine read, then act on what has happened."""
+        if self.state != READING:
+            return
+        engine = self.engine
+        engine.may_grow = self.switch.waits < PROCESS_HIGH_BYTES
+        for event in engine.receive(data, self.wheel.now_s):
+            self._act(event)
+        self.mark()
+
+    def _act(self, event: Event) -> None:
+        kind, stream, what = event
+        if kind == ROOM:
+            self._room(stream)
+        elif kind in (REQUEST, ENDED_REQUEST):
+            if self.engine.streams.get(stream.id) is stream:
+                self._request(stream, what, end=kind == ENDED_REQUEST)
+        elif kind == FAILED:
+            self._failed()
+        elif stream.owner is None:
+            return
+        elif kind == BODY:
+            stream.owner.body_came()
+        elif kind == END:
+            stream.owner.body_ended(what)
+        elif kind == RESET:
+            stream.owner.lost()
+
+    def _room(self, stream: Stream) -> None:
+        blocked = self._blocked
+        if not stream.id:
+            self._output.update(blocked)
+            blocked.clear()
+        elif stream.owner in blocked:
+            del blocked[stream.owner]
+            self._output[stream.owner] = None
+
+    def _request(
+        self, stream: Stream, fields: list[Field] | None, *, end: bool
+    ) -> None:
+        if self.switch.waits > 2 * PROCESS_HIGH_BYTES:
+            self.engine.reset(stream, frames.REFUSED_STREAM)
+            return
+        client = stream.owner = StreamClient(self, stream)
+        client.begin(fields, end=end)
+
+    def ended(self) -> None:
+        """End: an HTTP/2 client that sends nothing more takes nothing either."""
+        self.drop()
+
+    def lost(self) -> None:
+        """Tell the streams, and be forgotten."""
+        self.state = GONE
+        self.switch.clients.discard(self)
+        peers = self.switch.http2_peers
+        peer = self.origin.peer
+        peers[peer] = peers.get(peer, 1) - 1
+        if peers[peer] <= 0:
+            del peers[peer]
+        self._lose_streams()
+
+    def _lose_streams(self) -> None:
+        for stream in tuple(self.engine.streams.values()):
+            owner, stream.owner = stream.owner, None
+            if owner is not None:
+                owner.lost()
+        self.engine.streams.clear()
+
+    def forget_driver(self) -> None:
+        """Let no stream go on: the connection ends."""
+        self._lose_streams()
+
+    def progressed(self) -> None:
+        """Note that the client has taken something."""
+        self._moved_at_s = self.wheel.now_s
+
+    def relieved(self) -> None:
+        """Write on: little is left with us."""
+        if self.state == READING:
+            self.resume()
+            self.mark()
+
+    def flushed(self) -> None:
+        """Write on, or close."""
+        if self.state == CLOSING:
+            self._linger()
+        else:
+            self.relieved()
+
+    # Writing.
+
+    def mark(self) -> None:
+        """Flush at the end of this turn."""
+        if not self._dirty and not self.gone:
+            self._dirty = True
+            self.switch.turn.mark(self)
+
+    def has_output(self, client: Outgoing) -> None:
+        """Let C{client} write at the end of this turn."""
+        self._output[client] = None
+        self.mark()
+
+    def forget(self, client: Outgoing) -> None:
+        """Let C{client} write no more."""
+        self._output.pop(client, None)
+        self._blocked.pop(client, None)
+
+    def flush(self) -> None:
+        """Write everything that the windows and the kernel let through."""
+        self._dirty = False
+        if self.gone or self.state == LINGERING:
+            return
+        for _ in range(_ROUNDS):
+            more = self._gather()
+            data = self.engine.take()
+            if data:
+                self.send(data)
+            if not more or self.unsent is not None:
+                break
+        else:
+            self.mark()
+        unsent = self.unsent
+        if unsent is not None and len(unsent) > DEAF_BYTES:
+            self.pause()
+        if self.state == CLOSING:
+            if unsent is None:
+                self._linger()
+        elif self.engine.leaving and not self.engine.streams:
+            self.close_after_flush()
+
+    def _gather(self) -> bool:
+        """Let streams write in turn; true: there is more than the kernel may take."""
+        output = self._output
+        engine = self.engine
+        room = OUT_BYTES - len(self.unsent or b"")
+        while output:
+            if engine.queued_bytes >= room:
+                return True
+            client = next(iter(output))
+            del output[client]
+            if client.write(QUANTUM_BYTES):
+                output[client] = None
+            elif client.blocked:
+                self._blocked[client] = None
+                client.relieve()
+        return False
+
+    # Ends.
+
+    def blame(self) -> None:
+        """Count a request that was reset for its own fault."""
+        engine = self.engine
+        if not engine.budget.spend(budget.RESET_BY_US, self.wheel.now_s):
+            self._fail(frames.ENHANCE_YOUR_CALM, "too many malformed requests")
+
+    def _fail(self, code: int, reason: str) -> None:
+        if not self.engine.failed:
+            self.engine.fail(code, reason)
+            self._failed()
+
+    def _failed(self) -> None:
+        """Send GOAWAY and close."""
+        if self.state == READING:
+            self.state = CLOSING
+            self._lose_streams()
+            self.pause()
+            self.wheel.arm(self, WATCH_S)
+            self.mark()
+
+    @property
+    def busy(self) -> bool:
+        """Whether the client has not been told goodbye yet, or not all of it is out."""
+        return self.state == READING or self.unsent is not None
+
+    def stop(self) -> None:
+        """Take no new requests; close when the last one is answered."""
+        if self.state == READING:
+            self.engine.shut_down()
+            self.mark()
+            self.wheel.arm(self, GOODBYE_S)
+
+    def expired(self) -> None:
+        """Look whether anything takes too long."""
+        if self.state != READING:
+            self.drop()
+            return
+        now_s = self.wheel.now_s
+        engine = self.engine
+        if not (engine.greeted and engine.agreed) and (
+            now_s - self._started_s >= GREETING_S
+        ):
+            self._fail(frames.SETTINGS_TIMEOUT, "no greeting in time")
+        elif self._block_stalls(now_s):
+            self._fail(frames.ENHANCE_YOUR_CALM, "a header block took too long")
+        elif self.unsent is not None and now_s - self._moved_at_s >= STALLED_S:
+            self.drop()
+        elif self.switch.retiring:
+            engine.shut_down(now=True)
+            self.mark()
+            self.wheel.arm(self, WATCH_S)
+        elif engine.streams:
+            self._quiet_since_s = now_s
+            self.wheel.arm(self, WATCH_S)
+        elif now_s - self._quiet_since_s >= IDLE_S:
+            engine.shut_down(now=True)
+            self.mark()
+            self.wheel.arm(self, WATCH_S)
+        else:
+            self.wheel.arm(self, WATCH_S)
+        if self.unsent is None:
+            self._moved_at_s = now_s
+
+    def _block_stalls(self, now_s: float) -> bool:
+        if not self.engine.inside_block:
+            self._block_since_s = 0.0
+        elif not self._block_since_s:
+            self._block_since_s = now_s
+        return bool(self._block_since_s) and now_s - self._block_since_s >= BLOCK_S
+
+
+def take_over(before: ClientConnection) -> None:
+    """Go on with HTTP/2 on the socket of C{before}."""
+    switch = before.switch
+    switch.clients.discard(before)
+    connection = Http2Downstream(before)
+    switch.clients.add(connection)
+    connection.start()

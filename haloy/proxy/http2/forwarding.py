@@ -1,0 +1,42 @@
+"""A request of HTTP/2 on its way to an upstream and back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from haloy.proxy.exchange import AWAITED
+from haloy.proxy.forwarding import Forwarding
+from haloy.proxy.http2.exchange import StreamExchange
+from haloy.proxy.http2.hpack import Field
+
+if TYPE_CHECKING:
+    from haloy.proxy.http2.stream import StreamClient
+
+
+class StreamForwarding(Forwarding):
+    """As L{Forwarding}, for a client whose body ends by itself."""
+
+    __slots__ = ()
+
+    @property
+    def connected(self) -> bool:
+        """Whether the upstream's connection stands."""
+        return self.upstream is not None and self.upstream.connected
+
+    def client_completed(self, trailers: list[Field]) -> None:
+        """Pass on the end of the request's body."""
+        exchange = cast(StreamExchange, self.exchange)
+        upstream = self.upstream
+        if exchange.request_done or upstream is None:
+            return
+        upstream.send(exchange.end_request(trailers))
+        if exchange.response == AWAITED:
+            self.client.wheel.arm(self.client, self.target.response_timeout_s)
+
+    def upstream_received(self, data: bytes) -> None:
+        """Pass bytes of the answer down, and heads without any."""
+        client = cast("StreamClient", self.client)
+        exchange = cast(StreamExchange, self.exchange)
+        super().upstream_received(data)
+        if exchange.heads and not client.gone:
+            client.heads_came()

@@ -1,0 +1,83 @@
+"""What both ends of HTTP/2 connections do with their socket: write much at once."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from typing import Final
+
+from haloy.proxy.descriptor import Descriptor
+
+# While more than this waits for the kernel, bodies wait where they are.
+OUT_BYTES: Final = 131072
+# While more than this waits, nothing is read either: who does not read is not heard.
+DEAF_BYTES: Final = 4 * OUT_BYTES
+# How much of one stream goes out before it is the next one's turn.
+QUANTUM_BYTES: Final = 32768
+
+_FULL: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+def write_out(connection: socket.socket, data: bytes | bytearray) -> int:
+    """Write C{data} until the kernel is full; return how much went.
+
+    One call writes one record of TLS.
+
+    @raise OSError: the connection is broken.
+    """
+    size = len(data)
+    done = connection.send(data)
+    view = memoryview(data)
+    try:
+        while done < size:
+            done += connection.send(view[done:])
+    except _FULL:
+        return done
+    finally:
+        view.release()
+    return done
+
+
+class Multiplexed(Descriptor):
+    """A descriptor whose writes are few and large."""
+
+    __slots__ = ()
+
+    def send(self, data: bytes) -> None:
+        """Send C{data}; what the kernel refuses is buffered. Never calls back."""
+        if self.gone or self.broken:
+            return
+        if self.unsent is not None:
+            self.unsent += data
+            return
+        try:
+            sent = write_out(self.socket, data)
+        except _FULL:
+            sent = 0
+        except OSError:
+            self._write_failed()
+            return
+        if sent < len(data):
+            self.unsent = bytearray(memoryview(data)[sent:])
+            self._start_writing()
+
+    def doWrite(self) -> None:
+        """Write what is buffered."""
+        unsent = self.unsent
+        if unsent:
+            try:
+                del unsent[: write_out(self.socket, unsent)]
+            except _FULL:
+                return
+            except OSError:
+                self._write_failed()
+                return
+            self.progressed()
+            if unsent:
+                if len(unsent) <= OUT_BYTES // 4:
+                    self.relieved()
+                return
+        self.unsent = None
+        self._stop_writing()
+        if not self.gone:
+            self.flushed()

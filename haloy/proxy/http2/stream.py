@@ -1,0 +1,285 @@
+"""One request on an HTTP/2 connection: the client that drivers see.
+
+Stands where an HTTP/1.1 connection stands for its one request: it has the body, it
+gets the answer, it has the deadlines. Whatever it sends waits here until the
+connection lets it write, and the upstream is not read while too much waits.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from haloy.proxy import pages
+from haloy.proxy.body import LENGTH
+from haloy.proxy.bulk import STALLED_S
+from haloy.proxy.exchange import Exchange, TooLarge
+from haloy.proxy.fields import BadHead
+from haloy.proxy.head import RequestHead, render_request
+from haloy.proxy.http2 import frames
+from haloy.proxy.http2.exchange import StreamExchange, encode_lines
+from haloy.proxy.http2.forwarding import StreamForwarding
+from haloy.proxy.http2.head import Malformed, request_of
+from haloy.proxy.http2.hpack import Field, encode_field
+from haloy.proxy.http2.outgoing import Outgoing
+from haloy.proxy.http2.sender import Stream
+
+if TYPE_CHECKING:
+    from haloy.proxy.http2.downstream import Http2Downstream
+    from haloy.proxy.origin import Way
+    from haloy.proxy.tunnel import Tunnel
+
+
+class StreamClient(Outgoing):
+    """The client of one request.
+
+    @ivar bulk: what drivers ask for before a body is read; nothing here.
+    """
+
+    __slots__ = (
+        "_ended",
+        "_owed_bytes",
+        "_paused",
+        "_started_s",
+        "_trailers",
+        "bulk",
+    )
+
+    def __init__(self, connection: Http2Downstream, stream: Stream) -> None:
+        super().__init__(connection, stream)
+        self.bulk = False
+        self._started_s = self.wheel.clock()
+        self._paused = False
+        self._owed_bytes = 0
+        self._ended = False
+        self._trailers: list[Field] = []
+
+    # The request.
+
+    def begin(self, fields: list[Field] | None, *, end: bool) -> None:
+        """Take the head; C{None}: it was too long. C{end}: there is no body."""
+        self._ended = end
+        try:
+            request = request_of(fields, end=end)
+        except Malformed:
+            self._refuse(400)
+            self.reset(frames.PROTOCOL_ERROR)
+            self.connection.blame()
+            return
+        except BadHead as error:
+            self._answer(pages.error(error.status), self._refuse(error.status))
+            return
+        if request.framing == LENGTH and not end:
+            self.stream.left_bytes = request.length_bytes
+        target = self.connection.origin.target_of(request)
+        if isinstance(target, pages.Page):
+            self._answer_at_once(target, request)
+            return
+        try:
+            exchange = StreamExchange(
+                request,
+                extra=target.extra,
+                replaced=target.replaced,
+                max_body_bytes=target.max_body_bytes,
+            )
+        except TooLarge:
+            self._answer_at_once(pages.error(413), request)
+            return
+        self._exchange = exchange
+        origin = self.connection.origin
+        head = render_request(request, b"", origin.fields_for(request, target))
+        self.driver = StreamForwarding(self, target, exchange, head, fresh=False)
+        self.driver.seek()
+
+    def _refuse(self, status: int) -> RequestHead:
+        """Log something that is no request; return what stands for it."""
+        request = RequestHead(b"", b"", False)
+        exchange = StreamExchange(request)
+        exchange.status = status
+        self.log(request, exchange, None, "done")
+        return request
+
+    def _answer_at_once(self, page: pages.Page, request: RequestHead) -> None:
+        exchange = StreamExchange(request)
+        exchange.status = page.status
+        self.log(request, exchange, None, "done")
+        self._answer(page, request)
+
+    # The body.
+
+    def body_came(self) -> None:
+        """Pass on what has come of the body, if somebody takes it."""
+        driver = self.driver
+        if driver is None:
+            # The answer is complete: the rest is taken and thrown away.
+            data = self.connection.engine.take_body(self.stream)
+            self.connection.engine.credit(self.stream, len(data))
+        elif not self._paused and driver.awaits_body:
+            self.feed_body()
+
+    def body_ended(self, trailers: list[Field]) -> None:
+        """Note that the client has sent all."""
+        self._ended = True
+        self._trailers = trailers
+        driver = self.driver
+        if driver is None:
+            if self.gone:
+                self.wheel.disarm(self)
+        elif not self.stream.inbox and driver.connected:
+            driver.client_completed(trailers)
+
+    def feed_body(self) -> None:
+        """Give the driver what has come of the body already."""
+        stream = self.stream
+        driver = self.driver
+        if driver is None:
+            return
+        if stream.inbox:
+            data = self.connection.engine.take_body(stream)
+            driver.client_received(data)
+            if self._paused:
+                self._owed_bytes += len(data)
+            else:
+                self.connection.engine.credit(stream, len(data))
+        if self._ended and self.driver is driver and not stream.inbox:
+            driver.client_completed(self._trailers)
+
+    def pause(self) -> None:
+        """Keep the body for now, and give no credit for more of it."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """Let it come again: the upstream has taken what there was."""
+        self._paused = False
+        self._pay()
+        driver = self.driver
+        if self.stream.inbox and driver is not None and driver.awaits_body:
+            self.feed_body()
+
+    def _pay(self) -> None:
+        """Give the credit that was held back."""
+        owed, self._owed_bytes = self._owed_bytes, 0
+        if owed:
+            self.connection.engine.credit(self.stream, owed)
+            self.connection.mark()
+
+    def hold(self, data: bytes) -> None:
+        """Do nothing: a stream has nothing behind its request."""
+
+    # The answer.
+
+    def answer(self, page: pages.Page, request: RequestHead, *, done: bool) -> None:
+        """Answer with a page of ours."""
+        self.driver = None
+        self._answer(page, request)
+
+    def _answer(self, page: pages.Page, request: RequestHead) -> None:
+        without_body = request.method == b"HEAD"
+        text = pages.render(
+            page, close=False, without_body=without_body, request_id=request.request_id
+        )
+        head, _, body = text.partition(b"\r\n\r\n")
+        status = encode_field(b":status", b"%d" % page.status)
+        exchange = self._exchange = self._exchange or StreamExchange(request)
+        exchange.trailers = b""
+        exchange.heads = [status + encode_lines(head.split(b"\r\n")[1:])]
+        self.send(body)
+        self.finished(keep=True, complete=self._ended)
+
+    def finished(self, *, keep: bool, complete: bool) -> None:
+        """Take the end of a complete answer."""
+        self.driver = None
+        if self.gone:
+            return
+        self._finished = True
+        # A body that nobody takes any more.
+        if self.stream.inbox:
+            self.body_came()
+        self._pay()
+        self.wheel.arm(self, STALLED_S)
+        self.connection.has_output(self)
+
+    def cut(self, *, reset: bool) -> None:
+        """End an answer that cannot be completed, so that the client sees it."""
+        self.driver = None
+        self.reset(frames.INTERNAL_ERROR)
+
+    def reset(self, code: int) -> None:
+        """End the stream now."""
+        self._discard()
+        self.connection.engine.reset(self.stream, code)
+        self.connection.mark()
+
+    def _discard(self) -> None:
+        self.gone = True
+        self._pending.clear()
+        self._forget(self.waits)
+        self._pay()
+        self.connection.forget(self)
+        self.wheel.disarm(self)
+
+    # Other ends.
+
+    def lost(self) -> None:
+        """Learn that the client has taken the request back, or is gone."""
+        driver, self.driver = self.driver, None
+        self._discard()
+        if driver is not None:
+            driver.client_lost()
+
+    def expired(self) -> None:
+        """Act on a deadline."""
+        if self.driver is not None:
+            self.driver.expired()
+        elif self.gone:
+            # The rest of an upload whose answer is given.
+            self.connection.engine.reset(self.stream, frames.NO_ERROR)
+            self.connection.mark()
+        else:
+            self.reset(frames.CANCEL)
+
+    # What only whole connections can do.
+
+    @property
+    def spliceable(self) -> bool:
+        """Never: its bytes are inside frames."""
+        return False
+
+    def fileno(self) -> int:
+        """Return no number."""
+        return -1
+
+    def call_when_writable(self) -> None:
+        """Do nothing: only asked of who is spliceable."""
+
+    def ended(self) -> None:
+        """Do nothing: the end comes from the engine."""
+
+    def half_close(self) -> bool:
+        """Not be able to: there are no tunnels."""
+        return False
+
+    def close_after_flush(self) -> None:
+        """End the stream: there are no tunnels."""
+        self.drop()
+
+    def drop(self) -> None:
+        """End now."""
+        self.driver = None
+        if not self.gone:
+            self.reset(frames.CANCEL)
+
+    def become_tunnel(self, tunnel: Tunnel) -> None:
+        """End: nobody asks for an upgrade here."""
+        self.drop()
+
+    def log(
+        self,
+        request: RequestHead,
+        exchange: Exchange,
+        forwarding: Way | None,
+        outcome: str,
+    ) -> None:
+        """Write the access record of a request that is over."""
+        self.connection.origin.log(
+            request, exchange, forwarding, outcome, self._started_s
+        )
