@@ -43,6 +43,7 @@ package_of() {
         pebble-challtestsrv) say pebble ;;
         static-busybox) say busybox-static ;;
         systemd-analyze) say systemd ;;
+        testssl) say testssl.sh ;;
         ps) say procps ;;
         *) say "$1" ;;
     esac
@@ -91,6 +92,35 @@ need_venv() {
     fi
     "$VENV/bin/python" -m pip --quiet --disable-pip-version-check install -e ".$extra"
     printf '%s\n' "$wanted" | tee "$VENV/.installed-run" >"$VENV/.installed-$level"
+}
+
+# Where programs for tests are kept that no Debian package has (tests/support/tools.py).
+TOOLS=${XDG_CACHE_HOME:-$HOME/.cache}/haloy-tests
+PEBBLE=v2.10.1
+
+# need_newer_pebble: build the pebble that knows renewal windows and profiles.
+need_newer_pebble() {
+    local place=$TOOLS/pebble-$PEBBLE
+    [ -x "$place/pebble" ] && return 0
+    if ! PATH="$PATH:/usr/local/go/bin" command -v go >/dev/null; then
+        say "⚠ There is no Go here to build pebble $PEBBLE with; tests that need it do not run."
+        return 0
+    fi
+    say "Building pebble $PEBBLE"
+    PATH="$PATH:/usr/local/go/bin" GOBIN="$place" \
+        go install "github.com/letsencrypt/pebble/v2/cmd/pebble@$PEBBLE" ||
+        say "⚠ pebble $PEBBLE cannot be built; tests that need it do not run."
+}
+
+# need_sslyze: install it into an environment of its own; it wants an older cryptography.
+need_sslyze() {
+    local place=$TOOLS/sslyze
+    [ -x "$place/bin/sslyze" ] && return 0
+    say "Installing sslyze"
+    if ! "${PYTHON:-python3}" -m venv --clear "$place" ||
+        ! "$place/bin/python" -m pip --quiet --disable-pip-version-check install sslyze; then
+        say "⚠ sslyze cannot be installed; tests that need it do not run."
+    fi
 }
 
 docker_answers() { docker info >/dev/null 2>&1; }
