@@ -38,6 +38,7 @@ COMMANDS = {
     "doctor": ("doctor", "Find out why something does not work."),
     "server": ("server", "Servers: add, list, delete, logs, registries."),
     "tokens": ("tokens", "A server's API tokens: list, create, revoke."),
+    "certs": ("certs", "A server's certificates: list, show, renew, import."),
     "completion": ("completion", "Print the completion script of a shell."),
     "version": ("version", "Print the version."),
 }

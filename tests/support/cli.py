@@ -14,6 +14,7 @@ from attrs import define, field
 from twisted.internet.threads import deferToThread
 
 from haloy.api.service import ApiListener
+from tests.fakes.certificates import FakeCertificates
 from tests.fakes.database import MemoryDatabase
 from tests.fakes.deployments import FakeDeployments
 from tests.fakes.engine import FakeEngine
@@ -29,12 +30,18 @@ class Bench:
     deployments: FakeDeployments = field(factory=FakeDeployments)
     engine: FakeEngine = field(factory=FakeEngine)
     database: MemoryDatabase = field(factory=MemoryDatabase)
+    certificates: FakeCertificates = field(factory=FakeCertificates)
     listener: Any = None
     environment: dict[str, str] = field(factory=dict)
 
     async def start(self) -> None:
         api = make_api(
-            self.reactor, self.folder, self.deployments, self.engine, self.database
+            self.reactor,
+            self.folder,
+            self.deployments,
+            self.engine,
+            self.database,
+            certificates=self.certificates,
         )
         socket = self.folder / "api.sock"
         self.listener = ApiListener(
