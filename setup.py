@@ -29,6 +29,7 @@ HOT = (
     "forwarded",
     "forwarding",
     "head",
+    "head_cache",
     "origin",
     "pool",
     "response_head",

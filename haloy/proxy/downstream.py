@@ -30,7 +30,6 @@ from haloy.proxy.forwarding import Forwarding
 from haloy.proxy.head import (
     HeadReader,
     RequestHead,
-    parse_request,
     render_request,
 )
 from haloy.proxy.origin import Way, upgrade_of
@@ -202,7 +201,7 @@ class Downstream(ClientConnection):
         """Take a complete head."""
         self._started_s = self.wheel.clock()
         try:
-            request = parse_request(block)
+            request = self.switch.heads.parse(self.origin.peer, block)
         except BadHead as error:
             self._refuse(error)
             return

@@ -133,7 +133,7 @@ def parse_request(block: bytes) -> RequestHead:
     @raise BadHead: 400, 405, 414, 417, 431 or 505, as RFC 9110 names them.
     """
     lines = split_head(block, 400)
-    head = _request_line(lines[0])
+    head = parse_request_line(lines[0])
     action_of = IN_REQUESTS.by_name
     fields = head.fields
     host: bytes | None = None
@@ -275,7 +275,11 @@ class HeadReader:
         raise BadHead(414, "request target too long")
 
 
-def _request_line(line: bytes) -> RequestHead:
+def parse_request_line(line: bytes) -> RequestHead:
+    """Return a head with what its first line says, without fields.
+
+    @raise BadHead: 400, 405, 414 or 505.
+    """
     parts = line.split(b" ")
     if len(parts) != 3:
         raise BadHead(400, "malformed request line")

@@ -21,6 +21,7 @@ from haloy.proxy.balance import SLOW_START_S, Rotation
 from haloy.proxy.descriptor import Reactor
 from haloy.proxy.forwarded import Networks
 from haloy.proxy.head import RequestHead
+from haloy.proxy.head_cache import HeadCache
 from haloy.proxy.http2.turn import Turn
 from haloy.proxy.interface import UpstreamFailure
 from haloy.proxy.metrics import Handshakes
@@ -147,6 +148,7 @@ class Switch:
         self.take_over = take_over
         self.table = RouteTable()
         self.challenges: dict[str, str] = {}
+        self.heads = HeadCache()
         self.public_https = 443
         self.redirects = True
         self.stopping = False
