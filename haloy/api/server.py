@@ -32,6 +32,7 @@ from haloy.api.execution import exec_body, execute
 from haloy.api.gatekeeper import Gatekeeper
 from haloy.api.images import ImageRoutes
 from haloy.api.logs import Wanted, container_lines
+from haloy.api.metrics import MetricsRoute
 from haloy.api.registries import RegistryRoutes
 from haloy.api.server_log import Log, follow_log
 from haloy.api.spool import Spools
@@ -96,6 +97,7 @@ class Api:
     _registries: RegistryFile
     _log: Log
     _events: EventFeed
+    _metrics: MetricsRoute | None = None
     gate: ImageRoutes = field(init=False)
     _image_resource: Any = field(init=False)
     _registry_resource: Any = field(init=False)
@@ -103,6 +105,7 @@ class Api:
     _certificate_resource: Any = field(init=False)
     _deployment_resource: Any = field(init=False)
     _event_resource: Any = field(init=False)
+    _metrics_resource: Any = field(init=False)
     _tunnels: Tunnels = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -126,6 +129,8 @@ class Api:
         self._deployment_resource = deployments.app.resource()
         events = EventRoutes(self._events, self._reactor, self._gatekeeper)
         self._event_resource = events.app.resource()
+        metrics = self._metrics or MetricsRoute(self._gatekeeper)
+        self._metrics_resource = metrics.app.resource()
 
     def resource(self) -> Any:
         """Return the resource to serve; large bodies go through C{gate}."""
@@ -173,6 +178,11 @@ class Api:
                 "capabilities": list(CAPABILITIES),
             },
         )
+
+    @app.route("/metrics", branch=True)
+    def metrics(self, request: IRequest) -> Any:
+        """Hand over to the route of metrics."""
+        return self._metrics_resource
 
     # --- deployments -----------------------------------------------------------------
 

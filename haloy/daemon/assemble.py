@@ -6,6 +6,7 @@ of the list in L{assemble}: what is needed stands before what needs it.
 
 from __future__ import annotations
 
+import os
 import random
 import secrets
 import sqlite3
@@ -21,6 +22,7 @@ from twisted.python.threadpool import ThreadPool
 
 from haloy.api.events import EventFeed
 from haloy.api.gatekeeper import Gatekeeper
+from haloy.api.metrics import MetricsRoute
 from haloy.api.server import Api, Readiness
 from haloy.api.service import ApiListener
 from haloy.api.spool import Spools
@@ -35,7 +37,8 @@ from haloy.daemon.exclusive import ExclusiveUse
 from haloy.daemon.housekeeping import Housekeeping
 from haloy.daemon.intents import Intents
 from haloy.daemon.lifecycle import Daemon, Part
-from haloy.daemon.logs import LogRecord, ServerLog, text_observer
+from haloy.daemon.logs import ServerLog, choose_observer
+from haloy.daemon.operations import Operations
 from haloy.daemon.paths import Directories
 from haloy.daemon.recovery import still_running
 from haloy.daemon.routing import Routing
@@ -52,7 +55,6 @@ from haloy.errors import HaloyError
 from haloy.health.monitor import Monitor, Watched
 from haloy.model.app import App, Assessment, UnixAddress, Verdict
 from haloy.model.names import DomainName
-from haloy.proxy.access_log import AccessRecord
 from haloy.proxy.embedded import EmbeddedProxy
 from haloy.proxy.embedded import Settings as ProxySettings
 from haloy.proxy.tls import SniContexts
@@ -95,6 +97,7 @@ class _Parts:
         self.engine = DockerEngine(reactor)
         self.database = Database(chosen.database, reactor, _now)
         self.registries = RegistryFile(chosen.registries)
+        self.operations = self.make_operations()
         self.gatekeeper = Gatekeeper(self.database, reactor, _now, self.token)
         self.happened = EventFeed(self.database, reactor, _now)
         self.telling = Tasks(self.log)
@@ -108,7 +111,7 @@ class _Parts:
                 trusted_proxies=file.proxy.trusted_proxies,
             ),
             self.contexts,
-            self.record_request,
+            self.operations.record_request,
         )
         self.snapshot = SnapshotWriter(reactor, self.pool, chosen.snapshot)
         api_domain = DomainName(file.api.domain) if file.api.domain else None
@@ -134,9 +137,37 @@ class _Parts:
             reactor, api.resource(), file.api.listen, chosen.api_socket, api.gate
         )
         self.housekeeping = Housekeeping(
-            reactor, self.pool, self.contexts, chosen.temporary, _now
+            reactor,
+            self.pool,
+            self.contexts,
+            chosen.temporary,
+            _now,
+            self.operations.layers,
+        )
+        self.operations.observe(
+            self.proxy, self.routing, self.monitor, self.certificates, self.deployments
         )
         self.proxy.on_upstream_failure(lambda one: self.monitor.suspect(one.key))
+
+    def make_operations(self) -> Operations:
+        """Return logs, metrics, signals, and the watch over the disks."""
+        return Operations(
+            self.reactor,
+            self.pool,
+            self.chosen,
+            self.settings,
+            self.engine,
+            self.database,
+            self.server_log,
+            _now,
+            self.configure,
+        )
+
+    def configure(self, file: DaemonFile) -> None:
+        """Go on by what of a new configuration needs no restart."""
+        self.monitor.configure(file.health_monitor)
+        self.deployments.allow(file.policy)
+        self.proxy.trust(file.proxy.trusted_proxies)
 
     def make_certificates(self, file: DaemonFile) -> CertificateService:
         """Return the certificate service with its account at the configured CA."""
@@ -194,6 +225,11 @@ class _Parts:
             self.registries,
             self.server_log,
             self.happened,
+            MetricsRoute(
+                self.gatekeeper,
+                self.operations.metrics.text,
+                self.operations.metrics_settings,
+            ),
         )
 
     # --- the daemon ------------------------------------------------------------------
@@ -204,6 +240,7 @@ class _Parts:
         parts = (
             Part("in the data directory", use.take, use.give_back),
             Part("the thread pool", self.start_pool, self.stop_pool),
+            Part("the access log", _nothing, self.operations.finish),
             Part("the database", self.database.open, self.database.close),
             Part("events", _nothing, self.telling.stop),
             Part("Docker", self.look_for_docker, self.engine.close),
@@ -217,8 +254,11 @@ class _Parts:
             Part("Docker's events", self.start_events, self.events.stopService),
             Part("tokens", self.gatekeeper.load, _nothing),
             Part("the API", self.api.start, self.api.stop),
+            *self.operations.parts(),
         )
-        observer: ILogObserver = text_observer(sys.__stdout__ or sys.stdout, self.debug)
+        observer: ILogObserver = choose_observer(
+            self.file.log.format, sys.__stdout__ or sys.stdout, self.debug, os.environ
+        )
         return Daemon(self.reactor, parts, observer, self.server_log, self.announce)
 
     async def start_pool(self) -> None:
@@ -276,6 +316,9 @@ class _Parts:
             https=self.proxy.https_port,
             api=self.api.port,
         )
+        self.operations.notifier.ready(
+            self.settings.problem or f"serving, API on port {self.api.port}"
+        )
 
     # --- what one part tells another ------------------------------------------
 
@@ -327,27 +370,6 @@ class _Parts:
             if app.domains and replica.address is not None
         )
 
-    def record_request(self, record: AccessRecord) -> None:
-        """Tell those who follow the access log."""
-        if self.server_log.followed:
-            self.server_log.record(
-                LogRecord(
-                    "INFO",
-                    "request",
-                    _now(),
-                    {
-                        "method": record.method,
-                        "host": record.host,
-                        "path": record.target,
-                        "status": str(record.status),
-                        "duration_ms": f"{record.total_s * 1000:.0f}",
-                        "remote_addr": record.client,
-                        "app": record.app,
-                        "request_id": record.request_id,
-                    },
-                )
-            )
-
     def stored_credentials(self, server: str) -> Credentials | None:
         """Return the daemon's own login at a registry."""
         found = self.registries.logins().get(server)
@@ -359,7 +381,7 @@ class _Parts:
             docker=await _trouble(self.engine.ping),
             proxy="" if self.proxy.running else "not listening",
             database=await _trouble(lambda: self.database.run(_look)),
-            config=self.settings.problem,
+            config=self.operations.reload.settings.problem,
         )
 
 

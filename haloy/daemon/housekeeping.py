@@ -18,6 +18,8 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
+from haloy.errors import HaloyError
+
 INTERVAL_S = 3600.0
 
 #: TLS session ticket keys live this long (C{docs/architecture.md}, TLS).
@@ -25,6 +27,17 @@ KEYS_LIFE = timedelta(days=1)
 
 #: An upload that has not moved for this long is nobody's any more.
 TEMPORARY_LIFE = timedelta(hours=6)
+
+
+#: A layer that nobody has asked for in this time is uploaded again if it must be.
+LAYER_LIFE = timedelta(days=30)
+
+
+class Shelf(Protocol):
+    """Things of ours with an age."""
+
+    async def clear(self, before: datetime) -> int:
+        """Remove what was last used before; return how many."""
 
 
 class Renewable(Protocol):
@@ -43,6 +56,7 @@ class Housekeeping:
     _contexts: Renewable
     _temporary: Path
     _now: Callable[[], datetime]
+    _layers: Shelf
     _log: Logger = field(factory=Logger, init=False)
     _loop: LoopingCall | None = field(default=None, init=False)
     _keys_made: datetime | None = field(default=None, init=False)
@@ -68,6 +82,13 @@ class Housekeeping:
             self._contexts.renew()
             self._keys_made = now
         await self._clear(now - TEMPORARY_LIFE)
+        try:
+            layers = await self._layers.clear(now - LAYER_LIFE)
+        except HaloyError as problem:
+            self._log.warn("old layers stay: {problem}", problem=str(problem))
+            return
+        if layers:
+            self._log.info("{count} unused layers removed", count=layers)
 
     async def _clear(self, before: datetime) -> None:
         cleared: Deferred[int] = deferToThreadPool(

@@ -102,6 +102,11 @@ class ServerLog:
         return unsubscribe
 
     @property
+    def followers(self) -> int:
+        """How many follow."""
+        return len(self._followers)
+
+    @property
     def followed(self) -> bool:
         """Whether anybody follows: requests need not be told otherwise."""
         return bool(self._followers)

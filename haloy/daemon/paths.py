@@ -75,6 +75,21 @@ class Directories:
         return self.data / "registries.yaml"
 
     @property
+    def access_log(self) -> Path:
+        """One line for each request, where that is wanted."""
+        return self.data / "logs" / "access.log"
+
+    @property
+    def manhole_socket(self) -> Path:
+        """The Python prompt inside the daemon, where that is wanted."""
+        return self.data / "manhole.sock"
+
+    @property
+    def manhole_key(self) -> Path:
+        """The manhole's own SSH key."""
+        return self.data / "manhole_host_key"
+
+    @property
     def temporary(self) -> Path:
         """Files in flight."""
         return self.data / "tmp"

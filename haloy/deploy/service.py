@@ -172,6 +172,10 @@ class DeployService:
         await self._tasks.stop()
         await self._tools.journal.stop()
 
+    def allow(self, policy: PolicySettings) -> None:
+        """Accept by C{policy} from now on; what runs goes on."""
+        self._policy = policy
+
     @property
     def draining(self) -> frozenset[str]:
         """The containers that only finish what they have."""

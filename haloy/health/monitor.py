@@ -60,6 +60,9 @@ class Monitor(Service):
     def startService(self) -> None:
         """Begin the rounds, the first one after an interval."""
         super().startService()
+        self._begin()
+
+    def _begin(self) -> None:
         if self._settings.enabled:
             self._round = LoopingCall(self.round)
             self._round.clock = self._reactor
@@ -74,6 +77,18 @@ class Monitor(Service):
         if self._round is not None and self._round.running:
             self._round.stop()
         await self._tasks.stop()
+
+    def configure(self, settings: HealthMonitorSettings) -> None:
+        """Go on by C{settings}; what is known stays."""
+        if settings == self._settings:
+            return
+        self._settings = settings
+        self._gate = DeferredSemaphore(settings.concurrency)
+        if self._round is not None and self._round.running:
+            self._round.stop()
+        self._round = None
+        if self.running:
+            self._begin()
 
     def watch(self, replicas: Iterable[Watched]) -> None:
         """Watch exactly these; what is known of one that stays is kept.

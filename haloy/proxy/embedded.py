@@ -284,6 +284,13 @@ class EmbeddedProxy(Service):
     def _requests_active(self) -> int:
         return sum(pool.outstanding for pool in self._switch.pools.values())
 
+    def trust(self, networks: Sequence[str]) -> None:
+        """Believe these peers from now on; connections that stand keep what they had.
+
+        @raise InvalidValue: one is no network.
+        """
+        self._switch.networks = parse_networks(networks)
+
     # The Proxy contract.
 
     async def replace_table(self, table: RouteTable) -> None:

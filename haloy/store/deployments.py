@@ -353,3 +353,24 @@ def _deployment(row: tuple[Any, ...]) -> DeploymentRow:
         created_at=datetime.fromisoformat(row[13]),
         finished_at=None if row[14] is None else datetime.fromisoformat(row[14]),
     )
+
+
+def states_in_progress(cursor: sqlite3.Cursor) -> dict[str, int]:
+    """Return how many deployments wait or run, by state."""
+    cursor.execute(
+        f"SELECT state, count(*) FROM deployment WHERE state IN {_UNFINISHED_SQL} "  # noqa: S608  (a constant)
+        "GROUP BY state"
+    )
+    return {str(state): int(count) for state, count in cursor.fetchall()}
+
+
+def finished_since(
+    cursor: sqlite3.Cursor, since: str
+) -> list[tuple[str, str, str, str]]:
+    """Return app, state, beginning and end of what has ended after C{since}."""
+    cursor.execute(
+        "SELECT app, state, created_at, finished_at FROM deployment "
+        "WHERE finished_at > ? ORDER BY finished_at",
+        (since,),
+    )
+    return [(str(a), str(b), str(c), str(d)) for a, b, c, d in cursor.fetchall()]

@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from attrs import define
+from attrs import define, field
 from twisted.internet.defer import Deferred
 
-from haloy.daemon.housekeeping import Housekeeping, clear_older
+from haloy.daemon.housekeeping import LAYER_LIFE, Housekeeping, clear_older
+from haloy.errors import HaloyError
 from tests.fakes.threads import InlineClock, InlinePool
 
 START = datetime(2026, 11, 24, tzinfo=UTC)
@@ -22,6 +23,18 @@ class Keys:
 
     def renew(self) -> None:
         self.renewed += 1
+
+
+@define(eq=False)
+class Shelf:
+    cleared: list[datetime] = field(factory=list)
+    problem: HaloyError | None = None
+
+    async def clear(self, before: datetime) -> int:
+        self.cleared.append(before)
+        if self.problem is not None:
+            raise self.problem
+        return 1
 
 
 class Hours(InlineClock):
@@ -62,13 +75,16 @@ def test_rounds(tmp_path: Path, hours: Hours) -> None:
     """All leftovers at start, stalled uploads by the hour, new keys by the day."""
     left = file(tmp_path, "left.tar", timedelta(seconds=1))
     keys = Keys()
-    keeping = Housekeeping(hours, InlinePool(), keys, tmp_path, hours.now)  # type: ignore[arg-type]  # inline
+    shelf = Shelf()
+    keeping = Housekeeping(hours, InlinePool(), keys, tmp_path, hours.now, shelf)  # type: ignore[arg-type]  # inline
     Deferred.fromCoroutine(keeping.start())
     assert not left.exists()
     upload = file(tmp_path, "upload.tar", timedelta(0))
     for _ in range(5):
         hours.advance(3600)
     assert upload.exists()
+    assert shelf.cleared[0] == START + timedelta(hours=1) - LAYER_LIFE
+    shelf.problem = HaloyError("the disk is full")
     for _ in range(18):
         hours.advance(3600)
     assert not upload.exists()
