@@ -18,6 +18,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from haloy.certs.acme_http import AcmeError
+from haloy.certs.advice import Advice
 from haloy.certs.authority import Authority, Run
 from haloy.certs.files import CertificateFiles
 from haloy.certs.interface import CertificateStatus, Presenter
@@ -64,6 +65,7 @@ class CertificateService(Service):
     @ivar _authorities: the preferred one first.
     @ivar _run: runs a blocking function in a thread; one after the other.
     @ivar _close: ends that thread.
+    @ivar advice: what those who deploy should hear.
     """
 
     _reactor: Any
@@ -91,12 +93,16 @@ class CertificateService(Service):
     _publishing: DeferredLock = field(factory=DeferredLock, init=False)
     _ledger: Ledger = field(init=False)
     _windows: Windows = field(init=False)
+    advice: Advice = field(init=False)
     _tasks: Tasks = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         """Own the orders."""
         self._ledger = Ledger(self._files, self._run, self._now, self._random)
         self._windows = Windows(self._now, self._random)
+        self.advice = Advice(
+            self._shelf, self._names, self._policy, self._now, self.status
+        )
         self._tasks = Tasks(self._log)
 
     # --- life ------------------------------------------------------------------

@@ -196,6 +196,7 @@ class _Parts:
             assess=self.monitor.assessment,
             stored_credentials=self.stored_credentials,
             instance=instance_name(self.chosen.instance, secrets.token_hex(8)),
+            names=self.certificates.advice,
         )
 
     def make_api(self) -> Api:

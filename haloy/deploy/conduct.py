@@ -151,6 +151,7 @@ class Conductor:
 
     async def _go_live(self, progress: Progress) -> None:
         row, app = progress.row, progress.app
+        self._tell_of_certificates(progress)
         end = self._tools.journal.line(
             row.app,
             row.id,
@@ -178,6 +179,19 @@ class Conductor:
                 self._tools.engine, self._tools.database, row.app, progress.image
             ),
         )
+
+    def _tell_of_certificates(self, progress: Progress) -> None:
+        """Say which are not there; no trouble with them fails a deployment (D6)."""
+        row, names = progress.row, self._tools.names
+        if names is None:
+            return
+        try:
+            missing = names.missing(progress.app.domains)
+        except Exception:
+            self._log.failure("looking for the certificates of {app}", app=row.app)
+            return
+        for level, text in missing:
+            self._tools.journal.say(row.app, row.id, text, level=level)
 
     async def _end(
         self, row: DeploymentRow, state: DeploymentState, problem: HaloyError

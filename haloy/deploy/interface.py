@@ -57,6 +57,16 @@ class Traffic(Protocol):
         """Give up the routes and domains of an app that was stopped on purpose."""
 
 
+class Names(Protocol):
+    """What a person should hear of an app's names. Implemented by C{certs.advice}."""
+
+    async def look_ahead(self, domains: tuple[Domain, ...]) -> tuple[str, ...]:
+        """Return why certificates for C{domains} may not come."""
+
+    def missing(self, domains: tuple[Domain, ...]) -> tuple[tuple[str, str], ...]:
+        """Return level and text for each of C{domains} without a certificate."""
+
+
 class Readiness(Protocol):
     """Is a new replica fit to serve? Implemented by C{health}."""
 

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from haloy.config.app_file import ImageConfig, Target
 from haloy.deploy.containers import app_of
 from haloy.deploy.discovery import Found
-from haloy.deploy.interface import Readiness, Traffic
+from haloy.deploy.interface import Names, Readiness, Traffic
 from haloy.deploy.journal import Journal
 from haloy.engine.interface import Credentials, Engine
 from haloy.model.app import App, Replica
@@ -39,6 +39,7 @@ class Tools:
 
     @ivar stored_credentials: the daemon's own login at a registry, by its host.
     @ivar instance: which haloyd this is.
+    @ivar names: what is to be said of domains, C{None}: nothing is known.
     """
 
     engine: Engine
@@ -54,6 +55,7 @@ class Tools:
     park_limit_s: float = PARK_LIMIT_S
     settle_s: float = SETTLE_S
     stop_step_s: float = STOP_STEP_S
+    names: Names | None = None
 
 
 @define(eq=False)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from attrs import define, evolve, field
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
@@ -54,10 +54,12 @@ class DeploymentRun:
     progress: Progress
     _log: Logger = field(factory=Logger, init=False)
     _tasks: Tasks = field(init=False)
+    _looking: Deferred[None] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        """Own the stops that go on beside the steps."""
+        """Own what goes on beside the steps."""
         self._tasks = Tasks(self._log)
+        self._looking = succeed(None)
 
     async def carry_out(self) -> None:
         """Move traffic to the new version. @raise HaloyError: and nothing has moved.
@@ -83,6 +85,8 @@ class DeploymentRun:
         except Exception as problem:
             await self.undo(doubt=isinstance(problem, EngineUnavailable))
             raise
+        finally:
+            self._looking.cancel()
 
     async def undo(self, doubt: bool = False) -> None:
         """Let the old version serve again, and leave nothing of the new one.
@@ -103,6 +107,7 @@ class DeploymentRun:
         problem_text = network_problem(network) if now.app.domains else ""
         if problem_text:
             raise DeployFailed(problem_text, failure="network")
+        self._looking = self._tasks.start("looking at domains", self._look_ahead())
         await self._state(DeploymentState.PULLING)
         now.ref, image = await obtain_image(
             self._tools.engine,
@@ -120,6 +125,15 @@ class DeploymentRun:
             await self._tools.engine.ensure_volume(volume, labels)
         await self._ensure_network(network)
         await self._state(DeploymentState.STARTING)
+
+    async def _look_ahead(self) -> None:
+        """Say why certificates may not come; the deployment goes on meanwhile."""
+        names = self._tools.names
+        if names is not None:
+            for text in await names.look_ahead(self.progress.app.domains):
+                self._tools.journal.say(
+                    self.progress.app.name, self.progress.row.id, text, level="WARN"
+                )
 
     async def _ensure_network(self, network: str) -> None:
         """Make Haloy's own network; one of the app's own must be there."""

@@ -25,6 +25,7 @@ from haloy.deploy.interface import (
     DeploymentRecord,
     DeployRequest,
     LogEntry,
+    Names,
     Readiness,
     RollbackTarget,
     Traffic,
@@ -65,6 +66,7 @@ def deploy_service(
     assess: Callable[[str], Assessment | None],
     stored_credentials: Callable[[str], Credentials | None] = no_credentials,
     instance: str = "",
+    names: Names | None = None,
 ) -> DeployService:
     """Return the service, not started; C{database} must be open by then.
 
@@ -74,6 +76,7 @@ def deploy_service(
     @param stored_credentials: the daemon's own login at a registry, by its host.
     @param instance: which haloyd this is (C{store.instance}); the containers of
         another one on the same Docker are left alone.
+    @param names: what is to be said of domains in a deployment's log.
     """
     journal = Journal(database, now)
     tools = Tools(
@@ -85,6 +88,7 @@ def deploy_service(
         reactor,
         stored_credentials,
         instance,
+        names=names,
     )
     aftercare = Aftercare(engine, traffic, database, tools.stop_grace_s)
     repair = Repair(

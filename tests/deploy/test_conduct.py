@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred
+from attrs import define
+from twisted.internet.defer import CancelledError, Deferred
 
 from haloy.deploy.conduct import RECORD_RETRY_S
+from haloy.deploy.interface import LogEntry
 from haloy.errors import Conflict, DeployFailed, InsufficientStorage, NotFound
+from haloy.model.app import Domain
 from haloy.model.names import AppName
 from haloy.store import deployments as rows
 from tests.deploy.world import ONE, THREE, TWO, World
@@ -148,3 +151,71 @@ async def test_a_mistake_of_ours(server: World, logged_failures: list[Any]) -> N
     assert await server.running() == [f"shop-{ONE}"]
     assert [one.type for one in logged_failures] == [ValueError]
     logged_failures.clear()
+
+
+@define(eq=False)
+class Told:
+    """What is known of the names."""
+
+    ahead: Any = ()
+    at_the_end: Any = ()
+    cancelled: bool = False
+
+    async def look_ahead(self, domains: tuple[Domain, ...]) -> tuple[str, ...]:
+        try:
+            found: tuple[str, ...] = (
+                await self.ahead if isinstance(self.ahead, Deferred) else self.ahead
+            )
+        except CancelledError:
+            self.cancelled = True
+            raise
+        return found
+
+    def missing(self, domains: tuple[Domain, ...]) -> tuple[tuple[str, str], ...]:
+        if isinstance(self.at_the_end, Exception):
+            raise self.at_the_end
+        found: tuple[tuple[str, str], ...] = self.at_the_end
+        return found
+
+
+async def with_names(reactor: Any, folder: Path, names: Told) -> World:
+    world = World(folder, reactor, names=names)
+    world.engine.have_image("shop:latest", image_id="sha256:one")
+    await world.begin()
+    await world.service.start()
+    return world
+
+
+async def test_certificates_are_told_of_before_the_end(
+    tmp_path: Path, reactor: Any
+) -> None:
+    """Where a name leads, and which certificate is not there; the deploy succeeds."""
+    names = Told(("leads elsewhere",), (("WARN", "not there: refused"),))
+    world = await with_names(reactor, tmp_path, names)
+    lines: list[LogEntry] = []
+
+    async def consume(line: LogEntry) -> None:
+        lines.append(line)
+
+    assert not (await world.deploy(ONE)).failed
+    await world.service.follow(ONE, consume)
+    told = [(one.level, one.message) for one in lines]
+    assert ("WARN", "leads elsewhere") in told
+    assert told[-2] == ("WARN", "not there: refused")
+    assert lines[-1].complete
+    await world.service.stop()
+    await world.database.close()
+
+
+async def test_trouble_with_names_holds_up_no_deployment(
+    tmp_path: Path, reactor: Any, logged_failures: list[Any]
+) -> None:
+    """D6: a look that never ends is given up, a mistake is only logged."""
+    names = Told(Deferred(), RuntimeError("ours"))
+    world = await with_names(reactor, tmp_path, names)
+    assert not (await world.deploy(ONE)).failed
+    assert names.cancelled
+    assert [type(one.value) for one in logged_failures] == [RuntimeError]
+    logged_failures.clear()
+    await world.service.stop()
+    await world.database.close()

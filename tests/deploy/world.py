@@ -213,6 +213,7 @@ class World:
     now: datetime = NOW
     reported: list[tuple[App, ...]] = field(factory=list)
     assessments: dict[str, Assessment] = field(factory=dict)
+    names: Any = None
     database: FaultyDatabase = field(init=False)
     service: DeployService = field(init=False)
 
@@ -237,6 +238,7 @@ class World:
             policy=PolicySettings(),
             discovered=self.reported.append,
             assess=self.assessments.get,
+            names=self.names,
         )
 
     async def deploy(
