@@ -29,6 +29,7 @@ from haloy.certs.renewal import TICK_S, CertificateService
 from haloy.certs.solving import Solving
 from haloy.config.acme_settings import AcmeSettings, AuthoritySettings
 from haloy.config.daemon_file import DnsSettings
+from haloy.config.private import make_directory
 from haloy.config.trust import trusting
 from haloy.model.certificate import ChallengeKind, Secret
 
@@ -79,6 +80,7 @@ def certificate_service(
         # Not the disk's: a name server that hangs holds up no file.
         return deferToThreadPool(reactor, reactor.getThreadPool(), function, *arguments)
 
+    make_directory(folder)
     files = CertificateFiles(folder)
     disk = _Disk(reactor)
     kinds = tuple(ChallengeKind(one) for one in acme.challenges)

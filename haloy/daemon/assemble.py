@@ -30,7 +30,6 @@ from haloy.certs.interface import CertificateStatus
 from haloy.certs.renewal import CertificateService
 from haloy.certs.service import certificate_service
 from haloy.config.daemon_file import DaemonFile
-from haloy.config.private import make_directory
 from haloy.daemon.admission import Admission
 from haloy.daemon.events import EventStream
 from haloy.daemon.exclusive import ExclusiveUse
@@ -171,7 +170,6 @@ class _Parts:
 
     def make_certificates(self, file: DaemonFile) -> CertificateService:
         """Return the certificate service with its account at the configured CA."""
-        make_directory(self.chosen.certificates)
         return certificate_service(
             reactor=self.reactor,
             folder=self.chosen.certificates,
