@@ -46,8 +46,11 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "haloy/api/service.py": "tests/api/test_client.py",
     "haloy/api/spool.py": "tests/api/test_images.py",
     "haloy/api/streaming.py": "tests/api/test_server.py",
+    "haloy/api/takeover.py": "tests/api/test_tunnel.py",
+    "haloy/api/terminal_server.py": "tests/api/test_terminal_client.py",
     "haloy/api/transport.py": "tests/api/test_client.py",
     "haloy/api/upgrade.py": "tests/api/test_client.py",
+    "haloy/api/websocket.py": "tests/api/test_terminal_client.py",
     # Both by the images that come and go.
     "haloy/deploy/pruning.py": "tests/api/test_images.py",
     "haloy/deploy/uploads.py": "tests/api/test_images.py",

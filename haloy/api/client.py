@@ -14,6 +14,8 @@ from twisted.internet.interfaces import IProtocol
 from twisted.web.http_headers import Headers
 
 from haloy.api.sections import Section, Sections, section_of
+from haloy.api.terminal import Start
+from haloy.api.terminal_client import TerminalClient, open_terminal
 from haloy.api.transport import Transport, json_object
 
 #: Docker takes a while to load a large image.
@@ -167,6 +169,17 @@ class ApiClient:
         # The answer's head comes at once, its body when the command has ended.
         text = await self.transport.post(_path("exec", app), body, EXEC_LIMIT_S)
         return list(json_object(text, self.base_url).get("results") or [])
+
+    async def terminal(
+        self, app: str, start: Start, output: Callable[[str, bytes], None]
+    ) -> TerminalClient:
+        """Run a command in a container of C{app} with its input open.
+
+        @param output: called with C{stdout} or C{stderr} and bytes.
+        """
+        reactor = self.transport.reactor
+        path = _path("exec", app)
+        return await open_terminal(reactor, self.transport, path, start, output)
 
     async def tunnel(
         self, app: str, protocol: IProtocol, port: str = "", container: str = ""

@@ -21,7 +21,7 @@ from haloy.api.answers import error_answer
 from haloy.api.asked import argument, last_event_id
 from haloy.api.gatekeeper import Gatekeeper
 from haloy.api.sse import event
-from haloy.api.streaming import EventWriter, stream_events
+from haloy.api.streaming import EventWriter, Streams
 from haloy.model.event import Event
 from haloy.store.database import Database
 from haloy.store.events import BATCH, add_event, events_after, kept_events
@@ -97,7 +97,7 @@ class EventRoutes:
     app = Klein()
 
     _feed: EventFeed
-    _reactor: Any
+    _streams: Streams
     _gatekeeper: Gatekeeper
 
     @app.route("/", methods=["GET"], strict_slashes=False)
@@ -118,7 +118,7 @@ class EventRoutes:
 
             await self._feed.follow(last_event_id(request), consume)
 
-        await stream_events(request, self._reactor, produce)
+        await self._streams.send(request, caller, produce)
 
     @app.handle_errors(Exception)
     def refused(self, request: Any, failure: Any) -> Any:

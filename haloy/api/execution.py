@@ -7,6 +7,7 @@ from typing import Any
 from attrs import frozen
 from twisted.internet.defer import Deferred, gatherResults
 
+from haloy.api.terminal import check_command
 from haloy.engine.interface import Engine
 from haloy.errors import HaloyError, InvalidValue
 
@@ -30,16 +31,12 @@ def exec_body(found: object) -> ExecBody:
     unknown = sorted(found.keys() - {"command", "containerId", "allContainers"})
     if unknown:
         raise InvalidValue("unknown field", field=unknown[0])
-    command = found.get("command")
-    if not isinstance(command, list) or not command:
-        raise InvalidValue("Command is required", field="command")
-    if not all(isinstance(word, str) and "\0" not in word for word in command):
-        raise InvalidValue("wants a list of texts", field="command")
+    command = check_command(found.get("command"))
     container = found.get("containerId") or ""
     everywhere = found.get("allContainers") or False
     if not isinstance(container, str) or not isinstance(everywhere, bool):
         raise InvalidValue("wants a text", field="containerId")
-    return ExecBody(tuple(command), container, everywhere)
+    return ExecBody(command, container, everywhere)
 
 
 async def execute(

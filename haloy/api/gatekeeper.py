@@ -36,6 +36,10 @@ LAYER_RATE, LAYER_BURST = 50.0, 100.0
 TOUCH_EVERY = timedelta(minutes=1)
 
 
+#: Given how to end something, keeps that, and returns how to forget it again.
+Lease = Callable[[Callable[[], None]], Callable[[], None]]
+
+
 @frozen
 class Caller:
     """Who calls: the token's name, what it may, and the address it came from."""
@@ -44,6 +48,7 @@ class Caller:
     address: str
     scopes: frozenset[str]
     apps: frozenset[str]
+    expires_at: datetime | None = None
 
     def may(self, scope: str, app: str | None) -> bool:
         """Return whether C{scope} is allowed, for C{app} when one is meant.
@@ -84,6 +89,7 @@ class Gatekeeper:
     _layer_rate: RateLimit = field(
         factory=lambda: RateLimit(LAYER_RATE, LAYER_BURST), init=False
     )
+    _leases: dict[str, list[Callable[[], None]]] = field(factory=dict, init=False)
     _tasks: Tasks = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -142,7 +148,11 @@ class Gatekeeper:
             return None
         self._touch(token.name)
         return Caller(
-            token.name, address, frozenset(token.scopes), frozenset(token.apps)
+            token.name,
+            address,
+            frozenset(token.scopes),
+            frozenset(token.apps),
+            token.expires_at,
         )
 
     def _touch(self, name: str) -> None:
@@ -181,6 +191,28 @@ class Gatekeeper:
         if not await self._database.run(rows.revoke_token, name, self._now()):
             raise NotFound(f"there is no token named {name}")
         await self.load()
+        for end in tuple(self._leases.get(name, ())):
+            end()
+
+    def lease(self, caller: Caller, end: Callable[[], None]) -> Callable[[], None]:
+        """Call C{end} when the token of C{caller} is revoked or has expired.
+
+        @return: forgets C{end}; for what has ended by itself.
+        """
+        held = self._leases.setdefault(caller.name, [])
+        held.append(end)
+        timer = None
+        if caller.expires_at is not None:
+            left_s = (caller.expires_at - self._now()).total_seconds()
+            timer = self._reactor.callLater(max(left_s, 0), end)
+
+        def forget() -> None:
+            if end in held:
+                held.remove(end)
+            if timer is not None and timer.active():
+                timer.cancel()
+
+        return forget
 
     # --- the trail ----------------------------------------------------------------
 

@@ -7,6 +7,7 @@ order for every route is headers, authentication, rate, handler.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from attrs import define, field, frozen
@@ -37,7 +38,8 @@ from haloy.api.registries import RegistryRoutes
 from haloy.api.server_log import Log, follow_log
 from haloy.api.spool import Spools
 from haloy.api.sse import event
-from haloy.api.streaming import EventWriter, stream_events
+from haloy.api.streaming import EventWriter, Streams
+from haloy.api.terminal_server import Terminals
 from haloy.api.tunnel import Tunnels
 from haloy.certs.interface import Certificates
 from haloy.config.validate import validate_received
@@ -55,6 +57,7 @@ CAPABILITIES = (
     "resources",
     "proxy-options",
     "wildcard-domains",
+    "exec-interactive",
     "tokens",
     "events",
 )
@@ -107,6 +110,8 @@ class Api:
     _event_resource: Any = field(init=False)
     _metrics_resource: Any = field(init=False)
     _tunnels: Tunnels = field(init=False)
+    _terminals: Terminals = field(init=False)
+    _streams: Streams = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         """Mount the routes of images."""
@@ -118,6 +123,8 @@ class Api:
         )
         self._image_resource = self.gate.app.resource()
         self._tunnels = Tunnels(self._engine, self._reactor)
+        self._terminals = Terminals(self._engine, self._reactor)
+        self._streams = Streams(self._reactor, self._gatekeeper)
         registries = RegistryRoutes(self._engine, self._registries, self._gatekeeper)
         self._registry_resource = registries.app.resource()
         self._token_resource = TokenRoutes(self._gatekeeper).app.resource()
@@ -127,7 +134,7 @@ class Api:
         self._certificate_resource = certificates.app.resource()
         deployments = DeploymentRoutes(self._deployments, self._gatekeeper)
         self._deployment_resource = deployments.app.resource()
-        events = EventRoutes(self._events, self._reactor, self._gatekeeper)
+        events = EventRoutes(self._events, self._streams, self._gatekeeper)
         self._event_resource = events.app.resource()
         metrics = self._metrics or MetricsRoute(self._gatekeeper)
         self._metrics_resource = metrics.app.resource()
@@ -214,7 +221,7 @@ class Api:
 
             await self._deployments.follow(deployment, consume, after)
 
-        await stream_events(request, self._reactor, produce)
+        await self._streams.send(request, caller, produce)
 
     @app.route("/v1/rollback/<app_name>", methods=["GET"])
     async def rollback_targets(self, request: IRequest, app_name: str) -> bytes:
@@ -275,7 +282,7 @@ class Api:
     @app.route("/v1/logs/<app_name>", methods=["GET"])
     async def logs(self, request: IRequest, app_name: str) -> None:
         """Stream what an app's containers write."""
-        self._gatekeeper.admit(request, "read", app_name)
+        caller = self._gatekeeper.admit(request, "read", app_name)
         chosen = choose_containers(
             await self._running(app_name),
             argument(request, "containerId"),
@@ -292,7 +299,7 @@ class Api:
                 self._engine, chosen, wanted, lambda one: writer.send(event(one))
             )
 
-        await stream_events(request, self._reactor, produce)
+        await self._streams.send(request, caller, produce)
 
     @app.route("/v1/exec/<app_name>", methods=["POST"])
     async def exec(self, request: Any, app_name: str) -> bytes:
@@ -304,9 +311,23 @@ class Api:
         request.setHeader("Content-Type", "application/json")
         # The Go client waits 30 s for the head, and a command may take 60.
         request.write(b"")
-        async with self._gatekeeper.audited(caller, "exec", app_name):
+        subject = f"{app_name} {body.command[0]}"
+        async with self._gatekeeper.audited(caller, "exec", subject):
             results = await execute(self._engine, chosen, body.command)
         return json_answer(request, {"results": results}, started=True)
+
+    @app.route("/v1/exec/<app_name>", methods=["GET"])
+    async def terminal(self, request: Any, app_name: str) -> None:
+        """Run a command with somebody at its input, by WebSocket."""
+        caller = self._gatekeeper.admit(request, "exec", app_name)
+        running = choose_containers(await self._running(app_name), "", everything=True)
+
+        def audited(command: tuple[str, ...]) -> Any:
+            subject = f"{app_name} {command[0]}"
+            return self._gatekeeper.audited(caller, "exec.terminal", subject)
+
+        lease = partial(self._gatekeeper.lease, caller)
+        await self._terminals.open(request, running, lease, audited)
 
     @app.route("/v1/tunnel/<app_name>", methods=["POST"])
     async def tunnel(self, request: Any, app_name: str) -> None:
@@ -316,18 +337,21 @@ class Api:
         container = argument(request, "container")
         (chosen,) = choose_containers(running, container, everything=False)
         async with self._gatekeeper.audited(caller, "tunnel", app_name):
-            await self._tunnels.open(request, chosen, argument(request, "port"))
+            inner = await self._tunnels.connect(chosen, argument(request, "port"))
+        await self._tunnels.join(
+            request, inner, partial(self._gatekeeper.lease, caller)
+        )
 
     @app.route("/v1/server-logs", methods=["GET"])
     async def server_logs(self, request: IRequest) -> None:
         """Stream the daemon's own log."""
-        self._gatekeeper.admit(request, "admin")
+        caller = self._gatekeeper.admit(request, "admin")
         access = flag(request, "access-logs")
 
         async def produce(writer: EventWriter) -> None:
             await follow_log(self._log, writer, access)
 
-        await stream_events(request, self._reactor, produce)
+        await self._streams.send(request, caller, produce)
 
     async def _running(self, app_name: str) -> list[str]:
         """Return the running containers of an app. @raise NotFound: unknown app."""

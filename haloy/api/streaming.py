@@ -16,9 +16,12 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.internet.task import LoopingCall
 from zope.interface import implementer
 
+from haloy.api.gatekeeper import Caller, Gatekeeper
 from haloy.api.sse import KEEPALIVE, KEEPALIVE_S
+from haloy.errors import TooMany
 
 STALL_LIMIT_S = 60.0
+STREAMS_LIMIT = 256
 
 HEADERS = {
     "Content-Type": "text/event-stream",
@@ -71,25 +74,43 @@ class EventWriter:
         self.resumeProducing()
 
 
-async def stream_events(
-    request: Any,
-    reactor: Any,
-    produce: Callable[[EventWriter], Awaitable[None]],
-) -> None:
-    """Send what C{produce} writes, with keep-alives; return when it is done.
+@define(eq=False)
+class Streams:
+    """Sends streams, so many at a time."""
 
-    A reader that leaves cancels C{produce} (Klein does, by the request's end).
-    """
-    for name, value in HEADERS.items():
-        request.setHeader(name, value)
-    writer = EventWriter(request, reactor)
-    request.registerProducer(writer, True)
-    alive = LoopingCall(writer.keep_alive)
-    alive.clock = reactor
-    alive.start(KEEPALIVE_S)
-    try:
-        await produce(writer)
-    finally:
-        alive.stop()
-        writer.stopProducing()
-        request.unregisterProducer()
+    _reactor: Any
+    _gatekeeper: Gatekeeper
+    _open: int = field(default=0, init=False)
+
+    async def send(
+        self,
+        request: Any,
+        caller: Caller,
+        produce: Callable[[EventWriter], Awaitable[None]],
+    ) -> None:
+        """Send what C{produce} writes, with keep-alives; return when it is done.
+
+        A reader that leaves cancels C{produce} (Klein does, by the request's end);
+        one whose token is revoked loses its connection.
+
+        @raise TooMany: too many streams are open.
+        """
+        if self._open >= STREAMS_LIMIT:
+            raise TooMany("too many streams are open", retry_after_s=5)
+        for name, value in HEADERS.items():
+            request.setHeader(name, value)
+        writer = EventWriter(request, self._reactor)
+        request.registerProducer(writer, True)
+        alive = LoopingCall(writer.keep_alive)
+        alive.clock = self._reactor
+        alive.start(KEEPALIVE_S)
+        forget = self._gatekeeper.lease(caller, request.loseConnection)
+        self._open += 1
+        try:
+            await produce(writer)
+        finally:
+            self._open -= 1
+            forget()
+            alive.stop()
+            writer.stopProducing()
+            request.unregisterProducer()

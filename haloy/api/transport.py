@@ -105,7 +105,7 @@ class Transport:
     @ivar _endpoints: how the server is reached where HTTP is left (tunnel, terminal).
     """
 
-    _reactor: Any
+    reactor: Any
     _agent: IAgent
     base_url: str
     _token: str = field(repr=lambda _: "***")
@@ -170,7 +170,7 @@ class Transport:
         sending = Deferred.fromCoroutine(
             self._send("POST", path, asked, producer, None)
         )
-        idle = self._reactor.callLater(UPLOAD_IDLE_S, sending.cancel)
+        idle = self.reactor.callLater(UPLOAD_IDLE_S, sending.cancel)
         body.on_read(lambda _: idle.reset(UPLOAD_IDLE_S) if idle.active() else None)
         try:
             response = await sending
@@ -201,7 +201,7 @@ class Transport:
             limit_s = self._limit_s if limit_s is None else limit_s
             response = await self._send(method, path, headers, data, limit_s)
             reading = Deferred.fromCoroutine(_whole(response.original))
-            reading.addTimeout(limit_s, self._reactor)
+            reading.addTimeout(limit_s, self.reactor)
             try:
                 body = await reading
             except defer.TimeoutError:
@@ -210,7 +210,7 @@ class Transport:
                 ) from None
             if response.code != 429 or attempt == RETRIES:
                 return int(response.code), body
-            await deferLater(self._reactor, _retry_after(response, attempt))
+            await deferLater(self.reactor, _retry_after(response, attempt))
         raise AssertionError("the loop returns")
 
     async def _send(
@@ -278,7 +278,7 @@ class Transport:
             except ServerUnreachable:
                 if attempt == RESUMES:
                     raise
-            await deferLater(self._reactor, 0.5 * 2**attempt)
+            await deferLater(self.reactor, 0.5 * 2**attempt)
             attempt += 1
         raise ServerUnreachable(
             "the log ended without saying how the deployment ended; see `haloy status`"
@@ -302,7 +302,7 @@ class Transport:
         try:
             while True:
                 reading = Deferred.fromCoroutine(body.read())
-                reading.addTimeout(STREAM_IDLE_S, self._reactor)
+                reading.addTimeout(STREAM_IDLE_S, self.reactor)
                 try:
                     data = await reading
                 except defer.TimeoutError:
@@ -321,8 +321,10 @@ class Transport:
 
     async def upgrade(
         self, method: str, path: str, headers: Mapping[str, str], protocol: IProtocol
-    ) -> None:
+    ) -> bytes:
         """Give the connection of a request to C{protocol} when it is upgraded.
+
+        Returns the head of the answer.
 
         @raise HaloyError: the server refuses, in its words.
         """
@@ -338,8 +340,8 @@ class Transport:
         ]
         head = "".join(f"{line}\r\n" for line in [*lines, ""]).encode()
         endpoint = self._endpoints.endpointForURI(uri)
-        await upgrade(
-            self._reactor, endpoint, head, self._limit_s, self._error, protocol
+        return await upgrade(
+            self.reactor, endpoint, head, self._limit_s, self._error, protocol
         )
 
 

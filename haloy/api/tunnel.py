@@ -6,6 +6,7 @@ moves for an hour is cut; their number has a limit (A10).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from attrs import define, field
@@ -15,13 +16,15 @@ from twisted.internet.endpoints import (
     TCP6ClientEndpoint,
     connectProtocol,
 )
-from twisted.internet.error import ConnectError, ConnectionDone
+from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.protocols.policies import TimeoutMixin
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from haloy.api.gatekeeper import Lease
+from haloy.api.takeover import leave_http, take_connection
 from haloy.engine.address import reachable_address
 from haloy.engine.interface import Engine
 from haloy.errors import BadGateway, InvalidValue, NotFound, TooMany
@@ -44,7 +47,6 @@ class End(Protocol, TimeoutMixin):
     def __init__(self) -> None:
         """Know no other end yet."""
         self.other: End | None = None
-        self.early = b""
         self.on_end: Any = None
         self._read_closed = False
         self._write_closed = False
@@ -98,8 +100,8 @@ class Tunnels:
     _reactor: Any
     _open: int = field(default=0, init=False)
 
-    async def open(self, request: Any, container_id: str, port: str) -> None:
-        """Turn the connection of C{request} into a tunnel to a container.
+    async def connect(self, container_id: str, port: str) -> End:
+        """Return a connection to a container, to be given to L{join}.
 
         @param port: as the client says it, C{""} for the container's own.
         @raise InvalidValue: C{port} is none.
@@ -121,39 +123,32 @@ class Tunnels:
             # No address in the text: it is nobody's business outside (A20).
             raise BadGateway(f"the container does not listen on {wanted}") from None
         self._open += 1
+        return inner
+
+    async def join(self, request: Any, inner: End, lease: Lease) -> None:
+        """Turn the connection of C{request} into the other end of C{inner}.
+
+        @param lease: given how to cut the tunnel, returns how to forget that.
+        """
         gone: Deferred[None] = Deferred()
-
-        def ended() -> None:
+        outer = End()
+        early = take_connection(request, outer, _SWITCHING)
+        forget = lease(outer.timeoutConnection)
+        _join(outer, inner, early, lambda: gone.callback(None))
+        try:
+            await gone
+        finally:
             self._open -= 1
-            # twisted.web's part ends here; Klein cancels the wait below.
-            request.connectionLost(Failure(ConnectionDone()))
-
-        _join(take_connection(request), inner, ended)
-        await gone
+            forget()
+        await leave_http(request, self._reactor)
 
 
-def take_connection(request: Any) -> End:
-    """Take a request's connection away from twisted.web."""
-    channel = request.channel
-    transport = channel.transport
-    channel.setTimeout(None)
-    transport.unregisterProducer()
-    outer = End()
-    # What the client sent behind its request waits in the channel.
-    outer.early = b"".join(channel._dataBuffer)
-    channel.transport = None
-    transport.protocol = outer
-    outer.makeConnection(transport)
-    transport.write(_SWITCHING)
-    return outer
-
-
-def _join(outer: End, inner: End, ended: Any) -> None:
+def _join(outer: End, inner: End, early: bytes, ended: Callable[[], None]) -> None:
     outer.other, inner.other = inner, outer
     outer.on_end = ended
     # Back-pressure: each end stops reading while the other's buffer is full.
-    if outer.early:
-        inner.peer.write(outer.early)
+    if early:
+        inner.peer.write(early)
     outer.peer.registerProducer(inner.peer, True)
     inner.peer.registerProducer(outer.peer, True)
     outer.setTimeout(IDLE_LIMIT_S)

@@ -75,14 +75,15 @@ class _Asking(Protocol):
         else:
             self._end()
 
-    def hand_over(self, protocol: IProtocol, rest: bytes) -> None:
-        """Give the connection to C{protocol}, beginning with C{rest}."""
+    def hand_over(self, protocol: IProtocol, rest: bytes) -> bytes:
+        """Give the connection to C{protocol}, with C{rest}; return the head."""
         transport: Any = self.transport
         self._next = protocol
         protocol.makeConnection(transport)
         if rest:
             protocol.dataReceived(rest)
         transport.resumeProducing()
+        return self._head.partition(b"\r\n\r\n")[0]
 
     def _end(self) -> None:
         head, found, body = self._head.partition(b"\r\n\r\n")
@@ -126,8 +127,8 @@ async def upgrade(
     limit_s: float,
     refused: Callable[[int, bytes], Exception],
     protocol: IProtocol,
-) -> None:
-    """Send a request and give its connection to C{protocol}.
+) -> bytes:
+    """Send a request, give its connection to C{protocol}; return the answer's head.
 
     @param refused: returns the error for a status and its text.
     @raise ServerUnreachable: nobody answers.
@@ -147,8 +148,7 @@ async def upgrade(
         transport.abortConnection()
         raise ServerUnreachable(f"no answer within {limit_s:g} s") from None
     if status == 101:
-        asking.hand_over(protocol, rest)
-        return
+        return asking.hand_over(protocol, rest)
     transport.abortConnection()
     if not status:
         raise ServerUnreachable("the connection broke off before an answer came")

@@ -24,7 +24,7 @@ from twisted.internet.defer import Deferred, DeferredLock, gatherResults
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
-from haloy.engine import streams
+from haloy.engine import commands, streams
 from haloy.engine.http import EngineHttp, engine_error
 from haloy.engine.interface import (
     Container,
@@ -36,6 +36,8 @@ from haloy.engine.interface import (
     Image,
     Output,
     PullProgress,
+    Session,
+    TerminalSize,
 )
 from haloy.engine.values import auth_config, container_from, image_from, info_from
 from haloy.errors import (
@@ -214,7 +216,7 @@ class DockerEngine:
     ) -> Image:
         """Pull C{ref}."""
         http = await self._http()
-        await streams.pull(http, self._reactor, ref, credentials, progress, idle_s)
+        await streams.pull(http, ref, credentials, progress, idle_s)
         image = await self.image(ref)
         if image is None:
             raise NotFound(f"{ref} was pulled and is gone again")
@@ -231,14 +233,10 @@ class DockerEngine:
     async def login(self, credentials: Credentials) -> None:
         """Try credentials at their registry."""
         server = auth_config(credentials)["serveraddress"]
+        user, secret = credentials.username, credentials.password
         try:
             await self._call(
-                lambda client: client.login(
-                    credentials.username,
-                    credentials.password,
-                    registry=server,
-                    reauth=True,
-                )
+                lambda client: client.login(user, secret, registry=server, reauth=True)
             )
         except EngineUnavailable:
             raise
@@ -254,12 +252,10 @@ class DockerEngine:
 
     async def untag(self, ref: str) -> None:
         """Remove the name C{ref}; unknown is fine."""
-        try:
+        with suppress(NotFound):
             await self._call(
                 lambda client: client.remove_image(ref, force=True, noprune=True)
             )
-        except NotFound:
-            return
 
     async def load(self, archive: Path, offset: int = 0) -> tuple[str, ...]:
         """Load a C{docker save} archive; return the references it brought."""
@@ -304,10 +300,8 @@ class DockerEngine:
 
     async def remove_volume(self, name: str) -> None:
         """Remove a volume; unknown is fine."""
-        try:
+        with suppress(NotFound):
             await self._call(lambda client: client.remove_volume(name))
-        except NotFound:
-            return
 
     # --- streams -----------------------------------------------------------
 
@@ -331,10 +325,18 @@ class DockerEngine:
         limit_bytes: int,
     ) -> ExecResult:
         """Run C{command} without TTY or input; killed on time-out or cancelling."""
-        http, reactor = await self._http(), self._reactor
-        return await streams.execute(
-            http, reactor, container_id, command, limit_s, limit_bytes
-        )
+        http = await self._http()
+        return await commands.execute(http, container_id, command, limit_s, limit_bytes)
+
+    async def session(
+        self,
+        container_id: str,
+        command: tuple[str, ...],
+        terminal: TerminalSize | None,
+    ) -> Session:
+        """Start C{command} with its input open."""
+        http = await self._http()
+        return await commands.session(http, container_id, command, terminal)
 
     async def events(
         self,

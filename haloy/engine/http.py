@@ -15,9 +15,17 @@ from urllib.parse import urlencode, urlsplit
 from attrs import define, field
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ClientEndpoint, UNIXClientEndpoint
+from twisted.internet.endpoints import (
+    TCP4ClientEndpoint,
+    UNIXClientEndpoint,
+    connectProtocol,
+)
 from twisted.internet.error import ConnectError, ConnectionClosed
-from twisted.internet.interfaces import IStreamClientEndpoint, ITransport
+from twisted.internet.interfaces import (
+    IHalfCloseableProtocol,
+    IStreamClientEndpoint,
+    ITransport,
+)
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import (
@@ -112,11 +120,64 @@ class Body(Protocol):
             self._wanted.callback(None)
 
 
+@implementer(IHalfCloseableProtocol)
+@define(eq=False, slots=False)
+class Hijacked(Body):
+    """A connection that leaves HTTP behind its first answer, for input and output."""
+
+    _head: bytes = field(default=b"", init=False)
+    answered: Deferred[tuple[int, bytes]] = field(factory=Deferred, init=False)
+
+    def connectionMade(self) -> None:
+        """Wait for the answer's head."""
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take the head, then output."""
+        if self.answered.called:
+            super().dataReceived(data)
+            return
+        self._head += data
+        head, found, rest = self._head.partition(b"\r\n\r\n")
+        if found or len(self._head) > ERROR_LIMIT_BYTES:
+            self._transport().pauseProducing()
+            words = head.split(b" ", 2)
+            if rest:
+                super().dataReceived(rest)
+            status = int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
+            self.answered.callback((status, rest))
+
+    def readConnectionLost(self) -> None:
+        """Note that the output has ended."""
+        self.connectionLost()
+
+    def writeConnectionLost(self) -> None:
+        """Go on reading: output may still come."""
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Note that the output has ended, or that the head never comes."""
+        if not self.answered.called:
+            self.answered.callback((0, b""))
+        if self._end is None:
+            super().connectionLost(Failure(ResponseDone()))
+
+    def write(self, data: bytes) -> None:
+        """Send input."""
+        self._transport().write(data)
+
+    def end_input(self) -> None:
+        """Say that no more input comes."""
+        self._transport().loseWriteConnection()
+
+    def close(self) -> None:
+        """Close the connection, whatever waits."""
+        self._transport().abortConnection()
+
+
 @define(eq=False)
 class EngineHttp:
     """Requests to the engine, one connection each."""
 
-    _reactor: Any
+    reactor: Any
     _base_url: str
     _version: str
     _agent: Agent = field(init=False)
@@ -124,9 +185,9 @@ class EngineHttp:
     def __attrs_post_init__(self) -> None:
         """Make the agent; streams must not share connections."""
         self._agent = Agent.usingEndpointFactory(
-            self._reactor,
-            _Endpoints(self._reactor, self._base_url),
-            HTTPConnectionPool(self._reactor, persistent=False),
+            self.reactor,
+            _Endpoints(self.reactor, self._base_url),
+            HTTPConnectionPool(self.reactor, persistent=False),
         )
 
     async def stream(
@@ -153,7 +214,7 @@ class EngineHttp:
             sent.setRawHeaders("Content-Type", ["application/json"])
             producer = Bytes(json.dumps(body).encode())
         asked = self._agent.request(method.encode(), url.encode(), sent, producer)
-        asked.addTimeout(answer_limit_s, self._reactor)
+        asked.addTimeout(answer_limit_s, self.reactor)
         try:
             response: IResponse = await asked
         except defer.TimeoutError:
@@ -188,6 +249,39 @@ class EngineHttp:
         )
         text = await whole(received, CALL_LIMIT_BYTES)
         return json.loads(text) if text.strip() else None
+
+    async def hijack(self, path: str, body: object) -> Hijacked:
+        """Return the connection of a POST that Docker has agreed to.
+
+        @raise HaloyError: see L{refusal}, or L{EngineUnavailable}.
+        """
+        sent = json.dumps(body).encode()
+        head = (
+            f"POST /v{self._version}{path} HTTP/1.1\r\nHost: docker\r\n"
+            "Connection: Upgrade\r\nUpgrade: tcp\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(sent)}\r\n\r\n"
+        )
+        uri = URI.fromBytes(b"http://docker/")
+        endpoint = _Endpoints(self.reactor, self._base_url).endpointForURI(uri)
+        try:
+            found: Hijacked = await connectProtocol(endpoint, Hijacked())
+        except (ConnectError, OSError) as problem:
+            raise EngineUnavailable(f"Docker is unreachable: {problem}") from problem
+        found.write(head.encode() + sent)
+        found.answered.addTimeout(ANSWER_LIMIT_S, self.reactor)
+        try:
+            status, rest = await found.answered
+        except defer.TimeoutError:
+            found.close()
+            raise EngineUnavailable(
+                f"Docker did not answer within {ANSWER_LIMIT_S:g} s"
+            ) from None
+        if status not in {101, 200}:
+            found.close()
+            if not status:
+                raise EngineUnavailable("Docker closed the connection")
+            raise refusal(status, rest)
+        return found
 
 
 @implementer(IBodyProducer)

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from attrs import field, frozen
 
@@ -175,6 +175,14 @@ class ExecResult:
 
 
 @frozen
+class TerminalSize:
+    """How large a terminal is, in characters."""
+
+    columns: int
+    rows: int
+
+
+@frozen
 class PullProgress:
     """One step of a pull, for a person: layers done and bytes over all layers."""
 
@@ -183,6 +191,28 @@ class PullProgress:
     layers_total: int
     bytes_done: int
     bytes_total: int
+
+
+class Session(Protocol):
+    """A command that runs in a container, with its input open."""
+
+    def write(self, data: bytes) -> None:
+        """Give it input."""
+
+    def end_input(self) -> None:
+        """Say that no more input comes."""
+
+    def paused_by(self, producer: Any) -> None:
+        """Pause C{producer}, an C{IPushProducer}, while input waits to be taken."""
+
+    async def resize(self, size: TerminalSize) -> None:
+        """Tell its terminal how large it is now."""
+
+    async def run(self, consume: Callable[[Output], Awaitable[None]]) -> int:
+        """Give its output to C{consume} as L{Engine.logs} does; return the exit code.
+
+        Cancelling, and an error of C{consume}, kill it.
+        """
 
 
 class Engine(Protocol):
@@ -298,6 +328,17 @@ class Engine(Protocol):
         limit_bytes: int,
     ) -> ExecResult:
         """Run C{command} without TTY or input; killed on time-out or cancelling."""
+
+    async def session(
+        self,
+        container_id: str,
+        command: tuple[str, ...],
+        terminal: TerminalSize | None,
+    ) -> Session:
+        """Start C{command} with its input open; then call C{run}.
+
+        @param terminal: C{None}: without a terminal, both streams told apart.
+        """
 
     async def events(
         self,

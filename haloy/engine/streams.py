@@ -1,13 +1,10 @@
-"""The calls that stream: output, events, pulls, archives, commands."""
+"""The calls that stream: output, events, pulls, archives."""
 
 from __future__ import annotations
 
 import base64
 import json
-import os
-import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +17,8 @@ from haloy.engine.interface import (
     Container,
     Credentials,
     EngineEvent,
-    ExecResult,
     Output,
     PullProgress,
-    Stream,
 )
 from haloy.engine.stream import (
     FrameDecoder,
@@ -84,7 +79,6 @@ async def events(
 
 async def pull(
     http: EngineHttp,
-    reactor: Any,
     ref: str,
     credentials: Credentials | None,
     progress: Callable[[PullProgress], None],
@@ -113,7 +107,7 @@ async def pull(
         raise pull_error(ref, problem.reason) from None
     decoder = PullDecoder(ref)
     try:
-        async for found in _objects(body, idle_s, reactor):
+        async for found in _objects(body, idle_s, http.reactor):
             progress(decoder.feed(found))
     except defer.TimeoutError:
         raise EngineUnavailable(
@@ -146,71 +140,6 @@ async def load(http: EngineHttp, archive: Path, offset: int) -> tuple[str, ...]:
     if not refs:
         raise EngineError("the archive holds no image with a name")
     return tuple(refs)
-
-
-async def execute(
-    http: EngineHttp,
-    reactor: Any,
-    container_id: str,
-    command: tuple[str, ...],
-    limit_s: float,
-    limit_bytes: int,
-) -> ExecResult:
-    """Run C{command}; output beyond C{limit_bytes} a stream is dropped and told."""
-    made = await http.call(
-        "POST",
-        f"/containers/{container_id}/exec",
-        body={"AttachStdout": True, "AttachStderr": True, "Cmd": list(command)},
-    )
-    _, body = await http.stream(
-        "POST", f"/exec/{made['Id']}/start", body={"Detach": False, "Tty": False}
-    )
-    kept: dict[Stream, list[bytes]] = {Stream.OUT: [], Stream.ERR: []}
-    sizes = {Stream.OUT: 0, Stream.ERR: 0}
-    reading = Deferred.fromCoroutine(_collect(body, kept, sizes, limit_bytes))
-    reading.addTimeout(limit_s, reactor)
-    ended = False
-    try:
-        await reading
-        ended = True
-    except defer.TimeoutError:
-        raise EngineUnavailable(
-            f"the command did not end within {limit_s:g} s and was killed"
-        ) from None
-    finally:
-        body.close()
-        if not ended:
-            await _kill(http, made["Id"])
-    result = await http.call("GET", f"/exec/{made['Id']}/json")
-    return ExecResult(
-        exit_code=int(result.get("ExitCode") or 0),
-        stdout=b"".join(kept[Stream.OUT]),
-        stderr=b"".join(kept[Stream.ERR]),
-        truncated=any(size > limit_bytes for size in sizes.values()),
-    )
-
-
-async def _collect(
-    body: Body,
-    kept: dict[Stream, list[bytes]],
-    sizes: dict[Stream, int],
-    limit_bytes: int,
-) -> None:
-    decoder = FrameDecoder()
-    while data := await body.read():
-        for output in decoder.feed(data):
-            room = limit_bytes - sizes[output.stream]
-            if room > 0:
-                kept[output.stream].append(output.data[:room])
-            sizes[output.stream] += len(output.data)
-
-
-async def _kill(http: EngineHttp, exec_id: str) -> None:
-    """End a command nobody waits for: Docker's API has no call for it (A9)."""
-    with suppress(HaloyError, OSError):
-        found = await http.call("GET", f"/exec/{exec_id}/json")
-        if found.get("Running") and found.get("Pid"):
-            os.kill(int(found["Pid"]), signal.SIGKILL)
 
 
 async def _objects(

@@ -8,6 +8,7 @@ import tarfile
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
@@ -24,11 +25,62 @@ from haloy.engine.interface import (
     Image,
     Output,
     PullProgress,
+    Session,
     Stream,
+    TerminalSize,
 )
 from haloy.errors import Conflict, EngineError, NotFound, Unauthorized
 
 EPOCH = datetime(2026, 11, 24, tzinfo=UTC)
+
+
+@define(eq=False)
+class FakeSession:
+    """A command that gives its input back, and ends with it or with C{exit N}."""
+
+    command: tuple[str, ...]
+    terminal: TerminalSize | None
+    killed: bool = field(default=False, init=False)
+    producer: Any = field(default=None, init=False)
+    _pending: list[Output | int] = field(factory=list, init=False)
+    _wanted: Deferred[None] | None = field(default=None, init=False)
+
+    def say(self, output: Output | int) -> None:
+        """Write output, or end with an exit code."""
+        self._pending.append(output)
+        wanted, self._wanted = self._wanted, None
+        if wanted is not None:
+            wanted.callback(None)
+
+    def write(self, data: bytes) -> None:
+        if data.startswith(b"exit "):
+            self.say(int(data[5:]))
+        else:
+            self.say(Output(Stream.OUT, data))
+
+    def end_input(self) -> None:
+        self.say(0)
+
+    def paused_by(self, producer: Any) -> None:
+        self.producer = producer
+
+    async def resize(self, size: TerminalSize) -> None:
+        self.terminal = size
+
+    async def run(self, consume: Callable[[Output], Awaitable[None]]) -> int:
+        ended = False
+        try:
+            while True:
+                while not self._pending:
+                    self._wanted = Deferred()
+                    await self._wanted
+                one = self._pending.pop(0)
+                if isinstance(one, int):
+                    ended = True
+                    return one
+                await consume(one)
+        finally:
+            self.killed = not ended
 
 
 @define(eq=False)
@@ -49,6 +101,7 @@ class FakeEngine:
     failures: dict[str, Exception] = field(factory=dict)
     output: dict[str, bytes] = field(factory=dict)
     since_s: float = 0.0
+    sessions: list[FakeSession] = field(factory=list)
     loaded: list[bytes] = field(factory=list)
     specs: dict[str, ContainerSpec] = field(factory=dict)
     _containers: dict[str, Container] = field(factory=dict, init=False)
@@ -310,6 +363,20 @@ class FakeEngine:
         if container.state is not ContainerState.RUNNING:
             raise Conflict(f"{container.name} is not running")
         return ExecResult(0, " ".join(command).encode()[:limit_bytes], b"")
+
+    async def session(
+        self,
+        container_id: str,
+        command: tuple[str, ...],
+        terminal: TerminalSize | None,
+    ) -> Session:
+        container = self._find(container_id)
+        self._maybe_fail("session")
+        if container.state is not ContainerState.RUNNING:
+            raise Conflict(f"{container.name} is not running")
+        made = FakeSession(command, terminal)
+        self.sessions.append(made)
+        return made
 
     async def events(
         self,
