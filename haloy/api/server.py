@@ -116,10 +116,7 @@ class Api:
     def __attrs_post_init__(self) -> None:
         """Mount the routes of images."""
         self.gate = ImageRoutes(
-            self._uploads,
-            self._pruning,
-            self._spools,
-            self._gatekeeper,
+            self._uploads, self._pruning, self._spools, self._gatekeeper
         )
         self._image_resource = self.gate.app.resource()
         self._tunnels = Tunnels(self._engine, self._reactor)
@@ -338,9 +335,8 @@ class Api:
         (chosen,) = choose_containers(running, container, everything=False)
         async with self._gatekeeper.audited(caller, "tunnel", app_name):
             inner = await self._tunnels.connect(chosen, argument(request, "port"))
-        await self._tunnels.join(
-            request, inner, partial(self._gatekeeper.lease, caller)
-        )
+        lease = partial(self._gatekeeper.lease, caller)
+        await self._tunnels.join(request, inner, lease)
 
     @app.route("/v1/server-logs", methods=["GET"])
     async def server_logs(self, request: IRequest) -> None:
@@ -385,10 +381,8 @@ class Api:
         """Show what was done, newest first."""
         self._gatekeeper.admit(request, "admin")
         limit = min(number(request, "limit") or 100, AUDIT_LIMIT)
-        trail = await self._gatekeeper.trail(limit)
-        return json_answer(
-            request, {"actions": [schema.audit_row(one) for one in trail]}
-        )
+        rows = map(schema.audit_row, await self._gatekeeper.trail(limit))
+        return json_answer(request, {"actions": list(rows)})
 
     @app.route("/v1/registries", branch=True)
     def registries(self, request: IRequest) -> Any:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import socket
-import ssl
 import time
 from collections.abc import Callable, Sequence
 from random import Random, SystemRandom
-from typing import Final, Protocol, cast
+from typing import Final, cast
 
 from attrs import frozen
 from twisted.application.service import Service
@@ -46,34 +45,12 @@ from haloy.proxy.metrics import (
 from haloy.proxy.pool import Pool
 from haloy.proxy.routes import API_OWNER, AppRoute, RouteTable
 from haloy.proxy.switch import Switch
-from haloy.proxy.tls import SniContexts
+from haloy.proxy.tls import Contexts, SniContexts
+from haloy.proxy.tls_policy import offered
 from haloy.proxy.wheel import TICK_S, Wheel
 
 _NEW_KEYS_S: Final = 86400.0
 _STOP_POLL_S: Final = 0.05
-
-
-class Contexts(Protocol):
-    """The TLS side, as the listener needs it (L{haloy.proxy.tls})."""
-
-    @property
-    def context(self) -> ssl.SSLContext:
-        """What accepted sockets are wrapped with."""
-
-    def server_name(self, connection: ssl.SSLSocket) -> str | None:
-        """Return the name of a finished handshake in lower case."""
-
-    def replace(self, certificates: tuple[Certificate, ...]) -> None:
-        """Serve with exactly these."""
-
-    def present_alpn(self, challenge: Challenge) -> None:
-        """Answer a TLS-ALPN-01 challenge."""
-
-    def withdraw_alpn(self, challenge: Challenge) -> None:
-        """Stop answering it."""
-
-    def renew(self) -> None:
-        """Use new keys for tickets from now on."""
 
 
 @frozen
@@ -86,6 +63,7 @@ class Settings:
     redirects, 0: the one that is bound. C{stop_s} limits how long requests under
     way hold up a stop. C{accept_at_once}: how many connections are taken at a time;
     where several workers accept from one socket, few, so that each gets its share.
+    C{http2}: whether it is offered, where no other TLS side is given.
     """
 
     http: Listen = ":80"
@@ -94,6 +72,7 @@ class Settings:
     trusted_proxies: Sequence[str] = ()
     stop_s: float = 30.0
     accept_at_once: int = ACCEPT_BATCH
+    http2: bool = True
 
 
 class EmbeddedProxy(Service):
@@ -121,7 +100,9 @@ class EmbeddedProxy(Service):
         self._time = reactor
         self._reactor = cast(Reactor, reactor)
         self._settings = settings
-        self._contexts: Contexts = contexts or SniContexts()
+        self._contexts: Contexts = contexts or SniContexts(
+            offered(http2=settings.http2)
+        )
         self._wheel = Wheel(clock)
         self._counter = RequestCounter()
         bits = (random or SystemRandom()).getrandbits(48)

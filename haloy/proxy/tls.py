@@ -15,7 +15,7 @@ import socket
 import ssl
 from collections.abc import Iterable
 from hashlib import sha256
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 from attrs import define, field
 from twisted.logger import Logger
@@ -37,6 +37,29 @@ class ValidationAnswered(ConnectionAbortedError):
 
 class NameRefused(ConnectionAbortedError):
     """The client asked for something that is no host name."""
+
+
+class Contexts(Protocol):
+    """The TLS side, as the listener needs it (L{haloy.proxy.tls})."""
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        """What accepted sockets are wrapped with."""
+
+    def server_name(self, connection: ssl.SSLSocket) -> str | None:
+        """Return the name of a finished handshake in lower case."""
+
+    def replace(self, certificates: tuple[Certificate, ...]) -> None:
+        """Serve with exactly these."""
+
+    def present_alpn(self, challenge: Challenge) -> None:
+        """Answer a TLS-ALPN-01 challenge."""
+
+    def withdraw_alpn(self, challenge: Challenge) -> None:
+        """Stop answering it."""
+
+    def renew(self) -> None:
+        """Use new keys for tickets from now on."""
 
 
 class _Base(ssl.SSLContext):
