@@ -136,6 +136,11 @@ def pull_error(ref: str, text: str) -> HaloyError:
         )
     if "no space left" in lower:
         return EngineError(f"insufficient disk space on the server to pull {ref}")
+    if "no basic auth credentials" in lower:
+        return Unauthorized(
+            f"the registry wants a login for {ref}; "
+            "set image.registry, or use `haloy server registry login`"
+        )
     if (
         "unauthorized" in lower
         or "authentication required" in lower

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,18 +12,9 @@ from haloy.cli.push import push_image
 from haloy.config.app_file import ImageConfig, Registry, ValueSource
 from haloy.errors import ConfigError, HaloyError
 from tests.support.docker import build_image, cleaned, require_docker, unique
-from tests.support.haloyd import free_port
-from tests.support.waiting import wait_until
+from tests.support.registry import private_registry
 
 pytestmark = pytest.mark.docker
-
-CONFIG = """version: 0.1
-storage: {{filesystem: {{rootdirectory: {folder}}}}}
-http: {{addr: "127.0.0.1:{port}"}}
-auth: {{htpasswd: {{realm: test, path: {folder}/htpasswd}}}}
-"""
-# The salt's alphabet and length are bcrypt's.
-BCRYPT = 'print crypt("secret", q($2b$05$abcdefghijklmnopqrstuu))'
 
 
 @pytest.fixture
@@ -34,32 +22,8 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Run a registry for user C{me}; yield its host and port."""
     require_docker()
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
-    port = free_port()
-    hashed = subprocess.run(["perl", "-e", BCRYPT], check=True, capture_output=True)
-    (tmp_path / "htpasswd").write_bytes(b"me:" + hashed.stdout + b"\n")
-    config = tmp_path / "registry.yml"
-    config.write_text(CONFIG.format(folder=tmp_path, port=port))
-    with (
-        (tmp_path / "registry.log").open("wb") as log,
-        subprocess.Popen(
-            ["docker-registry", "serve", str(config)], stdout=log, stderr=log
-        ) as process,
-    ):
-        try:
-            wait_until(lambda: answers(port), (tmp_path / "registry.log").read_text)
-            yield f"127.0.0.1:{port}"
-        finally:
-            process.terminate()
-
-
-def answers(port: int) -> bool:
-    try:
-        urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/", timeout=5).close()
-    except urllib.error.HTTPError as refused:
-        refused.close()
-    except OSError:
-        return False
-    return True
+    with private_registry(tmp_path) as address:
+        yield address
 
 
 def image(registry: str, name: str, password: str | None) -> ImageConfig:

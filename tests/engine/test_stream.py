@@ -110,6 +110,7 @@ def test_pull_adds_up_layers() -> None:
         ("toomanyrequests: slow down", EngineError, "rate limit"),
         ("write /var: no space left on device", EngineError, "insufficient disk"),
         ("unauthorized: authentication required", Unauthorized, "credentials"),
+        ("Head http://r/v2/x: no basic auth credentials", Unauthorized, "a login"),
         ("denied: requested access", Unauthorized, "credentials"),
         (
             "pull access denied for x, repository does not exist or may require login",

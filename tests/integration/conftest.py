@@ -21,7 +21,9 @@ def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateDocker]:
     with private_dockerd(folder) as made:
         for ref in IMAGES:
             build(made, folder, ref, ref.partition(":")[2])
-        made.docker("network", "create", "--attachable", "haloy")  # as init does
+        # As init does, with room for hundreds of containers.
+        subnet = f"--subnet={made.large_subnet}"
+        made.docker("network", "create", "--attachable", subnet, "haloy")
         yield made
 
 

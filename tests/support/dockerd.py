@@ -50,6 +50,11 @@ class PrivateDocker:
         return f"unix://{self._run}/docker.sock"
 
     @property
+    def large_subnet(self) -> str:
+        """Addresses for one network of many containers; the others have 254."""
+        return f"10.{self._subnet}.128.0/20"
+
+    @property
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid
@@ -71,6 +76,7 @@ class PrivateDocker:
                     f"--pidfile={self._run}/pid",
                     f"--host={self.host}",
                     f"--bip=10.{self._subnet}.255.1/24",
+                    f"--insecure-registry={self.address}/32",
                     "--iptables=false",
                     "--ip6tables=false",
                     "--ip-masq=false",

@@ -1,0 +1,158 @@
+"""Images from a registry: logins, policies, pulls that break, uploads that stay."""
+
+from __future__ import annotations
+
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import define
+
+from tests.integration.site import Server, build, identifier
+from tests.support.dockerd import PrivateDocker
+from tests.support.haloyd import TOKEN
+from tests.support.registry import private_registry, write_login
+
+pytestmark = pytest.mark.docker
+
+SHOP = "shop.example.test"
+LOGIN = {"username": {"value": "me"}, "password": {"value": "secret"}}
+
+
+@define(eq=False)
+class Shelf:
+    """A registry, and how images get there."""
+
+    address: str
+    docker: PrivateDocker
+    folder: Path
+
+    @property
+    def repository(self) -> str:
+        return f"{self.address}/people/shop"
+
+    def blobs(self) -> list[Path]:
+        """Return the files in which it keeps layers and what describes them."""
+        return list((self.folder / "docker/registry/v2/blobs").rglob("data"))
+
+    def push(self, image: str) -> None:
+        """Let the registry have C{image} as C{latest}, and nobody else."""
+        ref = f"{self.repository}:latest"
+        self.docker.docker("tag", image, ref)
+        self.docker.docker("--config", str(self.folder / "client"), "push", ref)
+        self.docker.docker("rmi", ref)
+
+    def source(self, **values: Any) -> dict[str, Any]:
+        """Return the image entry of a target."""
+        login = {"server": self.address, **LOGIN}
+        wanted = {"repository": self.repository, "tag": "latest", "registry": login}
+        return wanted | {"pullPolicy": "always"} | values
+
+
+@pytest.fixture
+def shelf(haloyd: Server, tmp_path: Path) -> Iterator[Shelf]:
+    """Give a registry with C{app:one}."""
+    folder = tmp_path / "registry"
+    with private_registry(folder, haloyd.docker.address) as address:
+        write_login(folder / "client", address)
+        made = Shelf(address, haloyd.docker, folder)
+        made.push("app:one")
+        yield made
+
+
+def told(haloyd: Server, deployment: str) -> str:
+    """Return all of a deployment's log."""
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{haloyd.daemon.api_port}/v1/deploy/{deployment}/logs",
+        headers={"Authorization": f"Bearer {TOKEN}"},
+    )
+    with urllib.request.urlopen(request, timeout=30) as stream:
+        text: str = stream.read().decode()
+        return text
+
+
+def log_in(haloyd: Server, shelf: Shelf) -> None:
+    """Let the server itself have a login at the registry."""
+    login = {"server": shelf.address, "username": "me", "password": "secret"}
+    status, text = haloyd.daemon.api("POST", "/v1/registries/login", login)
+    assert status == 200, text
+
+
+def test_policies(haloyd: Server, shelf: Shelf) -> None:
+    """C{always} takes what is newer, C{if_missing} and C{never} what is here."""
+    end = haloyd.deploy(identifier(0), "", source=shelf.source())
+    assert end.get("isDeploymentSuccess"), end
+    assert haloyd.get(SHOP) == (200, "one")
+    assert "Pulling image" in told(haloyd, identifier(0))
+    here = f"{shelf.repository}:latest"
+    shelf.push("app:two")
+    haloyd.docker.docker("tag", "app:one", here)
+    for number, policy in ((1, "if_missing"), (2, "never")):
+        source = shelf.source(pullPolicy=policy)
+        assert haloyd.deploy(identifier(number), "", source=source)[
+            "isDeploymentSuccess"
+        ]
+        assert haloyd.get(SHOP) == (200, "one")
+    assert haloyd.deploy(identifier(3), "", source=shelf.source())[
+        "isDeploymentSuccess"
+    ]
+    assert haloyd.get(SHOP) == (200, "two")
+    # Nothing is pulled that is here already.
+    assert haloyd.deploy(identifier(4), "", source=shelf.source())[
+        "isDeploymentSuccess"
+    ]
+    assert "Pulling image" not in told(haloyd, identifier(4))
+
+
+def test_logins(haloyd: Server, shelf: Shelf) -> None:
+    """A wrong one is told as such, and never shown; the server's own is used."""
+    wrong = {"username": {"value": "me"}, "password": {"value": "not-the-one"}}
+    source = shelf.source(registry={"server": shelf.address, **wrong})
+    end = haloyd.deploy(identifier(0), "", source=source)
+    assert end["fields"]["code"] == "bad-credentials", end
+    assert "not-the-one" not in told(haloyd, identifier(0)) + haloyd.daemon.log_text()
+    anonymous = {**shelf.source(), "registry": None}
+    end = haloyd.deploy(identifier(1), "", source=anonymous)
+    assert end["fields"]["code"] == "bad-credentials", end
+    log_in(haloyd, shelf)
+    end = haloyd.deploy(identifier(2), "", source=anonymous)
+    assert end.get("isDeploymentSuccess"), end
+
+
+def test_image_that_the_registry_lacks(haloyd: Server, shelf: Shelf) -> None:
+    """Told by name."""
+    end = haloyd.deploy(identifier(0), "", source=shelf.source(tag="other"))
+    assert end["fields"]["code"] == "image-not-found", end
+    assert f"{shelf.repository}:other" in end["fields"]["error"]
+
+
+def test_pull_that_breaks(haloyd: Server, shelf: Shelf) -> None:
+    """An error inside the pull stream is the deployment's, in its words (D13)."""
+    before = set(shelf.blobs())
+    build(haloyd.docker, shelf.folder, "app:fresh", "fresh", "true")
+    shelf.push("app:fresh")
+    haloyd.docker.docker("rmi", "app:fresh")
+    for blob in set(shelf.blobs()) - before:
+        content = bytearray(blob.read_bytes())
+        if content.startswith(b"\x1f\x8b"):  # a layer
+            content[len(content) // 2] ^= 0xFF
+            blob.write_bytes(content)
+    end = haloyd.deploy(identifier(0), "", source=shelf.source())
+    assert end["fields"]["code"] == "pull", end
+    assert haloyd.containers("shop") == []
+
+
+def test_upload_is_never_replaced(haloyd: Server, shelf: Shelf) -> None:
+    """D10: an image that was built and sent is not looked for in a registry."""
+    log_in(haloyd, shelf)
+    shelf.push("app:two")
+    haloyd.docker.docker("tag", "app:one", f"{shelf.repository}:latest")
+    log = shelf.folder / "registry.log"
+    before = log.read_text().count("people/shop")
+    built = shelf.source(build=True, registry=None)
+    end = haloyd.deploy(identifier(0), "", source=built)
+    assert end.get("isDeploymentSuccess"), end
+    assert haloyd.get(SHOP) == (200, "one")
+    assert log.read_text().count("people/shop") == before
