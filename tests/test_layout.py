@@ -76,6 +76,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "haloy/cli/version.py": "tests/cli/test_main.py",
     # A process of its own is needed.
     "haloy/daemon/assemble.py": "tests/integration/test_deploy.py",
+    "haloy/daemon/command/daemon.py": "tests/integration/test_operations.py",
     "haloy/daemon/operations.py": "tests/integration/test_operations.py",
     "haloy/daemon/command/engine.py": "tests/daemon/command/test_init.py",
     "haloy/proxy/control/dial.py": "tests/proxy/control/test_client.py",

@@ -41,15 +41,25 @@ def start_settings(chosen: Directories) -> Settings:
 
     @raise ConfigError: the file is bad and there is no good copy of it.
     """
+    found = present_settings(chosen)
+    if found.problem:
+        return found
+    if chosen.config_file.exists():
+        write_private(chosen.last_good_config, chosen.config_file.read_bytes())
+    return found
+
+
+def present_settings(chosen: Directories) -> Settings:
+    """Return what a daemon that starts now would run by; write nothing.
+
+    @raise ConfigError: the file is bad and there is no good copy of it.
+    """
     try:
-        good = read_settings(chosen)
+        return Settings(read_settings(chosen))
     except ConfigError as problem:
         if not chosen.last_good_config.exists():
             raise
         return Settings(_parse(chosen.last_good_config), str(problem))
-    if chosen.config_file.exists():
-        write_private(chosen.last_good_config, chosen.config_file.read_bytes())
-    return Settings(good)
 
 
 def read_environment(chosen: Directories) -> dict[str, str]:

@@ -7,6 +7,8 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -219,3 +221,42 @@ def test_the_api_without_a_domain_is_on_loopback_alone(haloyd: RunningDaemon) ->
     connection.request("GET", "/health", headers={"Host": "localhost"})
     assert connection.getresponse().status == 404
     connection.close()
+
+
+def test_commands_beside_a_running_daemon(haloyd: RunningDaemon) -> None:
+    """Tokens count at once; a backup is whole; nothing is restored under it."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        where = ["--config-dir", str(haloyd.config), "--data-dir", str(haloyd.data)]
+        return subprocess.run(
+            [Path(sys.executable).with_name("haloyd"), *arguments, *where],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    made = run("token", "create", "ci", "--scope", "read", "--json")
+    token = json.loads(made.stdout)["token"]
+    assert haloyd.api("GET", "/v1/version", token=token)[0] == 200
+    assert [
+        one["name"]
+        for one in json.loads(run("token", "list", "--json").stdout)["tokens"]
+    ] == ["ci"]
+    assert run("token", "revoke", "ci").returncode == 0
+    assert haloyd.api("GET", "/v1/version", token=token)[0] == 401
+    assert json.loads(run("certs", "list", "--json").stdout) == {"certificates": []}
+    unknown = run("certs", "show", "a.example.com")
+    assert (unknown.returncode, "no app has" in unknown.stderr) == (1, True)
+    file = str(haloyd.folder / "backup.tar.gz")
+    assert (
+        "data/db/haloy.db" in json.loads(run("backup", file, "--json").stdout)["files"]
+    )
+    refused = run("restore", file, "--yes")
+    assert (refused.returncode, "stop it first" in refused.stderr) == (1, True)
+    haloyd.stop()
+    assert run("restore", file, "--yes").returncode == 0
+    haloyd.start()
+    assert [
+        one["name"] for one in json.loads(haloyd.api("GET", "/v1/tokens")[1])["tokens"]
+    ] == ["ci"]

@@ -6,8 +6,15 @@ import sys
 
 import click
 
+from haloy.daemon.command.backup import backup, restore
+from haloy.daemon.command.certs import certs
+from haloy.daemon.command.config import config
 from haloy.daemon.command.init import init
+from haloy.daemon.command.manhole import manhole
 from haloy.daemon.command.serve import serve
+from haloy.daemon.command.token import token
+from haloy.daemon.command.uninstall import uninstall
+from haloy.daemon.command.upgrade import upgrade
 from haloy.daemon.command.verify import verify
 from haloy.daemon.command.version import version
 from haloy.errors import HaloyError
@@ -31,8 +38,17 @@ def main() -> None:
 
 
 main.add_command(init)
-main.add_command(serve)
 main.add_command(verify)
+main.add_command(verify, "doctor")
+main.add_command(config)
+main.add_command(token)
+main.add_command(certs)
+main.add_command(backup)
+main.add_command(restore)
+main.add_command(upgrade)
+main.add_command(uninstall)
+main.add_command(serve)
+main.add_command(manhole)
 main.add_command(version)
 
 if __name__ == "__main__":

@@ -1,0 +1,174 @@
+"""C{haloyd config}: look at haloyd.yaml, check it, change one key of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import click
+import yaml
+from attrs import asdict
+
+from haloy.config.daemon_file import SECTIONS, DaemonFile, parse_daemon_file
+from haloy.config.private import write_private
+from haloy.daemon.command.options import directories, directory_options
+from haloy.daemon.command.output import json_option, tell
+from haloy.daemon.command.owner import become_owner
+from haloy.daemon.settings import read_settings
+from haloy.errors import InvalidValue, NotFound
+
+_KEY = re.compile(r"^(?P<indent> *)(?P<name>[\w]+) *:(?P<rest>.*)$")
+_COMMENT = re.compile(r"\s+#.*$")
+
+
+@click.group()
+def config() -> None:
+    """Look at haloyd.yaml, check it, or change one key of it."""
+
+
+@config.command()
+@directory_options
+@click.argument("key", required=False, metavar="[KEY]")
+@json_option
+def get(
+    config_dir: str | None, data_dir: str | None, key: str | None, as_json: bool
+) -> None:
+    """Print the value in force of KEY, as in api.domain, or of all keys."""
+    chosen = directories(config_dir, data_dir)
+    become_owner(chosen)
+    found = values_of(read_settings(chosen))
+    if key is not None:
+        if key not in found:
+            raise NotFound(f"there is no key {key}; `haloyd config get` lists all")
+        value = found[key]
+        click.echo(json.dumps(value) if as_json else _shown(value))
+        return
+    tell(found, (f"{name}: {_shown(value)}" for name, value in found.items()), as_json)
+
+
+@config.command()
+@directory_options
+@json_option
+def check(config_dir: str | None, data_dir: str | None, as_json: bool) -> None:
+    """Check haloyd.yaml; a mistake is told with its line."""
+    chosen = directories(config_dir, data_dir)
+    become_owner(chosen)
+    read_settings(chosen)
+    path = str(chosen.config_file)
+    tell({"ok": True, "file": path}, [f"{path}: ok"], as_json)
+
+
+@config.command("set")
+@directory_options
+@click.argument("key")
+@click.argument("value")
+@json_option
+def set_key(
+    config_dir: str | None, data_dir: str | None, key: str, value: str, as_json: bool
+) -> None:
+    """Set KEY to VALUE, written as in YAML; comments stay.
+
+    The file is checked before it is replaced. Send haloyd a SIGHUP (systemctl reload
+    haloyd) to put the change into force.
+    """
+    chosen = directories(config_dir, data_dir)
+    become_owner(chosen)
+    path = chosen.config_file
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    changed = with_value(text, key, value)
+    settings = parse_daemon_file(changed, str(path))
+    write_private(path, changed.encode())
+    now = values_of(settings).get(key)
+    tell(
+        {"key": key, "value": now, "file": str(path)},
+        [f"{key}: {_shown(now)}", "In force after `systemctl reload haloyd`."],
+        as_json,
+    )
+
+
+def values_of(file: DaemonFile) -> dict[str, Any]:
+    """Return every key with its value, as the file would name it."""
+    found: dict[str, Any] = {}
+    for section, values in asdict(file).items():
+        for name, value in values.items():
+            key = f"{section}.{name.removesuffix('_s')}"
+            found["trusted_proxies" if key == "proxy.trusted_proxies" else key] = value
+    return found
+
+
+def with_value(text: str, key: str, value: str) -> str:
+    """Return the text of a haloyd.yaml with C{key} set; nothing else is changed.
+
+    @raise InvalidValue: the key or the value is none, or the section is written on
+        one line.
+    """
+    try:
+        yaml.safe_load(value)
+    except yaml.YAMLError as problem:
+        raise InvalidValue(f"{value!r} is not YAML", field=key) from problem
+    section, _, name = key.rpartition(".")
+    if "\n" in value or not re.fullmatch(r"(\w+\.)?\w+", key):
+        raise InvalidValue(f"cannot set {key!r}", field="key")
+    if (section or name) not in SECTIONS:
+        raise InvalidValue(
+            f"there is no {section or name}; `haloyd config get` lists all", field="key"
+        )
+    lines = text.splitlines()
+    if not section:
+        return _joined(_set_in(lines, 0, len(lines), "", name, value))
+    for number, line in enumerate(lines):
+        match = _KEY.match(line)
+        if match is None or match["indent"] or match["name"] != section:
+            continue
+        if _COMMENT.sub("", match["rest"]).strip():
+            raise InvalidValue(
+                f"{section} is written on one line; edit the file by hand", field="key"
+            )
+        end = _end_of(lines, number + 1)
+        return _joined(_set_in(lines, number + 1, end, "  ", name, value))
+    return _joined(
+        [*lines, *([""] if lines else []), f"{section}:", f"  {name}: {value}"]
+    )
+
+
+def _end_of(lines: list[str], start: int) -> int:
+    """Return where the section ends that begins before C{start}."""
+    end = start
+    for number in range(start, len(lines)):
+        line = lines[number]
+        if line.strip() and not line.startswith((" ", "#")):
+            break
+        if line.startswith(" "):
+            end = number + 1
+    return end
+
+
+def _set_in(
+    lines: list[str], start: int, end: int, indent: str, name: str, value: str
+) -> list[str]:
+    """Set a key among C{lines[start:end]}; what stood for it goes, a comment stays."""
+    for number in range(start, end):
+        match = _KEY.match(lines[number])
+        if match is None or match["name"] != name:
+            continue
+        if (indent and not match["indent"]) or (not indent and match["indent"]):
+            continue
+        rest = number + 1
+        deeper = match["indent"] + " "
+        while rest < end and lines[rest].startswith((deeper, match["indent"] + "- ")):
+            rest += 1
+        comment = _COMMENT.search(match["rest"])
+        line = f"{match['indent']}{name}: {value}{comment[0] if comment else ''}"
+        return [*lines[:number], line, *lines[rest:]]
+    return [*lines[:end], f"{indent}{name}: {value}", *lines[end:]]
+
+
+def _joined(lines: list[str]) -> str:
+    return "\n".join(lines) + "\n"
+
+
+def _shown(value: Any) -> str:
+    if value is None or value == "":
+        return "(none)"
+    return value if isinstance(value, str) else json.dumps(value)

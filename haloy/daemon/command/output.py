@@ -1,0 +1,38 @@
+"""What all C{haloyd} commands say: JSON for machines, lines for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def json_option(command: F) -> F:
+    """Add C{--json}, which arrives as C{as_json}."""
+    option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+    return option(command)
+
+
+def tell(value: Mapping[str, Any], lines: Iterable[str], as_json: bool) -> None:
+    """Print C{value} as one JSON object, or C{lines}."""
+    if as_json:
+        click.echo(json.dumps(value))
+        return
+    for line in lines:
+        click.echo(line)
+
+
+def columns(rows: Iterable[tuple[str, ...]]) -> list[str]:
+    """Return rows as lines with aligned columns."""
+    rows = [*rows]
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) for cell, width in zip(row, widths, strict=True)
+        ).rstrip()
+        for row in rows
+    ]

@@ -1,0 +1,129 @@
+"""The reference of C{haloyd} and C{twistd haloyd}, written from the commands.
+
+C{python -m haloy.daemon.command.reference docs/reference} writes it anew; a test
+fails when it is not what would be written.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from haloy.daemon.command.main import main as haloyd
+from haloy.tap import Options
+
+NAME = "haloyd.md"
+
+_HEAD = """\
+# haloyd
+
+The command that sets a server up and looks after it. The daemon itself is
+`twistd haloyd`; its options are at the end. Every command takes `--config-dir` and
+`--data-dir` (or `HALOY_CONFIG_DIR`, `HALOY_DATA_DIR`) where it needs them, and prints
+one JSON object with `--json`.
+
+Run as root, a command acts as the user who owns the data directory: what it writes, the
+daemon can read. Exit code 0 is success, 1 a problem that is told in one line, 2 a
+mistake on the command line.
+
+While haloyd runs, `token` and `certs` ask it by its API on loopback, with the token of
+its `.env`; otherwise they look at the files themselves.
+"""
+
+_TAIL = """
+## Signals
+
+| signal | does |
+|---|---|
+| SIGTERM, SIGINT | no new requests; those under way end first, up to 30 s |
+| SIGHUP | reads `haloyd.yaml` anew, if it is right, and opens log files anew |
+
+At once in force after SIGHUP: `health_monitor`, `policy`, `disk`, `metrics`,
+`trusted_proxies`, `log.access` and what belongs to it. Of other keys the log says that
+they count from the next start on.
+"""
+
+
+def render() -> str:
+    """Return the reference as Markdown."""
+    return _HEAD + "".join(_commands(haloyd, "haloyd")) + _twistd() + _TAIL
+
+
+def _commands(group: click.Group, path: str) -> Iterator[str]:
+    seen: set[int] = set()
+    for name, command in group.commands.items():
+        called = f"{path} {name}"
+        if id(command) in seen:
+            yield f"\n## {called}\n\nThe same as `{path} {command.name}`.\n"
+            continue
+        seen.add(id(command))
+        if isinstance(command, click.Group):
+            yield from _commands(command, called)
+        else:
+            yield _command(command, called)
+
+
+def _command(command: click.Command, called: str) -> str:
+    arguments = " ".join(
+        one.make_metavar(click.Context(command))
+        for one in command.params
+        if isinstance(one, click.Argument)
+    )
+    text = inspect.cleandoc(command.help or "")
+    rows = "".join(
+        f"| {_flags(one)} | {_meaning(one)} |\n"
+        for one in command.params
+        if isinstance(one, click.Option)
+        and one.name not in ("config_dir", "data_dir", "as_json")
+    )
+    table = f"\n| option | meaning |\n|---|---|\n{rows}" if rows else ""
+    line = f"{called} {arguments}".strip()
+    return f"\n## {called}\n\n`{line}`\n\n{text}\n{table}"
+
+
+def _flags(option: click.Option) -> str:
+    shown = ", ".join(f"`{flag}`" for flag in option.opts)
+    return shown if option.is_flag else f"{shown} `{_metavar(option)}`"
+
+
+def _metavar(option: click.Option) -> str:
+    if isinstance(option.type, click.Choice):
+        return " or ".join(str(one) for one in option.type.choices)
+    return option.metavar or option.type.name.upper()
+
+
+def _meaning(option: click.Option) -> str:
+    text = (option.help or "").strip()
+    if option.show_default and option.default not in (None, False):
+        shown = option.default
+        if isinstance(shown, tuple):
+            shown = " ".join(str(one) for one in shown)
+        text = f"{text} Default: `{shown}`.".strip()
+    return text
+
+
+def _twistd() -> str:
+    rows = []
+    for long, short, _, text, *_ in Options.optParameters:
+        flags = f"`--{long}`" + (f", `-{short}`" if short else "")
+        rows.append(f"| {flags} | {text} |\n")
+    for long, short, text in Options.optFlags:
+        flags = f"`--{long}`" + (f", `-{short}`" if short else "")
+        rows.append(f"| {flags} | {text} |\n")
+    return (
+        "\n## twistd haloyd\n\n`twistd --nodaemon --pidfile= haloyd`\n\n"
+        f"{Options.longdesc}\n\n| option | meaning |\n|---|---|\n{''.join(rows)}"
+    )
+
+
+def main(folder: str) -> None:
+    """Write the file into C{folder}."""
+    (Path(folder) / NAME).write_text(render(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

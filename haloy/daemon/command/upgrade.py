@@ -1,0 +1,259 @@
+"""C{haloyd upgrade}: another version beside this one, checked, then switched to.
+
+C{/opt/haloy/venv} is a link to one of C{/opt/haloy/venvs/}; switching replaces the
+link at once. A version that does not become healthy is switched back by itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+from attrs import define, frozen
+
+from haloy.daemon.command.daemon import LocalDaemon, NotRunning
+from haloy.daemon.command.options import directories, directory_options
+from haloy.daemon.command.output import json_option, tell
+from haloy.daemon.paths import Directories
+from haloy.daemon.settings import present_settings
+from haloy.errors import Conflict, HaloyError, InvalidValue
+
+PREFIX = "/opt/haloy"
+RESTART = "systemctl restart haloyd"
+HEALTHY_LIMIT_S = 90.0
+KEPT = 2
+
+
+@frozen
+class Upgraded:
+    """From which version to which; C{kept} is the environment to go back to."""
+
+    before: str
+    after: str
+    kept: Path
+
+
+@click.command()
+@directory_options
+@click.argument("what", metavar="WHEEL|REQUIREMENT")
+@click.option("--sha256", metavar="HEX", help="What the wheel must hash to.")
+@click.option(
+    "--find-links", metavar="DIR", help="Take packages from DIR, not from an index."
+)
+@click.option("--prefix", default=PREFIX, show_default=True, metavar="DIR")
+@click.option(
+    "--restart",
+    default=RESTART,
+    show_default=True,
+    metavar="COMMAND",
+    help="How to start the daemon anew.",
+)
+@json_option
+def upgrade(
+    config_dir: str | None,
+    data_dir: str | None,
+    what: str,
+    sha256: str | None,
+    find_links: str | None,
+    prefix: str,
+    restart: str,
+    as_json: bool,
+) -> None:
+    """Install WHEEL (or a pip requirement), check it, switch to it.
+
+    If haloyd is not healthy with it within 90 s, the version before is started again
+    and the command fails.
+    """
+    chosen = directories(config_dir, data_dir)
+    verify_wheel(what, sha256)
+    place = Environments(Path(prefix))
+    new = place.fresh(datetime.now(UTC))
+    try:
+        install(new, what, find_links)
+        check(new, chosen)
+        done = switch(place, new, lambda: _restart(restart), healthy(chosen))
+    except BaseException:
+        if place.current() != new:
+            shutil.rmtree(new, ignore_errors=True)
+        raise
+    place.forget(KEPT)
+    tell(
+        {"before": done.before, "after": done.after, "kept": str(done.kept)},
+        [
+            f"haloyd {done.after} runs; {done.before} was before.",
+            f"It is kept in {done.kept}.",
+        ],
+        as_json,
+    )
+
+
+@define
+class Environments:
+    """C{PREFIX/venv}, the link, and C{PREFIX/venvs/}, what it may lead to."""
+
+    prefix: Path
+
+    @property
+    def link(self) -> Path:
+        """What units and people name."""
+        return self.prefix / "venv"
+
+    def current(self) -> Path:
+        """Return the environment in use. @raise Conflict: it is not a link."""
+        if not self.link.is_symlink():
+            raise Conflict(
+                f"{self.link} is not a link to an environment: this haloyd was not "
+                "installed by install.sh, upgrade it by the way it was installed"
+            )
+        return self.link.resolve()
+
+    def fresh(self, now: datetime) -> Path:
+        """Return where the next one goes."""
+        self.current()
+        folder = self.prefix / "venvs"
+        names = (f"{now:%Y%m%dT%H%M%SZ}{part}" for part in ("", *"abcdefgh"))
+        return next(folder / name for name in names if not (folder / name).exists())
+
+    def use(self, environment: Path) -> None:
+        """Let the link lead to C{environment}, at once."""
+        beside = self.link.with_name(".venv.new")
+        beside.unlink(missing_ok=True)
+        beside.symlink_to(environment)
+        beside.replace(self.link)
+
+    def forget(self, kept: int) -> None:
+        """Remove all but the newest C{kept} and the one in use."""
+        current = self.current()
+        found = sorted((self.prefix / "venvs").iterdir(), reverse=True)
+        for one in found[kept:]:
+            if one.resolve() != current:
+                shutil.rmtree(one, ignore_errors=True)
+
+
+def verify_wheel(what: str, sha256: str | None) -> None:
+    """@raise InvalidValue: there is no such wheel, or it is another one."""
+    if not what.endswith(".whl"):
+        if sha256:
+            raise InvalidValue("is for a wheel", field="--sha256")
+        return
+    try:
+        found = hashlib.sha256(Path(what).read_bytes()).hexdigest()
+    except OSError as problem:
+        raise InvalidValue(f"{what}: {problem.strerror}", field="WHEEL") from problem
+    if sha256 and found != sha256.lower():
+        raise InvalidValue(
+            f"{what} has the SHA-256 {found}: it is not the wheel that is meant",
+            field="--sha256",
+        )
+
+
+def install(new: Path, what: str, find_links: str | None) -> None:
+    """Make the environment. @raise HaloyError: pip did not manage; its words."""
+    base = Path(sys.base_prefix) / "bin" / Path(sys.executable).name
+    python = str(base if base.exists() else sys.executable)
+    _run([python, "-m", "venv", str(new)])
+    source = ["--no-index", "--find-links", find_links] if find_links else []
+    pip = [str(new / "bin" / "python"), "-m", "pip", "--quiet"]
+    _run([*pip, "--disable-pip-version-check", "install", *source, what])
+
+
+def check(new: Path, chosen: Directories) -> None:
+    """@raise HaloyError: the new version cannot start, or refuses the configuration."""
+    version_of(new)
+    _run(
+        [
+            str(new / "bin" / "haloyd"),
+            "config",
+            "check",
+            "--config-dir",
+            str(chosen.config),
+            "--data-dir",
+            str(chosen.data),
+        ]
+    )
+
+
+def switch(
+    place: Environments,
+    new: Path,
+    restart: Callable[[], None],
+    is_healthy: Callable[[str], str],
+) -> Upgraded:
+    """Go over to C{new}; back again if it does not become healthy.
+
+    @param is_healthy: waits for a version, returns what is wrong, C{""}: nothing.
+    @raise HaloyError: it did not; the version before runs again.
+    """
+    old = place.current()
+    before, after = version_of(old), version_of(new)
+    place.use(new)
+    try:
+        restart()
+        problem = is_healthy(after)
+    except HaloyError as failed:
+        problem = str(failed)
+    if not problem:
+        return Upgraded(before, after, old)
+    place.use(old)
+    restart()
+    now = is_healthy(before)
+    state = f"haloyd {before} runs again" if not now else f"{before}, too: {now}"
+    raise HaloyError(f"haloyd {after} did not become healthy: {problem}; {state}")
+
+
+def version_of(environment: Path) -> str:
+    """Return the version in C{environment}. @raise HaloyError: there is none."""
+    text = _run([str(environment / "bin" / "haloyd"), "version", "--json"])
+    found: Mapping[str, Any] = json.loads(text)
+    return str(found["version"])
+
+
+def healthy(
+    chosen: Directories, limit_s: float = HEALTHY_LIMIT_S
+) -> Callable[[str], str]:
+    """Return what waits until the daemon of C{chosen} is a version and is ready."""
+
+    def wait(version: str) -> str:
+        daemon = LocalDaemon(present_settings(chosen).file.api.listen, "")
+        deadline = time.monotonic() + limit_s
+        problem = "it does not answer"
+        while time.monotonic() < deadline:
+            try:
+                running = daemon.ask("GET", "/health").get("version")
+                if running == version:
+                    daemon.ask("GET", "/health/ready")
+                    return ""
+                problem = f"version {running} answers"
+            except NotRunning as away:
+                problem = str(away)
+            except HaloyError as unready:
+                problem = str(unready)
+            time.sleep(0.2)  # noqa: TID251  (no reactor runs in this command)
+        return problem
+
+    return wait
+
+
+def _restart(command: str) -> None:
+    _run(shlex.split(command))
+
+
+def _run(command: list[str]) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as problem:
+        raise HaloyError(f"{command[0]}: {problem.strerror}") from problem
+    if done.returncode:
+        told = (done.stderr or done.stdout).strip().splitlines()[-5:]
+        raise HaloyError(f"{' '.join(command[:4])} failed: {' / '.join(told)}")
+    return done.stdout

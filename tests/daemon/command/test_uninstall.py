@@ -1,0 +1,78 @@
+"""C{haloyd uninstall} asks, and keeps what nobody told it to delete."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from haloy.daemon.command import uninstall as module
+from haloy.daemon.command.main import main
+from haloy.daemon.command.uninstall import remove, remove_containers
+from haloy.errors import HaloyError
+from tests.fakes.engine import FakeEngine
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give an installed system; the units of this machine are let alone."""
+    monkeypatch.setattr(module, "stop_units", lambda: False)
+    for name in ("etc/systemd/system/haloyd.service", "opt/haloy/venvs/1/bin/haloyd"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    (tmp_path / "usr/local/bin").mkdir(parents=True)
+    (tmp_path / "usr/local/bin/haloyd").symlink_to("/nowhere/haloyd")
+    (tmp_path / "etc/haloy").mkdir()
+    (tmp_path / "var/lib/haloy").mkdir(parents=True)
+    return tmp_path
+
+
+def run(root: Path, *rest: str, answer: str = "") -> Result:
+    where = [
+        *("--root", str(root), "--config-dir", str(root / "etc/haloy")),
+        *("--data-dir", str(root / "var/lib/haloy")),
+    ]
+    return CliRunner().invoke(main, ["uninstall", *where, *rest], input=answer)
+
+
+def test_the_program_goes_the_data_stay(root: Path) -> None:
+    """Links go as links."""
+    done = run(root, "--yes", "--json")
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.output)
+    assert [Path(one).name for one in told["removed"]] == [
+        "haloyd.service",
+        "haloyd",
+        "haloy",
+    ]
+    assert len(told["kept"]) == 2
+    assert not (root / "opt/haloy").exists()
+    assert (root / "var/lib/haloy").is_dir()
+
+
+def test_it_shows_what_goes_and_asks(root: Path) -> None:
+    """No is no."""
+    done = run(root, answer="n\n")
+    assert done.exit_code == 1
+    assert str(root / "opt/haloy") in done.output
+    assert (root / "opt/haloy").exists()
+
+
+def test_purge(root: Path) -> None:
+    """Only when it is told to."""
+    assert run(root, "--yes", "--purge").exit_code == 0
+    assert not (root / "etc/haloy").exists()
+    assert not (root / "var/lib/haloy").exists()
+
+
+def test_what_cannot_be_removed(tmp_path: Path) -> None:
+    """It is said which."""
+    with pytest.raises(HaloyError, match="run as root"):
+        remove(tmp_path / "none")
+
+
+async def test_only_containers_of_haloyd_go() -> None:
+    """By the label that haloyd gives to what it makes; there are none here."""
+    assert await remove_containers(FakeEngine()) == []
