@@ -263,3 +263,18 @@ def _domain(domain: Domain) -> dict[str, Any]:
 
 def _time(at: datetime) -> str:
     return at.isoformat().replace("+00:00", "Z")
+
+
+@frozen
+class Readiness:
+    """What C{/health/ready} tells: each part's trouble, C{""} when it works."""
+
+    docker: str
+    proxy: str
+    database: str
+    config: str
+
+    @property
+    def ready(self) -> bool:
+        """Whether everything works."""
+        return not (self.docker or self.proxy or self.database or self.config)

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define, field
 from klein import Klein
 from twisted.web.iweb import IRequest
 
@@ -65,21 +65,6 @@ AUDIT_LIMIT = 1000
 DEFAULT_TAIL = 100
 
 
-@frozen
-class Readiness:
-    """What C{/health/ready} tells: each part's trouble, C{""} when it works."""
-
-    docker: str
-    proxy: str
-    database: str
-    config: str
-
-    @property
-    def ready(self) -> bool:
-        """Whether everything works."""
-        return not (self.docker or self.proxy or self.database or self.config)
-
-
 @define(eq=False)
 class Api:
     """The routes; C{resource()} is what a site serves."""
@@ -91,7 +76,7 @@ class Api:
     _reactor: Any
     _version: str
     _gatekeeper: Gatekeeper
-    _ready: Callable[[], Awaitable[Readiness]]
+    _ready: Callable[[], Awaitable[schema.Readiness]]
     _generation: Callable[[], int]
     _certificates: Certificates
     _uploads: ImageUploads

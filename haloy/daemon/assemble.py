@@ -23,7 +23,8 @@ from twisted.python.threadpool import ThreadPool
 from haloy.api.events import EventFeed
 from haloy.api.gatekeeper import Gatekeeper
 from haloy.api.metrics import MetricsRoute
-from haloy.api.server import Api, Readiness
+from haloy.api.schema import Readiness
+from haloy.api.server import Api
 from haloy.api.service import ApiListener
 from haloy.api.spool import Spools
 from haloy.certs.interface import CertificateStatus

@@ -18,7 +18,7 @@ from treq.testing import StubTreq
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from haloy.api.server import Readiness
+from haloy.api.schema import Readiness
 from haloy.daemon.logs import ServerLog
 from haloy.deploy.interface import (
     AppStatus,

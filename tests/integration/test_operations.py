@@ -256,7 +256,7 @@ def test_commands_beside_a_running_daemon(haloyd: RunningDaemon) -> None:
     assert (refused.returncode, "stop it first" in refused.stderr) == (1, True)
     haloyd.stop()
     assert run("restore", file, "--yes").returncode == 0
+    haloyd.log.unlink()
     haloyd.start()
-    assert [
-        one["name"] for one in json.loads(haloyd.api("GET", "/v1/tokens")[1])["tokens"]
-    ] == ["ci"]
+    kept = json.loads(haloyd.api("GET", "/v1/tokens")[1])["tokens"]
+    assert [one["name"] for one in kept] == ["ci"]

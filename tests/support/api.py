@@ -8,7 +8,8 @@ from typing import Any, cast
 
 from haloy.api.events import EventFeed
 from haloy.api.gatekeeper import Gatekeeper
-from haloy.api.server import Api, Readiness
+from haloy.api.schema import Readiness
+from haloy.api.server import Api
 from haloy.api.spool import Spools
 from haloy.daemon.logs import ServerLog
 from haloy.deploy.interface import Deployments

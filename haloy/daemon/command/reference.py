@@ -10,11 +10,13 @@ import inspect
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
+from twisted.application.service import IServiceMaker
+from twisted.plugin import getPlugins
 
 from haloy.daemon.command.main import main as haloyd
-from haloy.tap import Options
 
 NAME = "haloyd.md"
 
@@ -107,16 +109,19 @@ def _meaning(option: click.Option) -> str:
 
 
 def _twistd() -> str:
+    # By the plugin, as twistd finds it: what stands above us is not imported here.
+    (plugin,) = [one for one in getPlugins(IServiceMaker) if one.tapname == "haloyd"]
+    options: Any = plugin.options
     rows = []
-    for long, short, _, text, *_ in Options.optParameters:
+    for long, short, _, text, *_ in options.optParameters:
         flags = f"`--{long}`" + (f", `-{short}`" if short else "")
         rows.append(f"| {flags} | {text} |\n")
-    for long, short, text in Options.optFlags:
+    for long, short, text in options.optFlags:
         flags = f"`--{long}`" + (f", `-{short}`" if short else "")
         rows.append(f"| {flags} | {text} |\n")
     return (
         "\n## twistd haloyd\n\n`twistd --nodaemon --pidfile= haloyd`\n\n"
-        f"{Options.longdesc}\n\n| option | meaning |\n|---|---|\n{''.join(rows)}"
+        f"{options.longdesc}\n\n| option | meaning |\n|---|---|\n{''.join(rows)}"
     )
 
 
