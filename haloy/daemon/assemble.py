@@ -160,14 +160,7 @@ class _Parts:
             self.database,
             self.server_log,
             _now,
-            self.configure,
         )
-
-    def configure(self, file: DaemonFile) -> None:
-        """Go on by what of a new configuration needs no restart."""
-        self.monitor.configure(file.health_monitor)
-        self.deployments.allow(file.policy)
-        self.proxy.trust(file.proxy.trusted_proxies)
 
     def make_certificates(self, file: DaemonFile) -> CertificateService:
         """Return the certificate service with its account at the configured CA."""

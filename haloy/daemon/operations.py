@@ -33,11 +33,13 @@ from haloy.daemon.reload import Reload
 from haloy.daemon.routing import Routing
 from haloy.daemon.settings import Settings
 from haloy.deploy.pruning import Pruning
+from haloy.deploy.service import DeployService
 from haloy.engine.interface import Engine
 from haloy.errors import HaloyError
 from haloy.health.monitor import Monitor
 from haloy.proxy.access_file import AccessFile, AccessSettings
 from haloy.proxy.access_log import AccessRecord, redacted
+from haloy.proxy.embedded import EmbeddedProxy
 from haloy.proxy.interface import Proxy
 from haloy.store.database import Database
 from haloy.systemd import Notifier, notifier
@@ -48,7 +50,6 @@ class Operations:
     """Everything of that, made once.
 
     @ivar namespace: what the manhole knows.
-    @ivar _configure: puts the live part of a new configuration into force.
     """
 
     _reactor: Any
@@ -59,7 +60,6 @@ class Operations:
     _database: Database
     _server_log: ServerLog
     _now: Callable[[], datetime]
-    _configure: Callable[[DaemonFile], None]
     namespace: dict[str, Any] = field(factory=dict, init=False)
     notifier: Notifier = field(init=False)
     _access: AccessFile | None = field(default=None, init=False)
@@ -107,11 +107,11 @@ class Operations:
         routing: Routing,
         monitor: Monitor,
         certificates: Certificates,
-        deployments: Any,
+        deployments: DeployService,
     ) -> None:
         """Know whom to read, for metrics and for the manhole."""
         self.proxy, self.routing, self.monitor = proxy, routing, monitor
-        self.certificates = certificates
+        self.certificates, self.deployments = certificates, deployments
         self.namespace.update(
             engine=self._engine,
             deployments=deployments,
@@ -177,7 +177,10 @@ class Operations:
             self._access = self._access_file(file.log)
         else:
             self._access.configure(_access_settings(file.log))
-        self._configure(file)
+        self.monitor.configure(file.health_monitor)
+        self.deployments.allow(file.policy)
+        if isinstance(self.proxy, EmbeddedProxy):
+            self.proxy.trust(file.proxy.trusted_proxies)
 
     # --- metrics ----------------------------------------------------------------------
 

@@ -39,11 +39,11 @@ from haloy.proxy.listener import (
 from haloy.proxy.metrics import (
     RequestCounter,
     TrafficReading,
-    UpstreamReading,
     counted,
+    upstream_readings,
 )
 from haloy.proxy.pool import Pool
-from haloy.proxy.routes import API_OWNER, AppRoute, RouteTable
+from haloy.proxy.routes import RouteTable, apps_of
 from haloy.proxy.switch import Switch
 from haloy.proxy.tls import Contexts, SniContexts
 from haloy.proxy.tls_policy import offered
@@ -356,26 +356,10 @@ class EmbeddedProxy(Service):
     async def traffic(self) -> TrafficReading:
         """See L{haloy.proxy.interface.Proxy.traffic}."""
         switch = self._switch
-        owners = {
-            upstream.key: str(route.app)
-            for route in (*switch.table.exact.values(), *switch.table.wildcard.values())
-            if isinstance(route, AppRoute)
-            for upstream in route.upstreams
-        }
         self._counter.forget(switch.pools.keys())
         return TrafficReading(
             self._counter.reading(),
-            tuple(
-                UpstreamReading(
-                    owners.get(key, API_OWNER if key == API_OWNER else "-"),
-                    key,
-                    pool.outstanding,
-                    pool.tunnels,
-                    len(pool.idle),
-                    len(pool.waiting),
-                )
-                for key, pool in switch.pools.items()
-            ),
+            upstream_readings(apps_of(switch.table), switch.pools),
             len(switch.clients),
             switch.handshakes.full,
             switch.handshakes.resumed,

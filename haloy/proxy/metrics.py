@@ -8,8 +8,8 @@ came from this process or over a socket.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Collection, Iterable
-from typing import Any, Final
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Final, Protocol
 
 from attrs import frozen
 
@@ -170,6 +170,38 @@ class UpstreamReading:
     tunnels: int = 0
     idle: int = 0
     waiting: int = 0
+
+
+class Busy(Protocol):
+    """What is read of a pool."""
+
+    outstanding: int
+    tunnels: int
+
+    @property
+    def idle_count(self) -> int:
+        """How many connections nobody uses."""
+
+    @property
+    def waiting_count(self) -> int:
+        """How many requests wait for one."""
+
+
+def upstream_readings(
+    apps: Mapping[str, str], pools: Mapping[str, Busy]
+) -> tuple[UpstreamReading, ...]:
+    """Return what is under way, by the app of each replica."""
+    return tuple(
+        UpstreamReading(
+            apps.get(key, NOBODY),
+            key,
+            pool.outstanding,
+            pool.tunnels,
+            pool.idle_count,
+            pool.waiting_count,
+        )
+        for key, pool in pools.items()
+    )
 
 
 @frozen

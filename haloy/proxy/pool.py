@@ -74,6 +74,16 @@ class Pool:
         """Whether as many exchanges as may be are under way."""
         return self.outstanding >= self.limit
 
+    @property
+    def idle_count(self) -> int:
+        """How many connections nobody uses."""
+        return len(self.idle)
+
+    @property
+    def waiting_count(self) -> int:
+        """How many requests wait for one."""
+        return len(self.waiting)
+
     def take_idle(self, now_s: float, *, fresh: bool) -> UpstreamConnection | None:
         """Return the newest idle connection; if C{fresh}, only one used just now."""
         idle = self.idle

@@ -169,3 +169,14 @@ def _app_route(app: RoutedApp, domain: Domain) -> AppRoute:
 
 def _key(domain: str) -> str:
     return domain.lower().removesuffix(".")
+
+
+def apps_of(table: RouteTable) -> dict[str, str]:
+    """Return whose each upstream of C{table} is, by its key."""
+    found: dict[str, str] = {}
+    for route in (*table.exact.values(), *table.wildcard.values()):
+        if isinstance(route, ApiRoute):
+            found[route.upstream.key] = API_OWNER
+        elif isinstance(route, AppRoute):
+            found.update((one.key, str(route.app)) for one in route.upstreams)
+    return found

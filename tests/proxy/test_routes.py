@@ -14,6 +14,7 @@ from haloy.proxy.routes import (
     RoutedApp,
     RouteTable,
     Upstream,
+    apps_of,
     build_table,
     look_up,
     owner_of,
@@ -134,3 +135,9 @@ def test_owner_of_nothing() -> None:
     table = RouteTable()
     assert owner_of(table, None) == ""
     assert owner_of(table, RedirectRoute(DomainName("gone.example.com"))) == ""
+
+
+def test_whose_an_upstream_is() -> None:
+    """By its key; redirects lead to none."""
+    table, _ = build_table(1, API, [app("shop", ("shop.example.com", "www.example"))])
+    assert apps_of(table) == {"shop-1": "shop", "haloyd": "haloyd"}
