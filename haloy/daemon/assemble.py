@@ -109,6 +109,7 @@ class _Parts:
                 https=file.proxy.https,
                 public_https=file.proxy.public_https,
                 trusted_proxies=file.proxy.trusted_proxies,
+                http2=file.proxy.http2,
             ),
             self.contexts,
             self.operations.record_request,

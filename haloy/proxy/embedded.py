@@ -191,7 +191,9 @@ class EmbeddedProxy(Service):
         for client in tuple(switch.clients):
             client.stop()
         until_s = self._time.seconds() + self._settings.stop_s
-        while self._busy() and self._time.seconds() < until_s:
+        while self._time.seconds() < until_s and (
+            self._requests_active() or any(one.busy for one in switch.clients)
+        ):
             await deferLater(self._time, _STOP_POLL_S)
         for tunnel in tuple(switch.tunnels):
             tunnel.cut()
@@ -256,11 +258,6 @@ class EmbeddedProxy(Service):
             self._contexts.renew()
         for listener in (*self._plain, *self._secure):
             listener.tick()
-
-    def _busy(self) -> bool:
-        return self._requests_active() > 0 or any(
-            client.busy for client in self._switch.clients
-        )
 
     def _requests_active(self) -> int:
         return sum(pool.outstanding for pool in self._switch.pools.values())

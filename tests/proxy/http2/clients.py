@@ -210,6 +210,14 @@ class RawClient:
     def status(self, stream: int) -> str:
         return dict(decode(self.until(frames.HEADERS, stream).body))[":status"]
 
+    def statuses(self, *streams: int) -> list[str]:
+        """Return the statuses of answers that may come in any order."""
+        found: dict[int, str] = {}
+        while not found.keys() >= set(streams):
+            one = self.until(frames.HEADERS)
+            found[one.stream] = dict(decode(one.body))[":status"]
+        return [found[stream] for stream in streams]
+
     def end(self) -> int | None:
         """Wait for the end; return the code of GOAWAY."""
         try:
