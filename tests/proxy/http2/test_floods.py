@@ -1,0 +1,234 @@
+"""Floods against a real proxy: what they cost, and what others feel of it.
+
+The figures are generous, as the machine that runs tests is busy; what each costs
+on a quiet one is in C{bench/http2.py}.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from haloy.proxy.http2 import frames
+from tests.proxy.conftest import Starter
+from tests.proxy.http2.clients import H2Client, RawClient, until
+from tests.proxy.http2.support import GET, POST, block, frame, head, number
+from tests.proxy.support import answering, backend, in_thread
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+LARGE = b"HTTP/1.1 200 OK\r\nContent-Length: 400000\r\n\r\n" + b"x" * 400000
+
+CPU_S = 1.0
+LATENCY_S = 2.0
+
+
+def resets() -> list[bytes]:
+    """Return rapid resets (CVE-2023-44487)."""
+    return [
+        head(n) + frame(frames.RST_STREAM, 0, n, number(frames.CANCEL))
+        for n in range(1, 40001, 2)
+    ]
+
+
+def made_resets() -> list[bytes]:
+    """Return requests that we have to reset ourselves (CVE-2025-8671)."""
+    return [
+        head(n) + frame(frames.WINDOW_UPDATE, 0, n, number(0))
+        for n in range(1, 40001, 2)
+    ]
+
+
+def half_closed() -> list[bytes]:
+    """Return requests with a body after their end."""
+    return [head(n) + frame(frames.DATA, 0, n, b"x") for n in range(1, 40001, 2)]
+
+
+def malformed() -> list[bytes]:
+    """Return requests that are reset for their fields."""
+    return [head(n, (*GET, ("X", "1"))) for n in range(1, 20001, 2)]
+
+
+def continuations() -> list[bytes]:
+    """Return a header block that never ends (CVE-2024-27316)."""
+    start = frame(frames.HEADERS, 1, 1, block(GET))
+    return [start, *[frame(frames.CONTINUATION, 0, 1, b"")] * 50000]
+
+
+def bombs() -> list[bytes]:
+    """Return blocks that call one large entry up again and again."""
+    entry = b"\x40\x01a\x7f\x80\x1e" + b"a" * 3967
+    return [
+        frame(frames.HEADERS, 5, n, block(GET) + entry + b"\xbe" * 12000)
+        for n in range(1, 201, 2)
+    ]
+
+
+def crumbs() -> list[bytes]:
+    """Return heads of thousands of empty cookies."""
+    return [
+        frame(frames.HEADERS, 5, n, block(GET) + b"\x0f\x11\0" * 5000)
+        for n in range(1, 401, 2)
+    ]
+
+
+def unfinished() -> list[bytes]:
+    """Return uploads that are begun and never ended."""
+    return [head(n, POST, end=False) for n in range(1, 10001, 2)]
+
+
+def small_data(payload: bytes, count: int) -> list[bytes]:
+    """Return a body in the smallest pieces."""
+    return [head(1, POST, end=False), *[frame(frames.DATA, 0, 1, payload)] * count]
+
+
+def of(data: bytes, count: int) -> list[bytes]:
+    return [data] * count
+
+
+def churn() -> list[bytes]:
+    """Return windows that are moved under a hundred open streams."""
+    up = frame(frames.SETTINGS, 0, 0, frames.SETTING.pack(4, 65535))
+    down = frame(frames.SETTINGS, 0, 0, frames.SETTING.pack(4, 0))
+    opened = [head(n, POST, end=False) for n in range(1, 201, 2)]
+    return [*opened, *[down + up] * 10000]
+
+
+# What is sent, and whether the connection has to end for it.
+FLOODS: dict[str, Callable[[], list[bytes]]] = {
+    "rapid reset": resets,
+    "resets that we make": made_resets,
+    "bodies after the end": half_closed,
+    "malformed requests": malformed,
+    "CONTINUATION": continuations,
+    "HPACK bombs": bombs,
+    "cookie crumbs": crumbs,
+    "uploads without end": unfinished,
+    "PING": lambda: of(frame(frames.PING, 0, 0, b"12345678"), 100000),
+    "SETTINGS": lambda: of(frame(frames.SETTINGS), 50000),
+    "windows that move": churn,
+    "empty DATA": lambda: small_data(b"", 100000),
+    "DATA of one octet": lambda: small_data(b"x", 60000),
+    "PRIORITY": lambda: of(frame(frames.PRIORITY, 0, 9, bytes(5)), 100000),
+    "WINDOW_UPDATE": lambda: of(frame(frames.WINDOW_UPDATE, 0, 0, number(1)), 100000),
+    "unknown frames": lambda: of(frame(200), 100000),
+}
+
+
+class Probe:
+    """A well-behaved client that asks again and again while others do not behave."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._over = threading.Event()
+        self.worst_s = 0.0
+        self.answers = 0
+        self._thread = threading.Thread(target=self._ask, daemon=True)
+        self._thread.start()
+
+    def _ask(self) -> None:
+        client = H2Client(self._port)
+        while not self._over.wait(0.01):
+            began = time.monotonic()
+            if client.get("/probe").status == 200:
+                self.answers += 1
+            self.worst_s = max(self.worst_s, time.monotonic() - began)
+        client.close()
+
+    def end(self) -> None:
+        self._over.set()
+        self._thread.join(10)
+
+
+def attack(port: int, pieces: list[bytes]) -> int | None:
+    """Send everything; return the code of GOAWAY, C{None} if there was none."""
+    client = RawClient(port)
+    try:
+        for start in range(0, len(pieces), 500):
+            client.send(*pieces[start : start + 500])
+    except OSError:
+        # The proxy has closed; what it said before may still be there.
+        return client.end()
+    return client.end()
+
+
+@pytest.mark.parametrize("what", FLOODS)
+async def test_a_flood_is_ended_and_nobody_else_feels_it(
+    start_http2: Starter, what: str
+) -> None:
+    """GOAWAY, little CPU, a prompt answer for others, and nothing left behind."""
+    running = start_http2()
+    pieces = FLOODS[what]()
+    with backend(answering(OK)) as app:
+        await running.serve(app)
+        probe = Probe(running.https)
+        await until(lambda: probe.answers > 0)
+        began = time.thread_time()
+        code = await in_thread(attack, running.https, pieces)
+        spent = time.thread_time() - began
+        before = probe.answers
+        await until(lambda: probe.answers > before)
+        await in_thread(probe.end)
+        # A connection that we have closed is reset by what was still on its way; the
+        # reset may be faster than the reason.
+        assert code in (
+            None,
+            frames.ENHANCE_YOUR_CALM,
+            frames.STREAM_CLOSED,
+            frames.COMPRESSION_ERROR,
+        )
+        assert spent < CPU_S
+        assert probe.worst_s < LATENCY_S
+        switch = running.proxy._switch
+        await until(lambda: not switch.clients)
+        assert switch.waits == 0
+        assert not switch.http2_peers
+        await until(lambda: all(not pool.outstanding for pool in switch.pools.values()))
+
+
+async def test_stalled_downloads_hold_little(start_http2: Starter) -> None:
+    """A hundred on one connection: little memory, and all of it comes back."""
+    running = start_http2()
+
+    def begin() -> RawClient:
+        client = RawClient(running.https, settings=frames.SETTING.pack(4, 0))
+        client.send(*(client.get(n) for n in range(1, 201, 2)))
+        return client
+
+    with backend(answering(LARGE)) as app:
+        await running.serve(app)
+        client = await in_thread(begin)
+        switch = running.proxy._switch
+        await until(lambda: switch.waits > 1048576)
+        assert switch.waits < 100 * 150_000
+        found = await in_thread(lambda: H2Client(running.https).get().status)
+        assert found == 200
+        client.peer.close()
+        await until(lambda: switch.waits == 0)
+
+
+async def test_what_people_do_is_no_flood(start_http2: Starter) -> None:
+    """A page with a hundred images, left three times; the next one is served."""
+    running = start_http2()
+
+    def talk() -> None:
+        client = RawClient(running.https)
+        for page in range(3):
+            numbers = range(1 + 200 * page, 200 * (page + 1), 2)
+            client.send(*(client.get(n, "/image") for n in numbers))
+            client.send(
+                *(
+                    frame(frames.RST_STREAM, 0, n, number(frames.CANCEL))
+                    for n in numbers
+                )
+            )
+        client.send(client.get(601))
+        assert client.status(601) == "200"
+        assert client.goaway is None
+        client.peer.close()
+
+    with backend(answering(OK)) as app:
+        await running.serve(app)
+        await in_thread(talk)
