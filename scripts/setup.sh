@@ -97,6 +97,7 @@ need_venv() {
 # Where programs for tests are kept that no Debian package has (tests/support/tools.py).
 TOOLS=${XDG_CACHE_HOME:-$HOME/.cache}/haloy-tests
 PEBBLE=v2.10.1
+H2SPEC=v2.2.1+incompatible
 
 # need_newer_pebble: build the pebble that knows renewal windows and profiles.
 need_newer_pebble() {
@@ -110,6 +111,20 @@ need_newer_pebble() {
     PATH="$PATH:/usr/local/go/bin" GOBIN="$place" \
         go install "github.com/letsencrypt/pebble/v2/cmd/pebble@$PEBBLE" ||
         say "⚠ pebble $PEBBLE cannot be built; tests that need it do not run."
+}
+
+# need_h2spec: build the conformance tests of HTTP/2.
+need_h2spec() {
+    local place=$TOOLS/h2spec-$H2SPEC
+    [ -x "$place/h2spec" ] && return 0
+    if ! PATH="$PATH:/usr/local/go/bin" command -v go >/dev/null; then
+        say "⚠ There is no Go here to build h2spec with; its test does not run."
+        return 0
+    fi
+    say "Building h2spec $H2SPEC"
+    PATH="$PATH:/usr/local/go/bin" GOBIN="$place" timeout 300 \
+        go install "github.com/summerwind/h2spec/cmd/h2spec@$H2SPEC" >/dev/null 2>&1 ||
+        say "⚠ h2spec cannot be built; its test does not run."
 }
 
 # need_sslyze: install it into an environment of its own; it wants an older cryptography.
