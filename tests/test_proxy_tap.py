@@ -8,8 +8,6 @@ import socket
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,7 +18,12 @@ from twisted.python.usage import UsageError
 from haloy.proxy.supervisor import Supervisor
 from haloy.proxy_tap import Options, makeService
 from tests.support import twistd
+from tests.support.haloyd import free_port
+from tests.support.proxy import running_proxy
 from tests.support.waiting import wait_until
+
+#: No TLS, and a quick end.
+PLAIN = ("--https", "", "--stop-limit", "2")
 
 
 def _options(*arguments: str) -> Options:
@@ -59,59 +62,6 @@ def test_a_worker_for_each_core() -> None:
     assert isinstance(makeService(_options("--workers", "3")), Supervisor)
 
 
-@contextmanager
-def proxy(
-    folder: Path,
-    *more: str,
-    prefix: tuple[str, ...] = (),
-    until: str = "haloy-proxy serves",
-) -> Iterator[Path]:
-    """Run it with two workers and no TLS; give the file of its log."""
-    log = folder / "log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [
-                *prefix,
-                *twistd.COMMAND,
-                *("--nodaemon", "--pidfile=", "haloy-proxy"),
-                *("--workers", "2", "--control", str(folder / "proxy.sock")),
-                *("--state-dir", str(folder / "state"), "--https", ""),
-                *("--stop-limit", "2", *more),
-            ],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-        )
-    try:
-        wait_until(lambda: until in log.read_text(), log.read_text)
-        yield log
-    finally:
-        process.terminate()
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            raise
-    assert process.returncode in (0, -signal.SIGTERM), log.read_text()
-
-
-def workers(log: Path) -> list[int]:
-    """Return the workers that have ever served, in order."""
-    return [
-        int(line.split("worker ")[1].split()[0])
-        for line in log.read_text().splitlines()
-        if line.endswith(" serves") and "worker " in line
-    ]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def status(port: int) -> int:
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as found:
@@ -124,20 +74,20 @@ def status(port: int) -> int:
 def test_a_signal_replaces_the_workers(tmp_path: Path, number: int) -> None:
     """On the same sockets: nobody is refused; in the end all are gone."""
     port = free_port()
-    with proxy(tmp_path, "--http", f"127.0.0.1:{port}") as log:
-        before = workers(log)
+    with running_proxy(tmp_path, *PLAIN, "--http", f"127.0.0.1:{port}") as proxy:
+        before = proxy.workers()
         parent = int(Path(f"/proc/{before[0]}/stat").read_text().split()[3])
         os.kill(parent, number)
-        while len(workers(log)) < 4:
+        while len(proxy.workers()) < 4:
             assert status(port) == 404
         wait_until(
             lambda: not any(Path(f"/proc/{pid}").exists() for pid in before),
-            log.read_text,
+            proxy.log.read_text,
         )
         assert status(port) == 404
-    assert not any(Path(f"/proc/{pid}").exists() for pid in workers(log))
+    assert not any(Path(f"/proc/{pid}").exists() for pid in proxy.workers())
     assert not (tmp_path / "proxy.sock").exists()
-    assert "Traceback" not in log.read_text()
+    assert "Traceback" not in proxy.log.read_text()
 
 
 SYSTEMD = """
@@ -154,9 +104,9 @@ def test_sockets_of_systemd_are_used(tmp_path: Path) -> None:
     """As C{haloy-proxy.socket} gives them: descriptor 3, told by the environment."""
     port = free_port()
     prefix = (sys.executable, "-c", SYSTEMD, str(port))
-    with proxy(tmp_path, "--http", f":{port}", prefix=prefix) as log:
+    with running_proxy(tmp_path, *PLAIN, "--http", f":{port}", prefix=prefix) as proxy:
         assert status(port) == 404
-        environment = Path(f"/proc/{workers(log)[0]}/environ").read_text()
+        environment = Path(f"/proc/{proxy.workers()[0]}/environ").read_text()
         assert "LISTEN_" not in environment
 
 
@@ -192,8 +142,8 @@ def test_it_keeps_no_privilege(tmp_path: Path) -> None:
         folder.chmod(0o711)  # the user has to get there
     port = free_port()
     where = ("--http", f"127.0.0.1:{port}", "--user", "nobody")
-    with proxy(tmp_path, *where, until="worker") as log:
-        text = log.read_text()
+    with running_proxy(tmp_path, *PLAIN, *where, until="worker") as proxy:
+        text = proxy.log.read_text()
         assert "cannot" in text or "Permission denied" in text or " serves" in text
         (pid,) = [
             int(path.parent.name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ class ApiListener:
     _listen: str
     _socket: Path
     _gate: Gate | None = None
+    _mode: int = 0o600
     _ports: list[IListeningPort] = field(factory=list, init=False)
 
     @property
@@ -51,8 +54,12 @@ class ApiListener:
         # A file that a crash left behind.
         self._socket.unlink(missing_ok=True)
         self._ports.append(
-            self._reactor.listenUNIX(str(self._socket), site, mode=0o600)
+            self._reactor.listenUNIX(str(self._socket), site, mode=self._mode)
         )
+        if self._mode & 0o070:
+            # For a proxy of another user: the folder says of which group it is.
+            with suppress(PermissionError):
+                os.chown(self._socket, -1, self._socket.parent.stat().st_gid)
 
     async def stop(self) -> None:
         """Listen no more."""

@@ -60,7 +60,8 @@ class ApiSettings:
 class ProxySettings:
     """The proxy's listeners: C{HOST:PORT}, C{:PORT}, or C{""} for none.
 
-    C{mode} is C{auto}, C{embedded} or C{split}; C{public_https} is the port in
+    C{mode} is C{auto}, C{embedded} or C{split}; C{control} is where a split proxy is
+    told what to serve; C{public_https} is the port in
     redirects, 0 the one of C{https}. C{http2}: HTTPS clients may speak HTTP/2.
     C{trusted_proxies} (addresses and networks whose
     word on the client's address is taken) is a key of the file's root.
@@ -72,6 +73,7 @@ class ProxySettings:
     public_https: int = 0
     trusted_proxies: tuple[str, ...] = ()
     http2: bool = True
+    control: str = "/run/haloy/proxy.sock"
 
 
 @frozen
@@ -207,7 +209,7 @@ def _api(section: Section) -> ApiSettings:
 
 
 def _proxy(section: Section, trusted: tuple[str, ...]) -> ProxySettings:
-    section.only("http", "https", "mode", "public_https", "http2")
+    section.only("http", "https", "mode", "public_https", "http2", "control")
     default = ProxySettings()
     return ProxySettings(
         http=section.get("http", default.http, _endpoint_or_none),
@@ -216,7 +218,15 @@ def _proxy(section: Section, trusted: tuple[str, ...]) -> ProxySettings:
         public_https=section.get("public_https", default.public_https, whole(1, 65535)),
         trusted_proxies=trusted,
         http2=section.get("http2", default.http2, _switch),
+        control=section.get("control", default.control, _absolute),
     )
+
+
+def _absolute(value: Any, key: str) -> str:
+    text = as_text(value, key)
+    if not text.startswith("/"):
+        raise InvalidValue(f"{text!r} is not an absolute path", field=key)
+    return text
 
 
 def _switch(value: Any, name: str) -> bool:

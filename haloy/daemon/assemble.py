@@ -32,6 +32,7 @@ from haloy.certs.renewal import CertificateService
 from haloy.certs.service import certificate_service
 from haloy.config.daemon_file import DaemonFile
 from haloy.daemon.admission import Admission
+from haloy.daemon.dataplane import choose_plane
 from haloy.daemon.events import EventStream
 from haloy.daemon.exclusive import ExclusiveUse
 from haloy.daemon.housekeeping import Housekeeping
@@ -55,10 +56,6 @@ from haloy.errors import HaloyError
 from haloy.health.monitor import Monitor, Watched
 from haloy.model.app import App, Assessment, UnixAddress, Verdict
 from haloy.model.names import DomainName
-from haloy.proxy.embedded import EmbeddedProxy
-from haloy.proxy.embedded import Settings as ProxySettings
-from haloy.proxy.tls import SniContexts
-from haloy.proxy.tls_policy import offered
 from haloy.store.database import Database
 from haloy.store.instance import instance_name
 from haloy.store.registries import RegistryFile
@@ -101,24 +98,15 @@ class _Parts:
         self.gatekeeper = Gatekeeper(self.database, reactor, _now, self.token)
         self.happened = EventFeed(self.database, reactor, _now)
         self.telling = Tasks(self.log)
-        self.contexts = SniContexts(offered(http2=file.proxy.http2))
-        self.proxy = EmbeddedProxy(
-            reactor,
-            ProxySettings(
-                http=file.proxy.http,
-                https=file.proxy.https,
-                public_https=file.proxy.public_https,
-                trusted_proxies=file.proxy.trusted_proxies,
-                http2=file.proxy.http2,
-            ),
-            self.contexts,
-            self.operations.record_request,
+        self.plane = choose_plane(
+            reactor, file.proxy, chosen.api_socket, self.operations
         )
+        self.proxy = self.plane.proxy
         self.snapshot = SnapshotWriter(reactor, self.pool, chosen.snapshot)
         api_domain = DomainName(file.api.domain) if file.api.domain else None
         self.routing = Routing(
             self.proxy,
-            UnixAddress(str(chosen.api_socket)),
+            UnixAddress(str(self.plane.api_socket)),
             Intents(api_domain),
             changed=self.routes_changed,
         )
@@ -135,12 +123,17 @@ class _Parts:
         )
         api = self.make_api()
         self.api = ApiListener(
-            reactor, api.resource(), file.api.listen, chosen.api_socket, api.gate
+            reactor,
+            api.resource(),
+            file.api.listen,
+            self.plane.api_socket,
+            api.gate,
+            self.plane.api_mode,
         )
         self.housekeeping = Housekeeping(
             reactor,
             self.pool,
-            self.contexts,
+            self.plane.contexts,
             chosen.temporary,
             _now,
             self.operations.layers,
@@ -282,12 +275,17 @@ class _Parts:
         start = Intents(self.routing.intents.api_domain)
         if kept is not None:
             start = await still_running(kept, self.engine, start.api_domain)
+        if self.plane.split:
+            # It serves what it was told before, and takes orders when it is there.
+            self.proxy.startService()
         self.routing.restore(start)
-        await self.routing.published()
+        if not self.plane.split:
+            await self.routing.published()
 
     async def start_proxy(self) -> None:
         """Take connections."""
-        self.proxy.startService()
+        if not self.proxy.running:
+            self.proxy.startService()
 
     async def stop_proxy(self) -> None:
         """Let requests end."""
@@ -373,7 +371,7 @@ class _Parts:
         """Ask every part whether it works."""
         return Readiness(
             docker=await _trouble(self.engine.ping),
-            proxy="" if self.proxy.running else "not listening",
+            proxy=self.proxy.trouble,
             database=await _trouble(lambda: self.database.run(_look)),
             config=self.operations.reload.settings.problem,
         )

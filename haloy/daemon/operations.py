@@ -148,6 +148,10 @@ class Operations:
 
     # --- requests ---------------------------------------------------------------------
 
+    def wants_requests(self) -> bool:
+        """Return whether anybody is told of requests: a file, or a reader."""
+        return self._access is not None or self._server_log.followed
+
     def record_request(self, record: AccessRecord) -> None:
         """Write a request to the access log, and tell those who follow it."""
         if self._access is not None:

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
 from haloy.daemon.intents import Intents
+from haloy.errors import HaloyError
 from haloy.model.app import App, Domain, Replica, UnixAddress, Verdict
 from haloy.model.names import AppName
 from haloy.proxy.interface import DrainLimits, Leftover, Proxy
@@ -157,6 +158,10 @@ class Routing:
                 sent = self._version
                 await self._send(self._intents)
                 self._release(sent)
+        except HaloyError as problem:
+            # The proxy is away; it is told everything when it is back.
+            self._log.error("routes are not published: {reason}", reason=str(problem))
+            self._fail(problem)
         except Exception as problem:
             self._fail(problem)
             raise

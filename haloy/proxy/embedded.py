@@ -208,6 +208,11 @@ class EmbeddedProxy(Service):
         await deferLater(self._time, 0)
 
     @property
+    def trouble(self) -> str:
+        """Why nothing is served, C{""}: it is."""
+        return "" if self.running else "not listening"
+
+    @property
     def http_port(self) -> int:
         """The port that is really bound, 0 without a plain listener."""
         return self._plain[0].port if self._plain else 0

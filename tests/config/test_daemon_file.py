@@ -120,6 +120,7 @@ def test_the_key_that_old_documents_name() -> None:
         ("proxy:\n  http: ':70000'", 2, "HOST:PORT"),
         ("proxy:\n  mode: fork", 2, "auto, embedded, split"),
         ("proxy:\n  public_https: 0", 2, "1 to 65535"),
+        ("proxy:\n  control: proxy.sock", 2, "not an absolute path"),
         ("proxy:\n  public_https: '443'", 2, "whole number"),
         ("trusted_proxies: 10.0.0.0/8", 1, "wants a list"),
         ("trusted_proxies: [10.0.0.0/40]", 1, "address or network"),

@@ -72,8 +72,8 @@ class RunningDaemon:
         (self.config / ".env").write_text(f'HALOY_API_TOKEN="{TOKEN}"\n')
         (self.config / ".env").chmod(0o600)
 
-    def start(self) -> None:
-        """Start the daemon; return when it says that it is ready."""
+    def start(self, wait: bool = True) -> None:
+        """Start the daemon; return when it says that it is ready, or at once."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [
@@ -92,7 +92,8 @@ class RunningDaemon:
                 cwd=self.folder,
                 env={**os.environ, **self.environment},
             )
-        self.wait_ready()
+        if wait:
+            self.wait_ready()
 
     def wait_ready(self, limit_s: float = START_LIMIT_S) -> None:
         """Return when C{/health/ready} is true; show the log when it never is."""

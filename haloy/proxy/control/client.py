@@ -123,9 +123,12 @@ class RemoteProxy(Service):
             lambda failure: self._log.failure("following the access log", failure)
         )
 
-    async def stopService(self) -> None:
+    def stopService(self) -> Deferred[None]:
         """Go; the proxy serves on."""
-        Service.stopService(self)
+        super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
         await self._tasks.stop()
         if self._follow_round.running:
             self._follow_round.stop()

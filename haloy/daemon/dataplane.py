@@ -1,0 +1,117 @@
+"""Which form of the proxy this daemon drives, decided once at its start.
+
+Embedded: it serves in this process. Split: C{haloy-proxy} does, and is told by its
+control socket; the API's socket then lies beside that, where the proxy's user can
+reach it, and belongs to its group.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Protocol
+
+from attrs import frozen
+from twisted.internet.defer import Deferred
+
+from haloy.config.daemon_file import ProxySettings
+from haloy.daemon.housekeeping import Renewable
+from haloy.daemon.operations import Operations
+from haloy.proxy.control.client import RemoteProxy
+from haloy.proxy.embedded import EmbeddedProxy, Settings
+from haloy.proxy.interface import Proxy
+from haloy.proxy.tls import SniContexts
+from haloy.proxy.tls_policy import offered
+
+
+class DataPlane(Proxy, Protocol):
+    """The proxy as a service of this process, whatever its form."""
+
+    running: Any
+
+    @property
+    def http_port(self) -> int:
+        """The port for plain requests, 0: none of ours."""
+
+    @property
+    def https_port(self) -> int:
+        """The port for TLS, 0: none of ours."""
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be told to the proxy, C{""}: it can."""
+
+    def startService(self) -> None:
+        """Begin."""
+
+    def stopService(self) -> Deferred[None]:
+        """End in order."""
+
+    def trust(self, networks: tuple[str, ...]) -> None:
+        """Believe these proxies in front of us."""
+
+
+@frozen
+class Plane:
+    """The chosen form.
+
+    @ivar contexts: whose ticket keys are made anew here.
+    @ivar api_socket: where the proxy looks for the API; C{api_mode} is its mode.
+    """
+
+    proxy: DataPlane
+    contexts: Renewable
+    split: bool
+    api_socket: Path
+    api_mode: int = 0o600
+
+
+class _OwnKeys:
+    """Workers of the split form make new ticket keys by themselves."""
+
+    def renew(self) -> None:
+        """Leave it to them."""
+
+
+def is_split(settings: ProxySettings) -> bool:
+    """Return whether C{haloy-proxy} serves.
+
+    C{auto}: where an installed one's folder for sockets is.
+    """
+    if settings.mode == "auto":
+        return Path(settings.control).parent.is_dir()
+    return settings.mode == "split"
+
+
+def choose_plane(
+    reactor: Any, settings: ProxySettings, api_socket: Path, operations: Operations
+) -> Plane:
+    """Return the form of the proxy that C{settings} ask for, not started yet."""
+    if is_split(settings):
+        remote = RemoteProxy(
+            reactor,
+            settings.control,
+            {
+                "public_https": settings.public_https,
+                "trusted_proxies": list(settings.trusted_proxies),
+                "http2": settings.http2,
+            },
+            operations.record_request,
+            operations.wants_requests,
+        )
+        beside = Path(os.path.abspath(settings.control)).with_name("api.sock")
+        return Plane(remote, _OwnKeys(), True, beside, 0o660)
+    contexts = SniContexts(offered(http2=settings.http2))
+    embedded = EmbeddedProxy(
+        reactor,
+        Settings(
+            http=settings.http,
+            https=settings.https,
+            public_https=settings.public_https,
+            trusted_proxies=settings.trusted_proxies,
+            http2=settings.http2,
+        ),
+        contexts,
+        operations.record_request,
+    )
+    return Plane(embedded, contexts, False, api_socket)

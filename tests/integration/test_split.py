@@ -1,0 +1,93 @@
+"""haloyd and haloy-proxy in processes of their own: neither's fate is the other's."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.site import Server, identifier, load, server
+from tests.support.dockerd import PrivateDocker
+from tests.support.haloyd import free_port
+from tests.support.proxy import RunningProxy, running_proxy
+from tests.support.waiting import wait_until
+
+pytestmark = [pytest.mark.docker, pytest.mark.slow]
+
+SITE = "shop.example.test"
+API = "api.example.test"
+ROUNDS = 20
+
+
+@pytest.fixture
+def split(
+    tmp_path: Path, docker: PrivateDocker
+) -> Iterator[tuple[Server, RunningProxy]]:
+    """Give a haloyd that drives a haloy-proxy with two workers."""
+    http, https = (f"127.0.0.1:{free_port()}" for _ in range(2))
+    settings = {
+        "mode": "split",
+        "control": str(tmp_path / "proxy.sock"),
+        "http": http,
+        "https": https,
+    }
+    where = ("--http", http, "--https", https, "--stop-limit", "3")
+    try:
+        with (
+            running_proxy(tmp_path, *where) as proxy,
+            server(tmp_path, docker, proxy=settings, api={"domain": API}) as made,
+        ):
+            yield made, proxy
+    finally:
+        docker.clear(("app:one", "app:two"))
+
+
+def test_haloyd_is_killed_twenty_times(split: tuple[Server, RunningProxy]) -> None:
+    """Not one request fails, and the deployment that follows works (split: 0 failed).
+
+    It is killed in any moment of its start. While it is away the API's domain
+    answers 503.
+    """
+    haloyd, _ = split
+    haloyd.deploy(identifier(0), "app:one")
+    haloyd.until_serves(SITE, "one")
+    draw = random.Random(6)
+    with load(haloyd, SITE) as clients:
+        for _ in range(ROUNDS):
+            haloyd.daemon.kill()
+            haloyd.daemon.start(wait=False)
+            time.sleep(draw.uniform(0.0, 1.5))
+        haloyd.daemon.kill()
+        assert haloyd.get(API, "/health")[0] == 503
+        haloyd.daemon.start()
+        wait_until(lambda: haloyd.get(API, "/health")[0] == 200, haloyd.daemon.log_text)
+        end = haloyd.deploy(identifier(1), "app:two")
+        assert not end.get("isDeploymentFailed"), end
+        haloyd.until_serves(SITE, "two")
+    assert clients.failures == []
+    assert set(clients.answers) == {"one", "two"}
+    print(f"{sum(clients.answers.values())} requests, 0 failed")
+    haloyd.until_containers("shop", [f"shop-{identifier(1)}"])
+
+
+def test_the_proxy_serves_without_haloyd(
+    split: tuple[Server, RunningProxy],
+) -> None:
+    """Restarted while haloyd is away it has routes and TLS; haloyd finds it again."""
+    haloyd, proxy = split
+    haloyd.deploy(identifier(0), "app:one")
+    haloyd.until_serves(SITE, "one")
+    with load(haloyd, SITE) as clients:
+        for _ in range(3):
+            proxy.reload()
+    assert clients.failures == []
+    haloyd.daemon.kill()
+    proxy.kill_worker()
+    assert haloyd.get(SITE) == (200, "one")
+    haloyd.daemon.start()
+    end = haloyd.deploy(identifier(1), "app:two")
+    assert not end.get("isDeploymentFailed"), end
+    assert haloyd.get(SITE) == (200, "two")

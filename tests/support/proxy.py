@@ -1,0 +1,88 @@
+"""A real haloy-proxy in processes of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from attrs import frozen
+
+from tests.support import twistd
+from tests.support.waiting import wait_until
+
+STOP_LIMIT_S = 40.0
+
+
+@frozen
+class RunningProxy:
+    """One supervisor with its workers."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def workers(self) -> list[int]:
+        """Return the workers that have ever served, in order."""
+        return [
+            int(line.split("worker ")[1].split()[0])
+            for line in self.log.read_text().splitlines()
+            if line.endswith(" serves") and "worker " in line
+        ]
+
+    def reload(self) -> None:
+        """Replace the workers, and wait until new ones serve."""
+        before = len(self.workers())
+        replaced = self.log.read_text().count("workers were replaced")
+        self.process.send_signal(signal.SIGHUP)
+        wait_until(
+            lambda: (
+                self.log.read_text().count("workers were replaced") > replaced
+                and len(self.workers()) > before
+            ),
+            self.log.read_text,
+        )
+
+    def kill_worker(self) -> None:
+        """End the newest worker as a crash would, and wait for the next one."""
+        before = len(self.workers())
+        os.kill(self.workers()[-1], signal.SIGKILL)
+        wait_until(lambda: len(self.workers()) > before, self.log.read_text)
+
+
+@contextmanager
+def running_proxy(
+    folder: Path,
+    *more: str,
+    prefix: tuple[str, ...] = (),
+    until: str = "haloy-proxy serves",
+) -> Iterator[RunningProxy]:
+    """Run it with two workers; C{more} are options, C{prefix} is who runs it."""
+    log = folder / "proxy.log"
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [
+                *prefix,
+                *twistd.COMMAND,
+                *("--nodaemon", "--pidfile=", "haloy-proxy"),
+                *("--workers", "2", "--control", str(folder / "proxy.sock")),
+                *("--state-dir", str(folder / "state"), *more),
+            ],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+        )
+    try:
+        wait_until(lambda: until in log.read_text(), log.read_text)
+        yield RunningProxy(process, log)
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise AssertionError(f"SIGTERM ignored:\n{log.read_text()}") from None
+    assert process.returncode in (0, -signal.SIGTERM), log.read_text()
