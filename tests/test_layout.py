@@ -33,6 +33,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "haloy/model/token.py": "tests/store/test_tokens.py",
     "haloy/model/event.py": "tests/store/test_events.py",
     # What every route uses, tested by the routes.
+    "haloy/api/about.py": "tests/api/test_server.py",
     "haloy/api/agent.py": "tests/api/test_client.py",
     "haloy/api/answers.py": "tests/api/test_server.py",
     "haloy/api/asked.py": "tests/api/test_server.py",
@@ -43,6 +44,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "haloy/api/multipart.py": "tests/api/test_images.py",
     "haloy/api/registries.py": "tests/api/test_operations.py",
     "haloy/api/server_log.py": "tests/api/test_operations.py",
+    "haloy/api/shapes.py": "tests/api/test_openapi.py",
     "haloy/api/service.py": "tests/api/test_client.py",
     "haloy/api/spool.py": "tests/api/test_images.py",
     "haloy/api/streaming.py": "tests/api/test_server.py",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
 from typing import Any
 
@@ -11,13 +10,11 @@ from klein import Klein
 from twisted.web.iweb import IRequest
 
 from haloy.api.answers import error_answer, json_answer, respond
+from haloy.api.bodies import TokenBody, read_body
 from haloy.api.body import read_json
-from haloy.api.gatekeeper import SCOPES, Gatekeeper
+from haloy.api.gatekeeper import Gatekeeper
 from haloy.errors import InvalidValue
 from haloy.model.names import parse_app_name
-
-AUDIT_LIMIT = 1000
-_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}")
 
 
 @define(eq=False)
@@ -50,11 +47,15 @@ class TokenRoutes:
     async def create(self, request: Any) -> bytes:
         """Make a token; the answer is the only place where it is shown."""
         caller = self._gatekeeper.admit(request, "admin")
-        name, scopes, apps, expires = _body(read_json(request))
-        async with self._gatekeeper.audited(caller, "token.create", name):
-            token = await self._gatekeeper.create(name, scopes, apps, expires)
+        body = read_body(read_json(request), TokenBody)
+        apps = tuple(parse_app_name(one, "apps") for one in body.apps)
+        if apps and "admin" in body.scopes:
+            raise InvalidValue("an admin is for the whole server", field="apps")
+        expires = _expiry(body.expires)
+        async with self._gatekeeper.audited(caller, "token.create", body.name):
+            token = await self._gatekeeper.create(body.name, body.scopes, apps, expires)
         request.setResponseCode(201)
-        return json_answer(request, {"name": name, "token": token})
+        return json_answer(request, {"name": body.name, "token": token})
 
     @app.route("/<name>/revoke", methods=["POST"])
     async def revoke(self, request: IRequest, name: str) -> bytes:
@@ -70,43 +71,11 @@ class TokenRoutes:
         return error_answer(request, failure)
 
 
-def _body(
-    found: object,
-) -> tuple[str, tuple[str, ...], tuple[str, ...], datetime | None]:
-    if not isinstance(found, dict):
-        raise InvalidValue("wants a JSON object", field="body")
-    unknown = sorted(str(key) for key in found.keys() - {*_KEYS})
-    if unknown:
-        raise InvalidValue(
-            f"unknown field; known: {', '.join(_KEYS)}", field=unknown[0]
-        )
-    name = found.get("name")
-    if not isinstance(name, str) or _NAME.fullmatch(name) is None:
-        raise InvalidValue("wants up to 64 letters, digits, . _ or -", field="name")
-    scopes = _texts(found, "scopes")
-    if not scopes or not set(scopes) <= set(SCOPES):
-        raise InvalidValue(f"wants some of {', '.join(SCOPES)}", field="scopes")
-    apps = tuple(parse_app_name(one, "apps") for one in _texts(found, "apps"))
-    if apps and "admin" in scopes:
-        raise InvalidValue("an admin is for the whole server", field="apps")
-    return name, scopes, apps, _expiry(found.get("expiresAt"))
-
-
-_KEYS = ("name", "scopes", "apps", "expiresAt")
-
-
-def _texts(found: dict[str, Any], key: str) -> tuple[str, ...]:
-    values = found.get(key) or []
-    if not isinstance(values, list) or not all(isinstance(one, str) for one in values):
-        raise InvalidValue("wants a list of texts", field=key)
-    return tuple(values)
-
-
-def _expiry(text: object) -> datetime | None:
+def _expiry(text: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        at = datetime.fromisoformat(str(text).replace("Z", "+00:00"))
+        at = datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError:
         at = None
     if at is None or at.tzinfo is None:

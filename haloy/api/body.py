@@ -9,7 +9,9 @@ them.
 from __future__ import annotations
 
 import json
-from typing import Any, Protocol
+import math
+from typing import Any, Protocol, cast
+from urllib.parse import unquote_to_bytes
 
 from twisted.web.http import Request as BaseRequest
 from twisted.web.server import Request, Site
@@ -44,6 +46,20 @@ class LimitedRequest(Request):
     spool: Spool | None = None
     _received = 0
     _refused = False
+
+    def process(self) -> None:
+        """Answer, but to a path that is no text (C{spec/api.md} 1.1)."""
+        try:
+            unquote_to_bytes(self.path).decode()
+        except UnicodeDecodeError:
+            self._refuse(400, "path: is not UTF-8", "invalid")
+        else:
+            super().process()
+
+    def render(self, resrc: Any) -> None:
+        """Answer, without telling what we are made of."""
+        self.responseHeaders.removeHeader(b"server")
+        super().render(resrc)
 
     def gotLength(self, length: int | None) -> None:
         """Decide where the body goes, or refuse it by its length."""
@@ -129,6 +145,18 @@ def make_site(resource: Any, reactor: Any, gate: Gate | None = None) -> Site:
     return site
 
 
+def _no_number(text: str) -> object:
+    raise ValueError(f"{text} is no number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else cast(float, _no_number(text))
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_number, parse_float=_finite)
+
+
 def read_json(request: Any) -> object:
     """Return the first JSON value of the body (C{spec/api.md} 1.5).
 
@@ -141,7 +169,9 @@ def read_json(request: Any) -> object:
         raise InvalidValue("is empty", field="body")
     try:
         text = raw.decode("utf-8").lstrip()
-        value, _ = json.JSONDecoder().raw_decode(text)
+        value, _ = _DECODER.raw_decode(text)
+        if b"\\u" in raw:
+            json.dumps(value, ensure_ascii=False).encode()  # half a character is none
     except (ValueError, RecursionError) as problem:
         raise InvalidValue(f"is not JSON: {problem}", field="body") from None
     return value

@@ -4,39 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from attrs import frozen
 from twisted.internet.defer import Deferred, gatherResults
 
-from haloy.api.terminal import check_command
 from haloy.engine.interface import Engine
-from haloy.errors import HaloyError, InvalidValue
+from haloy.errors import HaloyError
 
 LIMIT_S = 60.0
 OUTPUT_LIMIT_BYTES = 4 << 20
-
-
-@frozen
-class ExecBody:
-    """C{POST /v1/exec/{app}}."""
-
-    command: tuple[str, ...]
-    container: str
-    everywhere: bool
-
-
-def exec_body(found: object) -> ExecBody:
-    """Return the body. @raise InvalidValue: names the field."""
-    if not isinstance(found, dict):
-        raise InvalidValue("wants a JSON object", field="body")
-    unknown = sorted(found.keys() - {"command", "containerId", "allContainers"})
-    if unknown:
-        raise InvalidValue("unknown field", field=unknown[0])
-    command = check_command(found.get("command"))
-    container = found.get("containerId") or ""
-    everywhere = found.get("allContainers") or False
-    if not isinstance(container, str) or not isinstance(everywhere, bool):
-        raise InvalidValue("wants a text", field="containerId")
-    return ExecBody(command, container, everywhere)
 
 
 async def execute(

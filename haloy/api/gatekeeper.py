@@ -29,7 +29,6 @@ from haloy.store import tokens as rows
 from haloy.store.database import Database
 from haloy.tasks import Tasks
 
-SCOPES = ("read", "deploy", "exec", "admin")
 ENV_TOKEN = "env"  # noqa: S105  (a name, not a token)
 RATE, BURST = 5.0, 10.0
 LAYER_RATE, LAYER_BURST = 50.0, 100.0
@@ -113,6 +112,15 @@ class Gatekeeper:
         """Return who calls, if it may. See L{authenticate} and L{Caller.require}."""
         caller = self.authenticate(request, layers=layers)
         caller.require(scope, app)
+        return caller
+
+    def admit_some(self, request: Any, scope: str, *, layers: bool = False) -> Caller:
+        """Return who calls, if it may for some app; which one is known later.
+
+        So a body is never looked at for who may not send any.
+        """
+        caller = self.authenticate(request, layers=layers)
+        caller.require(scope, next(iter(sorted(caller.apps)), None))
         return caller
 
     def authenticate(self, request: Any, *, layers: bool = False) -> Caller:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
 from typing import Any
 
 from attrs import define
@@ -12,6 +11,13 @@ from klein import Klein
 from twisted.web.iweb import IRequest
 
 from haloy.api.answers import error_answer, json_answer, respond
+from haloy.api.bodies import (
+    AssembleBody,
+    DigestsBody,
+    PruneBody,
+    SpaceBody,
+    read_body,
+)
 from haloy.api.body import read_json
 from haloy.api.gatekeeper import Gatekeeper
 from haloy.api.multipart import archive_offset
@@ -20,8 +26,6 @@ from haloy.deploy.assembly import check_digest, check_reference, make_assembly
 from haloy.deploy.pruning import Pruning
 from haloy.deploy.uploads import ImageUploads
 from haloy.errors import InvalidValue
-
-DIGESTS_LIMIT = 10_000
 
 
 @define(eq=False)
@@ -45,24 +49,13 @@ class ImageRoutes:
         """Return where a large body goes; nobody we do not know may fill the disk."""
         return self._spools.open(length) if self._gatekeeper.known(request) else None
 
-    def _may_send(self, request: Any) -> None:
-        """@raise Forbidden: the token is for reading only."""
-        caller = self._gatekeeper.authenticate(request, layers=True)
-        caller.require("deploy", next(iter(caller.apps), None))
-
     # --- layers --------------------------------------------------------------------
 
     @app.route("/layers/check", methods=["POST"])
     async def check(self, request: IRequest) -> bytes:
         """Say which layers are here."""
-        self._may_send(request)
-        body = _object(read_json(request))
-        digests = body.get("digests")
-        if not isinstance(digests, list) or not digests:
-            raise InvalidValue("digests array cannot be empty", field="digests")
-        if len(digests) > DIGESTS_LIMIT:
-            raise InvalidValue(f"more than {DIGESTS_LIMIT} digests", field="digests")
-        asked = [check_digest(one, f"digests[{i}]") for i, one in enumerate(digests)]
+        self._gatekeeper.admit_some(request, "deploy", layers=True)
+        asked = list(read_body(read_json(request), DigestsBody).digests)
         present = await self._uploads.present(asked)
         found = list(zip(asked, present, strict=True))
         return json_answer(
@@ -76,7 +69,7 @@ class ImageRoutes:
     @app.route("/layers", methods=["POST"])
     async def layer(self, request: Any) -> bytes:
         """Take one layer."""
-        self._may_send(request)
+        self._gatekeeper.admit_some(request, "deploy", layers=True)
         digest = check_digest(request.getHeader("X-Layer-Digest"), "X-Layer-Digest")
         spool = _spool(request, "application/octet-stream")
         found = spool.finish()
@@ -87,14 +80,15 @@ class ImageRoutes:
     @app.route("/layers/assemble", methods=["POST"])
     async def assemble(self, request: IRequest) -> bytes:
         """Put an image together from layers that are here."""
-        caller = self._gatekeeper.authenticate(request, layers=True)
-        body = _object(read_json(request))
-        manifest = body.get("manifest")
-        if not isinstance(manifest, Mapping):
-            raise InvalidValue("wants an object", field="manifest")
-        ref = check_reference(body.get("imageRef"))
+        caller = self._gatekeeper.admit_some(request, "deploy", layers=True)
+        body = read_body(read_json(request), AssembleBody)
+        ref = check_reference(body.ref)
         caller.require("deploy", ref.rpartition(":")[0])
-        assembly = make_assembly(ref, _base64(body.get("config")), manifest)
+        manifest = {
+            "Config": body.manifest.config,
+            "Layers": list(body.manifest.layers),
+        }
+        assembly = make_assembly(ref, _base64(body.config), manifest)
         async with self._gatekeeper.audited(caller, "image.assemble", ref):
             await self._uploads.assemble(assembly)
         return json_answer(
@@ -122,11 +116,9 @@ class ImageRoutes:
     @app.route("/disk-space-check", methods=["POST"])
     async def disk_space(self, request: IRequest) -> bytes:
         """Say whether an upload would find room."""
-        self._gatekeeper.authenticate(request)
-        body = _object(read_json(request))
-        whole = _size(body, "uploadSizeBytes")
-        layers = _size(body, "layerUploadBytes")
-        assembled = _size(body, "assembledImageSizeBytes")
+        self._gatekeeper.admit_some(request, "deploy")
+        body = read_body(read_json(request), SpaceBody)
+        whole, layers, assembled = body.whole, body.layers, body.assembled
         if (whole > 0) == (assembled > 0):
             raise InvalidValue(
                 "exactly one of uploadSizeBytes or assembledImageSizeBytes is required",
@@ -150,16 +142,9 @@ class ImageRoutes:
     @app.route("/prune", methods=["POST"])
     async def prune(self, request: IRequest) -> bytes:
         """Remove old images of one app, or say which they would be."""
-        caller = self._gatekeeper.authenticate(request)
-        body = _object(read_json(request))
-        app, keep = body.get("appName"), body.get("keep", 0)
-        if not isinstance(app, str) or not app:
-            raise InvalidValue("appName is required", field="appName")
-        if isinstance(keep, bool) or not isinstance(keep, int) or keep < 0:
-            raise InvalidValue("must be 0 or more", field="keep")
-        apply = body.get("apply", False)
-        if not isinstance(apply, bool):
-            raise InvalidValue("wants true or false", field="apply")
+        caller = self._gatekeeper.admit_some(request, "deploy")
+        body = read_body(read_json(request), PruneBody)
+        app, keep, apply = body.app, body.keep, body.apply
         caller.require("deploy", app)
         async with self._gatekeeper.audited(caller, "image.prune", app):
             found = await self._pruning.prune(app, keep, apply)
@@ -177,26 +162,7 @@ class ImageRoutes:
         return error_answer(request, failure)
 
 
-def _object(found: object) -> dict[str, Any]:
-    if not isinstance(found, dict):
-        raise InvalidValue("wants a JSON object", field="body")
-    return found
-
-
-def _size(body: Mapping[str, Any], key: str) -> int:
-    value = body.get(key, 0)
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int)
-        or not 0 <= value < 1 << 63
-    ):
-        raise InvalidValue("wants a number of bytes", field=key)
-    return value
-
-
-def _base64(text: object) -> bytes:
-    if not isinstance(text, str):
-        raise InvalidValue("wants base64 text", field="config")
+def _base64(text: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):

@@ -9,6 +9,7 @@ from klein import Klein
 from twisted.web.iweb import IRequest
 
 from haloy.api.answers import error_answer, json_answer, respond
+from haloy.api.bodies import LoginBody, LogoutBody, read_body
 from haloy.api.body import read_json
 from haloy.api.gatekeeper import Gatekeeper
 from haloy.config.images import normalise_registry
@@ -42,10 +43,9 @@ class RegistryRoutes:
     async def login(self, request: IRequest) -> bytes:
         """Try a login at its registry, and keep it when it works."""
         caller = self._gatekeeper.admit(request, "admin")
-        server, username, password = _texts(
-            read_json(request), "server", "username", "password"
-        )
-        server = normalise_registry(server)
+        body = read_body(read_json(request), LoginBody)
+        username, password = body.username, body.password
+        server = normalise_registry(body.server)
         async with self._gatekeeper.audited(caller, "registry.login", server):
             try:
                 await self._engine.login(Credentials(server, username, password))
@@ -61,8 +61,8 @@ class RegistryRoutes:
     async def logout(self, request: IRequest) -> bytes:
         """Forget a login."""
         caller = self._gatekeeper.admit(request, "admin")
-        (server,) = _texts(read_json(request), "server")
-        server = normalise_registry(server)
+        body = read_body(read_json(request), LogoutBody)
+        server = normalise_registry(body.server)
         async with self._gatekeeper.audited(caller, "registry.logout", server):
             if not self._file.drop(server):
                 raise NotFound(f"registry credentials for {server} were not found")
@@ -72,18 +72,3 @@ class RegistryRoutes:
     def refused(self, request: Any, failure: Any) -> Any:
         """Answer as the API does everywhere."""
         return error_answer(request, failure)
-
-
-def _texts(found: object, *keys: str) -> list[str]:
-    if not isinstance(found, dict):
-        raise InvalidValue("wants a JSON object", field="body")
-    unknown = sorted(str(key) for key in found.keys() - set(keys))
-    if unknown:
-        raise InvalidValue("unknown field", field=unknown[0])
-    values = []
-    for key in keys:
-        value = found.get(key)
-        if not isinstance(value, str) or not value.strip():
-            raise InvalidValue(f"registry {key} is required", field=key)
-        values.append(value)
-    return values

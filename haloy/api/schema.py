@@ -1,7 +1,6 @@
-"""Bodies of the API: requests as values, answers as JSON objects. Pure.
+"""Answers of the API as JSON objects. Pure.
 
-Exact names and casing of C{spec/api.md} section 3 and 4; keys of ours are added to
-answers only, never asked of requests.
+Exact names and casing of C{spec/api.md} section 3 and 4; keys of ours are added.
 """
 
 from __future__ import annotations
@@ -12,8 +11,6 @@ from typing import Any
 
 from attrs import frozen
 
-from haloy.config.app_file import Target
-from haloy.config.wire import target_from_json
 from haloy.deploy.interface import (
     AppStatus,
     DeploymentDetail,
@@ -22,86 +19,9 @@ from haloy.deploy.interface import (
     ReplicaStatus,
     RollbackTarget,
 )
-from haloy.errors import InvalidValue
 from haloy.model.app import Domain
 from haloy.model.event import Event
-from haloy.model.names import DeploymentId, parse_deployment_id
 from haloy.model.token import AuditEntry
-
-
-@frozen
-class DeployBody:
-    """C{POST /v1/deploy}."""
-
-    id: DeploymentId
-    target: Target
-    stored: Mapping[str, Any]
-
-
-@frozen
-class RollbackBody:
-    """C{POST /v1/rollback}."""
-
-    target: DeploymentId
-    new: DeploymentId
-    config: Target
-
-
-def deploy_body(found: object) -> DeployBody:
-    """Return the body. @raise InvalidValue: names the field (A1)."""
-    body = _object(found, "deploymentID", "targetConfig", "rollbackDeployConfig")
-    stored = body.get("rollbackDeployConfig")
-    if stored is not None and not isinstance(stored, Mapping):
-        raise InvalidValue("wants an object", field="rollbackDeployConfig")
-    config = _required(body, "targetConfig")
-    return DeployBody(
-        id=parse_deployment_id(_text(body, "deploymentID")),
-        target=target_from_json(config, "targetConfig"),
-        stored=stored if stored is not None else {},
-    )
-
-
-def rollback_body(found: object) -> RollbackBody:
-    """Return the body. @raise InvalidValue: names the field."""
-    body = _object(found, "targetDeploymentID", "newDeploymentID", "newTargetConfig")
-    return RollbackBody(
-        target=DeploymentId(_text(body, "targetDeploymentID")),
-        new=parse_deployment_id(_text(body, "newDeploymentID"), "newDeploymentID"),
-        config=target_from_json(_required(body, "newTargetConfig"), "newTargetConfig"),
-    )
-
-
-def _object(found: object, *known: str) -> dict[str, Any]:
-    """Return an object with the keys in the casing of C{known} (any is taken)."""
-    if not isinstance(found, Mapping):
-        raise InvalidValue("wants a JSON object", field="body")
-    names = {name.lower(): name for name in known}
-    body: dict[str, Any] = {}
-    for key, value in found.items():
-        name = names.get(str(key).lower())
-        if name is None:
-            raise InvalidValue(
-                f"unknown field; known: {', '.join(known)}", field=str(key)
-            )
-        body[name] = value
-    return body
-
-
-def _required(body: Mapping[str, Any], key: str) -> Any:
-    value = body.get(key)
-    if value is None:
-        raise InvalidValue("is missing", field=key)
-    return value
-
-
-def _text(body: Mapping[str, Any], key: str) -> str:
-    value = _required(body, key)
-    if not isinstance(value, str) or not value:
-        raise InvalidValue("wants a text that is not empty", field=key)
-    return value
-
-
-# --- answers ----------------------------------------------------------------------
 
 
 def log_entry(entry: LogEntry) -> dict[str, Any]:

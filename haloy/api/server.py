@@ -15,6 +15,7 @@ from klein import Klein
 from twisted.web.iweb import IRequest
 
 from haloy.api import schema
+from haloy.api.about import CAPABILITIES
 from haloy.api.access import TokenRoutes
 from haloy.api.answers import error_answer, json_answer, respond
 from haloy.api.asked import (
@@ -25,15 +26,17 @@ from haloy.api.asked import (
     number,
     since,
 )
+from haloy.api.bodies import DeployBody, ExecBody, RollbackBody, read_body
 from haloy.api.body import read_json
 from haloy.api.certificates import CertificateRoutes, certificate_json
 from haloy.api.deployments import DeploymentRoutes
 from haloy.api.events import EventFeed, EventRoutes
-from haloy.api.execution import exec_body, execute
+from haloy.api.execution import execute
 from haloy.api.gatekeeper import Gatekeeper
 from haloy.api.images import ImageRoutes
 from haloy.api.logs import Wanted, container_lines
 from haloy.api.metrics import MetricsRoute
+from haloy.api.openapi import openapi
 from haloy.api.registries import RegistryRoutes
 from haloy.api.server_log import Log, follow_log
 from haloy.api.spool import Spools
@@ -47,20 +50,9 @@ from haloy.deploy.interface import Deployments, DeployRequest, LogEntry
 from haloy.deploy.pruning import Pruning
 from haloy.deploy.uploads import ImageUploads
 from haloy.engine.interface import Engine
-from haloy.model.names import AppName
+from haloy.model.names import AppName, DeploymentId, parse_deployment_id
 from haloy.store.registries import RegistryFile
 
-CAPABILITIES = (
-    "layer-upload",
-    "image-disk-preflight",
-    "blue-green",
-    "resources",
-    "proxy-options",
-    "wildcard-domains",
-    "exec-interactive",
-    "tokens",
-    "events",
-)
 AUDIT_LIMIT = 1000
 DEFAULT_TAIL = 100
 
@@ -149,6 +141,11 @@ class Api:
             },
         )
 
+    @app.route("/v1/openapi.json", methods=["GET"])
+    def description(self, request: IRequest) -> bytes:
+        """Describe the API to machines."""
+        return json_answer(request, openapi(self._version))
+
     @app.route("/v1/version", methods=["GET"])
     def version(self, request: IRequest) -> bytes:
         """Say which version this is and what it can."""
@@ -178,21 +175,22 @@ class Api:
     @app.route("/v1/deploy", methods=["POST"])
     async def deploy(self, request: IRequest) -> bytes:
         """Take a deployment."""
-        caller = self._gatekeeper.authenticate(request)
-        body = schema.deploy_body(read_json(request))
+        caller = self._gatekeeper.admit_some(request, "deploy")
+        body = read_body(read_json(request), DeployBody)
+        identifier = parse_deployment_id(body.id)
         caller.require("deploy", body.target.name)
-        subject = f"{body.target.name} {body.id}"
+        subject = f"{body.target.name} {identifier}"
         async with self._gatekeeper.audited(caller, "deploy", subject):
             validate_received(body.target)
             await self._deployments.submit(
-                DeployRequest(body.id, body.target, body.stored, caller.name)
+                DeployRequest(identifier, body.target, body.stored or {}, caller.name)
             )
         return respond(request, 202)
 
     @app.route("/v1/deploy/<deployment>/logs", methods=["GET"])
     async def deployment_logs(self, request: IRequest, deployment: str) -> None:
         """Stream a deployment's log until its end marker."""
-        caller = self._gatekeeper.authenticate(request)
+        caller = self._gatekeeper.admit_some(request, "read")
         after = last_event_id(request) or 0
 
         async def produce(writer: EventWriter) -> None:
@@ -215,13 +213,16 @@ class Api:
     @app.route("/v1/rollback", methods=["POST"])
     async def rollback(self, request: IRequest) -> bytes:
         """Take a rollback."""
-        caller = self._gatekeeper.authenticate(request)
-        body = schema.rollback_body(read_json(request))
+        caller = self._gatekeeper.admit_some(request, "deploy")
+        body = read_body(read_json(request), RollbackBody)
         caller.require("deploy", body.config.name)
         subject = f"{body.config.name} {body.target}"
         async with self._gatekeeper.audited(caller, "rollback", subject):
             asked = await self._deployments.rollback_request(
-                body.target, body.new, body.config, caller.name
+                DeploymentId(body.target),
+                parse_deployment_id(body.new, "newDeploymentID"),
+                body.config,
+                caller.name,
             )
             validate_received(asked.target)
             await self._deployments.submit(asked)
@@ -232,7 +233,7 @@ class Api:
     @app.route("/v1/apps", methods=["GET"])
     async def apps(self, request: IRequest) -> bytes:
         """List all apps with their replicas."""
-        caller = self._gatekeeper.authenticate(request)
+        caller = self._gatekeeper.admit_some(request, "read")
         found = await self._deployments.apps()
         shown = [schema.app_status(one) for one in found if caller.sees(one.app)]
         return json_answer(request, {"apps": shown})
@@ -287,7 +288,7 @@ class Api:
     async def exec(self, request: Any, app_name: str) -> bytes:
         """Run a command in an app's containers."""
         caller = self._gatekeeper.admit(request, "exec", app_name)
-        body = exec_body(read_json(request))
+        body = read_body(read_json(request), ExecBody)
         running = await self._running(app_name)
         chosen = choose_containers(running, body.container, body.everywhere)
         request.setHeader("Content-Type", "application/json")

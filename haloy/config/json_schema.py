@@ -7,6 +7,7 @@ C{haloy validate-config}.
 
 from __future__ import annotations
 
+import json
 import types
 from collections.abc import Mapping
 from typing import Any, get_args, get_origin, get_type_hints
@@ -38,6 +39,19 @@ def json_schema(*, camel: bool) -> dict[str, Any]:
         **root,
         "$defs": dict(sorted(definitions.items())),
     }
+
+
+def target_schema(prefix: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the schema of a target as the API takes it, and those it refers to.
+
+    @param prefix: where these will be: what their names follow in a reference.
+    """
+    definitions: dict[str, Any] = {}
+    made = _object(Target, camel=True, definitions=definitions)
+    moved = json.loads(
+        json.dumps([made, definitions]).replace('"#/$defs/', f'"{prefix}')
+    )
+    return moved[0], moved[1]
 
 
 def _object(kind: type, camel: bool, definitions: dict[str, Any]) -> dict[str, Any]:

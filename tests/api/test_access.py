@@ -103,7 +103,7 @@ def test_token_for_some_apps(server: Server) -> None:
     assert len(server.ask("GET", "/v1/apps", token=mine).json["apps"]) == 1
     assert server.ask("GET", "/v1/version", token=other).status == 200
     assert server.ask("GET", "/v1/server-logs", token=mine).status == 403
-    assemble = {"imageRef": "hello:1", "manifest": {}, "config": ""}
+    assemble = {"imageRef": "hello:1", "manifest": {"Layers": ["x"]}, "config": ""}
     path = "/v1/images/layers/assemble"
     assert server.ask("POST", path, assemble, token=mine).status == 400
     assert server.ask("POST", path, assemble, token=other).status == 403

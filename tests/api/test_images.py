@@ -165,7 +165,7 @@ async def test_mismatch_leaves_nothing(server: Server) -> None:
 @pytest.mark.parametrize(
     ("path", "body", "words"),
     [
-        ("layers/check", {"digests": []}, "digests array cannot be empty"),
+        ("layers/check", {"digests": []}, "digests: cannot be empty"),
         ("layers/check", {"digests": ["nonsense"]}, "digests[0]"),
         ("layers/check", [], "body"),
         ("disk-space-check", {"uploadSizeBytes": 0}, "exactly one of"),
@@ -180,16 +180,20 @@ async def test_mismatch_leaves_nothing(server: Server) -> None:
             {"uploadSizeBytes": 1, "layerUploadBytes": 1},
             "layerUploadBytes",
         ),
-        ("prune", {"appName": "", "keep": 1}, "appName is required"),
+        ("prune", {"appName": "", "keep": 1}, "appName"),
         ("prune", {"appName": "a", "keep": -1}, "keep"),
         ("prune", {"appName": "a", "keep": 1, "apply": "yes"}, "apply"),
         ("layers/assemble", {"imageRef": "a:1"}, "manifest"),
         (
             "layers/assemble",
-            {"imageRef": "a:1", "manifest": {}, "config": "!"},
+            {"imageRef": "a:1", "manifest": {"Layers": ["x"]}, "config": "!"},
             "config",
         ),
-        ("layers/assemble", {"imageRef": "a:1", "manifest": {}}, "config"),
+        (
+            "layers/assemble",
+            {"imageRef": "a:1", "manifest": {"Layers": ["x"]}},
+            "config",
+        ),
     ],
 )
 async def test_odd_bodies(server: Server, path: str, body: object, words: str) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from haloy.api.auth import token_hash
-from haloy.api.gatekeeper import ENV_TOKEN, SCOPES
+from haloy.api.bodies import SCOPES
+from haloy.api.gatekeeper import ENV_TOKEN
 from haloy.config.units import parse_duration
 from haloy.daemon.command.daemon import NotRunning, local_daemon
 from haloy.daemon.command.options import directories, directory_options

@@ -1,0 +1,15 @@
+"""What the daemon says of itself. Pure."""
+
+from __future__ import annotations
+
+CAPABILITIES = (
+    "layer-upload",
+    "image-disk-preflight",
+    "blue-green",
+    "resources",
+    "proxy-options",
+    "wildcard-domains",
+    "exec-interactive",
+    "tokens",
+    "events",
+)

@@ -1,0 +1,89 @@
+"""Bodies of requests: every field by name, nothing coerced, everything bounded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from haloy.api.bodies import (
+    AssembleBody,
+    DeployBody,
+    DigestsBody,
+    ExecBody,
+    PruneBody,
+    SpaceBody,
+    TokenBody,
+    read_body,
+)
+from haloy.config.app_file import Target
+from haloy.errors import InvalidValue
+
+ID = "01m83xb9j8bwez2bj0erpm4y3a"
+
+
+def test_any_casing_and_null() -> None:
+    """As the Go daemon takes them; what is C{null} is not given."""
+    found = read_body({"COMMAND": ["ls"], "containerid": None}, ExecBody)
+    assert found == ExecBody(("ls",))
+
+
+def test_nested() -> None:
+    """A target is read by its own rules, a manifest by its class."""
+    target = {"name": "a", "port": 80}
+    found = read_body({"deploymentID": ID, "targetConfig": target}, DeployBody)
+    assert found == DeployBody(ID, Target(name="a", port="80"), None)
+    manifest = {"Config": "c", "Layers": ["a"], "RepoTags": None}
+    body = {"imageRef": "a:1", "config": "", "manifest": manifest}
+    assert read_body(body, AssembleBody).manifest.layers == ("a",)
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "words"),
+    [
+        (ExecBody, 5, "body: wants a JSON object"),
+        (ExecBody, {}, "command: is missing"),
+        (ExecBody, {"command": None}, "command: is missing"),
+        (ExecBody, {"command": "ls"}, "command: wants a list of texts"),
+        (ExecBody, {"command": []}, "command: cannot be empty"),
+        (ExecBody, {"command": [None]}, "command[0]: wants a text"),
+        (ExecBody, {"command": ["a"] * 1001}, "command: has more than 1000 entries"),
+        (ExecBody, {"command": ["a\0"]}, "command[0]: must match"),
+        (ExecBody, {"command": ["a"], "allContainers": 1}, "allContainers: wants true"),
+        (ExecBody, {"command": ["a"], "x": 1}, "x: unknown field; known: command"),
+        (DigestsBody, {"digests": ["sha256:"]}, "digests[0]: must match"),
+        (SpaceBody, {"uploadSizeBytes": True}, "uploadSizeBytes: wants a whole number"),
+        (SpaceBody, {"uploadSizeBytes": 1.5}, "uploadSizeBytes: wants a whole number"),
+        (SpaceBody, {"uploadSizeBytes": -1}, "uploadSizeBytes: must be 0 or more"),
+        (SpaceBody, {"uploadSizeBytes": 1 << 63}, "uploadSizeBytes: must be"),
+        (PruneBody, {"appName": " "}, "appName: wants a text that is not empty"),
+        (TokenBody, {"name": "a", "scopes": ["x"]}, "scopes[0]: wants one of read"),
+        (TokenBody, {"name": "a b", "scopes": ["read"]}, "name: must match"),
+        (DeployBody, {"deploymentID": ID, "targetConfig": 5}, "targetConfig: wants"),
+        (
+            DeployBody,
+            {"deploymentID": ID, "targetConfig": {}, "rollbackDeployConfig": []},
+            "rollbackDeployConfig: wants an object",
+        ),
+        (
+            AssembleBody,
+            {"imageRef": "a", "config": "", "manifest": {"Layers": []}},
+            "manifest.Layers: cannot be empty",
+        ),
+        (
+            AssembleBody,
+            {"imageRef": "a", "config": "", "manifest": {"Layer": []}},
+            "manifest.Layer: unknown field",
+        ),
+        (
+            AssembleBody,
+            {"imageRef": "a", "config": "", "manifest": []},
+            "manifest: wants a JSON object",
+        ),
+    ],
+)
+def test_odd_bodies(kind: type, body: Any, words: str) -> None:
+    """The text begins with the field."""
+    with pytest.raises(InvalidValue) as refused:
+        read_body(body, kind)
+    assert str(refused.value).startswith(words)
