@@ -1,0 +1,186 @@
+"""The split form under load: reloads, crashes and new tables lose nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from attrs import define, field
+from twisted.internet.task import deferLater
+
+from haloy.model.app import Domain
+from haloy.model.names import AppName, DomainName
+from haloy.proxy.routes import RoutedApp, RouteTable, Upstream, build_table
+from tests.proxy.conftest import Split, SplitStarter
+from tests.proxy.support import (
+    Backend,
+    Peer,
+    backend,
+    connect,
+    get,
+    in_thread,
+    table_of,
+    upstream_of,
+)
+
+pytestmark = pytest.mark.slow
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+POST = b"POST / HTTP/1.1\r\nHost: app.example.com\r\nContent-Length: 4\r\n\r\nbody"
+RELOADS = 20
+
+
+def taking(peer: Peer) -> None:
+    """Answer GET and POST."""
+    while head := peer.head():
+        if head.startswith(b"POST"):
+            peer.exactly(4)
+        peer.send(OK)
+
+
+@define(eq=False)
+class Clients:
+    """Clients that ask all the time: kept and new connections, GET and POST."""
+
+    port: int
+    count: int = 8
+    taken_s: list[float] = field(factory=list)
+    failures: list[str] = field(factory=list)
+    _stop: threading.Event = field(factory=threading.Event)
+    _threads: list[threading.Thread] = field(factory=list)
+
+    def start(self) -> None:
+        for number in range(self.count):
+            thread = threading.Thread(target=self._ask, args=(number,))
+            thread.start()
+            self._threads.append(thread)
+
+    def stop(self) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(20)
+
+    def _ask(self, number: int) -> None:
+        peer: Peer | None = None
+        request = POST if number % 4 == 3 else get()
+        while not self._stop.is_set():
+            began_s = time.monotonic()
+            try:
+                peer = peer or connect(self.port)
+                peer.send(request)
+                status, fields, _ = peer.response()
+                if status != 200:
+                    self.failures.append(str(status))
+                if fields.get("connection") == "close" or number % 2:
+                    peer.close()
+                    peer = None
+            except (OSError, IndexError, ValueError) as problem:
+                self.failures.append(repr(problem))
+                peer = None
+            self.taken_s.append(time.monotonic() - began_s)
+            self._stop.wait(0.005)
+        if peer is not None:
+            peer.close()
+
+    def p99_ms(self, since: int = 0) -> float:
+        taken = sorted(self.taken_s[since:])
+        return taken[int(len(taken) * 0.99)] * 1000 if taken else 0.0
+
+
+@contextmanager
+def asking(split: Split) -> Iterator[Clients]:
+    clients = Clients(split.http)
+    clients.start()
+    try:
+        yield clients
+    finally:
+        clients.stop()
+
+
+async def reloaded(split: Split, reactor: Any) -> None:
+    before = set(split.supervisor.pids)
+    split.supervisor.reload()
+    while set(split.supervisor.pids) & before or len(split.supervisor.pids) < 2:
+        await deferLater(reactor, 0.02)
+
+
+async def test_twenty_reloads(start_split: SplitStarter, reactor: Any) -> None:
+    """None refused, none lost, on kept connections and new ones."""
+    split = await start_split()
+    with backend(taking) as one:
+        await split.proxy.replace_table(table_of(one))
+        with asking(split) as clients:
+            for _ in range(RELOADS):
+                await reloaded(split, reactor)
+            await in_thread(clients.stop)
+    print(f"{RELOADS} reloads, {len(clients.taken_s)} requests")
+    assert clients.failures == []
+    assert len(clients.taken_s) > RELOADS
+
+
+async def test_killed_workers(start_split: SplitStarter, reactor: Any) -> None:
+    """What a killed worker held is lost with it, and nothing else is refused."""
+    split = await start_split()
+    kills = 5
+    with backend(taking) as one:
+        await split.proxy.replace_table(table_of(one))
+        with asking(split) as clients:
+            for _ in range(kills):
+                killed = split.supervisor.pids[0]
+                os.kill(killed, signal.SIGKILL)
+                while killed in split.supervisor.pids:
+                    await deferLater(reactor, 0.01)
+                while len(split.supervisor.pids) < 2:
+                    await deferLater(reactor, 0.01)
+            await in_thread(clients.stop)
+    assert not [one for one in clients.failures if "Refused" in one]
+    assert len(clients.failures) <= kills * clients.count
+
+
+def thousand(generation: int, one: Backend) -> RouteTable:
+    """Return a table of 1,000 apps; a tenth of them are new in each generation."""
+    table, conflicts = build_table(
+        generation,
+        None,
+        [
+            RoutedApp(
+                AppName(name),
+                (Domain(DomainName(f"{name}.example.com")),),
+                (Upstream(f"{name}-{generation // 10}", one.address),)
+                if name != "app"
+                else (upstream_of(one),),
+            )
+            for name in ("app", *(f"app{number}" for number in range(999)))
+        ],
+    )
+    assert not conflicts
+    return table
+
+
+async def test_tables_of_a_thousand_routes(
+    start_split: SplitStarter, reactor: Any
+) -> None:
+    """Swapped ten times a second under load: every request is answered."""
+    split = await start_split()
+    with backend(taking) as one:
+        tables = [thousand(number, one) for number in range(31)]
+        await split.proxy.replace_table(tables[0])
+        with asking(split) as clients:
+            clients.failures.clear()
+            await deferLater(reactor, 1.0)
+            quiet_ms, since = clients.p99_ms(), len(clients.taken_s)
+            for table in tables[1:]:
+                began_s = time.monotonic()
+                await split.proxy.replace_table(table)
+                left_s = 0.1 - (time.monotonic() - began_s)
+                await deferLater(reactor, max(0.0, left_s))
+            await in_thread(clients.stop)
+    print(f"p99 {quiet_ms:.1f} ms before, {clients.p99_ms(since):.1f} ms meanwhile")
+    assert clients.failures == []
+    assert split.proxy.stats().generation == 30
