@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
 from twisted.application.service import IService
+from twisted.internet.defer import Deferred
 from twisted.python.usage import Options as BaseOptions
 from twisted.python.usage import UsageError
 
@@ -21,6 +22,7 @@ from haloy.proxy.listener import parse_listen
 from haloy.proxy.privileges import become, give_up_privileges, group_id
 from haloy.proxy.sockets import inherited
 from haloy.proxy.supervisor import Plan, Supervisor
+from haloy.systemd import notifier
 
 DEFAULT_CONTROL = "/run/haloy/proxy.sock"
 DEFAULT_STATE = "/var/lib/haloy-proxy"
@@ -68,6 +70,10 @@ class Proxy(Supervisor):
             _give_up(problem)
         for number in (signal.SIGHUP, signal.SIGUSR2):
             signal.signal(number, self._signalled)
+        # Ports are bound and what was served last is served again: that is ready.
+        systemd = notifier(self._reactor, os.environ)
+        Deferred.fromCoroutine(systemd.start())
+        systemd.ready("serving")
 
     def _signalled(self, number: int, frame: object) -> None:
         self._reactor.callFromThread(self.reload)

@@ -1,38 +1,46 @@
-"""The unit that is shipped starts what there is, inside a tight sandbox."""
+"""The units that are shipped start what there is, inside a tight sandbox."""
 
 from __future__ import annotations
 
 import configparser
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from haloy.tap import Options
+from haloy import proxy_tap, tap
 
-UNIT = Path(__file__).parents[1] / "systemd" / "haloyd.service"
+ROOT = Path(__file__).parents[1]
+UNITS = ROOT / "systemd"
+SERVICES = ("haloyd.service", "haloy-proxy.service")
 MOST_EXPOSED = 20  # in tenths: 2.0
 
 
-def _unit() -> configparser.ConfigParser:
+def _unit(name: str) -> configparser.ConfigParser:
     unit = configparser.ConfigParser(strict=False, interpolation=None)
     unit.optionxform = str  # type: ignore[assignment,method-assign]  # keys keep case
-    unit.read(UNIT)
+    assert unit.read(UNITS / name)
     return unit
 
 
-def test_the_sandbox_is_tight() -> None:
-    """C{systemd-analyze security} gives the unit at most 2.0."""
-    if shutil.which("systemd-analyze") is None:
+def _need(program: str) -> None:
+    if shutil.which(program) is None:
         if os.environ.get("CI"):
-            pytest.fail("systemd-analyze is not installed")
-        pytest.skip("systemd-analyze is not installed")
+            pytest.fail(f"{program} is not installed")
+        pytest.skip(f"{program} is not installed")
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_the_sandbox_is_tight(name: str) -> None:
+    """C{systemd-analyze security} gives each unit at most 2.0."""
+    _need("systemd-analyze")
     judged = subprocess.run(
         [
             *("systemd-analyze", "security", "--offline=yes", "--no-pager"),
-            *(f"--threshold={MOST_EXPOSED}", str(UNIT)),
+            *(f"--threshold={MOST_EXPOSED}", str(UNITS / name)),
         ],
         capture_output=True,
         text=True,
@@ -42,24 +50,79 @@ def test_the_sandbox_is_tight() -> None:
     assert "Overall exposure level" in judged.stdout
 
 
-def test_the_command_is_one_that_twistd_takes() -> None:
-    """C{ExecStart} runs twistd in the foreground, with options that haloyd has."""
-    command = _unit()["Service"]["ExecStart"].split()
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("haloyd.service", tap.Options), ("haloy-proxy.service", proxy_tap.Options)],
+)
+def test_the_command_is_one_that_twistd_takes(name: str, options: type) -> None:
+    """C{ExecStart} runs twistd in the foreground, with options that there are."""
+    command = _unit(name)["Service"]["ExecStart"].split()
     assert Path(command[0]).name == "twistd"
     assert {"--nodaemon", "--pidfile="} < set(command)
-    arguments = command[command.index("haloyd") + 1 :]
-    Options().parseOptions(arguments)
+    arguments = command[command.index(name.removesuffix(".service").strip()) + 1 :]
+    options().parseOptions(arguments)
 
 
-def test_the_daemon_may_bind_low_ports_and_nothing_else() -> None:
-    """Ports 80 and 443 are the only privilege, for haloyd and all it starts."""
-    service = _unit()["Service"]
-    assert service["AmbientCapabilities"] == "CAP_NET_BIND_SERVICE"
-    assert service["CapabilityBoundingSet"] == "CAP_NET_BIND_SERVICE"
+@pytest.mark.parametrize("name", SERVICES)
+def test_systemd_is_told(name: str) -> None:
+    """Ready, reloading, alive: all of it by notification, reload by SIGHUP."""
+    service = _unit(name)["Service"]
+    assert service["Type"] == "notify"
+    assert service["WatchdogSec"]
+    assert "-HUP" in service["ExecReload"]
     assert service["NoNewPrivileges"] == "true"
-    assert service["User"] == "haloy"
 
 
-def test_memory_may_be_made_executable() -> None:
+def test_only_the_proxy_may_bind_low_ports() -> None:
+    """It is the only privilege; haloyd has it in the one-process form alone."""
+    proxy, daemon = (_unit(name)["Service"] for name in reversed(SERVICES))
+    form = _unit("haloyd.service.d/one-process.conf")["Service"]
+    for key in ("AmbientCapabilities", "CapabilityBoundingSet"):
+        assert proxy[key] == form[key] == "CAP_NET_BIND_SERVICE"
+        assert daemon[key] == ""
+
+
+def test_the_proxy_has_no_docker() -> None:
+    """Neither by its groups nor by its files."""
+    service = _unit("haloy-proxy.service")["Service"]
+    assert service["User"] == "haloy-proxy"
+    assert "SupplementaryGroups" not in service
+    assert "-/run/docker.sock" in service["InaccessiblePaths"]
+    assert "m haloy-proxy" not in (UNITS / "sysusers.d" / "haloy.conf").read_text()
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_memory_may_be_made_executable(name: str) -> None:
     """docs/decisions/0006: pyOpenSSL's callbacks need it, or no certificate comes."""
-    assert "MemoryDenyWriteExecute" not in _unit()["Service"]
+    assert "MemoryDenyWriteExecute" not in _unit(name)["Service"]
+
+
+def test_install_sh_is_free_of_what_shellcheck_knows() -> None:
+    """It is a POSIX script: it runs where there is no bash."""
+    _need("shellcheck")
+    script = ROOT / "install.sh"
+    assert script.read_text().startswith("#!/bin/sh\n")
+    assert os.access(script, os.X_OK)
+    subprocess.run(["shellcheck", str(script)], check=True, timeout=60)
+
+
+def test_install_sh_tells_its_options_and_changes_nothing(tmp_path: Path) -> None:
+    """C{--help} is its head; an option it does not know ends it."""
+    script = str(ROOT / "install.sh")
+    told = subprocess.run(
+        [script, "--help"], capture_output=True, text=True, check=True, timeout=60
+    ).stdout
+    parsed = re.findall(
+        r"^        (--[\w-]+)\)", (ROOT / "install.sh").read_text(), re.M
+    )
+    assert parsed
+    assert all(option in told for option in parsed)
+    wrong = subprocess.run(
+        [script, "--frobnicate"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert wrong.returncode == 1
+    assert "--help" in wrong.stderr

@@ -1,0 +1,249 @@
+#!/bin/sh
+# Install or upgrade Haloy's daemon on this server. Run it as root; it may be repeated.
+#
+#   ./install.sh [--wheel FILE [--sha256 HEX]] [--find-links DIR] [--api-domain NAME]
+#                [--one-process] [--no-start] [--requirements F]
+#
+#   --wheel FILE     the wheel to install; by default the newest in this folder, dist/,
+#                    or the package index
+#   --sha256 HEX     what the wheel must hash to; without it FILE.sha256 counts, if it is
+#                    there
+#   --find-links DIR take packages from DIR and from no index
+#   --requirements F what pip installs first, with hashes (pip --require-hashes)
+#   --api-domain N   public name of the API, for haloyd init
+#   --one-process    haloyd serves ports 80 and 443 itself; no haloy-proxy
+#   --no-start       enable nothing and start nothing
+#
+# It makes: users haloy and haloy-proxy, /opt/haloy (program), /etc/haloy, /var/lib/haloy,
+# systemd units (elsewhere: it says how to start haloyd). What exists is kept.
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+prefix=/opt/haloy
+wheel='' sha256='' find_links='' requirements='' api_domain='' one_process='' start=yes
+
+say() { printf '%s\n' "$*"; }
+step() { printf '==> %s\n' "$*"; }
+fail() {
+    printf 'install.sh: %s\n' "$*" >&2
+    exit 1
+}
+
+while [ $# -gt 0 ]; do
+    case $1 in
+        --wheel) wheel=${2:?--wheel wants a file}; shift ;;
+        --sha256) sha256=${2:?--sha256 wants a hash}; shift ;;
+        --find-links) find_links=${2:?--find-links wants a folder}; shift ;;
+        --requirements) requirements=${2:?--requirements wants a file}; shift ;;
+        --api-domain) api_domain=${2:?--api-domain wants a name}; shift ;;
+        --one-process) one_process=yes ;;
+        --no-start) start= ;;
+        -h | --help)
+            sed -n '2,21s/^# \{0,1\}//p' "$0"
+            exit 0
+            ;;
+        *) fail "unknown option $1; --help lists all" ;;
+    esac
+    shift
+done
+
+has() { command -v "$1" >/dev/null 2>&1; }
+systemd_runs() { [ -d /run/systemd/system ]; }
+
+# What the distribution calls a package of ours.
+packages() {
+    if has apt-get; then
+        say "python3 python3-venv ca-certificates"
+    elif has dnf; then
+        say "python3 ca-certificates"
+    elif has apk; then
+        say "python3 py3-pip ca-certificates shadow"
+    fi
+}
+
+install_packages() {
+    # shellcheck disable=SC2046  # one word a package
+    if has apt-get; then
+        export DEBIAN_FRONTEND=noninteractive
+        apt-get -qq update || say "    apt-get update failed; trying with the lists that are here"
+        apt-get -qq install -y --no-install-recommends $(packages) >/dev/null
+    elif has dnf; then
+        dnf -q -y install $(packages)
+    elif has apk; then
+        apk add --quiet $(packages)
+    else
+        fail "no apt-get, dnf or apk here: install Python 3.11 with venv, then start again"
+    fi
+}
+
+# The newest Python that will do.
+find_python() {
+    for name in python3.14 python3.13 python3.12 python3.11 python3; do
+        if has "$name" && "$name" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            command -v "$name"
+            return 0
+        fi
+    done
+    return 1
+}
+
+check_machine() {
+    [ "$(id -u)" = 0 ] || fail "run this as root"
+    [ "$(uname -s)" = Linux ] || fail "Haloy's daemon runs on Linux; for the client: pip install haloy"
+    python=$(find_python) || {
+        step "Installing Python"
+        install_packages
+        python=$(find_python) || fail "this system has no Python 3.11 or later with venv"
+    }
+    say "    Python: $("$python" -V 2>&1), $python"
+    if has docker && docker info >/dev/null 2>&1; then
+        say "    Docker: $(docker version --format '{{.Server.Version}}')"
+    elif [ -n "$start" ]; then
+        fail "Docker does not answer; install it and start it (https://docs.docker.com/engine/install/), or use --no-start"
+    else
+        say "    Docker does not answer yet; haloyd will need it"
+    fi
+}
+
+find_wheel() {
+    [ -z "$wheel" ] || { [ -f "$wheel" ] || fail "there is no $wheel"; return 0; }
+    # shellcheck disable=SC2012  # the newest; names of wheels have no odd letters
+    wheel=$(ls -t "$here"/haloy-*.whl "$here"/dist/haloy-*.whl 2>/dev/null | head -n 1 || true)
+}
+
+check_wheel() {
+    [ -n "$wheel" ] || return 0
+    if [ -z "$sha256" ] && [ -f "$wheel.sha256" ]; then
+        sha256=$(cut -d' ' -f1 "$wheel.sha256")
+    fi
+    if [ -z "$sha256" ]; then
+        say "    $wheel is not checked: no --sha256, no $wheel.sha256"
+        return 0
+    fi
+    found=$(sha256sum "$wheel" | cut -d' ' -f1)
+    [ "$found" = "$sha256" ] || fail "$wheel has the SHA-256 $found, not $sha256"
+    say "    $wheel: SHA-256 is right"
+}
+
+add_user() { # NAME HOME
+    getent group "$1" >/dev/null 2>&1 || groupadd --system "$1"
+    getent passwd "$1" >/dev/null 2>&1 ||
+        useradd --system --gid "$1" --home-dir "$2" --no-create-home --shell /usr/sbin/nologin "$1"
+}
+
+make_users() {
+    add_user haloy /var/lib/haloy
+    getent group docker >/dev/null 2>&1 || groupadd --system docker
+    usermod -aG docker haloy
+    [ -n "$one_process" ] || {
+        add_user haloy-proxy /var/lib/haloy-proxy
+        usermod -aG haloy-proxy haloy
+        install -d -o haloy-proxy -g haloy-proxy -m 0700 /var/lib/haloy-proxy
+        install -d -o haloy -g haloy-proxy -m 2770 /run/haloy
+    }
+    for folder in /etc/haloy /var/lib/haloy; do
+        install -d -o haloy -g haloy -m 0700 "$folder"
+    done
+}
+
+# A new environment beside the one in use; the link is replaced when it is whole.
+install_program() {
+    mkdir -p "$prefix/venvs"
+    new=$prefix/venvs/$(date -u +%Y%m%dT%H%M%SZ)
+    [ ! -e "$new" ] || new=$new-$$
+    trap 'rm -rf "$new"' EXIT
+    "$python" -m venv "$new"
+    set -- --quiet --disable-pip-version-check
+    [ -z "$find_links" ] || set -- "$@" --no-index --find-links "$find_links"
+    if [ -n "$requirements" ]; then
+        "$new/bin/python" -m pip install "$@" --require-hashes -r "$requirements"
+    fi
+    "$new/bin/python" -m pip install "$@" "${wheel:-haloy}"
+    "$new/bin/haloyd" version >/dev/null || fail "the new version does not start; nothing was changed"
+    [ ! -d "$prefix/venv" ] || [ -L "$prefix/venv" ] || mv "$prefix/venv" "$prefix/venvs/before-links"
+    ln -sfn "$new" "$prefix/.venv.new"
+    mv -Tf "$prefix/.venv.new" "$prefix/venv"
+    trap - EXIT
+    mkdir -p /usr/local/bin
+    for name in haloyd haloy; do ln -sfn "$prefix/venv/bin/$name" "/usr/local/bin/$name"; done
+    say "    haloyd $("$prefix/venv/bin/haloyd" version) in $new"
+}
+
+install_units() {
+    if ! [ -d /etc/systemd/system ]; then
+        say "    no systemd here: start haloyd as user haloy with
+    $prefix/venv/bin/twistd --nodaemon --pidfile= haloyd"
+        return 0
+    fi
+    units=$here/systemd
+    [ -d "$units" ] || units=$prefix/venv/share/haloy/systemd
+    [ -f "$units/haloyd.service" ] || fail "there are no units in $units"
+    install -m 0644 "$units/haloyd.service" /etc/systemd/system/
+    if [ -n "$one_process" ]; then
+        install -d /etc/systemd/system/haloyd.service.d
+        install -m 0644 "$units/haloyd.service.d/one-process.conf" /etc/systemd/system/haloyd.service.d/
+    else
+        rm -f /etc/systemd/system/haloyd.service.d/one-process.conf
+        install -m 0644 "$units/haloy-proxy.service" "$units/haloy-proxy.socket" /etc/systemd/system/
+        install -d /etc/sysusers.d /etc/tmpfiles.d
+        install -m 0644 "$units/sysusers.d/haloy.conf" /etc/sysusers.d/haloy.conf
+        install -m 0644 "$units/tmpfiles.d/haloy.conf" /etc/tmpfiles.d/haloy.conf
+    fi
+    ! systemd_runs || systemctl daemon-reload
+}
+
+# as_haloy COMMAND…: what the daemon reads must be its own.
+as_haloy() { (cd / && setpriv --reuid haloy --regid haloy --init-groups "$@"); }
+
+init_server() {
+    if [ -e /etc/haloy/haloyd.yaml ]; then
+        say "    /etc/haloy is set up already: kept"
+        as_haloy "$prefix/venv/bin/haloyd" config check
+        return 0
+    fi
+    if ! docker info >/dev/null 2>&1; then
+        say "    when Docker runs: haloyd init${api_domain:+ --api-domain $api_domain}"
+        return 0
+    fi
+    if [ -n "$api_domain" ]; then
+        as_haloy "$prefix/venv/bin/haloyd" init --api-domain "$api_domain"
+    else
+        as_haloy "$prefix/venv/bin/haloyd" init
+    fi
+    mode='split'
+    [ -z "$one_process" ] || mode=embedded
+    as_haloy "$prefix/venv/bin/haloyd" config set proxy.mode $mode >/dev/null
+}
+
+start_units() {
+    if [ -z "$start" ] || ! systemd_runs; then
+        return 0
+    fi
+    if [ -z "$one_process" ]; then
+        systemctl enable --quiet haloy-proxy.socket haloy-proxy.service
+        if systemctl is-active --quiet haloy-proxy; then
+            systemctl reload haloy-proxy
+        else
+            systemctl start haloy-proxy
+        fi
+    fi
+    systemctl enable --quiet haloyd
+    systemctl restart haloyd
+    "$prefix/venv/bin/haloyd" verify || fail "haloyd does not run as it should; its log: journalctl -u haloyd"
+}
+
+step "Looking at this machine"
+check_machine
+find_wheel
+check_wheel
+step "Users and directories"
+make_users
+step "Program"
+install_program
+step "Units"
+install_units
+step "Configuration"
+init_server
+[ -z "$start" ] || step "Starting"
+start_units
+step "Done. haloyd verify checks this server, haloyd uninstall takes Haloy away again."
