@@ -69,6 +69,9 @@ class Admission:
         }
         for life in self._trying.keys() - wanted.keys():
             self._trying.pop(life).cancel()
+        for app in apps:
+            for replica in app.replicas:
+                self._leave_old_address(replica)
         for life, (app, replica) in wanted.items():
             if life not in self._trying and not self._serves(app, replica):
                 running = self._tasks.start(
@@ -92,6 +95,12 @@ class Admission:
             and _life(admitted) == _life(replica)
             and (described.domains, described.proxy) == (app.domains, app.proxy)
         )
+
+    def _leave_old_address(self, replica: Replica) -> None:
+        """Send nothing to an address that is another container's by now (E2)."""
+        admitted = self._routing.intents.admitted.get(replica.container_id)
+        if admitted is not None and admitted.address != replica.address:
+            self._routing.died(replica.container_id)
 
     def _succeeded(self, replica: Replica) -> tuple[Replica, ...]:
         """Return whom a container started by hand takes over from.

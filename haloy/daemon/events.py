@@ -90,12 +90,25 @@ class EventStream(Service):
             await deferLater(self._reactor, retry_s)
 
     def _receive(self, event: EngineEvent) -> None:
+        if event.is_network:
+            self._tasks.start("looking whose network it was", self._moved(event))
+            return
         action = event.action.partition(":")[0]
         if action in _DEATHS and not _survives(event):
             self._died(event.container_id)
         if action in _CHANGES or action == "health_status":
             name = event.attributes.get(APP_LABEL)
             self._reconciler.poke(None if name is None else AppName(name))
+
+    async def _moved(self, event: EngineEvent) -> None:
+        """Look at the app of a container that may have another address now (E2)."""
+        try:
+            container = await self._engine.container(event.container_id)
+        except HaloyError:
+            return
+        name = container.labels.get(APP_LABEL)
+        if name is not None:
+            self._reconciler.poke(AppName(name))
 
 
 def _survives(event: EngineEvent) -> bool:

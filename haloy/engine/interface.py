@@ -141,12 +141,21 @@ class EngineInfo:
 
 @frozen
 class EngineEvent:
-    """A container event: a hint that something changed, never the truth."""
+    """A container event: a hint that something changed, never the truth.
+
+    C{network-connect} and C{network-disconnect} are of a container too; they come
+    for all containers, without their labels.
+    """
 
     action: str
     container_id: str
     attributes: Mapping[str, str]
     at: datetime
+
+    @property
+    def is_network(self) -> bool:
+        """Whether the container was put on a network or taken off it."""
+        return self.action.startswith("network-")
 
 
 class Stream(Enum):

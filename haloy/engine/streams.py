@@ -63,18 +63,27 @@ async def events(
     labels: Mapping[str, str | None],
     consume: Callable[[EngineEvent], None],
 ) -> None:
-    """Give container events to C{consume}. @raise EngineUnavailable: at the end."""
-    wanted = [
-        key if value is None else f"{key}={value}" for key, value in labels.items()
-    ]
-    filters = json.dumps({"type": ["container"], "label": wanted})
+    """Give container events to C{consume}. @raise EngineUnavailable: at the end.
+
+    Networks have no labels of containers, so what fits is chosen here.
+    """
+    filters = json.dumps({"type": ["container", "network"]})
     _, body = await http.stream("GET", "/events", {"filters": filters})
     try:
         async for found in _objects(body):
-            consume(event_from(found))
+            event = event_from(found)
+            if event.is_network or _fits(event.attributes, labels):
+                consume(event)
     finally:
         body.close()
     raise EngineUnavailable("Docker ended its event stream")
+
+
+def _fits(attributes: Mapping[str, str], labels: Mapping[str, str | None]) -> bool:
+    return all(
+        key in attributes and value in (None, attributes[key])
+        for key, value in labels.items()
+    )
 
 
 async def pull(

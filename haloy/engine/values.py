@@ -95,10 +95,16 @@ def event_from(found: Mapping[str, Any]) -> EngineEvent:
     """Return one event of the stream."""
     actor = found.get("Actor") or {}
     seconds = int(found.get("timeNano") or 0) / 1e9 or float(found.get("time") or 0)
+    action = found.get("Action") or found.get("status") or ""
+    attributes = dict(actor.get("Attributes") or {})
+    container = actor.get("ID") or found.get("id") or ""
+    if found.get("Type") == "network":
+        action = f"network-{action}"
+        container = attributes.get("container", "")
     return EngineEvent(
-        action=found.get("Action") or found.get("status") or "",
-        container_id=actor.get("ID") or found.get("id") or "",
-        attributes=dict(actor.get("Attributes") or {}),
+        action=action,
+        container_id=container,
+        attributes=attributes,
         at=datetime.fromtimestamp(seconds, UTC),
     )
 

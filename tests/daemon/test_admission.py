@@ -170,3 +170,18 @@ def test_next_manual_deployment_takes_over() -> None:
     probes.healthy()
     probes.healthy()
     assert set(routing.intents.admitted) == {"two", "three", "ours"}
+
+
+def test_other_address_is_left_at_once() -> None:
+    """The old one may be another container's; the new one is asked first (E2)."""
+    probes = Probes()
+    gate, routing = admission(probes, Clock())
+    gate.discovered((shop(ONE),))
+    probes.healthy()
+    gate.discovered((shop(evolve(ONE, address=None)),))
+    assert routing.intents.admitted == {}
+    moved = evolve(ONE, address=Address("172.18.0.9", 8080))
+    gate.discovered((shop(moved),))
+    assert routing.intents.admitted == {}
+    probes.healthy()
+    assert routing.intents.admitted == {"one": moved}

@@ -12,8 +12,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from haloy.daemon.events import APP_LABEL, EventStream
-from haloy.engine.interface import Engine, EngineEvent
-from haloy.errors import EngineUnavailable
+from haloy.engine.interface import Container, ContainerState, Engine, EngineEvent
+from haloy.errors import EngineUnavailable, NotFound
 from haloy.model.names import AppName
 
 
@@ -21,6 +21,7 @@ from haloy.model.names import AppName
 class Streams:
     """The one call of an engine that events need; the test ends the streams."""
 
+    labels: dict[str, dict[str, str]] = field(factory=dict)
     consumers: list[Callable[[EngineEvent], None]] = field(factory=list)
     ends: list[Deferred[None]] = field(factory=list)
 
@@ -33,6 +34,12 @@ class Streams:
         end: Deferred[None] = Deferred()
         self.ends.append(end)
         await end
+
+    async def container(self, container_id: str) -> Container:
+        if container_id not in self.labels:
+            raise NotFound(f"no such container: {container_id}")
+        labels = self.labels[container_id]
+        return Container(container_id, "x", "x", "x", labels, ContainerState.RUNNING)
 
 
 @define(eq=False)
@@ -100,6 +107,22 @@ def test_start_only_wakes_reconciliation() -> None:
     scene.say("exec_start: ls")
     assert scene.died == []
     assert scene.pokes.apps == [AppName("shop")] * 2
+
+
+@pytest.mark.parametrize(
+    ("labels", "poked"),
+    [({"c1": {APP_LABEL: "shop"}}, ["shop"]), ({"c1": {}}, []), ({}, [])],
+)
+def test_other_network_is_a_hint(
+    labels: dict[str, dict[str, str]], poked: list[str]
+) -> None:
+    """A container of an app that changes networks is looked at, others are not."""
+    scene = Scene()
+    scene.engine.labels = labels
+    scene.started()
+    scene.say("network-disconnect", container="c1")
+    assert scene.died == []
+    assert scene.pokes.apps == poked
 
 
 def test_lost_stream_is_followed_again_and_all_is_reconciled() -> None:

@@ -87,6 +87,16 @@ def test_image_info_and_event() -> None:
     )
     assert (event.action, event.container_id) == ("die", "c1")
     assert event.at == datetime.fromtimestamp(1, UTC)
+    moved = event_from(
+        {
+            "Type": "network",
+            "Action": "disconnect",
+            "Actor": {"ID": "n1", "Attributes": {"container": "c3", "name": "haloy"}},
+            "time": 2,
+        }
+    )
+    assert (moved.action, moved.container_id) == ("network-disconnect", "c3")
+    assert (moved.is_network, event.is_network) == (True, False)
     old = event_from({"status": "start", "id": "c2", "time": 2})
     assert (old.action, old.container_id, old.at.timestamp()) == ("start", "c2", 2)
 
