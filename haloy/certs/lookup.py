@@ -79,8 +79,12 @@ class DnsLook:
     def _look(self, name: DomainName) -> View:
         asked = name.removeprefix("*.")
         found = ask(asked, self._resolvers)
-        if found.exists is not True and self._public and not self._resolvers:
+        if self._public and not self._resolvers:
             public = ask(asked, self._public)
+            if found.exists and public.exists is False:
+                # Enough for a CA of one's own.
+                return View(found.addresses, warning=_private(asked))
+            # The CA sees what the world sees.
             found = public if public.exists is not None else found
         if found.exists is False:
             return View(
@@ -90,6 +94,13 @@ class DnsLook:
         if not name.startswith("*.") and found.exists:
             return View(found.addresses, warning=mismatch(name, found, self._own()))
         return View(found.addresses)
+
+
+def _private(name: str) -> str:
+    return (
+        f"{name} is known to this server's resolver, but not in public DNS; a public "
+        "certificate authority cannot see it"
+    )
 
 
 def mismatch(name: DomainName, found: Any, own: frozenset[str]) -> str:

@@ -5,11 +5,26 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import pytest_twisted
+from twisted.internet.defer import Deferred
 
+from tests.certs.support import made
 from tests.support.pebble import Pebble, running_pebble
 from tests.support.tools import NEWER_PEBBLE, need
+
+
+@pytest.fixture(autouse=True)
+def services_end(clean_reactor: None, reactor: Any) -> Iterator[None]:
+    """Stop what a failed test leaves: its thread would keep pytest from ending."""
+    yield
+    while made:
+        service = made.pop()
+        if service.running:
+            stopping = Deferred.fromCoroutine(service.stop())
+            pytest_twisted.blockon(stopping.addTimeout(10, reactor))
 
 
 @pytest.fixture(scope="session")

@@ -28,6 +28,9 @@ from haloy.model.names import DomainName
 from haloy.proxy.tls import SniContexts
 from tests.support.pebble import Pebble
 
+#: What L{service_for} has made in a test; C{conftest} stops what it leaves running.
+made: list[CertificateService] = []
+
 
 def domain(canonical: str, *aliases: str) -> Domain:
     return Domain(DomainName(canonical), tuple(DomainName(one) for one in aliases))
@@ -148,7 +151,8 @@ def service_for(
         "random": random.Random(1),
         **changes,
     }
-    return certificate_service(**settings)
+    made.append(certificate_service(**settings))
+    return made[-1]
 
 
 async def until(

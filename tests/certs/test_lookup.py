@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from haloy.certs.lookup import DnsLook, View, own_addresses
+from haloy.certs.lookup import DnsLook, View, nameserver, own_addresses
 from haloy.model.names import DomainName
 from tests.certs.support import at_once
 from tests.certs.test_acme_http import result
@@ -90,6 +91,39 @@ def test_public_view_is_asked_where_ours_knows_nothing(
 
 def _no_resolver(resolver: object, path: object) -> None:
     """Stand for an empty resolv.conf."""
+
+
+@pytest.mark.parametrize(
+    ("here", "public", "addresses", "warning", "problem"),
+    [
+        (("10.0.0.5",), ("8.8.8.8",), ("8.8.8.8",), "points to 8.8.8.8", False),
+        (("8.8.8.8",), ("8.8.4.4",), ("8.8.4.4",), "", False),
+        (("10.0.0.5",), NXDOMAIN, ("10.0.0.5",), "not in public DNS", False),
+        (("8.8.4.4",), SERVFAIL, ("8.8.4.4",), "", False),
+        (NXDOMAIN, ("8.8.4.4",), ("8.8.4.4",), "", False),
+        (NXDOMAIN, NXDOMAIN, (), "", True),
+        (NXDOMAIN, SERVFAIL, (), "", True),
+    ],
+)
+def test_the_world_s_view_counts_where_there_are_two(
+    monkeypatch: pytest.MonkeyPatch,
+    here: tuple[str, ...] | str,
+    public: tuple[str, ...] | str,
+    addresses: tuple[str, ...],
+    warning: str,
+    problem: bool,
+) -> None:
+    """Split DNS: the CA sees what the world sees; a private CA may see more."""
+    with name_server({SHOP: here}) as system, name_server({SHOP: public}) as world:
+
+        def configured(resolver: Any, path: object) -> None:
+            resolver.nameservers = [nameserver(system)]
+
+        monkeypatch.setattr("dns.resolver.Resolver.read_resolv_conf", configured)
+        found = look(SHOP, public=(world,))
+    assert (found.addresses, bool(found.problem)) == (addresses, problem)
+    assert warning in found.warning
+    assert bool(warning) == bool(found.warning)
 
 
 def test_wildcard_is_asked_for_without_its_star() -> None:

@@ -36,6 +36,7 @@ from tests.support.pebble import Pebble, running_pebble
 pytestmark = pytest.mark.acme
 
 SHOP = DomainName("shop.example.com")
+MANY = 16
 
 
 def states(service: CertificateService) -> dict[str, str]:
@@ -301,6 +302,30 @@ async def test_cancelled_order_leaves_nothing_behind(
     assert len(front.withdrawn) == 2
     memory = CertificateFiles(tmp_path / "certs").load_memory(real_now())
     assert memory.failures == {}
+
+
+@pytest.mark.slow
+async def test_many_domains_at_once_with_one_broken(
+    reactor: Any, pebble: Pebble, tmp_path: Path
+) -> None:
+    """All others get theirs, four orders at a time; with a hundred: test_renewal."""
+    front = Front()
+    names = [f"app{number}.example.com" for number in range(MANY)]
+    broken = DomainName("refusing.example.com")
+    # Nobody listens there.
+    pebble.challenge("add-a", {"host": f"{broken}.", "addresses": ["127.0.0.9"]})
+    service = service_for(reactor, pebble, tmp_path, front)
+    with answering(front, pebble.http_port):
+        await service.start()
+        try:
+            service.want((domain(broken), *(domain(name) for name in names)))
+            await obtained(reactor, service, *names, limit_s=50)
+            await until(reactor, lambda: states(service)[broken] == "failed")
+        finally:
+            await service.stop()
+    assert len(held(tmp_path)) == MANY
+    assert not front.answers
+    assert len(front.withdrawn) == len(front.presented)
 
 
 # --- what only a newer pebble knows ------------------------------------------------
