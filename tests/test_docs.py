@@ -142,3 +142,17 @@ def test_the_first_deploy_of_the_readme_is_valid(tmp_path: Path) -> None:
     (tmp_path / "haloy.yaml").write_text(shown)
     (target,) = load_app_document(tmp_path).targets().values()
     assert (target.name, target.replicas, target.port) == ("shop", 2, "3000")
+
+
+def test_every_promise_names_its_test() -> None:
+    """The table of weak spots is complete, and each row's test exists."""
+    rows = re.findall(
+        r"^\| ([DE]\d+) \|.*\| `(tests/[^`]+)` \| `(test_\w+)` \|$",
+        _text(ROOT / "docs" / "promises.md"),
+        re.MULTILINE,
+    )
+    wanted = {f"D{number}" for number in range(1, 31)} - {"D24"}  # scripts
+    wanted |= {f"E{number}" for number in range(1, 13)}
+    assert {spot for spot, _, _ in rows} == wanted
+    for spot, file, name in rows:
+        assert f"def {name}(" in _text(ROOT / file), spot
