@@ -148,7 +148,7 @@ class Seeker(User):
 
     def _dial(self, pool: Pool) -> UpstreamConnection | None:
         try:
-            upstream = UpstreamConnection(self.switch.reactor, self.switch.wheel, pool)
+            upstream = self._connection(pool)
         except OSError as error:
             # Out of descriptors: not the upstream's fault, so nobody is ejected.
             self.switch.exhausted(error)
@@ -160,6 +160,16 @@ class Seeker(User):
         upstream.discard()
         self._refused(pool, reason)
         return None
+
+    def _connection(self, pool: Pool) -> UpstreamConnection:
+        """Return a new connection, for which idle ones of all apps may have to go."""
+        switch = self.switch
+        try:
+            return UpstreamConnection(switch.reactor, switch.wheel, pool)
+        except OSError:
+            if not switch.close_idle():
+                raise
+        return UpstreamConnection(switch.reactor, switch.wheel, pool)
 
     def _refused(self, pool: Pool, reason: str) -> None:
         self._tried = (*self._tried, pool.key)

@@ -256,13 +256,20 @@ class Switch:
                 reason=reason,
             )
 
+    def close_idle(self) -> bool:
+        """Close what is idle to all upstreams; false: nothing was."""
+        idle = [pool for pool in self.pools.values() if pool.idle]
+        for pool in idle:
+            pool.close_idle()
+        return bool(idle)
+
     def exhausted(self, error: OSError) -> None:
         """Note that no descriptor is left for a connection to an upstream."""
         if self._may_tell("exhausted"):
             self._log.error("no descriptor left: {error}", error=error)
 
     def handshake_failed(self, peer: str, error: OSError) -> None:
-        """Note that a client and we could not agree on TLS; its fault as a rule."""
+        """Note that a client and we could not agree on TLS."""
         self.handshakes.failed += 1
         self._log.debug("handshake with {peer} failed: {error}", peer=peer, error=error)
 
@@ -390,5 +397,4 @@ def _extra_fields(
             ("Strict-Transport-Security", f"max-age={options.hsts_max_age_s}")
         )
     lines = "".join(f"{name}: {value}\r\n" for name, value in fields)
-    names = frozenset(name.lower().encode("ascii") for name, _ in fields)
-    return lines.encode("latin-1"), names
+    return lines.encode("latin-1"), frozenset(n.lower().encode() for n, _ in fields)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 from hypothesis import given
@@ -63,6 +66,27 @@ def test_corpus() -> None:
         check_requests(data)
         check_response(data, b"GET", 3)
         check_response(data, b"HEAD")
+
+
+def test_a_short_fuzz(tmp_path: Path) -> None:
+    """From the corpus the fuzzer finds nothing in some thousand more inputs."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "tests.proxy.fuzz.fuzz_http"),
+            *(str(tmp_path), str(Path(__file__).parent / "fuzz" / "corpus")),
+            *("-runs=8000", "-max_total_time=10", "-print_final_stats=1"),
+            f"-artifact_prefix={tmp_path}/",
+        ],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    count = re.search(r"stat::number_of_executed_units: *(\d+)", done.stderr)
+    assert count is not None, done.stderr[-2000:]
+    assert int(count.group(1)) > len(CORPUS)
 
 
 def test_the_checks_see_something() -> None:

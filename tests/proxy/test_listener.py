@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from haloy.errors import Conflict, InvalidValue
-from haloy.model.names import AppName
+from haloy.model.app import Domain
+from haloy.model.names import AppName, DomainName
 from haloy.proxy.listener import open_sockets, parse_listen
+from haloy.proxy.routes import RoutedApp, build_table
 from tests.proxy.conftest import Starter
 from tests.proxy.support import (
     Peer,
@@ -23,6 +25,7 @@ from tests.proxy.support import (
     connect,
     get,
     in_thread,
+    upstream_of,
 )
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
@@ -108,6 +111,36 @@ async def test_no_descriptor_left_for_an_upstream(start_proxy: Starter) -> None:
             assert await in_thread(use, peer) == 503
         assert await in_thread(use, peer) == 200
     assert not failures
+
+
+async def test_idle_connections_give_way(start_proxy: Starter) -> None:
+    """Before a request fails for want of a descriptor, idle connections are closed."""
+    running = start_proxy()
+    with backend(answering(OK)) as one, backend(answering(OK)) as two:
+        table, _ = build_table(
+            1,
+            None,
+            [
+                RoutedApp(
+                    AppName(name),
+                    (Domain(DomainName(f"{name}.example.com")),),
+                    (upstream_of(app),),
+                )
+                for name, app in (("one", one), ("two", two))
+            ],
+        )
+        await running.serve(table=table)
+
+        def ask(peer: Peer, name: str) -> int:
+            peer.send(get(f"{name}.example.com"))
+            return peer.response()[0]
+
+        peer = connect(running.http)
+        assert await in_thread(ask, peer, "one") == 200
+        with no_descriptor_left():
+            assert await in_thread(ask, peer, "two") == 200
+        assert await in_thread(ask, peer, "one") == 200
+        assert (one.connections, two.connections) == (2, 1)
 
 
 async def test_parked_requests_are_bounded(start_proxy: Starter) -> None:

@@ -2,7 +2,7 @@
 
 usage: python -m tests.proxy.fuzz.fuzz_http CORPUS [-max_total_time=60]
 
-Not part of the test run, which replays the corpus: atheris is not a dependency.
+The test run replays the corpus and fuzzes for some seconds from it.
 """
 
 from __future__ import annotations
