@@ -17,7 +17,9 @@ from typing import Any
 from attrs import define
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IPushProducer
 from twisted.internet.task import deferLater
+from zope.interface import implementer
 
 from haloy.engine.http import Body, EngineHttp, Hijacked
 from haloy.engine.interface import ExecResult, Output, Stream, TerminalSize
@@ -122,6 +124,26 @@ async def _exit_code(http: EngineHttp, made: _Made) -> int:
 # --- with input -------------------------------------------------------------------
 
 
+@implementer(IPushProducer)
+@define(eq=False)
+class _Pauses:
+    """Who writes input: paused while it waits, and never ended with the command."""
+
+    _producer: Any
+
+    def pauseProducing(self) -> None:
+        """Pass it on."""
+        self._producer.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """Pass it on."""
+        self._producer.resumeProducing()
+
+    def stopProducing(self) -> None:
+        """Leave the producer alone: it has to tell how the command ended."""
+        self._producer.resumeProducing()
+
+
 @define(eq=False)
 class CommandSession:
     """Implements L{haloy.engine.interface.Session}."""
@@ -142,7 +164,7 @@ class CommandSession:
     def paused_by(self, producer: Any) -> None:
         """Pause C{producer} while input waits to be taken."""
         transport: Any = self._connection.transport
-        transport.registerProducer(producer, True)
+        transport.registerProducer(_Pauses(producer), True)
 
     async def resize(self, size: TerminalSize) -> None:
         """Tell its terminal how large it is; one that has just started takes a while.

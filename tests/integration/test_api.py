@@ -1,0 +1,354 @@
+"""The API on a real Docker: what is read, run, sent, cut, and refused."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import io
+import json
+import re
+import socket
+import ssl
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from wsproto import ConnectionType, WSConnection
+from wsproto.events import BytesMessage, Request, TextMessage
+
+from tests.integration.site import Server, identifier, server
+from tests.support.dockerd import PrivateDocker
+from tests.support.haloyd import TOKEN
+from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.docker
+
+API = "api.example.test"
+LIMIT_S = 60
+LOG_BYTES = 200_000_000
+MEMORY_KIB = 30 * 1024
+HEAD = f"Host: {API}\r\nAuthorization: Bearer {TOKEN}\r\n"
+
+
+@pytest.fixture
+def site(tmp_path: Path, docker: PrivateDocker) -> Iterator[Server]:
+    """Give a server whose API has a domain."""
+    try:
+        with server(tmp_path, docker, api={"domain": API}) as made:
+            yield made
+    finally:
+        docker.clear(("app:one", "app:two"))
+
+
+def plain(site: Server) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", site.daemon.api_port), LIMIT_S)
+
+
+def secure(site: Server) -> socket.socket:
+    """Connect as a client far away does: by the API's domain, through the proxy."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    raw = socket.create_connection(("127.0.0.1", site.daemon.https_port), LIMIT_S)
+    return context.wrap_socket(raw, server_hostname=API)
+
+
+def read_head(connection: socket.socket) -> tuple[str, bytes]:
+    """Return an answer's head, and what came behind it."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        piece = connection.recv(65536)
+        assert piece, data
+        data += piece
+    head, _, rest = data.partition(b"\r\n\r\n")
+    return head.decode(), rest
+
+
+def read_all(connection: socket.socket, data: bytes = b"") -> bytes:
+    while piece := connection.recv(65536):
+        data += piece
+    return data
+
+
+def ask(
+    site: Server, method: str, path: str, body: bytes = b"", **headers: str
+) -> tuple[int, bytes]:
+    """Ask over TLS, by the domain."""
+    connection = http.client.HTTPConnection(API)
+    connection.sock = secure(site)
+    sent = {name.replace("_", "-"): value for name, value in headers.items()}
+    sent["Authorization"] = f"Bearer {TOKEN}"
+    try:
+        connection.request(method, path, body, sent)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+def memory_kib(pid: int, key: str) -> int:
+    found = re.search(rf"{key}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert found is not None
+    return int(found[1])
+
+
+def runs(site: Server, container: str, words: str) -> bool:
+    """Return whether a command with C{words} runs in a container."""
+    return words in site.docker.docker("top", container)
+
+
+# --- logs -------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_much_output_of_a_terminal(site: Server) -> None:
+    """A21: 200 MB of a container with a TTY cost no memory; every byte comes."""
+    script = (
+        'head -c 16000 /dev/zero | tr "\\\\000" x > /line; echo >> /line; n=0; '
+        "while [ $n -lt 12500 ]; do cat /line; n=$((n+1)); done; sleep 600"
+    )
+    labels = [
+        f"--label=dev.haloy.{one}"
+        for one in ("appName=loud", "deployment-id=manual-001")
+    ]
+    site.docker.docker(
+        "run", "-dt", "--name", "loud", "--network", "none", *labels,
+        "app:one", "sh", "-c", script,
+    )  # fmt: skip
+    wait_until(lambda: runs(site, "loud", "sleep 600"), site.daemon.log_text, 120)
+    pid = site.daemon.pid
+    before = memory_kib(pid, "VmRSS")
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+    with plain(site) as connection:
+        path = "/v1/logs/loud?tail=100000&follow=false"
+        connection.sendall(f"GET {path} HTTP/1.1\r\n{HEAD}\r\n".encode())
+        head, rest = read_head(connection)
+        assert " 200 " in head
+        count = rest.count(b"x")
+        while not rest.endswith(b"\r\n0\r\n\r\n"):
+            piece = connection.recv(1 << 20)
+            assert piece
+            count += piece.count(b"x")
+            rest = rest[-16:] + piece
+    assert count >= LOG_BYTES
+    assert memory_kib(pid, "VmHWM") - before < MEMORY_KIB
+
+
+# --- exec -------------------------------------------------------------------------
+
+
+def test_command_whose_client_leaves(site: Server) -> None:
+    """A9: it is killed, with what it has started; so is one that writes for ever."""
+    site.deploy(identifier(0), "app:one")
+    container = f"shop-{identifier(0)}"
+    for command, words in (
+        (["sh", "-c", "sleep 456 & sleep 456"], "sleep 456"),
+        (["sh", "-c", "while true; do echo 789; done"], "echo 789"),
+    ):
+        body = json.dumps({"command": command})
+        with plain(site) as connection:
+            connection.sendall(
+                f"POST /v1/exec/shop HTTP/1.1\r\n{HEAD}"
+                f"Content-Length: {len(body)}\r\n\r\n{body}".encode()
+            )
+            read_head(connection)
+            wait_until(lambda w=words: runs(site, container, w), site.daemon.log_text)  # type: ignore[misc]  # a default argument
+        wait_until(
+            lambda w=words: not runs(site, container, w),  # type: ignore[misc]  # the same
+            site.daemon.log_text,
+        )
+
+
+def test_terminal_through_the_proxy(site: Server) -> None:
+    """A WebSocket over TLS: input, output, exit code."""
+    site.deploy(identifier(0), "app:one")
+    machine = WSConnection(ConnectionType.CLIENT)
+    token = [(b"Authorization", f"Bearer {TOKEN}".encode())]
+    told: list[Any] = []
+    output = b""
+    with secure(site) as connection:
+
+        def send(one: Any) -> None:
+            connection.sendall(machine.send(one))
+
+        def until(kind: str) -> None:
+            nonlocal output
+            while not any(one.get("type") == kind for one in told):
+                data = connection.recv(65536)
+                assert data, (told, output)
+                machine.receive_data(data)
+                for one in machine.events():
+                    if isinstance(one, TextMessage):
+                        told.append(json.loads(one.data))
+                    elif isinstance(one, BytesMessage):
+                        output += bytes(one.data)[1:]
+
+        send(Request(host=API, target="/v1/exec/shop", extra_headers=token))
+        while machine.connection is None:
+            machine.receive_data(connection.recv(65536))
+            for _ in machine.events():
+                pass
+        start = {"type": "start", "command": ["sh"], "tty": True, "columns": 99}
+        send(TextMessage(data=json.dumps(start)))
+        until("started")
+        send(BytesMessage(data=b"stty size; echo $VERSION; exit 5\n"))
+        until("exit")
+    assert told[-1] == {"type": "exit", "code": 5}
+    assert b"24 99" in output
+    assert b"one" in output
+
+
+# --- tunnels ----------------------------------------------------------------------
+
+
+def test_tunnel_half_closed(site: Server) -> None:
+    """The end of what a client sends reaches the app; its answer comes back whole."""
+    site.deploy(identifier(0), "app:one")
+    with plain(site) as connection:
+        connection.sendall(
+            f"POST /v1/tunnel/shop HTTP/1.1\r\n{HEAD}"
+            "Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n".encode()
+        )
+        head, rest = read_head(connection)
+        assert head.startswith("HTTP/1.1 101 ")
+        connection.sendall(b"GET /version HTTP/1.0\r\n\r\n")
+        connection.shutdown(socket.SHUT_WR)
+        assert read_all(connection, rest).endswith(b"one\n")
+
+
+def test_tunnel_through_the_proxy(site: Server) -> None:
+    """Bytes both ways over TLS; a port on which nobody listens is 502, nobody's IP."""
+    site.deploy(identifier(0), "app:one")
+    upgrade = f"{HEAD}Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
+    with secure(site) as connection:
+        connection.sendall(f"POST /v1/tunnel/shop HTTP/1.1\r\n{upgrade}".encode())
+        head, rest = read_head(connection)
+        assert head.startswith("HTTP/1.1 101 ")
+        connection.sendall(b"GET /version HTTP/1.0\r\n\r\n")
+        assert read_all(connection, rest).endswith(b"one\n")
+    for query, status in (("port=1", 502), ("port=127.0.0.1:22", 400)):
+        found, text = ask(site, "POST", f"/v1/tunnel/shop?{query}")
+        assert found == status
+        assert b"172." not in text
+
+
+# --- uploads ----------------------------------------------------------------------
+
+
+def form(archive: bytes) -> tuple[bytes, str]:
+    head = (
+        b'--cut\r\nContent-Disposition: form-data; name="image"; '
+        b'filename="image.tar"\r\nContent-Type: application/octet-stream\r\n\r\n'
+    )
+    return head + archive + b"\r\n--cut--\r\n", "multipart/form-data; boundary=cut"
+
+
+def saved(site: Server, folder: Path, ref: str) -> Path:
+    path = folder / "saved.tar"
+    site.docker.docker("save", "-o", str(path), ref)
+    return path
+
+
+def new_layout(old: Path, ref: str) -> bytes:
+    """Return the same image as newer Dockers save it: everything below C{blobs/}."""
+    made = io.BytesIO()
+    with tarfile.open(old) as source, tarfile.open(fileobj=made, mode="w") as target:
+        member = source.extractfile("manifest.json")
+        assert member is not None
+        (entry,) = json.load(member)
+
+        def put(name: str, data: bytes) -> None:
+            header = tarfile.TarInfo(name)
+            header.size = len(data)
+            target.addfile(header, io.BytesIO(data))
+
+        def blob(name: str) -> str:
+            part = source.extractfile(name)
+            assert part is not None
+            data = part.read()
+            path = f"blobs/sha256/{hashlib.sha256(data).hexdigest()}"
+            put(path, data)
+            return path
+
+        manifest = {
+            "Config": blob(entry["Config"]),
+            "RepoTags": [ref],
+            "Layers": [blob(one) for one in entry["Layers"]],
+        }
+        put("manifest.json", json.dumps([manifest]).encode())
+    return made.getvalue()
+
+
+def test_both_layouts_of_an_archive(site: Server, tmp_path: Path) -> None:
+    """What old and what new Dockers save arrives through the proxy, and runs."""
+    site.docker.docker("tag", "app:one", "sent:old")
+    old = saved(site, tmp_path, "sent:old")
+    for number, (ref, archive) in enumerate(
+        (("sent:old", old.read_bytes()), ("sent:new", new_layout(old, "sent:new")))
+    ):
+        site.docker.docker("rmi", "sent:old") if ref == "sent:old" else None
+        body, kind = form(archive)
+        status, text = ask(site, "POST", "/v1/images/upload", body, Content_Type=kind)
+        assert (status, ref.encode() in text) == (202, True), text
+        end = site.deploy(identifier(number), ref)
+        assert end["isDeploymentSuccess"], end
+    assert list((site.daemon.data / "tmp").iterdir()) == []
+
+
+def test_killed_in_an_upload(site: Server) -> None:
+    """E12: kill -9 in mid-body, and nothing is left after the next start."""
+    data = site.daemon.data
+    digest = "sha256:" + "0" * 64
+    with plain(site) as layer, plain(site) as archive:
+        layer.sendall(
+            f"POST /v1/images/layers HTTP/1.1\r\n{HEAD}X-Layer-Digest: {digest}\r\n"
+            "Content-Type: application/octet-stream\r\n"
+            "Content-Length: 5000000\r\n\r\n".encode()
+            + b"x" * 1_000_000
+        )
+        archive.sendall(
+            f"POST /v1/images/upload HTTP/1.1\r\n{HEAD}"
+            "Content-Type: multipart/form-data; boundary=cut\r\n"
+            "Transfer-Encoding: chunked\r\n\r\nf4240\r\n".encode()
+            + b"x" * 1_000_000
+        )
+        wait_until(
+            lambda: len(list((data / "tmp").glob("haloy-upload-*"))) == 2,
+            site.daemon.log_text,
+        )
+        site.daemon.kill()
+    site.daemon.start()
+    wait_until(lambda: not list((data / "tmp").iterdir()), site.daemon.log_text)
+    assert (
+        not list((data / "layers").glob("*/*")) if (data / "layers").exists() else True
+    )
+
+
+# --- Docker is away ---------------------------------------------------------------
+
+
+def test_docker_is_away(site: Server) -> None:
+    """503 with the reason where it is needed; the rest of the API answers."""
+    site.deploy(identifier(0), "app:one")
+    site.docker.kill()
+    try:
+        for method, path, body in (
+            ("GET", "/v1/status/shop", None),
+            ("GET", "/v1/apps", None),
+            ("GET", "/v1/logs/shop", None),
+            ("POST", "/v1/exec/shop", {"command": ["true"]}),
+            ("POST", "/v1/stop/shop", None),
+        ):
+            status, text = site.daemon.api(method, path, body)
+            assert (status, "Docker" in text) == (503, True), (path, text)
+        assert site.daemon.api("GET", "/health")[0] == 200
+        status, text = site.daemon.api("GET", "/health/ready")
+        assert (status, json.loads(text)["ready"]) == (503, False)
+        assert json.loads(text)["docker"] != "ok"
+        assert json.loads(text)["database"] == "ok"
+        assert site.daemon.api("GET", "/v1/deployments")[0] == 200
+    finally:
+        site.docker.start()
+    wait_until(site.daemon.ready, site.daemon.log_text, 60)
