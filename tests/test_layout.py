@@ -60,6 +60,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     # The commands are tried together, against the real API.
     "haloy/cli/apps.py": "tests/cli/test_commands.py",
     "haloy/cli/completing.py": "tests/cli/test_completion.py",
+    "haloy/cli/deployments.py": "tests/cli/test_commands.py",
     "haloy/cli/diagnosis.py": "tests/cli/test_commands.py",
     "haloy/cli/doctor.py": "tests/cli/test_commands.py",
     "haloy/cli/execute.py": "tests/cli/test_commands.py",

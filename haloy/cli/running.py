@@ -26,14 +26,18 @@ def run(start: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
     """
     results: list[T] = []
     problems: list[Exception] = []
+    stopping: list[bool] = []
 
     async def carry_out(reactor: Any) -> None:
+        reactor.addSystemEventTrigger("before", "shutdown", stopping.append, True)
         try:
             results.append(await start(reactor))
         except CancelledError:  # how Twisted tells it of Ctrl+C
             return
         except Exception as problem:  # carried out of react, which would print it
-            problems.append(problem)
+            # What ends because of Ctrl+C may say so in other words.
+            if not stopping:
+                problems.append(problem)
 
     with suppress(SystemExit, KeyboardInterrupt):  # the first is how react ends
         react(lambda reactor: Deferred.fromCoroutine(carry_out(reactor)))

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest_twisted
+from attrs import evolve
 from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults
 from twisted.internet.task import deferLater
 
 from haloy.cli.main import COMMANDS
 from haloy.deploy.interface import RollbackTarget
 from haloy.model.names import AppName, DeploymentId
+from tests.api.test_deployments import detail
 from tests.api.test_server import ID, hello, replica, running
 from tests.support.cli import Bench
 
@@ -46,6 +48,9 @@ ASKING: dict[str, tuple[str, ...]] = {
     "tunnel": (),
     "apps": (),
     "prune-images": (),
+    "deployments": (),
+    "diff": (),
+    "cancel": ("x",),
     "server version": (),
     "server logs": (),
     "server registry list": (),
@@ -361,3 +366,64 @@ async def test_rollback_reports(bench: Bench) -> None:
     done = await bench.haloy("rollback", "--no-logs", "--json")
     (report,) = json.loads(done.stdout)
     assert (report["ok"], report["rolledBackTo"]) == (True, ID)
+
+
+async def test_deployments_and_what_they_changed(bench: Bench) -> None:
+    """The list, one against the one before it, any two, and taking one back."""
+    bench.configure()
+    assert "never deployed" in (await bench.haloy("deployments")).stdout
+    newest, older = detail(3, "shop", "queued"), detail(1, "shop", "live")
+    bench.deployments.past = [
+        evolve(newest, config={"name": "shop", "replicas": 3}),
+        evolve(older, config={"name": "shop", "replicas": 1, "port": "80"}),
+    ]
+    ids = [one.record.id for one in bench.deployments.past]
+    listed = await bench.haloy("deployments")
+    assert all(one in listed.stdout for one in ids)
+    told = await bench.haloy("deployments", "--json", "--limit", "1")
+    (report,) = json.loads(told.stdout)
+    assert [one["deploymentId"] for one in report["deployments"]] == ids[:1]
+    done = await bench.haloy("diff", ids[1])
+    assert done.stdout.splitlines()[1:] == ["    ~ replicas: 1 -> 2"], done.stderr
+    told = await bench.haloy("diff", ids[1], ids[0], "--json")
+    assert json.loads(told.stdout)["changes"] == [
+        {"key": "replicas", "before": "1", "after": "3"},
+        {"key": "port", "before": "80", "after": None},
+    ]
+    done = await bench.haloy("cancel", ids[0])
+    assert "taken back" in done.stdout
+    assert bench.deployments.cancelled == [("shop", ids[0], "env")]
+    assert (await bench.haloy("cancel", ids[1])).returncode == 1
+    assert (await bench.haloy("diff", "01nothing")).returncode == 1
+
+
+async def test_the_plan_shows_what_changes(bench: Bench) -> None:
+    """CLI 9, point 24: before anything is done, and with --dry-run only that."""
+    bench.configure(name="hello", image="hello:2", replicas=2)
+    first = await bench.haloy("deploy", "--dry-run")
+    assert "runs nowhere yet" in first.stdout
+    here = hello(replica(1))
+    bench.deployments.known["hello"] = here
+    before = {"name": "hello", "image": {"repository": "hello:1"}, "replicas": 1}
+    past = detail(1, "hello", "live")
+    record = evolve(past.record, id=here.deployment)
+    bench.deployments.past = [evolve(past, record=record, config=before)]
+    done = await bench.haloy("deploy", "--dry-run", "--tag", "3")
+    assert "    ~ replicas: 1 -> 2" in done.stdout.splitlines(), done.stderr
+    assert "hello:3" in done.stdout
+    told = await bench.haloy("deploy", "--dry-run", "--json")
+    (plan,) = json.loads(told.stdout)
+    assert {"key": "replicas", "before": "1", "after": "2"} in plan["changes"]
+    assert (plan["running"], plan["image"]) == (here.deployment, "hello:2")
+    assert bench.deployments.taken == []
+
+
+async def test_two_servers_and_one_that_is_not_there(bench: Bench) -> None:
+    """CLI section 9, point 21: both targets are told; nothing was begun anywhere."""
+    gone = f"127.0.0.1:{closed_port()}"
+    bench.configure(targets={"a": {}, "b": {"server": gone}})
+    done = await bench.haloy("deploy", "--all")
+    assert done.returncode in (1, 5), done.stderr
+    assert "✖ a not deployed" in done.stderr
+    assert f"✖ b server not available at http://{gone}" in done.stderr
+    assert bench.deployments.taken == []

@@ -15,7 +15,7 @@ import signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
-from haloy.cli.running import run
+from haloy.cli.running import run, together
 from haloy.errors import NotFound
 """
 
@@ -82,3 +82,41 @@ print("not reached")
             process.kill()
     assert (process.returncode, out) == (130, "")
     assert "Traceback" not in err
+
+
+def test_ctrl_c_is_no_error_of_the_server() -> None:
+    """A connection that breaks off because of it is not told."""
+    program = """
+async def ask(reactor):
+    await deferLater(reactor, 0.01)
+    print("waiting", flush=True)
+    try:
+        await Deferred()
+    except Exception:
+        raise NotFound("the connection broke off") from None
+run(ask)
+"""
+    with _start(program) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "waiting\n"
+        process.send_signal(signal.SIGINT)
+        try:
+            out, err = process.communicate(timeout=50)
+        finally:
+            process.kill()
+    assert (process.returncode, out) == (130, "")
+    assert "broke off" not in err
+
+
+def test_all_run_together() -> None:
+    """One that fails ends no other; what is no error of ours ends the command."""
+    program = """
+async def good(reactor):
+    return await deferLater(reactor, 0.02, lambda: 1)
+async def bad(reactor):
+    raise NotFound("gone")
+async def ask(reactor):
+    return await together([bad(reactor), good(reactor)])
+print([str(one) for one in run(ask)])
+"""
+    assert _run(program) == (0, "['gone', '1']\n", "")

@@ -1,0 +1,211 @@
+"""Every command against a real daemon and a real Docker, in one life of an app."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.integration.site import Server
+from tests.support.haloyd import TOKEN
+
+pytestmark = [pytest.mark.docker, pytest.mark.slow]
+
+LIMIT_S = 90
+SITE = "shop.example.test"
+
+
+class Command:
+    """C{haloy} in a folder, for one server."""
+
+    def __init__(self, folder: Path, server: Server) -> None:
+        self.folder = folder
+        self.server = f"localhost:{server.daemon.api_port}"
+        self.environment = {
+            **os.environ,
+            **server.docker.environment,
+            "HALOY_CONFIG_DIR": str(folder / "client"),
+            "HALOY_API_TOKEN": TOKEN,
+            "NO_COLOR": "1",
+            "SHELL": "/bin/sh",
+        }
+
+    def configure(self, **keys: Any) -> None:
+        base = {
+            "name": "shop",
+            "server": self.server,
+            "image": {
+                "repository": "app",
+                "tag": "one",
+                "pull_policy": "never",
+                "history": {"strategy": "local", "count": 3},
+            },
+            "domains": [{"domain": SITE}],
+            "health_check_path": "/version",
+        }
+        text = yaml.safe_dump({**base, **keys})
+        (self.folder / "haloy.yaml").write_text(text)
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "haloy.cli.main", *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(self, *arguments: str, code: int = 0) -> str:
+        """Run the command; return what it prints on stdout."""
+        with self.start(*arguments) as process:
+            out, err = process.communicate(timeout=LIMIT_S)
+        assert process.returncode == code, f"{arguments}: {out}\n{err}"
+        return out if code == 0 else out + err
+
+    def json(self, *arguments: str) -> Any:
+        return json.loads(self(*arguments, "--json"))
+
+
+@pytest.fixture
+def haloy(haloyd: Server, tmp_path: Path) -> Command:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    return Command(folder, haloyd)
+
+
+@contextlib.contextmanager
+def running(haloy: Command, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """Run a command that ends by Ctrl+C alone."""
+    with haloy.start(*arguments) as process:
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 130
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def test_the_life_of_an_app(haloy: Command, haloyd: Server) -> None:
+    """Deployed, looked at, used, changed, brought back, stopped: by commands alone."""
+    haloy.configure()
+    plan = haloy("deploy", "--dry-run")
+    assert "runs nowhere yet" in plan
+    assert haloyd.containers("shop") == []
+    told = haloy("deploy")
+    assert f"→ https://{SITE}" in told.splitlines()[-1]
+    haloyd.until_serves(SITE, "one")
+
+    (status,) = haloy.json("status")
+    (first,) = status["replicas"]
+    assert (status["state"], first["health"]["verdict"]) == ("running", "healthy")
+    assert "1/1" in haloy("apps", "--server", haloy.server)
+    assert "shop" in haloy("status", "-s", haloy.server, "--app", "shop")
+
+    assert haloy("exec", "--", "/bin/cat", "/www/version") == "one\n"
+    assert haloy("exec", "--", "/bin/sh", "-c", "exit 7", code=7) == ""
+    haloy("exec", "--", "/bin/sh", "-c", "echo said > /proc/1/fd/1")
+    assert "said" in haloy("logs", "--no-follow", "--all-containers", "--grep", "said")
+    assert (
+        haloy("logs", "--no-follow", "--raw", "--since", "2099-01-01T00:00:00Z") == ""
+    )
+
+    change(haloy, haloyd)
+    come_back(haloy, haloyd, status["deploymentId"])
+
+    assert "no image to remove" in haloy("prune-images") or "dry-run" in haloy(
+        "prune-images", "--keep", "0"
+    )
+    haloy("stop", "--remove-containers")
+    haloyd.until_containers("shop", [])
+    assert "not deployed" in haloy("status", code=1)
+
+
+def change(haloy: Command, haloyd: Server) -> None:
+    """Another version with two replicas; the plan says so, a tunnel leads to it."""
+    haloy.configure(replicas=2)
+    plan = haloy("deploy", "--dry-run", "--tag", "two")
+    assert "    ~ replicas: 1 -> 2" in plan.splitlines(), plan
+    haloy("deploy", "--tag", "two")
+    haloyd.until_serves(SITE, "two")
+    lines = haloy("status").splitlines()
+    assert sum("two" not in line and "running" in line for line in lines) >= 2
+    port = free_port()
+    with running(haloy, "tunnel", str(port)) as tunnel:
+        assert tunnel.stdout is not None
+        assert f"localhost:{port} leads to shop" in tunnel.stdout.readline()
+        for _ in range(3):
+            url = f"http://localhost:{port}/version"
+            with urllib.request.urlopen(url, timeout=20) as answer:
+                assert answer.read() == b"two\n"
+
+
+def come_back(haloy: Command, haloyd: Server, first: str) -> None:
+    """Deployments are listed and compared, and the one before serves again."""
+    (told,) = haloy.json("deployments")
+    newest, older = told["deployments"]
+    assert (older["deploymentId"], newest["state"]) == (first, "live")
+    found = haloy.json("diff")
+    assert found["before"] == first
+    assert {"key": "replicas", "before": "1", "after": "2"} in found["changes"]
+    assert first in haloy("rollback-targets")
+    told = haloy("rollback", "--yes")
+    assert f"goes back to {first}" in told
+    haloyd.until_serves(SITE, "one")
+
+
+def test_a_failed_deployment(haloy: Command, haloyd: Server) -> None:
+    """CLI section 9, point 1: exit code 6, the reason once, the old one serves."""
+    haloy.configure()
+    haloy("deploy", "--quiet")
+    haloy.configure(
+        health_check_path="/nothing",
+        health_check_timeout="2s",
+        post_deploy=["touch after"],
+    )
+    told = haloy("deploy", code=6)
+    assert "✖ " in told
+    assert "404" in told
+    assert not (haloy.folder / "after").exists()
+    assert haloyd.get(SITE) == (200, "one")
+    (report,) = json.loads(
+        haloy("deploy", "--json", code=6).partition("\n]\n")[0] + "]"
+    )
+    assert (report["ok"], report["code"]) == (False, "deploy-failed")
+
+
+def test_the_server_itself(haloy: Command) -> None:
+    """Versions, log, tokens and the doctor, without a haloy.yaml."""
+    where = ("--server", haloy.server)
+    assert "haloyd" in haloy("server", "version", *where)
+    with running(haloy, "server", "logs", *where) as log:
+        assert log.stdout is not None
+        assert log.stdout.readline().startswith("●")
+    token = haloy("tokens", "create", "ci", "--scope", "read", *where).strip()
+    assert "ci" in haloy("tokens", "list", *where)
+    haloy.environment["HALOY_API_TOKEN"] = token
+    haloy.configure()
+    assert "✖" in haloy("deploy", code=1)
+    haloy("tokens", "list", *where, code=1)
+    haloy.environment["HALOY_API_TOKEN"] = TOKEN
+    haloy("tokens", "revoke", "ci", *where)
+    told = {one["check"]: one for one in haloy.json("doctor", *where)["checks"]}
+    assert told["server's docker"]["state"] == "ok"
+    assert told["token"]["state"] == "ok"
