@@ -31,13 +31,16 @@ def run(start: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
     async def carry_out(reactor: Any) -> None:
         reactor.addSystemEventTrigger("before", "shutdown", stopping.append, True)
         try:
-            results.append(await start(reactor))
+            result = await start(reactor)
         except CancelledError:  # how Twisted tells it of Ctrl+C
             return
         except Exception as problem:  # carried out of react, which would print it
-            # What ends because of Ctrl+C may say so in other words.
+            # What ends because of Ctrl+C may say so in other words, here and below.
             if not stopping:
                 problems.append(problem)
+        else:
+            if not stopping:
+                results.append(result)
 
     with suppress(SystemExit, KeyboardInterrupt):  # the first is how react ends
         react(lambda reactor: Deferred.fromCoroutine(carry_out(reactor)))

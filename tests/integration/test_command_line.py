@@ -94,8 +94,8 @@ def running(haloy: Command, *arguments: str) -> Iterator[subprocess.Popen[str]]:
             yield process
         finally:
             process.send_signal(signal.SIGINT)
-            process.communicate(timeout=LIMIT_S)
-    assert process.returncode == 130
+            out, err = process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 130, f"{arguments}: {out}\n{err}"
 
 
 def free_port() -> int:
