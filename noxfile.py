@@ -18,6 +18,8 @@ BIN = Path(sys.executable).parent
 CODE = ("haloy", "tests", "twisted", "bench", "scripts", "noxfile.py")
 #: Where coverage of this run and of every daemon it starts is gathered.
 DATA = Path(".nox") / "coverage"
+#: Its news about another program are no matter of ours.
+MKDOCS = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
 
 
 @nox.session
@@ -52,8 +54,9 @@ def news(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Do the documents name only files, commands and keys that exist?"""
+    """Do the documents name only what exists, and can the site be built of them?"""
     _run(session, "pytest", "-q", "tests/test_docs.py")
+    _run(session, "mkdocs", "build", "--quiet", "--strict", env=MKDOCS)
 
 
 @nox.session

@@ -10,7 +10,7 @@ from attrs import asdict
 
 from haloy.cli import exits
 from haloy.config.daemon_file import DaemonFile, parse_daemon_file
-from haloy.config.load import load_app_document
+from haloy.config.load import load_app_document, parse_app_document
 from haloy.model import labels
 
 ROOT = Path(__file__).parents[1]
@@ -156,3 +156,25 @@ def test_every_promise_names_its_test() -> None:
     assert {spot for spot, _, _ in rows} == wanted
     for spot, file, name in rows:
         assert f"def {name}(" in _text(ROOT / file), spot
+
+
+GUIDE = sorted((ROOT / "docs" / "guide").glob("*.md"))
+_OPTION = re.compile(r"^\$ haloy ([a-z-]+)(.*)$", re.MULTILINE)
+
+
+@pytest.mark.parametrize("document", GUIDE, ids=lambda path: path.name)
+def test_the_yaml_of_the_guide_is_accepted(document: Path) -> None:
+    """Each example is (a part of) a haloy.yaml as it stands; CI's own is not."""
+    for shown in re.findall(r"```yaml\n(.+?)```", _text(document), re.DOTALL):
+        if not shown.startswith("jobs:"):
+            parse_app_document(shown, document.name, "yaml")
+
+
+@pytest.mark.parametrize("document", GUIDE, ids=lambda path: path.name)
+def test_the_commands_of_the_guide_exist(document: Path) -> None:
+    """With every option that is shown."""
+    reference = _text(ROOT / "docs" / "reference" / "commands.md")
+    for name, rest in _OPTION.findall(_text(document)):
+        assert f"\n## haloy {name}\n" in reference
+        for option in re.findall(r" (--[a-z-]+)", rest.partition(" -- ")[0]):
+            assert f"{option}" in reference, option

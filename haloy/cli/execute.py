@@ -17,12 +17,14 @@ from haloy.errors import HaloyError
 
 @click.command("exec", context_settings={"allow_interspersed_args": False})
 @app_options
+@click.option("-it", "--interactive", is_flag=True, help="With your terminal as its.")
 @click.option("--container", default="", help="One container by id or prefix.")
 @click.option("--all-containers", is_flag=True, help="In all replicas.")
 @output_options
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def exec_(
     selection: Selection,
+    interactive: bool,
     container: str,
     all_containers: bool,
     command: tuple[str, ...],
@@ -30,11 +32,19 @@ def exec_(
 ) -> None:
     """Run COMMAND in the app's first container, as in haloy exec -- ls -l.
 
-    Ends with the exit code of the command.
+    Ends with the exit code of the command. With -it it has your terminal, or what
+    you pipe into it: haloy exec -it -- sh
     """
     if container and all_containers:
         raise click.UsageError("give --container or --all-containers, not both")
     project, chosen = choose(selection)
+    if interactive:
+        if len(chosen) > 1 or all_containers or output.as_json:
+            raise click.UsageError("-it works in one container, without --json")
+        from haloy.cli.terminal import interact  # noqa: PLC0415  (POSIX only)
+
+        one, limit_s = chosen[0], selection.limit_s
+        raise SystemExit(interact(project, one, limit_s, container, command))
 
     async def carry_out(reactor: Any) -> list[list[dict[str, Any]] | HaloyError]:
         return await together(

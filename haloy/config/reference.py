@@ -30,7 +30,8 @@ keys are refused with file, line and the nearest known key. Keys at the root tha
 with `x-` are yours, for anchors. A key with nothing behind it counts as not set.
 
 For editors: `# yaml-language-server: $schema=haloy.schema.json` as the first line, or
-`"$schema": "haloy-json.schema.json"` in JSON.
+`"$schema": "haloy-json.schema.json"` in JSON, with the path or URL of
+[the schema](haloy.schema.json) ([for JSON](haloy-json.schema.json)).
 
 A file without `targets` is one app. With `targets`, each entry is an app and the keys
 of the root are its defaults: what a target says comes before what its preset says, and
