@@ -28,7 +28,8 @@ def lint(session: nox.Session) -> None:
     _run(session, "ruff", "format", "--check", *CODE)
     _run(session, "ruff", "check", *CODE)
     session.run(
-        "shellcheck", "-x", "test", "quickstart", "install.sh", ".ci/run",
+        "shellcheck", "-x", "test", "quickstart", "install.sh", "install-cli.sh",
+        ".ci/run",
         "scripts/setup.sh",
         external=True,
     )  # fmt: skip

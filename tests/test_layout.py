@@ -74,7 +74,6 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "haloy/cli/status.py": "tests/cli/test_deploy.py",
     "haloy/cli/stop.py": "tests/cli/test_deploy.py",
     "haloy/cli/targets.py": "tests/cli/test_commands.py",
-    "haloy/cli/terminal.py": "tests/integration/test_command_line.py",
     "haloy/cli/tokens.py": "tests/cli/test_commands.py",
     "haloy/cli/tunnel.py": "tests/cli/test_commands.py",
     "haloy/cli/version.py": "tests/cli/test_main.py",

@@ -167,6 +167,55 @@ def test_the_commands_are_installed(wheel: Path, python: Path, tmp_path: Path) -
         assert "Usage: " in told
 
 
+@pytest.mark.slow
+def test_the_script_installs_and_takes_away(wheel: Path, tmp_path: Path) -> None:
+    """Into a home of its own, with completion; others' files stay."""
+    home = tmp_path / "home dir"
+    home.mkdir()
+    variables = {
+        **{key: one for key, one in os.environ.items() if not key.startswith("XDG_")},
+        "HOME": str(home),
+        "SHELL": "/bin/bash",
+        "PYTHON": sys.executable,
+        "PYTHONPATH": sysconfig.get_path("purelib"),
+        "PIP_NO_DEPS": "1",
+        "PIP_NO_INDEX": "1",
+        "PIP_FORCE_REINSTALL": "1",
+    }
+    variables.pop("DIR", None)
+
+    def script(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["sh", str(ROOT / "install-cli.sh"), *arguments],
+            env=variables,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    command = home / ".local" / "bin" / "haloy"
+    done = script(str(wheel))
+    assert done.returncode == 0, done.stderr
+    assert "is not in your PATH" in done.stdout
+    told = subprocess.run(
+        [str(command), "version"], env=variables, capture_output=True, check=True
+    )
+    assert told.stdout.strip()
+    completion = home / ".local/share/bash-completion/completions/haloy"
+    assert "_HALOY_COMPLETE" in completion.read_text()
+    assert script("no-such-package-of-haloy").returncode == 1
+    assert command.exists(), "what failed has changed nothing"
+    assert script("--remove").returncode == 0
+    assert not command.exists()
+    assert not completion.exists()
+    assert not (home / ".local/share/haloy").exists()
+    command.write_text("another's")
+    assert script(str(wheel)).returncode == 1
+    script("--remove")
+    assert command.read_text() == "another's"
+
+
 def _install(python: Path, *what: str, folder: Path) -> None:
     """Install without a network: the build backend is the tests' own."""
     _run(

@@ -32,8 +32,8 @@ def exec_(
 ) -> None:
     """Run COMMAND in the app's first container, as in haloy exec -- ls -l.
 
-    Ends with the exit code of the command. With -it it has your terminal, or what
-    you pipe into it: haloy exec -it -- sh
+    Ends with the exit code of the command. With -it it has your terminal:
+    haloy exec -it -- sh
     """
     if container and all_containers:
         raise click.UsageError("give --container or --all-containers, not both")
@@ -41,6 +41,8 @@ def exec_(
     if interactive:
         if len(chosen) > 1 or all_containers or output.as_json:
             raise click.UsageError("-it works in one container, without --json")
+        if not (sys.stdin.isatty() and sys.stdout.isatty()):
+            raise click.UsageError("-it needs a terminal; leave it out in scripts")
         from haloy.cli.terminal import interact  # noqa: PLC0415  (POSIX only)
 
         one, limit_s = chosen[0], selection.limit_s

@@ -32,9 +32,8 @@ def interact(
     command: tuple[str, ...],
 ) -> int:
     """Run C{command} with our input and output; return its exit code."""
-    is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
-    columns, rows = _size() if is_terminal else (80, 24)
-    start = Start(command, is_terminal, container, columns, rows)
+    columns, rows = _size()
+    start = Start(command, True, container, columns, rows)
 
     async def carry_out(reactor: Any) -> int:
         client = client_for(reactor, project, one, limit_s)
@@ -49,7 +48,7 @@ def interact(
         except NotFound as problem:
             raise NotFound(f"{one.app} on {one.server}: {problem}") from None
         keys = _Input(reactor, session)
-        with _raw(is_terminal), _resizing(reactor, session, is_terminal):
+        with _raw(), _resizing(reactor, session):
             keys.start()
             try:
                 code: int = await session.result()
@@ -72,11 +71,8 @@ def _write(stream: str, data: bytes) -> None:
 
 
 @contextmanager
-def _raw(is_terminal: bool) -> Iterator[None]:
+def _raw() -> Iterator[None]:
     """Give every key to the command, Ctrl+C too; as it was at the end."""
-    if not is_terminal:
-        yield
-        return
     descriptor = sys.stdin.fileno()
     before = termios.tcgetattr(descriptor)
     try:
@@ -87,11 +83,8 @@ def _raw(is_terminal: bool) -> Iterator[None]:
 
 
 @contextmanager
-def _resizing(reactor: Any, session: Any, is_terminal: bool) -> Iterator[None]:
+def _resizing(reactor: Any, session: Any) -> Iterator[None]:
     """Tell the command when the terminal changes its size."""
-    if not is_terminal:
-        yield
-        return
 
     def changed(*_: object) -> None:
         reactor.callFromThread(lambda: session.resize(*_size()))
@@ -110,7 +103,6 @@ class _Input:
 
     _reactor: Any
     _session: Any
-    _regular: bool = field(default=False, init=False)
     _ended: bool = field(default=False, init=False)
 
     def start(self) -> None:
@@ -120,8 +112,7 @@ class _Input:
     def stop(self) -> None:
         """Read no more."""
         self._ended = True
-        if not self._regular:
-            self._reactor.removeReader(self)
+        self._reactor.removeReader(self)
 
     def fileno(self) -> int:
         """Return what is read."""
@@ -141,13 +132,8 @@ class _Input:
         self._ended = True
 
     def _next(self) -> None:
-        if self._ended:
-            return
-        try:
+        if not self._ended:
             self._reactor.addReader(self)
-        except OSError:  # a plain file is always ready, and epoll takes none
-            self._regular = True
-            self._reactor.callLater(0, self._send)
 
     def _send(self) -> None:
         if self._ended:

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pexpect
 import pytest
 import yaml
 
@@ -128,7 +127,6 @@ def test_the_life_of_an_app(haloy: Command, haloyd: Server) -> None:
         haloy("logs", "--no-follow", "--raw", "--since", "2099-01-01T00:00:00Z") == ""
     )
 
-    type_into(haloy)
     change(haloy, haloyd)
     come_back(haloy, haloyd, status["deploymentId"])
 
@@ -138,41 +136,6 @@ def test_the_life_of_an_app(haloy: Command, haloyd: Server) -> None:
     haloy("stop", "--remove-containers")
     haloyd.until_containers("shop", [])
     assert "not deployed" in haloy("status", code=1)
-
-
-def type_into(haloy: Command) -> None:
-    """CLI section 9, point 20: a shell in a real terminal, and input by a pipe."""
-    shell = pexpect.spawn(
-        sys.executable,
-        ["-m", "haloy.cli.main", "exec", "-it", "--", "/bin/sh"],
-        cwd=haloy.folder,
-        env=haloy.environment,
-        encoding="utf-8",
-        dimensions=(30, 100),
-        timeout=LIMIT_S,
-    )
-    try:
-        shell.expect("# ")
-        shell.sendline("echo it is $((6 * 7)); stty size")
-        shell.expect("it is 42\r\n30 100\r\n")
-        shell.sendline("sleep 60")
-        shell.sendintr()  # the command's own Ctrl+C, not ours
-        shell.expect("# ")
-        shell.sendline("exit 5")
-        shell.expect(pexpect.EOF)
-    finally:
-        shell.close()
-    assert shell.exitstatus == 5
-    piped = subprocess.run(
-        [sys.executable, "-m", "haloy.cli.main", "exec", "-it", "--", "/bin/cat"],
-        cwd=haloy.folder,
-        env=haloy.environment,
-        input=b"piped\n",
-        capture_output=True,
-        timeout=LIMIT_S,
-        check=False,
-    )
-    assert (piped.returncode, piped.stdout) == (0, b"piped\n"), piped.stderr
 
 
 def change(haloy: Command, haloyd: Server) -> None:
