@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import datetime as dt
 import gc
+import os
 import sys
-from collections import deque
 from pathlib import Path
 
 from haloy.model.app import Address, Domain
 from haloy.model.certificate import Certificate, Secret
 from haloy.model.names import AppName, DomainName
-from haloy.proxy.access_log import AccessRecord, to_json
+from haloy.proxy.access_file import AccessFile, AccessSettings
 from haloy.proxy.embedded import EmbeddedProxy, Settings
-from haloy.proxy.routes import RoutedApp, Upstream, build_table
+from haloy.proxy.routes import RoutedApp, RouteTable, Upstream, build_table
 from haloy.proxy.tls import SniContexts
 
 
@@ -43,29 +43,9 @@ def contexts_of(pem: Path) -> SniContexts:
     return contexts
 
 
-def main() -> None:
-    http, https, app, ws, up = map(int, sys.argv[1:6])
-    contexts = contexts_of(Path(sys.argv[6]))
-    if "stock" not in sys.argv:
-        from haloy.proxy.reactor import install  # noqa: PLC0415 - before any reactor
-
-        install()
-    from twisted.internet import reactor  # noqa: PLC0415, TID251 - the entry point
-
-    lines: deque[str] = deque(maxlen=1024)
-
-    def log(record: AccessRecord) -> None:
-        lines.append(to_json(record))
-
-    plain = EmbeddedProxy(
-        reactor, Settings(http=f"127.0.0.1:{http}", https=""), contexts, log
-    )
-    secure = EmbeddedProxy(
-        reactor,
-        Settings(http="", https=f"127.0.0.1:{https}", public_https=https),
-        contexts,
-        log,
-    )
+def table_of(app: int, ws: int, up: int) -> RouteTable:
+    """Return a table with 200 apps beside the three that are measured."""
+    others = [(f"app{number}", app) for number in range(200)]
     table, _ = build_table(
         1,
         None,
@@ -75,9 +55,33 @@ def main() -> None:
                 (Domain(DomainName(f"{name}.example.com")),),
                 (Upstream(name, Address("127.0.0.1", port)),),
             )
-            for name, port in (("app", app), ("ws", ws), ("up", up))
+            for name, port in (("app", app), ("ws", ws), ("up", up), *others)
         ],
     )
+    return table
+
+
+def main() -> None:
+    http, https, app, ws, up = map(int, sys.argv[1:6])
+    contexts = contexts_of(Path(sys.argv[6]))
+    if "stock" not in sys.argv:
+        from haloy.proxy.reactor import install  # noqa: PLC0415 - before any reactor
+
+        install()
+    from twisted.internet import reactor  # noqa: PLC0415, TID251 - the entry point
+
+    (named,) = [one[4:] for one in sys.argv if one.startswith("log=")] or [os.devnull]
+    log = AccessFile(reactor, Path(named), AccessSettings("json"))
+    plain = EmbeddedProxy(
+        reactor, Settings(http=f"127.0.0.1:{http}", https=""), contexts, log
+    )
+    secure = EmbeddedProxy(
+        reactor,
+        Settings(http="", https=f"127.0.0.1:{https}", public_https=https),
+        contexts,
+        log,
+    )
+    table = table_of(app, ws, up)
     for proxy in (plain, secure):
         proxy.startService()
         proxy._switch.replace_table(table)
