@@ -139,24 +139,29 @@ def decide(
     memory: Memory,
     policy: Policy,
     now: datetime,
+    forced: Iterable[DomainName] = (),
 ) -> Decision:
     """Return how it stands with C{domain}.
 
     A certificate that covers the names and was put there by hand, or belongs to
     another name, is served until it ends; none is ordered before that. For aliases
     that one put there by hand leaves out, one of their own is wanted.
+
+    @param forced: what somebody wants renewed whatever is held; pauses and limits
+        of the CA hold all the same.
     """
     names = wanted_names(domain)
     certificate = serving(names, held, now)
     if certificate is not None and certificate.manual:
         left_out = tuple(one for one in names if not covers(certificate, (one,)))
         if left_out:
-            return decide(Domain(left_out[0], left_out[1:]), held, memory, policy, now)
+            rest = Domain(left_out[0], left_out[1:])
+            return decide(rest, held, memory, policy, now, forced)
     if not orderable(names, policy):
         return Decision(names, certificate, None)
     renewal = certificate is not None and certificate.names == set(names)
     needed = _needed_at(names, certificate, memory, policy)
-    if needed > now:
+    if needed > now and names[0] not in forced:
         return Decision(names, certificate, needed, renewal=renewal)
     failures = memory.failures.get(names[0])
     if failures is not None and (failures.names != names or failures.last > now):

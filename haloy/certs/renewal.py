@@ -191,15 +191,14 @@ class CertificateService(Service):
     # --- looking ----------------------------------------------------------------
 
     def _decide(self, domain: Domain) -> Decision:
-        decision = decide(
-            domain, self._shelf.held, self._ledger.memory, self._policy, self._now()
+        return decide(
+            domain,
+            self._shelf.held,
+            self._ledger.memory,
+            self._policy,
+            self._now(),
+            self._forced,
         )
-        if decision.name not in self._forced or decision.due is None:
-            return decision
-        if decision.waits_for == "pause":
-            return decision
-        directory = decision.directory or self._policy.authorities[0]
-        return evolve(decision, due=self._now(), directory=directory, waits_for="")
 
     async def _reload(self) -> None:
         await self._load()

@@ -58,6 +58,7 @@ class World:
     tick_s: float = 60.0
     told: list[CertificateStatus] = field(factory=list)
     ahead: timedelta = timedelta()
+    limits: Limits | None = None
     first: FakeAuthority = field(init=False)
     second: FakeAuthority | None = None
     service: CertificateService = field(init=False)
@@ -82,7 +83,7 @@ class World:
             self.front,
             Solving(self.front),
             self.names,
-            Policy(tuple(one.directory for one in authorities)),
+            Policy(tuple(one.directory for one in authorities), limits=self.limits),
             self.now,
             random.Random(1),
             at_once,
@@ -455,6 +456,22 @@ def test_renewal_can_be_asked_for(world: World) -> None:
     assert len(world.first.orders) == 2
     with pytest.raises(NotFound):
         world.service.renew(DomainName("unknown.example.com"))
+
+
+def test_asking_again_and_again_stays_below_the_limits(tmp_path: Path) -> None:
+    """A script that renews each minute would lock the names out for a week."""
+    world = World(tmp_path / "certs")
+    world.limits = Limits()
+    world.service = world.made()
+    world.start(domain(SHOP))
+    for _ in range(20):
+        world.wait(timedelta(minutes=1))
+        world.service.renew(SHOP)
+    assert len(world.first.orders) == Limits().same_names_week
+    assert "below the limits" in world.status().reason
+    world.wait(8 * DAY)
+    assert len(world.first.orders) == Limits().same_names_week + 1
+    result(world.service.stop())
 
 
 def test_asking_does_not_break_the_pause_of_the_ca(world: World) -> None:
