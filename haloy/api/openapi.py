@@ -203,9 +203,7 @@ def _sentence(kind: type) -> str:
 def _of_type(hint: Any, schemas: dict[str, Any]) -> dict[str, Any]:
     if isinstance(hint, types.UnionType):
         member = _of_type(get_args(hint)[0], schemas)
-        if "type" in member:
-            return {**member, "type": [member["type"], "null"]}
-        return {"anyOf": [member, {"type": "null"}]}
+        return {**member, "type": [member["type"], "null"]}
     if get_origin(hint) is tuple:
         return {"type": "array", "items": _of_type(get_args(hint)[0], schemas)}
     if get_origin(hint) is Mapping:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from attrs import evolve
 
+from haloy.api import schema
+from haloy.api.asked import choose_containers
 from haloy.api.bodies import (
     AssembleBody,
     DeployBody,
@@ -18,6 +21,8 @@ from haloy.api.bodies import (
 )
 from haloy.config.app_file import Target
 from haloy.errors import InvalidValue
+from haloy.model.event import Event
+from tests.api.test_deployments import detail
 
 ID = "01m83xb9j8bwez2bj0erpm4y3a"
 
@@ -87,3 +92,16 @@ def test_odd_bodies(kind: type, body: Any, words: str) -> None:
     with pytest.raises(InvalidValue) as refused:
         read_body(body, kind)
     assert str(refused.value).startswith(words)
+
+
+def test_what_is_left_of_answers() -> None:
+    """A number in its bounds, a container by its beginning, a rollback, an event."""
+    assert read_body({"uploadSizeBytes": 5}, SpaceBody).whole == 5
+    assert choose_containers(["abc", "abd"], "ab", everything=False) == ["abc"]
+    one = detail(1, "shop", "live").record
+    shown = schema.deployment(evolve(one, rolled_back_from=one.id))
+    assert shown["rolledBackFrom"] == one.id
+    at = one.created_at
+    written = schema.event(Event("health", "shop", "s-1", "healthy", "", at, 7))
+    assert (written["seq"], "reason" in written) == (7, False)
+    assert "seq" not in schema.event(Event("gap", "", "", "", "gone", at))
