@@ -20,7 +20,7 @@ REPLICAS = 3
 START_S, IDLE_PART, MEMORY_MIB = 10.0, 0.03, 150
 #: What a machine that is busy with other tests adds.
 BUSY = 4
-WATCHED_S = 15.0 if APPS < 100 else 30.0
+WATCHED_S = 5.0 if APPS < 100 else 30.0
 
 
 def run_apps(docker: PrivateDocker) -> None:
