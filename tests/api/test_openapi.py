@@ -39,7 +39,7 @@ from tests.fakes.engine import FakeEngine
 from tests.support.api import TOKEN, make_api
 
 #: C{HALOY_EXAMPLES} and C{HALOY_SEEDS} make the run longer than in CI.
-EXAMPLES = int(os.environ.get("HALOY_EXAMPLES", "30"))
+EXAMPLES = int(os.environ.get("HALOY_EXAMPLES", "12"))
 SEEDS = int(os.environ.get("HALOY_SEEDS", "1"))
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
