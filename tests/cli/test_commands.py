@@ -66,6 +66,7 @@ ASKING: dict[str, tuple[str, ...]] = {
 DEAD = (
     *("deploy", "logs", "exec", "tunnel", "apps", "rollback"),
     *("server logs", "server registry logout", "tokens create", "tokens audit"),
+    *("diff", "cancel", "tokens revoke"),
 )
 
 
