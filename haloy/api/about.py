@@ -9,6 +9,7 @@ CAPABILITIES = (
     "resources",
     "proxy-options",
     "wildcard-domains",
+    "h2c",
     "exec-interactive",
     "tokens",
     "events",

@@ -123,6 +123,7 @@ class ProxyEntry:
     hsts: str | None = None
     headers: Mapping[str, str] | None = None
     balance: str | None = None
+    protocol: str | None = None
 
 
 @frozen

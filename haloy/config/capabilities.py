@@ -94,5 +94,7 @@ def _needed(target: Target) -> Iterator[tuple[str, str]]:
         yield "resources", "resources"
     if target.proxy is not None:
         yield "proxy-options", "proxy"
+        if target.proxy.protocol == "h2c":
+            yield "h2c", "proxy.protocol"
     if target.health_check_timeout is not None:
         yield "proxy-options", "health_check_timeout"

@@ -20,7 +20,7 @@ from haloy.config.validate import (
     REPLICAS_LIMIT,
     STRATEGIES,
 )
-from haloy.model.app import Balance
+from haloy.model.app import Balance, Protocol
 
 
 @frozen
@@ -175,6 +175,11 @@ HELP: Mapping[str, Mapping[str, Help]] = {
             "How a replica is picked.",
             "round_robin",
             tuple(one.value for one in Balance),
+        ),
+        "protocol": Help(
+            "What the app speaks: h2c is HTTP/2 without TLS, as gRPC servers do.",
+            "http1",
+            tuple(one.value for one in Protocol),
         ),
     },
     "SecretProviders": {

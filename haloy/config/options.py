@@ -9,7 +9,7 @@ from haloy.config.units import parse_duration, parse_size
 from haloy.errors import InvalidValue
 from haloy.model.app import Domain, HealthCheck, ProxyOptions
 from haloy.model.names import DomainName, parse_domain_name
-from haloy.model.options import OPTIONS, Kind, Option, read_balance, read_headers
+from haloy.model.options import OPTIONS, Kind, Option, read_choice, read_headers
 
 DEFAULT_HEALTH_TIMEOUT_S = 60.0
 
@@ -41,7 +41,8 @@ def _read(option: Option, written: Any) -> object:
     elif option.kind is Kind.COUNT:
         number = written
     else:
-        return read_balance(written, field)
+        assert option.choices is not None  # noqa: S101 - a choice has choices
+        return read_choice(option.choices, written, field)
     return option.checked(number, field, repr(written))
 
 

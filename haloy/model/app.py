@@ -32,6 +32,13 @@ class Balance(Enum):
     LEAST_OUTSTANDING = "least_outstanding"
 
 
+class Protocol(Enum):
+    """What an app speaks: HTTP/1.1, or HTTP/2 without TLS, as gRPC servers do."""
+
+    HTTP1 = "http1"
+    H2C = "h2c"
+
+
 class Verdict(Enum):
     """What the health monitor thinks of a replica."""
 
@@ -102,6 +109,7 @@ class ProxyOptions:
     hsts_max_age_s: int | None = None
     response_headers: tuple[tuple[str, str], ...] = ()
     balance: Balance = Balance.ROUND_ROBIN
+    protocol: Protocol = Protocol.HTTP1
 
 
 @frozen

@@ -14,7 +14,7 @@ from enum import Enum
 from attrs import fields, frozen
 
 from haloy.errors import InvalidValue
-from haloy.model.app import Balance, ProxyOptions
+from haloy.model.app import Balance, Protocol, ProxyOptions
 
 PREFIX = "dev.haloy.proxy."
 HEADER_PREFIX = PREFIX + "header."
@@ -31,7 +31,7 @@ class Kind(Enum):
     SECONDS = "duration"
     BYTES = "size"
     COUNT = "number"
-    BALANCE = "choice"
+    CHOICE = "choice"
 
 
 @frozen
@@ -40,7 +40,8 @@ class Option:
 
     C{key} is the key under C{proxy:}, C{field} the attribute of L{ProxyOptions}.
     C{least} and C{most} are inclusive, in seconds, bytes or as a count; C{whole}
-    says that seconds are rounded down to whole ones.
+    says that seconds are rounded down to whole ones. C{choices}: the
+    value is one of these.
     """
 
     key: str
@@ -49,6 +50,7 @@ class Option:
     least: float = 0
     most: float = 0
     whole: bool = False
+    choices: type[Enum] | None = None
 
     @property
     def label(self) -> str:
@@ -75,7 +77,8 @@ OPTIONS = (
     Option("max_body", "max_body_bytes", Kind.BYTES, 1, 1 << 50),
     Option("max_connections", "max_connections", Kind.COUNT, 1, 65535),
     Option("hsts", "hsts_max_age_s", Kind.SECONDS, 0, 2 * YEAR_S, whole=True),
-    Option("balance", "balance", Kind.BALANCE),
+    Option("balance", "balance", Kind.CHOICE, choices=Balance),
+    Option("protocol", "protocol", Kind.CHOICE, choices=Protocol),
 )
 OPTION = {option.key: option for option in OPTIONS}
 
@@ -107,8 +110,8 @@ def options_from_labels(labels: Mapping[str, str]) -> ProxyOptions:
         text = labels.get(option.label)
         if text is None:
             continue
-        if option.kind is Kind.BALANCE:
-            found[option.field] = read_balance(text, option.label)
+        if option.choices is not None:
+            found[option.field] = read_choice(option.choices, text, option.label)
             continue
         if _NUMBER.fullmatch(text) is None:
             raise InvalidValue(f"{text!r} is not a number", field=option.label)
@@ -130,19 +133,19 @@ def options_to_labels(options: ProxyOptions) -> dict[str, str]:
         value = getattr(options, option.field)
         if value == _DEFAULTS[option.field]:
             continue
-        shown = value.value if isinstance(value, Balance) else _plain(value)
+        shown = str(value.value) if isinstance(value, Enum) else _plain(value)
         labels[option.label] = shown
     for name, text in options.response_headers:
         labels[HEADER_PREFIX + name] = text
     return labels
 
 
-def read_balance(text: str, field: str) -> Balance:
-    """Return the balance called C{text}. @raise InvalidValue: there is none."""
+def read_choice(choices: type[Enum], text: str, field: str) -> Enum:
+    """Return which of C{choices} is called C{text}. @raise InvalidValue: none is."""
     try:
-        return Balance(text)
+        return choices(text)
     except ValueError:
-        known = ", ".join(one.value for one in Balance)
+        known = ", ".join(str(one.value) for one in choices)
         raise InvalidValue(f"{text!r} is none of {known}", field=field) from None
 
 

@@ -7,11 +7,14 @@ more, which is what a drain waits for.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from haloy.model.app import Address, UnixAddress
 from haloy.proxy.balance import Backoff
 from haloy.proxy.upstream import UpstreamConnection
+
+if TYPE_CHECKING:
+    from haloy.proxy.http2.trunk import Trunk
 
 IDLE_LIMIT: Final = 128
 IDLE_TIMEOUT_S: Final = 60.0
@@ -37,6 +40,7 @@ class Pool:
         are mostly idle, and an app has as many as it has clients.
     @ivar ejected_until: monotonic seconds; it refused connections a moment ago.
     @ivar full_share_at: monotonic seconds; before, it gets less than its turn.
+    @ivar h2c: it speaks HTTP/2 without TLS, on C{trunks}.
     @ivar retired: it is no longer in the table: nothing new goes there.
     """
 
@@ -45,12 +49,14 @@ class Pool:
         "address",
         "ejected_until",
         "full_share_at",
+        "h2c",
         "idle",
         "key",
         "limit",
         "on_quiet",
         "outstanding",
         "retired",
+        "trunks",
         "tunnels",
         "waiting",
     )
@@ -63,6 +69,8 @@ class Pool:
         self.waiting: dict[Waiter, None] = {}
         self.outstanding = 0
         self.tunnels = 0
+        self.h2c = False
+        self.trunks: list[Trunk] = []
         self.ejected_until = 0.0
         self.full_share_at = 0.0
         self.retired = False
@@ -138,6 +146,8 @@ class Pool:
         idle, self.idle = self.idle, []
         for connection in idle:
             connection.drop()
+        for trunk in tuple(self.trunks):
+            trunk.close_if_idle()
 
     def move(self, address: Address | UnixAddress) -> None:
         """Use C{address} from now on."""

@@ -13,6 +13,7 @@ from mypy_extensions import mypyc_attr
 from haloy.proxy import pages
 from haloy.proxy.exchange import IDEMPOTENT_METHODS
 from haloy.proxy.head import RequestHead
+from haloy.proxy.http2.upstream import Branch
 from haloy.proxy.pool import Pool
 from haloy.proxy.upstream import UpstreamConnection, User
 
@@ -149,12 +150,12 @@ class Seeker(User):
     def _dial(self, pool: Pool) -> UpstreamConnection | None:
         try:
             upstream = self._connection(pool)
+            reason = upstream.open()
         except OSError as error:
             # Out of descriptors: not the upstream's fault, so nobody is ejected.
             self.switch.exhausted(error)
             self._tried = (*self._tried, pool.key)
             return None
-        reason = upstream.open()
         if not reason:
             return upstream
         upstream.discard()
@@ -164,6 +165,8 @@ class Seeker(User):
     def _connection(self, pool: Pool) -> UpstreamConnection:
         """Return a new connection, for which idle ones of all apps may have to go."""
         switch = self.switch
+        if pool.h2c:
+            return Branch(switch, pool)
         try:
             return UpstreamConnection(switch.reactor, switch.wheel, pool)
         except OSError:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import evolve
 from twisted.logger import Logger
 
-from haloy.model.app import Balance, ProxyOptions
+from haloy.model.app import Balance, Protocol, ProxyOptions
 from haloy.model.names import AppName, DomainName
 from haloy.proxy import pages
 from haloy.proxy.access_log import Sink
@@ -55,6 +55,7 @@ class Target:
         "body_timeout_s",
         "connect_timeout_s",
         "extra",
+        "h2c",
         "is_api",
         "max_body_bytes",
         "only",
@@ -83,10 +84,12 @@ class Target:
         self.is_api = isinstance(route, ApiRoute)
         self.app = API_OWNER if isinstance(route, ApiRoute) else route.app
         self._pools = pools
-        # Nothing to choose: the common case of one replica.
         self.only = pools[0] if len(pools) == 1 else None
         self._rotation = rotation
         self._balance: Balance = options.balance
+        self.h2c = options.protocol is Protocol.H2C
+        for pool in pools:
+            pool.h2c = self.h2c
         self.connect_timeout_s = options.connect_timeout_s
         self.response_timeout_s = options.response_timeout_s
         self.body_timeout_s = options.body_timeout_s
@@ -156,8 +159,6 @@ class Switch:
         self.requests_total = 0
         self.handshakes = Handshakes()
         self.clients: set[ClientConnection] = set()
-        # Of HTTP/2: what is flushed when a turn ends, connections by address, and
-        # bytes of answers that wait for their clients.
         self.turn = Turn(reactor)
         self.http2_peers: dict[str, int] = {}
         self.waits = 0
@@ -167,8 +168,7 @@ class Switch:
         self._rotations: dict[str, Rotation] = {}
         self._parked: dict[AppName, dict[Seeker, None]] = {}
         self._parked_until_s: dict[AppName, float] = {}
-        # Host field -> target under the present table; plain ones only where apps
-        # are served plainly. Emptied in place: connections hold on to them.
+        # Host field -> target under the present table. Emptied in place.
         self.secure_targets: dict[bytes, Target] = {}
         self.plain_targets: dict[bytes, Target] = {}
         self._id_prefix = id_prefix.encode("ascii")

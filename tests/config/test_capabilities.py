@@ -38,10 +38,10 @@ FULL = evolve(
     deployment_strategy="blue_green",
     domains=(DomainEntry("a.com"), DomainEntry("*.a.com")),
     resources=ResourcesEntry(memory="1GB"),
-    proxy=ProxyEntry(max_body="1MB"),
+    proxy=ProxyEntry(max_body="1MB", protocol="h2c"),
     health_check_timeout="2m",
 )
-ALL = {"blue-green", "wildcard-domains", "resources", "proxy-options"}
+ALL = {"blue-green", "wildcard-domains", "resources", "proxy-options", "h2c"}
 
 
 def test_what_every_server_knows_needs_nothing() -> None:
@@ -57,6 +57,7 @@ def test_each_new_key_has_its_capability() -> None:
         ("wildcard-domains", "domains[1].domain"),
         ("resources", "resources"),
         ("proxy-options", "proxy"),
+        ("h2c", "proxy.protocol"),
         ("proxy-options", "health_check_timeout"),
     )
     require(FULL, ALL)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from haloy.config.units import show_duration, show_size
 from haloy.config.wire import wire_name
 from haloy.errors import InvalidValue
-from haloy.model.app import Balance, ProxyOptions
+from haloy.model.app import ProxyOptions
 from haloy.model.options import (
     OPTIONS,
     Kind,
@@ -24,8 +24,8 @@ DOCS = Path(__file__).parents[2] / "docs" / "reference" / "app-options.md"
 
 
 def _values(option: Option) -> st.SearchStrategy[object]:
-    if option.kind is Kind.BALANCE:
-        return st.sampled_from(Balance)
+    if option.choices is not None:
+        return st.sampled_from(option.choices)
     if option.kind is Kind.SECONDS and not option.whole:
         # Labels keep nanoseconds.
         low, high = int(option.least * 1000), int(option.most * 1000)
@@ -137,11 +137,12 @@ def test_the_documented_table_is_the_one_in_use(option: Option) -> None:
     json_name, label, default, least, most, capability = _documented()[option.key]
     assert json_name == f"proxy.{wire_name(option.key, camel=True)}"
     assert label == option.label
-    assert capability == "proxy-options"
+    assert capability == ("h2c" if option.key == "protocol" else "proxy-options")
     written = getattr(ProxyOptions(), option.field)
-    if option.kind is Kind.BALANCE:
+    if option.choices is not None:
         assert default == written.value
-        assert {least.removesuffix("` or"), most} == {one.value for one in Balance}
+        known = {one.value for one in option.choices}
+        assert {least.removesuffix("` or"), most} == known
     else:
         assert default == _shown(option, written)
         assert least == _shown(option, option.least)

@@ -14,9 +14,30 @@ if TYPE_CHECKING:
 
 
 class StreamForwarding(Forwarding):
-    """As L{Forwarding}, for a client whose body ends by itself."""
+    """As L{Forwarding}, for a client whose body ends by itself.
 
-    __slots__ = ()
+    @ivar grpc: it is a call of gRPC: silence has no limit but that of a tunnel, as a
+        call has its own deadline and may wait for either side.
+    """
+
+    __slots__ = ("grpc",)
+
+    grpc: bool
+
+    def arm_for_request(self) -> None:
+        """Wait for the answer; of a call, as long as for a tunnel."""
+        super().arm_for_request()
+        self._arm_for_call()
+
+    def client_received(self, data: bytes) -> None:
+        """Pass bytes of the request's body up."""
+        super().client_received(data)
+        if not self.over:
+            self._arm_for_call()
+
+    def _arm_for_call(self) -> None:
+        if self.grpc:
+            self.client.wheel.arm(self.client, self.target.stream_idle_s)
 
     @property
     def connected(self) -> bool:
@@ -32,6 +53,7 @@ class StreamForwarding(Forwarding):
         upstream.send(exchange.end_request(trailers))
         if exchange.response == AWAITED:
             self.client.wheel.arm(self.client, self.target.response_timeout_s)
+            self._arm_for_call()
 
     def upstream_received(self, data: bytes) -> None:
         """Pass bytes of the answer down, and heads without any."""

@@ -7,7 +7,7 @@ connection lets it write, and the upstream is not read while too much waits.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from haloy.proxy import pages
 from haloy.proxy.body import LENGTH
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from haloy.proxy.origin import Way
     from haloy.proxy.tunnel import Tunnel
 
+_GRPC: Final = b"content-type: application/grpc"
+
 
 class StreamClient(Outgoing):
     """The client of one request.
@@ -37,6 +39,7 @@ class StreamClient(Outgoing):
 
     __slots__ = (
         "_ended",
+        "_grpc",
         "_owed_bytes",
         "_paused",
         "_started_s",
@@ -51,6 +54,7 @@ class StreamClient(Outgoing):
         self._paused = False
         self._owed_bytes = 0
         self._ended = False
+        self._grpc = False
         self._trailers: list[Field] = []
 
     # The request.
@@ -87,8 +91,13 @@ class StreamClient(Outgoing):
         self._exchange = exchange
         origin = self.connection.origin
         head = render_request(request, b"", origin.fields_for(request, target))
-        self.driver = StreamForwarding(self, target, exchange, head, fresh=False)
-        self.driver.seek()
+        driver = StreamForwarding(self, target, exchange, head, fresh=False)
+        driver.grpc = self._grpc = target.h2c and any(
+            line.lower().startswith(_GRPC) for line in request.fields
+        )
+        self.stream.chatty = target.h2c
+        self.driver = driver
+        driver.seek()
 
     def _refuse(self, status: int) -> RequestHead:
         """Log something that is no request; return what stands for it."""
@@ -201,7 +210,13 @@ class StreamClient(Outgoing):
     def cut(self, *, reset: bool) -> None:
         """End an answer that cannot be completed, so that the client sees it."""
         self.driver = None
-        self.reset(frames.INTERNAL_ERROR)
+        exchange = self._exchange
+        if self._grpc and exchange is not None and not self.gone:
+            # The call ends as one to a server that has gone: it may be tried again.
+            exchange.trailers = encode_lines([b"grpc-status: 14"])
+            self.finished(keep=True, complete=self._ended)
+        else:
+            self.reset(frames.INTERNAL_ERROR)
 
     def reset(self, code: int) -> None:
         """End the stream now."""

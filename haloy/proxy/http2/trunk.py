@@ -1,0 +1,191 @@
+"""One HTTP/2 connection to a replica, and the requests on it.
+
+Each of them is a L{Branch} (L{haloy.proxy.http2.upstream}).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from haloy.proxy.http2 import control, frames
+from haloy.proxy.http2.control import Event
+from haloy.proxy.http2.engine import Engine
+from haloy.proxy.upstream import UpstreamConnection, User
+
+if TYPE_CHECKING:
+    from haloy.proxy.http2.upstream import Branch
+    from haloy.proxy.pool import Pool
+    from haloy.proxy.switch import Switch
+
+
+class Trunk(User):
+    """One connection to a replica, and the requests on it."""
+
+    __slots__ = (
+        "_blocked",
+        "_dirty",
+        "_pool",
+        "_switch",
+        "_waiting",
+        "connection",
+        "engine",
+    )
+
+    def __init__(self, switch: Switch, pool: Pool) -> None:
+        """Make a socket. @raise OSError: no descriptor is left."""
+        self._switch = switch
+        self._pool = pool
+        self.connection = UpstreamConnection(switch.reactor, switch.wheel, pool)
+        self.connection.user = self
+        self.engine = Engine(client=True, now_s=switch.wheel.now_s)
+        self._waiting: list[Branch] = []
+        self._blocked: dict[Branch, None] = {}
+        self._dirty = False
+
+    def open(self) -> str:
+        """Begin to connect; return why it failed at once, or C{""}."""
+        reason = self.connection.open()
+        if not reason:
+            self._pool.trunks.append(self)
+            self.mark()
+        return reason
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more request may go out here."""
+        engine = self.engine
+        return (
+            not engine.leaving
+            and not engine.failed
+            and len(engine.streams) + len(self._waiting) < engine.peer_streams
+        )
+
+    def take(self, branch: Branch) -> None:
+        """Send the request of C{branch} as soon as the connection stands."""
+        if self.connection.connected:
+            branch.begin()
+        else:
+            self._waiting.append(branch)
+
+    def forget(self, branch: Branch) -> None:
+        """Take back a request; close where it was the last and nobody comes again."""
+        self._blocked.pop(branch, None)
+        if branch in self._waiting:
+            self._waiting.remove(branch)
+        if branch.stream is not None:
+            self.engine.reset(branch.stream, frames.CANCEL)
+            branch.stream.owner = None
+            self.mark()
+        if self._pool.retired or self.engine.leaving:
+            self.close_if_idle()
+
+    def close_if_idle(self) -> None:
+        """Close if nothing is under way."""
+        if not self.engine.streams and not self._waiting:
+            self.close()
+
+    def close(self) -> None:
+        """Close now."""
+        if self in self._pool.trunks:
+            self._pool.trunks.remove(self)
+        self.connection.discard()
+
+    def block(self, branch: Branch) -> None:
+        """Tell C{branch} when there is room again."""
+        self._blocked[branch] = None
+
+    def mark(self) -> None:
+        """Flush at the end of this turn."""
+        if not self._dirty and not self.connection.gone:
+            self._dirty = True
+            self._switch.turn.mark(self)
+
+    def flush(self) -> None:
+        """Write what has collected."""
+        self._dirty = False
+        if not self.connection.gone:
+            self.connection.send(self.engine.take())
+
+    def drop(self) -> None:
+        """End now, with everything on it."""
+        self.connection.drop()
+
+    # What the connection says.
+
+    def upstream_connected(self) -> None:
+        """Send what waits."""
+        waiting, self._waiting = self._waiting, []
+        for branch in waiting:
+            branch.begin()
+            branch.tell_connected()
+
+    def upstream_refused(self, reason: str) -> None:
+        """Let the requests try elsewhere."""
+        self.close()
+        waiting, self._waiting = self._waiting, []
+        for branch in waiting:
+            branch.refused(reason)
+
+    def upstream_received(self, data: bytes) -> None:
+        """Act on what has come."""
+        for event in self.engine.receive(data, self._switch.wheel.now_s):
+            self._act(event)
+        self.mark()
+
+    def upstream_readable(self) -> bool:
+        """Take bytes in the usual way only."""
+        return False
+
+    def upstream_ended(self) -> None:
+        """End everything: the replica has closed."""
+        self.close()
+        self._lose()
+
+    def upstream_lost(self) -> None:
+        """End everything."""
+        self.close()
+        self._lose()
+
+    def upstream_flushed(self) -> None:
+        """Let bodies go on."""
+        self._room()
+
+    def upstream_relieved(self) -> None:
+        """Let bodies go on."""
+        self._room()
+
+    def _act(self, event: Event) -> None:
+        kind, stream, what = event
+        branch: Branch | None = stream.owner
+        if kind == control.ROOM:
+            self._room()
+        elif kind == control.FAILED:
+            self.flush()
+            self.upstream_lost()
+        elif kind == control.LEAVING:
+            if self in self._pool.trunks:
+                self._pool.trunks.remove(self)
+            self.close_if_idle()
+        elif branch is None:
+            if kind == control.BODY:
+                self.engine.credit(stream, len(self.engine.take_body(stream)))
+        elif kind in (control.RESPONSE, control.INTERIM):
+            branch.head_came(what)
+        elif kind == control.BODY:
+            branch.body_came()
+        elif kind == control.END:
+            branch.ended_by_peer(what)
+        else:
+            branch.lost_by_peer(what)
+
+    def _room(self) -> None:
+        blocked, self._blocked = self._blocked, {}
+        for branch in blocked:
+            branch.pump()
+
+    def _lose(self) -> None:
+        for stream in tuple(self.engine.streams.values()):
+            owner, stream.owner = stream.owner, None
+            if owner is not None:
+                owner.lost_by_peer(frames.CANCEL)
+        self.engine.streams.clear()
