@@ -20,7 +20,7 @@ from haloy.errors import ConfigError, InvalidValue
 from haloy.proxy.crew import LEAN, STOCK
 from haloy.proxy.listener import parse_listen
 from haloy.proxy.privileges import become, give_up_privileges, group_id
-from haloy.proxy.sockets import inherited
+from haloy.proxy.sockets import first_environment, inherited
 from haloy.proxy.supervisor import Plan, Supervisor
 from haloy.systemd import notifier
 
@@ -105,7 +105,7 @@ def makeService(options: Options) -> IService:
         http=options["http"],
         https=options["https"],
         group=group_id(options["group"]),
-        inherited=inherited(os.environ, os.getpid()),
+        inherited=inherited(first_environment(), os.getpid()),
         confine=_confine(options["user"], state),
         stop_s=options["stop-limit"],
         reactor=STOCK if options["stock-reactor"] else LEAN,

@@ -27,7 +27,8 @@ _PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
 _CAP_LAST: Final = 63
 _CAPABILITY_VERSION_3: Final = 0x20080522
 _SO_PEERGROUPS: Final = 59
-_GROUPS_LIMIT: Final = 1024
+# Python reads 1024 bytes of an option at most.
+_GROUPS_LIMIT: Final = 256
 
 
 @frozen

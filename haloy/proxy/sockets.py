@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import MutableMapping
+from pathlib import Path
 from typing import Final
 
 from attrs import frozen
@@ -36,6 +37,17 @@ class Sockets:
         """Close them."""
         for one in self.all:
             one.close()
+
+
+def first_environment() -> dict[str, str]:
+    """Return the environment that this process was started with.
+
+    Twisted's endpoints take what systemd says of sockets out of C{os.environ} when
+    they are imported, which is before anybody else can look.
+    """
+    content = Path("/proc/self/environ").read_bytes()
+    found = (part.partition("=") for part in os.fsdecode(content).split("\0"))
+    return {name: value for name, _, value in found if name}
 
 
 def inherited(environment: MutableMapping[str, str], pid: int) -> list[int]:

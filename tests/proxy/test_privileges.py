@@ -112,3 +112,27 @@ def test_groups_by_name() -> None:
     """One that is not there is none."""
     assert group_id("root") == 0
     assert group_id("no-such-group") is None
+
+
+def test_the_kernel_says_all_groups_of_who_connects(tmp_path: Path) -> None:
+    """Haloyd may control the proxy by a group that is not its first."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can take groups")
+    path = str(tmp_path / "control")
+    program = (
+        "import os, socket, sys\n"
+        "os.setgroups([65534, 65533]); os.setgid(65532)\n"
+        "with socket.socket(socket.AF_UNIX) as one:\n"
+        "    one.connect(sys.argv[1])\n"
+        "    one.recv(1)\n"
+    )
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.settimeout(30)
+        listening.bind(path)
+        listening.listen()
+        with subprocess.Popen([sys.executable, "-c", program, path]) as other:
+            connection, _ = listening.accept()
+            with connection:
+                groups = peer_of(connection).groups
+            other.wait(30)
+    assert groups == {65532, 65533, 65534}

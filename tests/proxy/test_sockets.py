@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -74,3 +76,22 @@ def test_a_port_that_is_taken() -> None:
     with pytest.raises(ConfigError, match=f"127.0.0.1:{port}.*in use"):
         listening(f"127.0.0.1:{port}", "127.0.0.1:0", [])
     os.close(descriptor)
+
+
+def test_the_environment_of_the_start() -> None:
+    """Twisted has taken LISTEN_FDS out of os.environ before anybody can look."""
+    program = (
+        "import os, twisted.internet.endpoints\n"
+        "from haloy.proxy.sockets import first_environment\n"
+        "print(os.environ.get('LISTEN_FDS'), first_environment()['LISTEN_FDS'])\n"
+    )
+    # The shell's process becomes the one that systemd would have told.
+    command = 'export LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=a:b; exec "$0" -c "$1"'
+    done = subprocess.run(
+        ["sh", "-c", command, sys.executable, program],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout.split() == ["None", "2"]
