@@ -440,3 +440,41 @@ async def test_a_small_answer_is_not_held_up_by_large_ones(
     with backend(script) as app:
         await running.serve(app)
         await in_thread(talk)
+
+
+async def test_what_the_kernel_refuses_waits(start_http2: Starter) -> None:
+    """Huge windows and no reading: little is held, and nothing is lost or mixed up."""
+    running = start_http2()
+    size = 16 * 1024 * 1024
+    body = bytes(range(256)) * (size // 256)
+    head_of = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size
+    client_of: list[RawClient] = []
+
+    def begin() -> None:
+        client = RawClient(running.https, settings=frames.SETTING.pack(4, 0x7FFFFFFF))
+        client.send(frame(frames.WINDOW_UPDATE, 0, 0, number(0x7FFF0000)))
+        client.send(client.get(1), client.get(3))
+        client_of.append(client)
+
+    def finish() -> dict[int, bytes]:
+        found: dict[int, list[bytes]] = {1: [], 3: []}
+        ended: set[int] = set()
+        while ended != {1, 3}:
+            one = client_of[0].until(frames.DATA)
+            found[one.stream].append(one.body)
+            if one.flags & frames.END_STREAM:
+                ended.add(one.stream)
+        return {stream: b"".join(pieces) for stream, pieces in found.items()}
+
+    with backend(answering(head_of + body)) as app:
+        await running.serve(app)
+        await in_thread(begin)
+        (connection,) = running.proxy._switch.clients
+        await until(lambda: connection.unsent is not None)
+        switch = running.proxy._switch
+        await until(lambda: switch.waits > 0)
+        assert len(connection.unsent or b"") < 1_000_000
+        assert switch.waits < 1_000_000
+        found = await in_thread(finish)
+    assert found == {1: body, 3: body}
+    assert switch.waits == 0
