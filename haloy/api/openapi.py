@@ -9,7 +9,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import attrs
 
-from haloy.api.bodies import LARGEST, Rule
+from haloy.api.bodies import Rule
 from haloy.api.catalogue import ROUTES, Query, Route
 from haloy.config.app_file import Target
 from haloy.config.json_schema import target_schema
@@ -17,7 +17,7 @@ from haloy.config.wire import wire_name
 
 _PLAIN: Mapping[Any, Mapping[str, Any]] = {
     str: {"type": "string"},
-    int: {"type": "integer", "maximum": LARGEST},
+    int: {"type": "integer"},
     bool: {"type": "boolean"},
 }
 _REASONS = {
