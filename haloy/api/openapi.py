@@ -146,6 +146,8 @@ def _refusals(route: Route) -> list[int]:
     found = {*route.refusals, 405}
     if route.scope is not None:
         found |= {400, 401, 403, 429}
+    if "{" in route.path:
+        found.add(404)  # also for a name that no path can have
     if route.needs_docker:
         found.add(503)
     if route.body is not None:
