@@ -167,7 +167,7 @@ HELP: Mapping[str, Mapping[str, Help]] = {
         ),
         "max_body": Help("Largest request body, as 10MB.", "no limit"),
         "max_connections": Help(
-            "Most connections to one replica.", "256", (), 1, 65535
+            "Most connections to one replica; WebSockets count.", "4096", (), 1, 65535
         ),
         "hsts": Help("Seconds of Strict-Transport-Security, as 365d.", "not sent"),
         "headers": Help("Headers added to every answer."),

@@ -105,7 +105,7 @@ class ProxyOptions:
     drain_requests_s: float = 30.0
     drain_tunnels_s: float = 3600.0
     max_body_bytes: int | None = None
-    max_connections: int = 256
+    max_connections: int = 4096
     hsts_max_age_s: int | None = None
     response_headers: tuple[tuple[str, str], ...] = ()
     balance: Balance = Balance.ROUND_ROBIN

@@ -297,6 +297,40 @@ async def test_waiting_for_a_connection_has_an_end(start_proxy: Starter) -> None
     assert b"Retry-After: " in answer
 
 
+async def test_hundreds_of_stalled_answers_hold_up_nobody(
+    start_proxy: Starter,
+) -> None:
+    """By default one app's slow readers and WebSockets do not fill its replica's cap.
+
+    Reliability section 4: normal requests go on beside them. With a cap of 256 the
+    next request of that app waited for a minute.
+    """
+    stalled = 300
+    begun = threading.Semaphore(0)
+
+    def script(peer: Peer) -> None:
+        if b"/small" in peer.head():
+            peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        else:
+            peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")
+            begun.release()
+        peer.recv()
+
+    running = start_proxy()
+    with backend(script) as one:
+        await running.serve(one)
+
+        def clients() -> bytes:
+            for _ in range(stalled):
+                connect(running.http).send(get())
+                assert begun.acquire(timeout=10)
+            peer = connect(running.http)
+            peer.send(get(target="/small", Connection="close"))
+            return peer.rest()
+
+        assert (await in_thread(clients)).endswith(b"\r\n\r\nok")
+
+
 async def test_idle_upstream_connections_are_closed(start_proxy: Starter) -> None:
     """After a minute of idleness, or at once when the replica leaves the table."""
     clock = Clock()
