@@ -183,7 +183,7 @@ async def test_mismatch_leaves_nothing(server: Server) -> None:
         ("prune", {"appName": "", "keep": 1}, "appName"),
         ("prune", {"appName": "a", "keep": -1}, "keep"),
         ("prune", {"appName": "a", "keep": 1, "apply": "yes"}, "apply"),
-        ("layers/assemble", {"imageRef": "a:1"}, "manifest"),
+        ("layers/assemble", {"imageRef": "a:1", "config": "e30="}, "manifest"),
         (
             "layers/assemble",
             {"imageRef": "a:1", "manifest": {"Layers": ["x"]}, "config": "!"},
