@@ -38,7 +38,7 @@ from haloy.proxy.control.protocol import (
     version_problem,
 )
 from haloy.proxy.interface import ProxyStats
-from haloy.proxy.sockets import Sockets
+from haloy.proxy.sockets import Sockets, without_sockets
 from haloy.tasks import Tasks
 
 LEAN: Final = "haloy.proxy.reactor"
@@ -258,7 +258,7 @@ class Crew:
                     _listed(places, self._sockets.http),
                     _listed(places, self._sockets.https),
                 ],
-                env=dict(os.environ),
+                env=without_sockets(os.environ),
                 childFDs={
                     0: nothing.fileno(),
                     1: 1,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import MutableMapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -50,9 +50,16 @@ def first_environment() -> dict[str, str]:
     return {name: value for name, _, value in found if name}
 
 
-def inherited(environment: MutableMapping[str, str], pid: int) -> list[int]:
-    """Return the descriptors that systemd gave us; children are not told of them."""
-    told = {name: environment.pop(name, "") for name in _VARIABLES}
+def without_sockets(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return C{environment} for a child, which is not told of our descriptors."""
+    return {
+        name: value for name, value in environment.items() if name not in _VARIABLES
+    }
+
+
+def inherited(environment: Mapping[str, str], pid: int) -> list[int]:
+    """Return the descriptors that systemd gave us."""
+    told = {name: environment.get(name, "") for name in _VARIABLES}
     count = told["LISTEN_FDS"]
     if told["LISTEN_PID"] != str(pid) or not count.isdecimal():
         return []

@@ -10,17 +10,17 @@ import sys
 import pytest
 
 from haloy.errors import ConfigError
-from haloy.proxy.sockets import adopt, inherited, listening
+from haloy.proxy.sockets import adopt, inherited, listening, without_sockets
 
 
 def test_sockets_of_systemd_are_told_by_environment() -> None:
     """Only what is meant for this process, and children do not see it."""
     environment = {"LISTEN_FDS": "2", "LISTEN_PID": "7", "LISTEN_FDNAMES": "a:b"}
-    assert inherited(dict(environment), 8) == []
+    assert inherited(environment, 8) == []
     assert inherited({**environment, "LISTEN_FDS": "x"}, 7) == []
     assert inherited({}, 7) == []
     assert inherited(environment, 7) == [3, 4]
-    assert environment == {}
+    assert without_sockets({**environment, "PATH": "/bin"}) == {"PATH": "/bin"}
 
 
 def opened() -> tuple[int, int]:
