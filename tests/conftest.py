@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gc
 import inspect
+import signal
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, cast
 
@@ -23,6 +24,16 @@ LIMIT_S = 60.0
 OUTSIDE = {"docker", "acme", "slow"}
 #: Turns of the reactor that a test's last delayed calls get.
 TURNS = 20
+
+
+def pytest_configure() -> None:
+    """Let Ctrl+C end the programs that tests start.
+
+    A run that was started in the background (`./test &`, or by a CI that does so) has
+    SIGINT ignored, and every program below it would inherit that.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

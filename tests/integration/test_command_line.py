@@ -71,7 +71,10 @@ class Command:
     def __call__(self, *arguments: str, code: int = 0) -> str:
         """Run the command; return what it prints on stdout."""
         with self.start(*arguments) as process:
-            out, err = process.communicate(timeout=LIMIT_S)
+            try:
+                out, err = process.communicate(timeout=LIMIT_S)
+            finally:
+                process.kill()  # only if it has not ended: the block waits for it
         assert process.returncode == code, f"{arguments}: {out}\n{err}"
         return out if code == 0 else out + err
 
@@ -92,9 +95,10 @@ def running(haloy: Command, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     with haloy.start(*arguments) as process:
         try:
             yield process
-        finally:
             process.send_signal(signal.SIGINT)
             out, err = process.communicate(timeout=LIMIT_S)
+        finally:
+            process.kill()  # only if it has not ended: the block waits for it
     assert process.returncode == 130, f"{arguments}: {out}\n{err}"
 
 
