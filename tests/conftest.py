@@ -37,6 +37,13 @@ def pytest_configure() -> None:
 
 
 @pytest.fixture
+def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start programs without coverage: it needs memory, libraries and its files."""
+    for name in ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
 def logged_failures() -> Iterator[list[Failure]]:
     """Failures logged during the test; a test that expects some empties the list."""
     seen: list[Failure] = []

@@ -132,6 +132,7 @@ def test_what_cannot_be_bound_is_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another")
+@pytest.mark.usefixtures("unmeasured")  # nobody may not write what it measures
 def test_it_keeps_no_privilege(tmp_path: Path) -> None:
     """Started by root it binds, becomes its user, and can get nothing back.
 

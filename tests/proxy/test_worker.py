@@ -131,6 +131,7 @@ def alive(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
 
 
+@pytest.mark.usefixtures("unmeasured")
 async def test_a_worker_is_small(start_split: SplitStarter) -> None:
     """It carries no control plane, and less memory than promised."""
     split = await start_split(workers=1)
