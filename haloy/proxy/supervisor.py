@@ -152,6 +152,8 @@ class Supervisor(Service):
 
     async def _begin(self, crew: Crew) -> None:
         await crew.start()
+        if not self.running:  # stopped meanwhile: there is nothing to announce
+            return
         self._log.info(
             "haloy-proxy serves: {count} workers, http {http}, https {https}, "
             "table {generation}",

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
 
 from haloy.errors import ConfigError
 from haloy.model.certificate import Certificate, Challenge, ChallengeKind, Secret
@@ -189,3 +190,22 @@ async def test_a_control_socket_that_cannot_be(tmp_path: Path, reactor: Any) -> 
     supervisor = Supervisor(reactor, plan, lambda: datetime.now(UTC))
     with pytest.raises(ConfigError, match="No such file"):
         supervisor.privilegedStartService()
+
+
+async def test_a_stop_during_the_start_is_no_failure(
+    tmp_path: Path, reactor: Any, logged_failures: list[Failure]
+) -> None:
+    """What was to be announced is not, and nothing asks a closed socket."""
+    plan = Plan(
+        workers=1,
+        control=tmp_path / "proxy.sock",
+        state=tmp_path / "state",
+        http="127.0.0.1:0",
+        https="",
+        stop_s=0.5,
+    )
+    supervisor = Supervisor(reactor, plan, lambda: datetime.now(UTC))
+    supervisor.startService()
+    await supervisor.stopService()
+    assert logged_failures == []
+    assert supervisor.pids == ()
