@@ -53,8 +53,7 @@ def list_(selection: Selection, output: Output) -> None:
                 str(one.get("state")),
                 _day(one.get("notAfter"), now),
                 _moment(one.get("nextTry")),
-                # What the authority says is no markup of the table's.
-                str(one.get("reason") or "-").replace("[", r"\["),
+                str(one.get("reason") or "-"),
             ]
             for one in found
         ],

@@ -110,9 +110,11 @@ class Output:
             table.add_column(column, overflow="fold")
         for row in rows:
             table.add_row(*row)
-        # What is piped is for programs: no line of theirs is ever folded.
+        # What is piped is for programs: no line of theirs is ever folded. Cells are
+        # what servers say, such as "[red]" or ":x:": none of it is rich's markup.
         width = None if sys.stdout.isatty() else PIPE_WIDTH
-        Console(file=sys.stdout, width=width).print(table)
+        console = Console(file=sys.stdout, width=width, markup=False, emoji=False)
+        console.print(table)
 
     def _say(self, kind: str, text: str, prefix: str) -> None:
         mark, colour, is_problem = _MARKS[kind]

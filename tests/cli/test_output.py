@@ -43,6 +43,13 @@ def test_json_has_stdout_for_itself(capsys: Captured) -> None:
     assert shown.err == "● telling\n"
 
 
+@pytest.mark.parametrize("cell", ["[red]at 8080[/red]", r"a\[b]", "took :x: [/]"])
+def test_a_table_shows_what_servers_say_as_it_is(cell: str, capsys: Captured) -> None:
+    """A reason in brackets is not taken for a colour, nor does it end the command."""
+    Output().table(["REASON"], [[cell]])
+    assert cell in capsys.readouterr().out
+
+
 def test_piped_table_is_not_folded(capsys: Captured) -> None:
     """A long id stays on its line."""
     Output().table(["ID"], [["x" * 300]])
