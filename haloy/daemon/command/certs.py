@@ -11,7 +11,7 @@ import click
 
 from haloy.certs.files import CertificateFiles
 from haloy.daemon.command.daemon import NotRunning, local_daemon
-from haloy.daemon.command.options import directories, directory_options
+from haloy.daemon.command.options import as_owner, directories, directory_options
 from haloy.daemon.command.output import columns, json_option, tell
 from haloy.daemon.command.owner import become_owner
 from haloy.daemon.paths import Directories
@@ -25,12 +25,10 @@ def certs() -> None:
 
 
 @certs.command("list")
-@directory_options
+@as_owner
 @json_option
-def listing(config_dir: str | None, data_dir: str | None, as_json: bool) -> None:
+def listing(chosen: Directories, as_json: bool) -> None:
     """List the certificates; while no daemon runs, the files."""
-    chosen = directories(config_dir, data_dir)
-    become_owner(chosen)
     try:
         found = local_daemon(chosen).ask("GET", "/v1/certificates")["certificates"]
     except NotRunning:
@@ -53,30 +51,22 @@ def listing(config_dir: str | None, data_dir: str | None, as_json: bool) -> None
 
 
 @certs.command()
-@directory_options
+@as_owner
 @click.argument("name")
 @json_option
-def show(
-    config_dir: str | None, data_dir: str | None, name: str, as_json: bool
-) -> None:
+def show(chosen: Directories, name: str, as_json: bool) -> None:
     """Show all that is known about the certificate of NAME."""
-    chosen = directories(config_dir, data_dir)
-    become_owner(chosen)
     domain = parse_domain_name(name, "name", wildcard=True)
     found = local_daemon(chosen).ask("GET", f"/v1/certificates/{domain}")
     tell(found, (f"{key}: {_shown(value)}" for key, value in found.items()), as_json)
 
 
 @certs.command()
-@directory_options
+@as_owner
 @click.argument("name")
 @json_option
-def renew(
-    config_dir: str | None, data_dir: str | None, name: str, as_json: bool
-) -> None:
+def renew(chosen: Directories, name: str, as_json: bool) -> None:
     """Order a certificate for NAME now, whatever is held."""
-    chosen = directories(config_dir, data_dir)
-    become_owner(chosen)
     domain = parse_domain_name(name, "name", wildcard=True)
     found = local_daemon(chosen).ask("POST", f"/v1/certificates/{domain}/renew")
     lines = [f"A certificate for {domain} is being ordered; see `haloyd certs show`."]

@@ -12,9 +12,9 @@ from attrs import asdict
 
 from haloy.config.daemon_file import SECTIONS, DaemonFile, parse_daemon_file
 from haloy.config.private import write_private
-from haloy.daemon.command.options import directories, directory_options
+from haloy.daemon.command.options import as_owner
 from haloy.daemon.command.output import json_option, tell
-from haloy.daemon.command.owner import become_owner
+from haloy.daemon.paths import Directories
 from haloy.daemon.settings import read_settings
 from haloy.errors import InvalidValue, NotFound
 
@@ -28,15 +28,11 @@ def config() -> None:
 
 
 @config.command()
-@directory_options
+@as_owner
 @click.argument("key", required=False, metavar="[KEY]")
 @json_option
-def get(
-    config_dir: str | None, data_dir: str | None, key: str | None, as_json: bool
-) -> None:
+def get(chosen: Directories, key: str | None, as_json: bool) -> None:
     """Print the value in force of KEY, as in api.domain, or of all keys."""
-    chosen = directories(config_dir, data_dir)
-    become_owner(chosen)
     found = values_of(read_settings(chosen))
     if key is not None:
         if key not in found:
@@ -48,32 +44,26 @@ def get(
 
 
 @config.command()
-@directory_options
+@as_owner
 @json_option
-def check(config_dir: str | None, data_dir: str | None, as_json: bool) -> None:
+def check(chosen: Directories, as_json: bool) -> None:
     """Check haloyd.yaml; a mistake is told with its line."""
-    chosen = directories(config_dir, data_dir)
-    become_owner(chosen)
     read_settings(chosen)
     path = str(chosen.config_file)
     tell({"ok": True, "file": path}, [f"{path}: ok"], as_json)
 
 
 @config.command("set")
-@directory_options
+@as_owner
 @click.argument("key")
 @click.argument("value")
 @json_option
-def set_key(
-    config_dir: str | None, data_dir: str | None, key: str, value: str, as_json: bool
-) -> None:
+def set_key(chosen: Directories, key: str, value: str, as_json: bool) -> None:
     """Set KEY to VALUE, written as in YAML; comments stay.
 
     The file is checked before it is replaced. Send haloyd a SIGHUP (systemctl reload
     haloyd) to put the change into force.
     """
-    chosen = directories(config_dir, data_dir)
-    become_owner(chosen)
     path = chosen.config_file
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     changed = with_value(text, key, value)

@@ -11,17 +11,15 @@ import tty
 
 import click
 
-from haloy.daemon.command.options import directories, directory_options
-from haloy.daemon.command.owner import become_owner
+from haloy.daemon.command.options import as_owner
+from haloy.daemon.paths import Directories
 from haloy.errors import HaloyError
 
 
 @click.command()
-@directory_options
-def manhole(config_dir: str | None, data_dir: str | None) -> None:
+@as_owner
+def manhole(chosen: Directories) -> None:
     """Open the Python prompt inside the daemon (manhole.mode: unix); ^D ends it."""
-    chosen = directories(config_dir, data_dir)
-    become_owner(chosen)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as prompt:
         try:
             prompt.connect(str(chosen.manhole_socket))

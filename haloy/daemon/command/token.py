@@ -14,9 +14,8 @@ from haloy.api.bodies import SCOPES
 from haloy.api.gatekeeper import ENV_TOKEN
 from haloy.config.units import parse_duration
 from haloy.daemon.command.daemon import NotRunning, local_daemon
-from haloy.daemon.command.options import directories, directory_options
+from haloy.daemon.command.options import as_owner
 from haloy.daemon.command.output import columns, json_option, tell
-from haloy.daemon.command.owner import become_owner
 from haloy.daemon.paths import Directories
 from haloy.errors import Conflict, NotFound
 from haloy.model.names import parse_app_name
@@ -30,12 +29,10 @@ def token() -> None:
 
 
 @token.command("list")
-@directory_options
+@as_owner
 @json_option
-def listing(config_dir: str | None, data_dir: str | None, as_json: bool) -> None:
+def listing(chosen: Directories, as_json: bool) -> None:
     """List the tokens; what they are is kept nowhere."""
-    chosen = directories(config_dir, data_dir)
-    become_owner(chosen)
     try:
         found = local_daemon(chosen).ask("GET", "/v1/tokens")["tokens"]
     except NotRunning:
@@ -60,7 +57,7 @@ def listing(config_dir: str | None, data_dir: str | None, as_json: bool) -> None
 
 
 @token.command()
-@directory_options
+@as_owner
 @click.argument("name")
 @click.option(
     "--scope",
@@ -75,8 +72,7 @@ def listing(config_dir: str | None, data_dir: str | None, as_json: bool) -> None
 @click.option("--expires", metavar="DURATION", help="As 90d; by default never.")
 @json_option
 def create(
-    config_dir: str | None,
-    data_dir: str | None,
+    chosen: Directories,
     name: str,
     scopes: tuple[str, ...],
     apps: tuple[str, ...],
@@ -84,8 +80,6 @@ def create(
     as_json: bool,
 ) -> None:
     """Make a token called NAME and print it: it is shown this once."""
-    chosen = directories(config_dir, data_dir)
-    become_owner(chosen)
     limited = tuple(str(parse_app_name(one, "--app")) for one in apps)
     until = None
     if expires:
@@ -105,15 +99,11 @@ def create(
 
 
 @token.command()
-@directory_options
+@as_owner
 @click.argument("name")
 @json_option
-def revoke(
-    config_dir: str | None, data_dir: str | None, name: str, as_json: bool
-) -> None:
+def revoke(chosen: Directories, name: str, as_json: bool) -> None:
     """Revoke the token NAME at once."""
-    chosen = directories(config_dir, data_dir)
-    become_owner(chosen)
     try:
         local_daemon(chosen).ask("POST", f"/v1/tokens/{name}/revoke")
     except NotRunning:
