@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from haloy.cli.ages import ago, parse_time, span
-from haloy.cli.context import Project, Selected, choose, client_for, failed_of
-from haloy.cli.exits import exit_code_of_several
+from haloy.cli.answers import tell_answers
+from haloy.cli.context import Project, Selected, choose, client_for
 from haloy.cli.options import Selection, app_options, output_options
 from haloy.cli.output import Output
 from haloy.cli.plan import change_json, styled
@@ -39,17 +39,14 @@ def deployments_(selection: Selection, limit: int, output: Output) -> None:
             _listed(reactor, project, one, selection.limit_s, limit) for one in chosen
         )
 
-    answers = run(ask)
-    if output.as_json:
-        output.json(
-            [_report(one, found) for one, found in zip(chosen, answers, strict=True)]
+    def show(one: Selected, found: list[dict[str, Any]], _: str) -> None:
+        _show(one, found, output)
+
+    raise SystemExit(
+        tell_answers(
+            chosen, run(ask), output, lambda found: {"deployments": found}, show
         )
-    for one, found in zip(chosen, answers, strict=True):
-        if isinstance(found, HaloyError):
-            output.problem(found, one.name if len(chosen) > 1 else "")
-        elif not output.as_json:
-            _show(one, found, output)
-    raise SystemExit(exit_code_of_several(failed_of(answers), len(answers)))
+    )
 
 
 async def _listed(
@@ -64,13 +61,6 @@ async def _listed(
             "`haloy rollback-targets` lists those that are kept"
         ) from None
     return found
-
-
-def _report(one: Selected, found: Any) -> dict[str, Any]:
-    base = {"target": one.name, "app": one.app, "server": one.server}
-    if isinstance(found, HaloyError):
-        return {**base, "error": str(found), "code": found.code}
-    return {**base, "deployments": found}
 
 
 def _show(one: Selected, found: list[dict[str, Any]], output: Output) -> None:

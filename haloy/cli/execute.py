@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from haloy.cli.answers import tell_answers
 from haloy.cli.context import Selected, choose, client_for
 from haloy.cli.exits import exit_code, exit_code_of_several
 from haloy.cli.options import Selection, app_options, output_options
@@ -56,17 +57,11 @@ def exec_(
             for one in chosen
         )
 
+    def show(_: Selected, found: list[dict[str, Any]], prefix: str) -> None:
+        _show(found, prefix, output)
+
     answers = run(carry_out)
-    if output.as_json:
-        output.json(
-            [_report(one, found) for one, found in zip(chosen, answers, strict=True)]
-        )
-    for one, found in zip(chosen, answers, strict=True):
-        prefix = one.name if len(chosen) > 1 else ""
-        if isinstance(found, HaloyError):
-            output.problem(found, prefix)
-        elif not output.as_json:
-            _show(found, prefix, output)
+    tell_answers(chosen, answers, output, lambda found: {"results": found}, show)
     raise SystemExit(code_of(answers))
 
 
@@ -85,13 +80,6 @@ def _code(result: dict[str, Any]) -> int:
     if code < 0 or (result.get("error") and not code):
         return exit_code(HaloyError(""))
     return min(code, 255)
-
-
-def _report(one: Selected, found: Any) -> dict[str, Any]:
-    base = {"target": one.name, "app": one.app, "server": one.server}
-    if isinstance(found, HaloyError):
-        return {**base, "error": str(found), "code": found.code}
-    return {**base, "results": found}
 
 
 def _show(results: list[dict[str, Any]], prefix: str, output: Output) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from haloy.cli.context import Selected, choose, client_for, failed_of
-from haloy.cli.exits import exit_code_of_several
+from haloy.cli.answers import tell_answers
+from haloy.cli.context import Selected, choose, client_for
 from haloy.cli.options import Selection, app_options, output_options
 from haloy.cli.output import Output
 from haloy.cli.running import run, together
@@ -40,17 +40,12 @@ def prune_images_(
             for one in chosen
         )
 
-    answers = run(carry_out)
-    if output.as_json:
-        output.json(
-            [_report(one, found) for one, found in zip(chosen, answers, strict=True)]
-        )
-    for one, found in zip(chosen, answers, strict=True):
-        if isinstance(found, HaloyError):
-            output.problem(found, one.name if len(chosen) > 1 else "")
-        elif not output.as_json:
-            _show(one, found, selection, output)
-    raise SystemExit(exit_code_of_several(failed_of(answers), len(chosen)))
+    def show(one: Selected, found: dict[str, Any], _: str) -> None:
+        _show(one, found, selection, output)
+
+    raise SystemExit(
+        tell_answers(chosen, run(carry_out), output, lambda found: found, show)
+    )
 
 
 def kept(target: Target) -> int:
@@ -59,13 +54,6 @@ def kept(target: Target) -> int:
     if history is None or history.strategy in (None, "local"):
         return (history and history.count) or DEFAULT_HISTORY
     return 0 if history.strategy == "none" else history.count or 1
-
-
-def _report(one: Selected, found: Any) -> dict[str, Any]:
-    base = {"target": one.name, "app": one.app, "server": one.server}
-    if isinstance(found, HaloyError):
-        return {**base, "error": str(found), "code": found.code}
-    return {**base, **found}
 
 
 def _show(

@@ -13,6 +13,7 @@ import click
 from attrs import define, field, frozen
 
 from haloy.cli.ages import ago
+from haloy.cli.answers import tell_answers
 from haloy.cli.context import Project, Selected, choose, client_for, failed_of
 from haloy.cli.exits import exit_code_of_several
 from haloy.cli.follow import DEPLOY_LIMIT_S, Board, follow
@@ -44,25 +45,23 @@ def rollback_targets_(selection: Selection, output: Output) -> None:
             for one in chosen
         )
 
-    answers = run(ask)
-    if output.as_json:
-        output.json(
-            [_listed(one, found) for one, found in zip(chosen, answers, strict=True)]
+    def show(one: Selected, found: list[dict[str, Any]], _: str) -> None:
+        _show_targets(one, found, selection, output)
+
+    raise SystemExit(
+        tell_answers(
+            chosen,
+            run(ask),
+            output,
+            _listed,
+            show,
+            lambda one: {"target": one.name, "app": one.app},
         )
-    for one, found in zip(chosen, answers, strict=True):
-        if isinstance(found, HaloyError):
-            output.problem(found, one.name if len(chosen) > 1 else "")
-        elif not output.as_json:
-            _show_targets(one, found, selection, output)
-    raise SystemExit(exit_code_of_several(failed_of(answers), len(answers)))
+    )
 
 
-def _listed(one: Selected, found: Any) -> dict[str, Any]:
-    base: dict[str, Any] = {"target": one.name, "app": one.app}
-    if isinstance(found, HaloyError):
-        return {**base, "error": str(found), "code": found.code}
+def _listed(found: list[dict[str, Any]]) -> dict[str, Any]:
     return {
-        **base,
         "targets": [
             {"deploymentId": row["DeploymentID"], "image": row["ImageRef"]}
             for row in found

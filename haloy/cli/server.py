@@ -10,7 +10,14 @@ from typing import Any
 
 import click
 
-from haloy.cli.context import choose_servers, client_for, failed_of, make_client
+from haloy.cli.answers import of_server, tell_answers
+from haloy.cli.context import (
+    Selected,
+    choose_servers,
+    client_for,
+    failed_of,
+    make_client,
+)
 from haloy.cli.exits import exit_code_of_several
 from haloy.cli.group import SuggestingGroup
 from haloy.cli.options import Selection, output_options, server_options
@@ -158,23 +165,12 @@ def version(selection: Selection, components: bool, output: Output) -> None:
             for one in chosen
         )
 
-    answers = run(ask)
-    if output.as_json:
-        output.json(
-            [
-                {"server": one.server, "error": str(found), "code": found.code}
-                if isinstance(found, HaloyError)
-                else {"server": one.server, **found}
-                for one, found in zip(chosen, answers, strict=True)
-            ]
-        )
-    for one, found in zip(chosen, answers, strict=True):
-        prefix = one.server if len(chosen) > 1 else ""
-        if isinstance(found, HaloyError):
-            output.problem(found, prefix)
-        elif not output.as_json:
-            _show_version(found, prefix, components, output)
-    raise SystemExit(exit_code_of_several(failed_of(answers), len(answers)))
+    def show(_: Selected, found: dict[str, Any], prefix: str) -> None:
+        _show_version(found, prefix, components, output)
+
+    raise SystemExit(
+        tell_answers(chosen, run(ask), output, lambda found: found, show, of_server)
+    )
 
 
 def _show_version(

@@ -9,6 +9,7 @@ import click
 from twisted.internet.task import deferLater
 
 from haloy.cli.ages import age, until
+from haloy.cli.answers import tell_answers
 from haloy.cli.apps import apps_table, list_apps
 from haloy.cli.context import (
     Project,
@@ -23,7 +24,7 @@ from haloy.cli.exits import exit_code_of_several
 from haloy.cli.options import Selection, app_options, output_options
 from haloy.cli.output import Output
 from haloy.cli.running import run, together
-from haloy.errors import HaloyError, NotFound
+from haloy.errors import NotFound
 
 WATCH_S = 2.0
 STATE_COLOURS = {
@@ -60,19 +61,14 @@ def status_(
         raise SystemExit(_all_apps(selection, watch, interval_s, output))
     project, chosen = choose(selection)
 
+    def show(one: Selected, found: dict[str, Any], _: str) -> None:
+        _show(one, found, output)
+
     async def look(reactor: Any) -> int:
         answers = await together(
             _ask(reactor, project, one, selection) for one in chosen
         )
-        if output.as_json:
-            pairs = zip(chosen, answers, strict=True)
-            output.json([_report(one, found) for one, found in pairs])
-        for one, found in zip(chosen, answers, strict=True):
-            if isinstance(found, HaloyError):
-                output.problem(found, one.name if len(chosen) > 1 else "")
-            elif not output.as_json:
-                _show(one, found, output)
-        return exit_code_of_several(failed_of(answers), len(answers))
+        return tell_answers(chosen, answers, output, lambda found: found, show)
 
     raise SystemExit(run(lambda reactor: _repeat(reactor, look, watch, interval_s)))
 
@@ -113,13 +109,6 @@ async def _ask(
     except NotFound:
         raise NotFound(f"{one.app} is not deployed on {one.server}") from None
     return found
-
-
-def _report(one: Selected, found: Any) -> dict[str, Any]:
-    base = {"target": one.name, "app": one.app, "server": one.server}
-    if isinstance(found, HaloyError):
-        return {**base, "error": str(found), "code": found.code}
-    return {**base, **found}
 
 
 # --- showing ------------------------------------------------------------------------
