@@ -20,7 +20,7 @@ from haloy.cli.context import (
     failed_of,
 )
 from haloy.cli.exits import exit_code_of_several
-from haloy.cli.follow import DEPLOY_LIMIT_S, Board, follow
+from haloy.cli.follow import Board, deploy_limit_option, follow
 from haloy.cli.hooks import run_hooks
 from haloy.cli.options import Selection, output_options, target_options
 from haloy.cli.output import Output
@@ -51,14 +51,7 @@ from haloy.errors import HaloyError, NotFound
 @click.option("--skip-build", is_flag=True, help="Send the images that are here.")
 @click.option("--no-cache", is_flag=True, help="Build without Docker's cache.")
 @click.option("--pull", is_flag=True, help="Build with the newest base images.")
-@click.option(
-    "--deploy-timeout",
-    "deploy_limit_s",
-    type=click.FloatRange(1, 86400),
-    default=DEPLOY_LIMIT_S,
-    show_default=True,
-    help="Seconds to wait for a deployment to end.",
-)
+@deploy_limit_option("a deployment")
 @output_options
 def deploy_(
     selection: Selection,

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import click
 from attrs import define, field
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
@@ -16,6 +17,18 @@ from haloy.errors import DeployFailed
 
 #: How long a deployment may take; the daemon's own limits are below it.
 DEPLOY_LIMIT_S = 1800.0
+
+
+def deploy_limit_option(what: str) -> Callable[[Any], Any]:
+    """Add C{--deploy-timeout}: how long L{follow} waits for C{what} to end."""
+    return click.option(
+        "--deploy-timeout",
+        "deploy_limit_s",
+        type=click.FloatRange(1, 86400),
+        default=DEPLOY_LIMIT_S,
+        show_default=True,
+        help=f"Seconds to wait for {what} to end.",
+    )
 
 
 async def follow(

@@ -16,7 +16,7 @@ from haloy.cli.ages import ago
 from haloy.cli.answers import tell_answers
 from haloy.cli.context import Project, Selected, choose, client_for, failed_of
 from haloy.cli.exits import exit_code_of_several
-from haloy.cli.follow import DEPLOY_LIMIT_S, Board, follow
+from haloy.cli.follow import Board, deploy_limit_option, follow
 from haloy.cli.options import Selection, app_options, output_options
 from haloy.cli.output import Output
 from haloy.cli.running import run, together
@@ -92,14 +92,7 @@ def _show_targets(
 @app_options
 @click.option("--no-logs", is_flag=True, help="Return when the request is accepted.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
-@click.option(
-    "--deploy-timeout",
-    "deploy_limit_s",
-    type=click.FloatRange(1, 86400),
-    default=DEPLOY_LIMIT_S,
-    show_default=True,
-    help="Seconds to wait for the rollback to end.",
-)
+@deploy_limit_option("the rollback")
 @output_options
 def rollback_(
     deployment: str | None,
