@@ -20,7 +20,7 @@ from twisted.logger import Logger
 from haloy.certs.jose import AccountKey
 from haloy.certs.memory import Memory, from_json, to_json
 from haloy.certs.pem import parse_pem, render_pem
-from haloy.config.private import make_directory, write_private
+from haloy.config.private import make_directory, set_aside, stamp, write_private
 from haloy.errors import CertificateError
 from haloy.model.certificate import Certificate
 from haloy.model.names import DomainName
@@ -87,7 +87,7 @@ class CertificateFiles:
         try:
             before = parse_pem(certificate.name, path.read_bytes())
             if before.manual and not certificate.manual:
-                path.rename(path.with_name(f"{path.name}.replaced-{_stamp(now)}"))
+                path.rename(path.with_name(f"{path.name}.replaced-{stamp(now)}"))
         except (OSError, CertificateError):
             pass  # none, or none that is worth keeping
         try:
@@ -136,9 +136,8 @@ class CertificateFiles:
         return certificate
 
     def _set_aside(self, path: Path, now: datetime, problem: str) -> None:
-        aside = path.with_name(f"{path.name}.corrupt-{_stamp(now)}")
         try:
-            path.rename(aside)
+            aside = set_aside(path, now)
         except OSError:
             aside = path
         self._log.error(
@@ -244,7 +243,3 @@ class CertificateFiles:
             raise NotWritten(
                 f"{path} cannot be written: {problem.strerror}"
             ) from problem
-
-
-def _stamp(now: datetime) -> str:
-    return f"{now:%Y%m%dT%H%M%SZ}"

@@ -1,14 +1,33 @@
-"""Files that only their owner may read, replaced so that a crash leaves old or new."""
+"""Files that only their owner may read, replaced so that a crash leaves old or new.
+
+And what becomes of one that is damaged all the same.
+"""
 
 from __future__ import annotations
 
 import os
+from datetime import datetime
 from pathlib import Path
 
 
 def make_directory(path: Path) -> None:
     """Make C{path} with mode 0700 unless it exists; an existing one keeps its mode."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def set_aside(path: Path, now: datetime) -> Path:
+    """Rename a damaged file so that nobody uses it and nothing is lost.
+
+    Returns its new place, C{NAME.corrupt-TIME} beside the old one (UTC).
+
+    @raise OSError: the file system does not let us.
+    """
+    return path.rename(path.with_name(f"{path.name}.corrupt-{stamp(now)}"))
+
+
+def stamp(now: datetime) -> str:
+    """Return a UTC time as names of files have it: C{20261124T185600Z}."""
+    return f"{now:%Y%m%dT%H%M%SZ}"
 
 
 def write_private(path: Path, content: bytes, mode: int = 0o600) -> None:

@@ -17,7 +17,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
-from haloy.config.private import write_private
+from haloy.config.private import set_aside, write_private
 from haloy.daemon.intents import Intents
 from haloy.tasks import Tasks
 
@@ -45,8 +45,7 @@ def read_snapshot(path: Path, now: datetime, log: Logger) -> Intents | None:
     except FileNotFoundError:
         return None
     except ValueError:
-        aside = path.with_name(f"{path.name}.corrupt-{now:%Y%m%dT%H%M%SZ}")
-        path.rename(aside)
+        aside = set_aside(path, now)
         log.error(
             "snapshot {path} is damaged: moved to {aside}, "
             "routes are rebuilt from container labels",

@@ -18,7 +18,7 @@ from typing import Any, Final
 from attrs import field, frozen
 from twisted.logger import Logger
 
-from haloy.config.private import make_directory, write_private
+from haloy.config.private import make_directory, set_aside, write_private
 from haloy.model.certificate import Certificate, Secret
 from haloy.model.names import DomainName
 from haloy.proxy.control.values import decode, encode
@@ -133,8 +133,7 @@ class KeptFiles:
         )
 
     def _set_aside(self, path: Path, now: datetime, reason: str) -> None:
-        aside = path.with_name(f"{path.name}.corrupt-{now:%Y%m%dT%H%M%SZ}")
-        path.rename(aside)
+        aside = set_aside(path, now)
         self._log.error(
             "{path} is not used ({reason}); kept as {aside}",
             path=str(path),

@@ -21,7 +21,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
-from haloy.config.private import make_directory
+from haloy.config.private import make_directory, set_aside
 from haloy.errors import InsufficientStorage, StoreError
 
 BUSY_LIMIT_MS = 5000
@@ -131,9 +131,7 @@ class Database:
             connection.close()
 
     def _quarantine(self, problem: Exception) -> None:
-        stamp = f"{self._now():%Y%m%dT%H%M%SZ}"
-        aside = self._path.with_name(f"{self._path.name}.corrupt-{stamp}")
-        self._path.rename(aside)
+        aside = set_aside(self._path, self._now())
         for suffix in ("-wal", "-shm"):
             rest = self._path.with_name(self._path.name + suffix)
             if rest.exists():

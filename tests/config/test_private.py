@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from haloy.config.private import make_directory, write_private
+from haloy.config.private import make_directory, set_aside, write_private
 
 
 def test_content_is_replaced_whole_and_private(tmp_path: Path) -> None:
@@ -34,3 +35,13 @@ def test_directories_are_private(tmp_path: Path) -> None:
     (tmp_path / "x").chmod(0o755)
     make_directory(tmp_path / "x")
     assert (tmp_path / "x").stat().st_mode & 0o777 == 0o755
+
+
+def test_a_damaged_file_is_kept_under_another_name(tmp_path: Path) -> None:
+    """Reliability section 4: C{NAME.corrupt-TIME}, with its content."""
+    path = tmp_path / "table.json"
+    path.write_text("half of i")
+    aside = set_aside(path, datetime(2026, 11, 24, 18, 56, tzinfo=UTC))
+    assert aside == tmp_path / "table.json.corrupt-20261124T185600Z"
+    assert aside.read_text() == "half of i"
+    assert not path.exists()

@@ -23,7 +23,7 @@ from typing import IO, cast
 import click
 from attrs import frozen
 
-from haloy.config.private import make_directory, write_private
+from haloy.config.private import make_directory, stamp, write_private
 from haloy.daemon.command.daemon import runs
 from haloy.daemon.command.options import directories, directory_options
 from haloy.daemon.command.output import json_option, tell
@@ -68,7 +68,7 @@ def backup(
     """
     chosen = directories(config_dir, data_dir)
     now = datetime.now(UTC)
-    name = file or f"haloy-{now:%Y%m%dT%H%M%SZ}.tar.gz"
+    name = file or f"haloy-{stamp(now)}.tar.gz"
     if name == "-":
         become_owner(chosen)
         write_backup(chosen, sys.stdout.buffer, now)
@@ -157,7 +157,7 @@ def read_backup(chosen: Directories, source: IO[bytes], now: datetime) -> Restor
     @raise InvalidValue: it is no backup, or one of a newer version.
     """
     content = _checked(source)
-    aside = chosen.data / f"before-restore-{now:%Y%m%dT%H%M%SZ}"
+    aside = chosen.data / f"before-restore-{stamp(now)}"
     moved = False
     for name in content:
         target = _target(chosen, name)

@@ -16,7 +16,7 @@ import click
 from attrs import frozen
 
 from haloy.config.daemon_file import render_default
-from haloy.config.private import make_directory, write_private
+from haloy.config.private import make_directory, stamp, write_private
 from haloy.daemon.command.engine import ask_engine
 from haloy.daemon.command.options import directories, directory_options
 from haloy.daemon.paths import Directories
@@ -102,7 +102,7 @@ def _move_aside(chosen: Directories, now: datetime) -> tuple[Path, ...]:
     moved = []
     for path in (chosen.config, chosen.data):
         if path.exists():
-            aside = path.with_name(f"{path.name}.old-{now:%Y%m%dT%H%M%SZ}")
+            aside = path.with_name(f"{path.name}.old-{stamp(now)}")
             path.rename(aside)
             moved.append(aside)
     return tuple(moved)

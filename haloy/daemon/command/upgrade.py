@@ -21,6 +21,7 @@ from typing import Any
 import click
 from attrs import define, frozen
 
+from haloy.config.private import stamp
 from haloy.daemon.command.daemon import LocalDaemon, NotRunning
 from haloy.daemon.command.options import directories, directory_options
 from haloy.daemon.command.output import json_option, tell
@@ -121,7 +122,7 @@ class Environments:
         """Return where the next one goes."""
         self.current()
         folder = self.prefix / "venvs"
-        names = (f"{now:%Y%m%dT%H%M%SZ}{part}" for part in ("", *"abcdefgh"))
+        names = (f"{stamp(now)}{part}" for part in ("", *"abcdefgh"))
         return next(folder / name for name in names if not (folder / name).exists())
 
     def use(self, environment: Path) -> None:
