@@ -9,10 +9,7 @@ import signal
 import subprocess
 import sys
 
-# A test run that was started in the background (`./test &`) has SIGINT ignored.
 START = """\
-import signal
-signal.signal(signal.SIGINT, signal.default_int_handler)
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from haloy.cli.running import run, together
@@ -62,6 +59,19 @@ except NotFound as problem:
     assert _run(program) == (0, "no such app\n", "")
 
 
+def _interrupted(program: str) -> tuple[int, str, str]:
+    """Send Ctrl+C when C{program} says "waiting"; return its code and later words."""
+    with _start(program) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "waiting\n"
+        process.send_signal(signal.SIGINT)
+        try:
+            out, err = process.communicate(timeout=50)
+        finally:
+            process.kill()
+    return process.returncode, out, err
+
+
 def test_ctrl_c_ends_it() -> None:
     """Exit code 130, as shells expect, and no traceback."""
     program = """
@@ -72,15 +82,8 @@ async def ask(reactor):
 run(ask)
 print("not reached")
 """
-    with _start(program) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "waiting\n"
-        process.send_signal(signal.SIGINT)
-        try:
-            out, err = process.communicate(timeout=50)
-        finally:
-            process.kill()
-    assert (process.returncode, out) == (130, "")
+    code, out, err = _interrupted(program)
+    assert (code, out) == (130, "")
     assert "Traceback" not in err
 
 
@@ -96,15 +99,8 @@ async def ask(reactor):
         raise NotFound("the connection broke off") from None
 run(ask)
 """
-    with _start(program) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "waiting\n"
-        process.send_signal(signal.SIGINT)
-        try:
-            out, err = process.communicate(timeout=50)
-        finally:
-            process.kill()
-    assert (process.returncode, out) == (130, "")
+    code, out, err = _interrupted(program)
+    assert (code, out) == (130, "")
     assert "broke off" not in err
 
 
