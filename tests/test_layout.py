@@ -82,7 +82,6 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "haloy/daemon/dataplane.py": "tests/integration/test_split.py",
     "haloy/daemon/assemble.py": "tests/integration/test_deploy.py",
     "haloy/daemon/command/daemon.py": "tests/integration/test_operations.py",
-    "haloy/daemon/operations.py": "tests/integration/test_operations.py",
     "haloy/daemon/command/engine.py": "tests/daemon/command/test_init.py",
     "haloy/proxy/control/dial.py": "tests/proxy/control/test_client.py",
     "haloy/proxy/launch.py": "tests/proxy/test_worker.py",

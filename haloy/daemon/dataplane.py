@@ -47,9 +47,6 @@ class DataPlane(Proxy, Protocol):
     def stopService(self) -> Deferred[None]:
         """End in order."""
 
-    def trust(self, networks: tuple[str, ...]) -> None:
-        """Believe these proxies in front of us."""
-
 
 @frozen
 class Plane:

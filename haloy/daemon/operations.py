@@ -39,7 +39,6 @@ from haloy.errors import HaloyError
 from haloy.health.monitor import Monitor
 from haloy.proxy.access_file import AccessFile, AccessSettings
 from haloy.proxy.access_log import AccessRecord, redacted
-from haloy.proxy.embedded import EmbeddedProxy
 from haloy.proxy.interface import Proxy
 from haloy.store.database import Database
 from haloy.systemd import Notifier, notifier
@@ -183,8 +182,7 @@ class Operations:
             self._access.configure(_access_settings(file.log))
         self.monitor.configure(file.health_monitor)
         self.deployments.allow(file.policy)
-        if isinstance(self.proxy, EmbeddedProxy):
-            self.proxy.trust(file.proxy.trusted_proxies)
+        self.proxy.trust(file.proxy.trusted_proxies)
 
     # --- metrics ----------------------------------------------------------------------
 

@@ -268,7 +268,9 @@ class EmbeddedProxy(Service):
         return sum(pool.outstanding for pool in self._switch.pools.values())
 
     def trust(self, networks: Sequence[str]) -> None:
-        """Believe these peers from now on; connections that stand keep what they had.
+        """See L{haloy.proxy.interface.Proxy.trust}.
+
+        Connections that stand keep what they had.
 
         @raise InvalidValue: one is no network.
         """

@@ -6,7 +6,7 @@ Implemented in-process (C{proxy.embedded}) and over a control socket
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from attrs import field, frozen
@@ -95,6 +95,9 @@ class Proxy(Protocol):
 
     async def traffic(self) -> TrafficReading:
         """Return what has been counted, the sum of all workers."""
+
+    def trust(self, networks: Sequence[str]) -> None:
+        """Believe C{X-Forwarded-For} of these peers from now on, and of no others."""
 
     def on_upstream_failure(self, notify: Callable[[UpstreamFailure], None]) -> None:
         """Call C{notify} for every passive signal from now on."""

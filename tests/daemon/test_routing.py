@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from attrs import define, field
@@ -27,6 +27,7 @@ class SlowProxy:
     tables: list[RouteTable] = field(factory=list)
     open: list[Deferred[None]] = field(factory=list)
     left: dict[str, Leftover] = field(factory=dict)
+    trusted: tuple[str, ...] = ()
 
     async def replace_table(self, table: RouteTable) -> None:
         self.tables.append(table)
@@ -60,6 +61,9 @@ class SlowProxy:
 
     async def traffic(self) -> TrafficReading:
         return TrafficReading({})
+
+    def trust(self, networks: Sequence[str]) -> None:
+        self.trusted = tuple(networks)
 
     def on_upstream_failure(self, notify: Callable[[UpstreamFailure], None]) -> None:
         """Promise to tell."""

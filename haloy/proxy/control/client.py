@@ -318,7 +318,7 @@ class RemoteProxy(Service):
         return total(from_values(dict(one)) for one in told)
 
     def trust(self, networks: Sequence[str]) -> None:
-        """Believe C{X-Forwarded-For} of these from now on; workers are replaced."""
+        """See L{haloy.proxy.interface.Proxy.trust}; workers are replaced."""
         self._settings = {**self._settings, "trusted_proxies": list(networks)}
         if self._link is not None and self._link.up:
             self._tasks.start("telling the settings", self._send_settings(self._link))
