@@ -21,7 +21,7 @@ from haloy.deploy.interface import (
 )
 from haloy.deploy.progress import Tools
 from haloy.deploy.repair import Assess, Repair
-from haloy.deploy.rollback import ROOT_ONLY, is_in_registry, rollback_entry
+from haloy.deploy.rollback import is_in_registry, rollback_entry, target_part
 from haloy.deploy.status import app_status
 from haloy.errors import NotFound
 from haloy.model.names import AppName
@@ -169,5 +169,5 @@ class Asking:
             record_of(row),
             None if before is None else before.id,
             changes_of(before, row),
-            {key: one for key, one in row.stored.items() if key not in ROOT_ONLY},
+            target_part(row),
         )

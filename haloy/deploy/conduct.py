@@ -30,9 +30,11 @@ from haloy.tasks import Tasks
 
 RECORD_RETRY_S = 5.0
 
+#: What the end marker says, by the code of the failure; of all others: "failed".
 _VERBS = {
-    DeploymentState.SUPERSEDED: "was superseded",
-    DeploymentState.INTERRUPTED: "was interrupted",
+    "superseded": "was superseded",
+    "cancelled": "was cancelled",
+    "interrupted": "was interrupted",
 }
 
 
@@ -78,21 +80,19 @@ class Conductor:
         )
 
     async def supersede(
-        self, app: AppName, identifier: DeploymentId, reason: str
+        self,
+        app: AppName,
+        identifier: DeploymentId,
+        reason: str,
+        failure: str = "superseded",
     ) -> None:
-        """Record that a deployment never began, and why."""
-        row = await self._tools.database.run(rows.find_deployment, app, identifier)
-        if row is not None:
-            problem = DeployFailed(reason, failure="superseded")
-            await self._end(row, DeploymentState.SUPERSEDED, problem)
+        """Record that a deployment never began, and why.
 
-    async def cancelled(
-        self, app: AppName, identifier: DeploymentId, reason: str
-    ) -> None:
-        """Record that somebody took a deployment back before it began."""
+        @param failure: C{superseded} by a newer one, or C{cancelled} by somebody.
+        """
         row = await self._tools.database.run(rows.find_deployment, app, identifier)
         if row is not None:
-            problem = DeployFailed(reason, failure="cancelled")
+            problem = DeployFailed(reason, failure=failure)
             await self._end(row, DeploymentState.SUPERSEDED, problem)
 
     async def carry_out(self, app: AppName, identifier: DeploymentId) -> None:
@@ -201,15 +201,12 @@ class Conductor:
         A database that takes nothing now is tried again; who follows is told anyway.
         """
         failure = getattr(problem, "failure", problem.code)
-        verb = (
-            "was cancelled" if failure == "cancelled" else _VERBS.get(state, "failed")
-        )
         logs = getattr(problem, "logs", "")
         line = self._tools.journal.line(
             row.app,
             row.id,
             "ERROR",
-            f"Deployment of {row.app} {verb}",
+            f"Deployment of {row.app} {_VERBS.get(failure, 'failed')}",
             {
                 "error": problem.reason,
                 "code": failure,

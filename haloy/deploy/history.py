@@ -6,7 +6,7 @@ from haloy.config.app_file import Target
 from haloy.config.diff import Change, changes
 from haloy.config.wire import target_from_json
 from haloy.deploy.interface import DeploymentRecord, DeploymentState
-from haloy.deploy.rollback import ROOT_ONLY
+from haloy.deploy.rollback import target_part
 from haloy.errors import InvalidValue
 from haloy.store.deployments import DeploymentRow
 
@@ -46,5 +46,5 @@ def changes_of(
 
 
 def _stored(row: DeploymentRow) -> Target | None:
-    values = {key: one for key, one in row.stored.items() if key not in ROOT_ONLY}
+    values = target_part(row)
     return target_from_json(values) if values else None

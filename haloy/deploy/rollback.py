@@ -15,7 +15,7 @@ from haloy.errors import InvalidValue
 from haloy.store.deployments import DeploymentRow
 
 #: Keys of a stored configuration that are of the file, not of a target.
-ROOT_ONLY = frozenset(
+_ROOT_ONLY = frozenset(
     {"images", "targets", "secretProviders", "globalPreDeploy", "globalPostDeploy"}
 )
 #: Their stored form has secrets that only the client can resolve.
@@ -58,6 +58,11 @@ def is_in_registry(row: DeploymentRow) -> bool:
     return isinstance(history, Mapping) and history.get("strategy") == "registry"
 
 
+def target_part(row: DeploymentRow) -> dict[str, Any]:
+    """Return the keys of a stored configuration that are of its target."""
+    return {key: value for key, value in row.stored.items() if key not in _ROOT_ONLY}
+
+
 def rollback_target(row: DeploymentRow, config: Target) -> Target:
     """Return C{config} with the image of C{row} and the keys it lacks.
 
@@ -68,8 +73,8 @@ def rollback_target(row: DeploymentRow, config: Target) -> Target:
     """
     stored = {
         key: value
-        for key, value in row.stored.items()
-        if key not in ROOT_ONLY | _NEVER_INHERITED
+        for key, value in target_part(row).items()
+        if key not in _NEVER_INHERITED
     }
     given = target_to_json(config)
     image_now = {"image": kept_image(row)}

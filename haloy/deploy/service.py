@@ -312,7 +312,7 @@ class DeployService:
                 f"it is {found.state.value}"
             )
         reason = f"it was cancelled by {asked_by} before it began"
-        await self._conductor.cancelled(app, found.id, reason)
+        await self._conductor.supersede(app, found.id, reason, "cancelled")
 
     async def stop_app(self, app: AppName, remove: bool, remove_volumes: bool) -> None:
         """Stop an app on purpose; return when accepted.
