@@ -204,10 +204,7 @@ class RemoteProxy(Service):
     async def _send_table(self, link: Link) -> None:
         """Bring the proxy to the newest table; a table in between may be left out."""
         while (table := self._table) is not None and self._sent_table is not table:
-            parts = table_parts(self._sent_table, table)
-            for part in parts[:-1]:
-                link.ask(part, self._limit_s).addErrback(lambda _: None)
-            await link.ask(parts[-1], self._limit_s)
+            await self._send_parts(link, table_parts(self._sent_table, table))
             self._sent_table = table
 
     async def _send_certificates(self, link: Link) -> None:
@@ -215,10 +212,14 @@ class RemoteProxy(Service):
             held := self._certificates
         ) is not None and self._sent_certificates is not held:
             parts = certificate_parts(self._sent_certificates, held)
-            for part in parts[:-1]:
-                link.ask(part, self._limit_s).addErrback(lambda _: None)
-            await link.ask(parts[-1], self._limit_s)
+            await self._send_parts(link, parts)
             self._sent_certificates = held
+
+    async def _send_parts(self, link: Link, parts: Sequence[Message]) -> None:
+        """Send all; what is said to the last one counts for all of them."""
+        for part in parts[:-1]:
+            link.ask(part, self._limit_s).addErrback(lambda _: None)
+        await link.ask(parts[-1], self._limit_s)
 
     # --- asking -------------------------------------------------------------------
 
