@@ -53,7 +53,6 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "haloy/api/terminal_server.py": "tests/api/test_terminal_client.py",
     "haloy/api/transport.py": "tests/api/test_client.py",
     "haloy/api/upgrade.py": "tests/api/test_client.py",
-    "haloy/api/websocket.py": "tests/api/test_terminal_client.py",
     # Both by the images that come and go.
     "haloy/deploy/pruning.py": "tests/api/test_images.py",
     "haloy/deploy/uploads.py": "tests/api/test_images.py",

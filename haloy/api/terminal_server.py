@@ -35,7 +35,7 @@ from haloy.api.terminal import (
     decode_asked,
     encode_told,
 )
-from haloy.api.websocket import WebSocket
+from haloy.api.websocket import TAKE_LIMIT_S, Incoming, WebSocket
 from haloy.engine.interface import Engine, Output, Session, Stream, TerminalSize
 from haloy.errors import HaloyError, InvalidValue, TooMany
 from haloy.tasks import Tasks
@@ -61,6 +61,7 @@ class Terminal:
     _socket: WebSocket
     _audited: Audited
     _session: Session | None = field(default=None, init=False)
+    _input_ended: bool = field(default=False, init=False)
     _begun: Deferred[Start] = field(factory=Deferred, init=False)
     _tasks: Tasks = field(init=False)
 
@@ -96,11 +97,11 @@ class Terminal:
             )
             size = TerminalSize(start.columns, start.rows) if start.tty else None
             self._session = await self._engine.session(chosen, start.command, size)
-        self._session.paused_by(self._socket.transport)
+        self._session.paused_by(Incoming(self._socket))
         self._socket.write(encode_told(Started(chosen)))
         code = await self._session.run(self._output)
         self._socket.write(encode_told(Exited(code)))
-        self._socket.close()
+        self._socket.close(limit_s=TAKE_LIMIT_S)
 
     async def _output(self, output: Output) -> None:
         data = output.data
@@ -124,6 +125,8 @@ class Terminal:
     def _input(self, data: bytes) -> None:
         if self._session is None:
             raise InvalidValue("input comes after started", field="message")
+        if self._input_ended:
+            raise InvalidValue("input comes before its end", field="message")
         self._session.write(data)
 
     def _asked(self, message: Asked) -> None:
@@ -134,10 +137,11 @@ class Terminal:
             self._begun.callback(message)
         elif session is None:
             raise InvalidValue("the first message is start", field="type")
-        elif isinstance(message, EndOfInput):
-            session.end_input()
-        else:
+        elif not isinstance(message, EndOfInput):
             self._tasks.start("resizing a terminal", _resize(session, message))
+        elif not self._input_ended:
+            self._input_ended = True
+            session.end_input()
 
 
 async def _resize(session: Session, message: Resize) -> None:

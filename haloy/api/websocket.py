@@ -29,9 +29,13 @@ from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 from zope.interface import implementer
 
 PING_S = 30.0
-#: Nothing heard for so long: nobody is there.
-SILENCE_S = 100.0
+#: After so many rounds without a sign of life nobody is there.
+QUIET_ROUNDS = 3
+#: As long as the peer has to take what is on its way to it: it may be slow.
+STALLED_ROUNDS = 20
 CLOSE_LIMIT_S = 5.0
+#: How long a peer may take for what was sent before the goodbye.
+TAKE_LIMIT_S = 600.0
 
 
 @implementer(IPushProducer, IHalfCloseableProtocol)
@@ -51,13 +55,13 @@ class WebSocket(Protocol):
     _parts: list[Any] = field(factory=list, init=False)
     _size: int = field(default=0, init=False)
     _room: Deferred[None] | None = field(default=None, init=False)
-    _heard_s: float = field(default=0.0, init=False)
+    _quiet: int = field(default=0, init=False)
+    _deaf: bool = field(default=False, init=False)
     _alive: LoopingCall | None = field(default=None, init=False)
 
     def connectionMade(self) -> None:
         """Begin to listen for signs of life."""
         self.open = True
-        self._heard_s = self._reactor.seconds()
         transport: Any = self.transport
         transport.registerProducer(self, True)
         self._alive = LoopingCall(self._ping)
@@ -66,7 +70,7 @@ class WebSocket(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Take bytes; what breaks the protocol closes the connection."""
-        self._heard_s = self._reactor.seconds()
+        self._quiet = 0
         try:
             self._machine.receive_data(data)
             for one in self._machine.events():
@@ -110,14 +114,16 @@ class WebSocket(Protocol):
             else:
                 self._send(BytesMessage(data=message))
 
-    def close(self, code: int = 1000, reason: str = "") -> None:
-        """Say goodbye, and wait a moment for an answer."""
+    def close(
+        self, code: int = 1000, reason: str = "", limit_s: float = CLOSE_LIMIT_S
+    ) -> None:
+        """Say goodbye, and wait for an answer before the connection is cut."""
         if not self.open:
             return
         self._send(CloseConnection(code=code, reason=reason))
         self.open = False
         self._parts, self._size = [], 0
-        timer = self._reactor.callLater(CLOSE_LIMIT_S, self._abort)
+        timer = self._reactor.callLater(limit_s, self._abort)
         self.gone.addBoth(lambda _: timer.cancel() if timer.active() else None)
 
     def _send(self, one: Event) -> None:
@@ -138,12 +144,24 @@ class WebSocket(Protocol):
         transport.abortConnection()
 
     def _ping(self) -> None:
-        if self._reactor.seconds() - self._heard_s > SILENCE_S:
+        """Count rounds, not seconds: who did not listen has heard nothing."""
+        self._quiet += 0 if self._deaf else 1
+        free = self.open and self._room is None
+        if self._quiet > (QUIET_ROUNDS if free else STALLED_ROUNDS):
             self._abort()
-        elif self.open:
+        elif free:
             self._send(Ping())
 
     # --- the connection -------------------------------------------------------------
+
+    def listen(self, wanted: bool) -> None:
+        """Read from the peer or let it wait."""
+        self._deaf, self._quiet = not wanted, 0
+        transport: Any = self.transport
+        if wanted:
+            transport.resumeProducing()
+        else:
+            transport.pauseProducing()
 
     def pauseProducing(self) -> None:
         """Wait: the peer takes nothing for now."""
@@ -152,6 +170,7 @@ class WebSocket(Protocol):
 
     def resumeProducing(self) -> None:
         """Go on."""
+        self._quiet = 0
         room, self._room = self._room, None
         if room is not None:
             room.callback(None)
@@ -175,3 +194,23 @@ class WebSocket(Protocol):
         self.resumeProducing()
         if not self.gone.called:
             self.gone.callback(None)
+
+
+@implementer(IPushProducer)
+@define(eq=False)
+class Incoming:
+    """What the peer of a WebSocket sends, for who cannot take it all at once."""
+
+    _socket: WebSocket
+
+    def pauseProducing(self) -> None:
+        """Let the peer wait."""
+        self._socket.listen(False)
+
+    def resumeProducing(self) -> None:
+        """Go on."""
+        self._socket.listen(True)
+
+    def stopProducing(self) -> None:
+        """Go on: the goodbye is still to be heard."""
+        self._socket.listen(True)

@@ -14,21 +14,23 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from attrs import define
+from attrs import define, field
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IPushProducer
 from twisted.internet.task import deferLater
-from zope.interface import implementer
 
 from haloy.engine.http import Body, EngineHttp, Hijacked
 from haloy.engine.interface import ExecResult, Output, Stream, TerminalSize
 from haloy.engine.stream import FrameDecoder, RawDecoder
-from haloy.errors import EngineUnavailable, HaloyError
+from haloy.errors import EngineError, EngineUnavailable, HaloyError
 
 MARK = "HALOY_EXEC"
 PROCESSES = Path("/proc")
 RESIZE_TRIES = 5
+#: How long Docker may take to know how a command ended whose output has ended.
+EXIT_TRIES = 8
+#: What a terminal takes for the end of its input (termios(3), VEOF).
+END_OF_FILE = b"\x04"
 
 #: For who may not signal the processes of others: done by the container's root.
 _KILL = (
@@ -117,31 +119,18 @@ async def _collect(
 
 
 async def _exit_code(http: EngineHttp, made: _Made) -> int:
-    found = await http.call("GET", f"/exec/{made.id}/json")
-    return int(found.get("ExitCode") or 0)
+    """Return how a command ended. @raise EngineError: it has not; it is killed."""
+    for attempt in range(EXIT_TRIES):
+        found = await http.call("GET", f"/exec/{made.id}/json")
+        code = found.get("ExitCode")
+        if code is not None and not found.get("Running"):
+            return int(code)
+        await deferLater(http.reactor, 0.02 * 2**attempt)
+    await kill(http, made)
+    raise EngineError("the command went on after its output; it was killed")
 
 
 # --- with input -------------------------------------------------------------------
-
-
-@implementer(IPushProducer)
-@define(eq=False)
-class _Pauses:
-    """Who writes input: paused while it waits, and never ended with the command."""
-
-    _producer: Any
-
-    def pauseProducing(self) -> None:
-        """Pass it on."""
-        self._producer.pauseProducing()
-
-    def resumeProducing(self) -> None:
-        """Pass it on."""
-        self._producer.resumeProducing()
-
-    def stopProducing(self) -> None:
-        """Leave the producer alone: it has to tell how the command ended."""
-        self._producer.resumeProducing()
 
 
 @define(eq=False)
@@ -152,19 +141,28 @@ class CommandSession:
     _made: _Made
     _connection: Hijacked
     _terminal: bool
+    _in_line: bool = field(default=False, init=False)
 
     def write(self, data: bytes) -> None:
         """Give it input."""
-        self._connection.write(data)
+        if data:
+            self._in_line = not data.endswith((b"\n", b"\r"))
+            self._connection.write(data)
 
     def end_input(self) -> None:
-        """Say that no more input comes."""
-        self._connection.end_input()
+        """Say that no more input comes.
+
+        A terminal is told by its own character, twice behind an unfinished line:
+        Docker takes the end of the connection for the end of both ways there.
+        """
+        if self._terminal:
+            self._connection.write(END_OF_FILE * (2 if self._in_line else 1))
+        else:
+            self._connection.end_input()
 
     def paused_by(self, producer: Any) -> None:
         """Pause C{producer} while input waits to be taken."""
-        transport: Any = self._connection.transport
-        transport.registerProducer(_Pauses(producer), True)
+        self._connection.paused_by(producer)
 
     async def resize(self, size: TerminalSize) -> None:
         """Tell its terminal how large it is; one that has just started takes a while.

@@ -126,6 +126,7 @@ class Hijacked(Body):
     """A connection that leaves HTTP behind its first answer, for input and output."""
 
     _head: bytes = field(default=b"", init=False)
+    _producer: Any = field(default=None, init=False)
     answered: Deferred[tuple[int, bytes]] = field(factory=Deferred, init=False)
 
     def connectionMade(self) -> None:
@@ -164,8 +165,21 @@ class Hijacked(Body):
         """Send input."""
         self._transport().write(data)
 
+    def paused_by(self, producer: Any) -> None:
+        """Pause C{producer}, an C{IPushProducer}, while input waits to be taken."""
+        self._producer = producer
+        self._transport().registerProducer(producer, True)
+
     def end_input(self) -> None:
-        """Say that no more input comes."""
+        """Say that no more input comes, behind what waits to be taken.
+
+        A transport with a paused producer would never close its half: it looks for
+        more to write from it when all is written.
+        """
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            self._transport().unregisterProducer()
+            producer.resumeProducing()
         self._transport().loseWriteConnection()
 
     def close(self) -> None:

@@ -212,7 +212,10 @@ class Session(Protocol):
         """Say that no more input comes."""
 
     def paused_by(self, producer: Any) -> None:
-        """Pause C{producer}, an C{IPushProducer}, while input waits to be taken."""
+        """Pause C{producer}, an C{IPushProducer}, while input waits to be taken.
+
+        It is stopped when the command has ended.
+        """
 
     async def resize(self, size: TerminalSize) -> None:
         """Tell its terminal how large it is now."""

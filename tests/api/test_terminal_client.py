@@ -103,6 +103,37 @@ async def test_much_output_and_input(typist: Typist) -> None:
     assert await terminal.result() == 0
 
 
+async def test_reader_that_takes_its_time(
+    typist: Typist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All output and the exit code come, long after the command has ended."""
+    monkeypatch.setattr(websocket, "CLOSE_LIMIT_S", 0.1)
+    terminal = await typist.open()
+    await terminal.started
+    terminal._socket.transport.pauseProducing()
+    much = bytes(16 << 20)
+    typist.session.say(Output(Stream.OUT, much))
+    typist.session.say(7)
+    await deferLater(typist.scene.reactor, 0.5)
+    assert len(typist.seen["stdout"]) < len(much)
+    terminal._socket.transport.resumeProducing()
+    assert await terminal.result() == 7
+    assert typist.seen["stdout"] == much
+
+
+async def test_no_input_behind_its_end(typist: Typist) -> None:
+    """It would wait in memory; a second end is none."""
+    terminal = await typist.open()
+    await terminal.started
+    typist.session.ends_with_input = False
+    terminal.end_input()
+    terminal.end_input()
+    await terminal.write(b"more")
+    with pytest.raises(HaloyError, match="before its end"):
+        await terminal.result()
+    await typist.until(lambda: typist.session.killed)
+
+
 async def test_client_that_leaves_ends_the_command(typist: Typist) -> None:
     """By a goodbye, or by a cut connection."""
     for leave in (lambda one: one.close(), lambda one: one._socket._abort()):
@@ -233,7 +264,7 @@ async def test_silent_peer_is_cut(
     await terminal.started
     await deferLater(typist.scene.reactor, 0.3)
     assert terminal._socket.open
-    monkeypatch.setattr(websocket, "SILENCE_S", -1.0)
+    monkeypatch.setattr(websocket, "QUIET_ROUNDS", 0)
     with pytest.raises(ServerUnreachable):
         await terminal.result()
     await typist.until(lambda: typist.session.killed)

@@ -12,9 +12,10 @@ from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 
+from haloy.engine import commands
 from haloy.engine.docker import DockerEngine
 from haloy.engine.interface import ContainerSpec, Output, Stream, TerminalSize
-from haloy.errors import NotFound
+from haloy.errors import EngineError, NotFound
 from tests.engine.test_docker import docker
 from tests.support.docker import build_image, cleaned, require_docker, unique
 
@@ -94,6 +95,77 @@ async def test_input_and_its_end(scene: Scene) -> None:
     assert scene.running is not None
     assert await scene.running == 3
     assert scene.seen == {Stream.OUT: b"hello\n", Stream.ERR: b"err\n"}
+
+
+@define(eq=False)
+class Pauses:
+    """Who writes input, and how often it has to wait."""
+
+    times: int = 0
+    paused: bool = False
+    stopped: bool = False
+
+    def pauseProducing(self) -> None:
+        self.times, self.paused = self.times + 1, True
+
+    def resumeProducing(self) -> None:
+        self.paused = False
+
+    def stopProducing(self) -> None:
+        self.stopped = True
+
+
+async def test_end_behind_much_input(scene: Scene) -> None:
+    """A slow command gets all of it, and the end; who writes is not left waiting."""
+    session = await scene.begin("sh", "-c", "sleep 1; cat; exit 3")
+    pauses = Pauses()
+    session.paused_by(pauses)
+    session.write(b"x" * 10_000_000)
+    session.end_input()
+    assert (pauses.times, pauses.paused) == (1, False)
+    assert scene.running is not None
+    assert await scene.running == 3
+    assert len(scene.seen[Stream.OUT]) == 10_000_000
+
+
+async def test_who_writes_is_told_of_the_end(scene: Scene) -> None:
+    """Input that nobody takes any more keeps nobody waiting."""
+    session = await scene.begin("head", "-c", "1")
+    pauses = Pauses()
+    session.paused_by(pauses)
+    session.write(b"x" * 1_000_000)
+    assert scene.running is not None
+    assert await scene.running == 0
+    await deferLater(scene.reactor, 0)
+    assert pauses.stopped
+    assert scene.seen[Stream.OUT] == b"x"
+
+
+@pytest.mark.parametrize("line", [b"hello\n", b"hello"])
+async def test_end_of_a_terminals_input(scene: Scene, line: bytes) -> None:
+    """The command is told, and goes on to its own end."""
+    command = "cat > /dev/null; sleep 0.5; echo later; exit 3"
+    session = await scene.begin("sh", "-c", command, terminal=TerminalSize(80, 24))
+    session.write(line)
+    await scene.until(b"hello")
+    session.end_input()
+    assert scene.running is not None
+    assert await scene.running == 3
+    assert b"later" in scene.seen[Stream.OUT]
+
+
+async def test_connection_that_breaks_off_is_no_success(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The exit code is the command's or there is none; it does not run on."""
+    monkeypatch.setattr(commands, "EXIT_TRIES", 3)
+    session = await scene.begin("sh", "-c", "sleep 987; true")
+    await scene.until_sleeping(True)
+    session._connection.close()
+    assert scene.running is not None
+    with pytest.raises(EngineError, match="killed"):
+        await scene.running
+    await scene.until_sleeping(False)
 
 
 async def test_terminal(scene: Scene) -> None:

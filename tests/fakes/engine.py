@@ -36,12 +36,16 @@ EPOCH = datetime(2026, 11, 24, tzinfo=UTC)
 
 @define(eq=False)
 class FakeSession:
-    """A command that gives its input back, and ends with it or with C{exit N}."""
+    """A command that gives its input back, and ends with it or with C{exit N}.
+
+    @ivar ends_with_input: else only with C{exit N}.
+    """
 
     command: tuple[str, ...]
     terminal: TerminalSize | None
     killed: bool = field(default=False, init=False)
     producer: Any = field(default=None, init=False)
+    ends_with_input: bool = field(default=True, init=False)
     _pending: list[Output | int] = field(factory=list, init=False)
     _wanted: Deferred[None] | None = field(default=None, init=False)
 
@@ -59,7 +63,8 @@ class FakeSession:
             self.say(Output(Stream.OUT, data))
 
     def end_input(self) -> None:
-        self.say(0)
+        if self.ends_with_input:
+            self.say(0)
 
     def paused_by(self, producer: Any) -> None:
         self.producer = producer
