@@ -5,6 +5,7 @@ A pure function of the orders sent.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from urllib.parse import urlsplit
@@ -46,6 +47,7 @@ def limits_of(directory: str) -> Limits:
     return Limits() if ours else UNKNOWN
 
 
+@functools.lru_cache(maxsize=2048)
 def registered(name: DomainName) -> str:
     """Return the part of C{name} that is taken to be registered: two labels.
 
@@ -75,7 +77,7 @@ def free_at(
     for name in names:
         of_name = [one.at for one in failed if name in one.names]
         free.append(_free(of_name, limits.failed_per_name_hour, _HOUR, now))
-    if not renewal:
+    if not renewal and limits.per_domain_week:
         fresh = [one for one in here if one.issued and not one.renewal]
         for domain in {registered(name) for name in names}:
             times = [

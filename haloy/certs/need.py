@@ -86,9 +86,14 @@ def wanted_names(domain: Domain) -> tuple[DomainName, ...]:
 def covers(certificate: Certificate, names: Iterable[DomainName]) -> bool:
     """Return whether C{certificate} is valid for all C{names}, wildcards included."""
     return all(
-        name in certificate.names or f"*.{name.partition('.')[2]}" in certificate.names
+        name in certificate.names or wildcard_of(name) in certificate.names
         for name in names
     )
+
+
+def wildcard_of(name: DomainName) -> DomainName:
+    """Return the wildcard that covers C{name}: it stands for one label."""
+    return DomainName(f"*.{name.partition('.')[2]}")
 
 
 def renew_at(certificate: Certificate) -> datetime:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Final
 
@@ -90,7 +91,13 @@ def leaf(certificate: Certificate) -> x509.Certificate:
 
 def fingerprint(certificate: Certificate) -> str:
     """Return the SHA-256 of the leaf, as C{openssl x509 -fingerprint} has it."""
-    return leaf(certificate).fingerprint(hashes.SHA256()).hex()
+    return _fingerprint(certificate.chain)
+
+
+@functools.lru_cache(maxsize=2048)
+def _fingerprint(chain: bytes) -> str:
+    """Every status has it; reading a certificate takes longer than all the rest."""
+    return x509.load_pem_x509_certificate(chain).fingerprint(hashes.SHA256()).hex()
 
 
 def _public(certificate: x509.Certificate) -> bytes:

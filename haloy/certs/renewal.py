@@ -176,10 +176,11 @@ class CertificateService(Service):
 
     def _status(self, domain: Domain) -> CertificateStatus:
         decision, now = self._decide(domain), self._now()
+        names = wanted_names(domain)
         return status_of(
             domain,
             decision,
-            serving(wanted_names(domain), self._shelf.all(), now),
+            serving(names, self._shelf.about(names, kept=True), now),
             self._ledger.memory,
             self._policy,
             self._warnings,
@@ -193,7 +194,7 @@ class CertificateService(Service):
     def _decide(self, domain: Domain) -> Decision:
         return decide(
             domain,
-            self._shelf.held,
+            self._shelf.about(wanted_names(domain)),
             self._ledger.memory,
             self._policy,
             self._now(),
@@ -290,7 +291,7 @@ class CertificateService(Service):
 
     async def _keep(self, certificate: Certificate) -> None:
         """Hold it, on disk too; what the disk does not take is served all the same."""
-        self._shelf.held[certificate.name] = certificate
+        self._shelf.put(certificate)
         try:
             await self._run(self._files.save, certificate, self._now())
         except HaloyError as problem:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from attrs import evolve
+
+from haloy.certs.need import wanted_names
 from haloy.certs.shelf import Shelf
 from haloy.model.certificate import Certificate
 from haloy.model.names import DomainName
@@ -84,3 +89,44 @@ def test_file_that_is_gone_is_served_until_there_is_another() -> None:
     assert here.to_serve((), NOW) == (after,)
     here.replace({})
     assert here.all() == {after.name: after}
+
+
+def test_what_is_about_a_name_is_found_by_any_of_its_names() -> None:
+    """By file name, by wildcard, by alias; what is gone from the disk on demand."""
+    own, wild = make("shop.example.com"), make("*.example.com", "example.com")
+    other, gone = make("other.org"), make("old.org", "www.shop.example.com")
+    here = shelf(gone)
+    here.replace({one.name: one for one in (own, wild, other)})
+    asked = wanted_names(SHOP)
+    assert here.about(asked) == {own.name: own, wild.name: wild}
+    assert here.about(asked, kept=True).keys() == {own.name, wild.name, gone.name}
+    newer = make("www.shop.example.com")
+    here.put(newer)
+    assert here.about(asked)[newer.name] is newer
+
+
+class Counted(frozenset[DomainName]):
+    """Names that count how often somebody looked."""
+
+    looks = 0
+
+    def __contains__(self, name: object) -> bool:
+        Counted.looks += 1
+        return super().__contains__(name)
+
+
+def test_hundreds_of_certificates_are_not_searched_for_each_name() -> None:
+    """The reactor that does this also answers requests."""
+    many = [DomainName(f"app-{number}.example.com") for number in range(500)]
+    one = make(many[0])
+
+    def held(some: Iterable[DomainName]) -> Shelf:
+        return shelf(*(evolve(one, name=n, names=Counted({n})) for n in some))
+
+    here = held(many[::2])
+    Counted.looks = 0
+    for name in many:
+        assert bool(here.about((name,))) == (name in here.held)
+    # A name without any looks for one that has ended, in all.
+    held(many[10:]).to_serve(tuple(domain(name) for name in many), NOW)
+    assert Counted.looks < 20 * len(many)
