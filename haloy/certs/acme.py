@@ -40,7 +40,7 @@ from haloy.model.names import DomainName
 __all__ = ["AcmeClient", "AcmeError", "Binding", "OrderWish", "Solver", "Suggestion"]
 
 ORDER_LIMIT_S: Final = 300.0
-FIRST_POLL_S: Final = 0.5
+FIRST_POLL_S: Final = 0.25
 LONGEST_POLL_S: Final = 10.0
 LONGEST_RETRY_AFTER_S: Final = 60.0
 #: How often a renewal window is asked for when the CA does not say (RFC 9773 4.3.2).
