@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
-from haloy.model.certificate import Certificate, Challenge, ChallengeKind
+from haloy.model.certificate import Certificate, Challenge, ChallengeKind, Secret
 from haloy.model.names import AppName
 from haloy.proxy.access_log import Sink
 from haloy.proxy.descriptor import Reactor
@@ -263,6 +263,14 @@ class EmbeddedProxy(Service):
             self._contexts.renew()
         for listener in (*self._plain, *self._secure):
             listener.tick()
+
+    def share_tickets(self, keys: Secret) -> None:
+        """Use C{keys} for session tickets, as all workers do; to be told daily.
+
+        If nobody does, keys of our own follow.
+        """
+        self._keys_until_s = self._wheel.now_s + 2 * _NEW_KEYS_S
+        self._contexts.renew(keys)
 
     def _requests_active(self) -> int:
         return sum(pool.outstanding for pool in self._switch.pools.values())

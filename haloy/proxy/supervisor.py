@@ -21,7 +21,7 @@ from twisted.logger import Logger
 
 from haloy.config.private import make_directory
 from haloy.errors import ConfigError
-from haloy.model.certificate import Challenge
+from haloy.model.certificate import Challenge, Secret
 from haloy.model.names import AppName
 from haloy.proxy.control.changes import (
     CertificatesReader,
@@ -44,6 +44,7 @@ from haloy.proxy.control.protocol import (
     Present,
     Reading,
     TablePart,
+    Tickets,
     Traffic,
     Unpark,
     Withdraw,
@@ -53,6 +54,7 @@ from haloy.proxy.crew import LEAN, Crew, Member
 from haloy.proxy.interface import Leftover
 from haloy.proxy.kept import KeptFiles
 from haloy.proxy.sockets import Sockets, listening
+from haloy.proxy.tickets import SharedKeys
 from haloy.proxy.worker import read_settings
 from haloy.tasks import Tasks
 
@@ -99,6 +101,7 @@ class Supervisor(Service):
         self._certificates = CertificatesReader()
         self._challenges: dict[Challenge, None] = {}
         self._parked_until_s: dict[AppName, float] = {}
+        self._tickets = SharedKeys(reactor, self._new_tickets)
         self._following = False
         self._unwritten: dict[str, Callable[[], None]] = {}
         self._writing = False
@@ -148,6 +151,7 @@ class Supervisor(Service):
             self._left,
         )
         self._server.start()
+        self._tickets.start()
         self._tasks.start("starting the workers", self._begin(crew))
 
     async def _begin(self, crew: Crew) -> None:
@@ -169,6 +173,7 @@ class Supervisor(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
+        self._tickets.stop()
         if self._server is not None:
             self._server.stop()
         with suppress(OSError):  # its folder may be another's by now
@@ -230,6 +235,7 @@ class Supervisor(Service):
         own = {"stop_s": self._plan.stop_s, "accept_at_once": 2 if workers > 1 else 64}
         return (
             Configure({**self._settings, **own}),
+            Tickets(self._tickets.keys),
             *certificate_parts(None, self._certificates.certificates),
             *table_parts(None, self._tables.table),
             *(Present(challenge) for challenge in self._challenges),
@@ -249,6 +255,13 @@ class Supervisor(Service):
             fed = [one.stats for one in members if one.serving]
             message = Reading(together(fed))
         self._server.tell(message)
+
+    def _new_tickets(self, keys: Secret) -> None:
+        if self._crew is not None:
+            self._tasks.start("renewing tickets", self._spread(self._crew, keys))
+
+    async def _spread(self, crew: Crew, keys: Secret) -> None:
+        await crew.ask(Tickets(keys))
 
     # --- what haloyd says ---------------------------------------------------------
 

@@ -21,8 +21,9 @@ from attrs import define, field
 from twisted.logger import Logger
 
 from haloy.errors import CertificateError
-from haloy.model.certificate import Certificate, Challenge, ChallengeKind
+from haloy.model.certificate import Certificate, Challenge, ChallengeKind, Secret
 from haloy.proxy.hello import LIMIT_BYTES, Hello, NeedMore, read_hello
+from haloy.proxy.tickets import use_keys
 from haloy.proxy.tls_policy import PROTOCOLS, context_of, server_context
 
 VALIDATION: Final = "acme-tls/1"
@@ -58,8 +59,8 @@ class Contexts(Protocol):
     def withdraw_alpn(self, challenge: Challenge) -> None:
         """Stop answering it."""
 
-    def renew(self) -> None:
-        """Use new keys for tickets from now on."""
+    def renew(self, keys: Secret | None = None) -> None:
+        """Use new keys for tickets from now on, C{keys} or ones of our own."""
 
 
 class _Base(ssl.SSLContext):
@@ -158,9 +159,14 @@ class SniContexts:
         """What accepted sockets are wrapped with."""
         return self._base
 
-    def renew(self) -> None:
-        """Make a new base context, and so new ticket keys; call it once a day."""
+    def renew(self, keys: Secret | None = None) -> None:
+        """Make a new base context, and so new ticket keys; call it once a day.
+
+        @param keys: those of all workers (L{haloy.proxy.tickets}).
+        """
         base = cast(_Base, server_context(self._protocols, _Base))
+        if keys is not None and not use_keys(base, keys):
+            self._log.info("TLS sessions are resumed in the worker they began in only")
         base.contexts = self
         base.sslsocket_class = Connection
         base.sni_callback = cast(Any, self._choose)  # a name may be absent

@@ -50,6 +50,7 @@ from haloy.proxy.control.protocol import (
     Retire,
     Serve,
     TablePart,
+    Tickets,
     Traffic,
     Unpark,
     Withdraw,
@@ -149,6 +150,8 @@ class Worker:
             await proxy.park(message.app, message.limit_s)
         elif isinstance(message, Unpark):
             await proxy.unpark(message.app)
+        elif isinstance(message, Tickets):
+            proxy.share_tickets(message.keys)
         else:
             raise ProxyRefused(f"a worker is not asked for {type(message).__name__}")
         return Done()

@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 from twisted.internet.threads import deferToThread
 
 from haloy.model.app import Address, Domain, ProxyOptions, UnixAddress
-from haloy.model.certificate import Certificate, Challenge
+from haloy.model.certificate import Certificate, Challenge, Secret
 from haloy.model.names import AppName, DomainName
 from haloy.proxy.routes import RoutedApp, RouteTable, Upstream, build_table
 
@@ -350,7 +350,7 @@ class OneContext:
     def present_alpn(self, challenge: Challenge) -> None:
         raise AssertionError("not used here")
 
-    def renew(self) -> None:
+    def renew(self, keys: Secret | None = None) -> None:
         self.renewed += 1
 
     def withdraw_alpn(self, challenge: Challenge) -> None:

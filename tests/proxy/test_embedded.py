@@ -326,6 +326,6 @@ class Renewed(SniContexts):
         super().__init__()
         self.event.clear()
 
-    def renew(self) -> None:
-        super().renew()
+    def renew(self, keys: Secret | None = None) -> None:
+        super().renew(keys)
         self.event.set()

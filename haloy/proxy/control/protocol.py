@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
-from haloy.model.certificate import Certificate, Challenge
+from haloy.model.certificate import Certificate, Challenge, Secret
 from haloy.model.names import AppName, DomainName
 from haloy.proxy.access_log import AccessRecord
 from haloy.proxy.control.values import decode, encode
@@ -190,6 +190,13 @@ class Records:
 
 
 @frozen
+class Tickets:
+    """To a worker: the keys of session tickets, the same for all (C{proxy.tickets})."""
+
+    keys: Secret
+
+
+@frozen
 class Serve:
     """To a worker: accept connections from now on."""
 
@@ -229,6 +236,7 @@ Message = (
     | Reading
     | Failure
     | Records
+    | Tickets
     | Serve
     | Retire
     | Leave
