@@ -14,7 +14,7 @@ from haloy.proxy.http2.sender import Sender, Stream
 _SHUTDOWN_PING: Final = b"goodbye!"
 
 # What happened. An event is its kind, its stream, and what is said with it.
-REQUEST: Final = 0  # fields (None: too many), a head has come
+REQUEST: Final = 0  # its HeaderList (None: too long), a head has come
 ENDED_REQUEST: Final = 1  # the same, and no body follows
 BODY: Final = 2  # the stream's inbox has something
 END: Final = 3  # trailers (an empty list without any): the peer has sent all

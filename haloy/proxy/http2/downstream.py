@@ -30,8 +30,8 @@ from haloy.proxy.http2.control import (
     ROOM,
     Event,
 )
+from haloy.proxy.http2.decoder import HeaderList
 from haloy.proxy.http2.engine import REQUESTS_LIMIT, Engine
-from haloy.proxy.http2.hpack import Field
 from haloy.proxy.http2.multiplexed import (
     DEAF_BYTES,
     OUT_BYTES,
@@ -150,9 +150,7 @@ class Http2Downstream(Multiplexed, ClientConnection):
             del blocked[stream.owner]
             self._output[stream.owner] = None
 
-    def _request(
-        self, stream: Stream, fields: list[Field] | None, *, end: bool
-    ) -> None:
+    def _request(self, stream: Stream, fields: HeaderList | None, *, end: bool) -> None:
         if self.switch.waits > 2 * PROCESS_HIGH_BYTES:
             self.engine.reset(stream, frames.REFUSED_STREAM)
             return

@@ -24,14 +24,17 @@ from haloy.proxy.http2.control import (
     Event,
     check_dependency,
 )
+from haloy.proxy.http2.decoder import BadBlock, Decoder, HeaderList, ListTooLong
 from haloy.proxy.http2.frames import Broken
-from haloy.proxy.http2.hpack import BadBlock, Decoder, Field, ListTooLong
+from haloy.proxy.http2.hpack import Field
 from haloy.proxy.http2.sender import Stream
 
 STREAMS_LIMIT: Final = 128
 REQUESTS_LIMIT: Final = 100_000
 HEAD_LIMIT_BYTES: Final = 65536
 _CONTINUATIONS_LIMIT: Final = 16
+# Flags of HEADERS in one frame, without padding or priority.
+_PLAIN_HEAD: Final = frames.END_HEADERS | frames.END_STREAM
 
 
 class Engine(Control):
@@ -140,12 +143,20 @@ class Engine(Control):
             if start_of_body + size > end:
                 break
             position = start_of_body + size
-            self._frame(
-                head & 0xFF,
-                flags,
-                stream_id & 0x7FFFFFFF,
-                data[start_of_body:position],
-            )
+            body = data[start_of_body:position]
+            kind = head & 0xFF
+            if (
+                kind == frames.HEADERS
+                and not flags & ~_PLAIN_HEAD
+                and flags & frames.END_HEADERS
+                and stream_id & 0x7FFFFFFF
+                and self.greeted
+                and not self._block_of
+            ):
+                # Most of what clients send.
+                self._complete_block(stream_id & 0x7FFFFFFF, flags, body)
+            else:
+                self._frame(kind, flags, stream_id & 0x7FFFFFFF, body)
         if position < end:
             self._held = data[position:]
 
@@ -274,15 +285,19 @@ class Engine(Control):
 
     def _complete_block(self, stream_id: int, flags: int, block: bytes) -> None:
         stream = self.streams.get(stream_id)
+        end = bool(flags & frames.END_STREAM)
+        if stream is None:
+            if stream_id > self._highest and stream_id & 1 and not self.client:
+                self._request(stream_id, block, end)
+            else:
+                self._block_without_stream(stream_id, block)
+            return
         fields: list[Field] | None = None
         try:
             fields = self._decoder.decode(block)
         except ListTooLong:
             self._spend(budget.LONG_LIST)
-        end = bool(flags & frames.END_STREAM)
-        if stream is None:
-            self._block_without_stream(stream_id, fields, end)
-        elif not stream.receiving:
+        if not stream.receiving:
             self._block_after_end(stream)
         elif fields is None and (self.client or end):
             self._abort(stream, frames.ENHANCE_YOUR_CALM)
@@ -293,16 +308,13 @@ class Engine(Control):
         else:
             self._trailers(stream, fields)
 
-    def _block_without_stream(
-        self, stream_id: int, fields: list[Field] | None, end: bool
-    ) -> None:
-        if self.client or stream_id <= self._highest or not stream_id & 1:
-            if self._idle(stream_id):
-                raise Broken(frames.PROTOCOL_ERROR, "HEADERS on an idle stream")
-            if stream_id not in self._reset:
-                raise Broken(frames.STREAM_CLOSED, "HEADERS on a closed stream")
-            self._spend(budget.USELESS)
-            return
+    def _request(self, stream_id: int, block: bytes, end: bool) -> None:
+        """Take the head of a request: a stream that the client opens."""
+        fields: HeaderList | None = None
+        try:
+            fields = self._decoder.decode_request(block)
+        except ListTooLong:
+            self._spend(budget.LONG_LIST)
         self._highest = stream_id
         if self.leaving:
             # Its number is above the one in GOAWAY: the client sends it elsewhere.
@@ -310,19 +322,33 @@ class Engine(Control):
             self._spend(budget.USELESS)
             return
         self._last = stream_id
-        stream = Stream(stream_id, self._peer_window)
-        if len(self.streams) >= STREAMS_LIMIT:
+        streams = self.streams
+        if len(streams) >= STREAMS_LIMIT:
             self._remember(stream_id)
             self.write(frames.rst_stream(stream_id, frames.REFUSED_STREAM))
             self._spend(budget.REFUSED)
             return
-        self.streams[stream_id] = stream
+        stream = streams[stream_id] = Stream(stream_id, self._peer_window)
         self.requests += 1
         if end:
             stream.receiving = False
-        self._events.append((ENDED_REQUEST if end else REQUEST, stream, fields))
+            self._events.append((ENDED_REQUEST, stream, fields))
+        else:
+            self._events.append((REQUEST, stream, fields))
         if self.requests >= self._requests_limit:
             self.shut_down(now=True)
+
+    def _block_without_stream(self, stream_id: int, block: bytes) -> None:
+        """Take a head that opens nothing; its block has to be decoded all the same."""
+        try:
+            self._decoder.decode(block)
+        except ListTooLong:
+            self._spend(budget.LONG_LIST)
+        if self._idle(stream_id):
+            raise Broken(frames.PROTOCOL_ERROR, "HEADERS on an idle stream")
+        if stream_id not in self._reset:
+            raise Broken(frames.STREAM_CLOSED, "HEADERS on a closed stream")
+        self._spend(budget.USELESS)
 
     def _block_after_end(self, stream: Stream) -> None:
         if not self.client:

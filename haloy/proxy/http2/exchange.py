@@ -9,7 +9,13 @@ from __future__ import annotations
 from typing import Final
 
 from haloy.proxy.body import CHUNKED, CLOSE, LENGTH, NO_BODY, ChunkedBody, chunk
-from haloy.proxy.exchange import INTERIM_LIMIT, Exchange, TooLarge
+from haloy.proxy.exchange import (
+    AWAITED,
+    COMPLETE,
+    INTERIM_LIMIT,
+    Exchange,
+    TooLarge,
+)
 from haloy.proxy.fields import BadHead, field_name, passable_trailers
 from haloy.proxy.head import RequestHead
 from haloy.proxy.http2.head import trailer_lines
@@ -21,6 +27,12 @@ _KNOWN_BYTES: Final = 256
 
 # Lines of heads met before, as they are sent. Nothing private is kept.
 _known: dict[bytes, bytes] = {}
+
+# Whole heads of answers met before, with our own lines: as they came, and their
+# block. An app's small answers repeat them within the second that Date tells.
+_HEADS_LIMIT: Final = 512
+_HEAD_BYTES: Final = 2048
+_heads: dict[tuple[bytes, bytes], tuple[ResponseHead, bytes]] = {}
 _LENGTH_NAME: Final = number(28, 0x0F, 0)
 
 
@@ -53,7 +65,7 @@ class StreamExchange(Exchange):
 
     protocol = "HTTP/2.0"
 
-    __slots__ = ("heads", "trailers")
+    __slots__ = ("_key", "heads", "trailers")
 
     def __init__(
         self,
@@ -72,6 +84,7 @@ class StreamExchange(Exchange):
         )
         self.heads: list[bytes] = []
         self.trailers = b""
+        self._key: tuple[bytes, bytes] | None = None
 
     def take_request(self, data: bytes) -> bytes:
         """Return a piece of payload, never empty, as the upstream gets it.
@@ -98,7 +111,32 @@ class StreamExchange(Exchange):
         lines = passable_trailers(trailer_lines(trailers))
         return b"0\r\n" + b"".join([line + b"\r\n" for line in lines]) + b"\r\n"
 
+    def take_response(self, data: bytes) -> bytes:
+        """As L{Exchange.take_response}; a head met before is not taken apart again."""
+        if self.response != AWAITED or self._reader is not None:
+            return super().take_response(data)
+        end = data.find(b"\r\n\r\n")
+        if not 0 < end <= _HEAD_BYTES:
+            return super().take_response(data)
+        key = (self._extra, data[:end])
+        known = _heads.get(key)
+        if known is None:
+            self._key = key
+            return super().take_response(data)
+        self.heard = True
+        head, block = known
+        rest = data[end + 4 :]
+        self._start(head, block, len(rest))
+        if self.response != COMPLETE:
+            return self._take_body(rest) if rest else b""
+        if len(rest) == self.response_bytes:
+            return rest
+        self.keep_upstream = False
+        return b""
+
     def _pass_interim(self, head: ResponseHead) -> bytes:
+        # What the key stands for was no final head.
+        self._key = None
         self._interim += 1
         if self._interim > INTERIM_LIMIT:
             raise BadHead(502, "too many interim answers")
@@ -109,26 +147,35 @@ class StreamExchange(Exchange):
         return b""
 
     def _begin(self, head: ResponseHead, size_bytes: int) -> bytes:
-        status = self.status = head.status
+        status = head.status
         fields = head.fields
         if self._replaced:
             fields = [line for line in fields if field_name(line) not in self._replaced]
         block = encode_field(b":status", b"%d" % status) + encode_lines(fields)
-        self.keep_upstream = not head.close
-        length_bytes = head.length_bytes
-        framing = NO_BODY
-        if may_have_body(self.request.method, status):
-            framing = CHUNKED if head.chunked else CLOSE
-            if length_bytes >= 0:
-                framing = LENGTH
-        if length_bytes >= 0 and status != 204:
-            text = b"%d" % length_bytes
+        if head.length_bytes >= 0 and status != 204:
+            text = b"%d" % head.length_bytes
             block += _LENGTH_NAME + number(len(text), 0x7F, 0) + text
         if self._extra:
             block += encode_lines(self._extra.split(b"\r\n")[:-1])
-        self.heads.append(block)
-        self._frame(framing, length_bytes, size_bytes)
+        key, self._key = self._key, None
+        if key is not None and b"set-cookie:" not in key[1].lower():
+            if len(_heads) >= _HEADS_LIMIT:
+                _heads.clear()
+            _heads[key] = (head, block)
+        self._start(head, block, size_bytes)
         return b""
+
+    def _start(self, head: ResponseHead, block: bytes, size_bytes: int) -> None:
+        """Begin the answer with C{head}, whose block C{block} is."""
+        self.status = head.status
+        self.keep_upstream = not head.close
+        framing = NO_BODY
+        if may_have_body(self.request.method, head.status):
+            framing = CHUNKED if head.chunked else CLOSE
+            if head.length_bytes >= 0:
+                framing = LENGTH
+        self.heads.append(block)
+        self._frame(framing, head.length_bytes, size_bytes)
 
     def _take_body(self, data: bytes) -> bytes:
         body = self._response_body

@@ -30,6 +30,7 @@ from haloy.proxy.fields import (
     parse_length,
 )
 from haloy.proxy.head import RequestHead, remember, settle_host
+from haloy.proxy.http2.decoder import HeaderList
 from haloy.proxy.http2.hpack import Field
 
 _LEARNED_LIMIT: Final = 4096
@@ -40,7 +41,11 @@ _method = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 _target = re.compile(rb"[\x21\x22\x24-\x7e]+\Z")
 # What no value has: an end of line or another control, blanks around it.
 _bad_value = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]|\A[\t ]|[\t ]\Z")
-_pseudo: Final = frozenset((b":method", b":path", b":scheme", b":authority"))
+_USUAL_METHODS: Final = frozenset(
+    (b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS")
+)
+# CONNECT has :method and :authority alone (RFC 9113 section 8.5).
+_PROXY_FIELDS: Final = 1 | 8
 _BETWEEN_HOPS: Final = frozenset((CONNECTION, TRANSFER_ENCODING, UPGRADE))
 _FORBIDDEN: Final = frozenset((b"keep-alive", b"proxy-connection"))
 
@@ -52,7 +57,35 @@ class Malformed(Exception):
     """A request that is reset: it is not even wrong enough for an answer."""
 
 
-def request_of(fields: list[Field] | None, *, end: bool) -> RequestHead:
+class _Meaning:
+    """What ordinary fields say, whatever request they belong to.
+
+    @ivar head: the lines that go on, and what names the request or its client.
+    @ivar forwarded: it has forwarding fields.
+    """
+
+    __slots__ = ("expect", "forwarded", "head", "host", "length")
+
+    def __init__(self) -> None:
+        self.head = RequestHead(b"", b"", False)
+        self.host: bytes | None = None
+        self.length: bytes | None = None
+        self.expect = False
+        self.forwarded = False
+
+
+class _Start:
+    """What pseudo-header fields say."""
+
+    __slots__ = ("authority", "method", "target")
+
+    def __init__(self, method: bytes, target: bytes, authority: bytes) -> None:
+        self.method = method
+        self.target = target
+        self.authority = authority
+
+
+def request_of(fields: HeaderList | None, *, end: bool) -> RequestHead:
     """Return the request that C{fields} make; C{end}: it has no body.
 
     C{None} stands for more fields than are taken.
@@ -62,14 +95,36 @@ def request_of(fields: list[Field] | None, *, end: bool) -> RequestHead:
     """
     if fields is None:
         raise BadHead(431, "header list too long")
-    method, target, authority, start = _pseudo_fields(fields)
-    head = RequestHead(method, target, False)
+    start = fields.start
+    if not isinstance(start, _Start):
+        start = fields.start = _pseudo_fields(fields.pseudo)
+    rest = fields.rest
+    meaning = rest.meaning
+    if not isinstance(meaning, _Meaning):
+        meaning = rest.meaning = _ordinary_fields(rest.fields)
+    known = meaning.head
+    head = RequestHead(start.method, start.target, False)
+    head.fields = known.fields
+    head.user_agent = known.user_agent
+    head.request_id = known.request_id
+    head.traceparent = known.traceparent
+    if meaning.forwarded:
+        head.forwarded_for = known.forwarded_for
+        head.forwarded_host = known.forwarded_host
+        head.forwarded_proto = known.forwarded_proto
+    head.expect = meaning.expect and not end
+    if meaning.length is not None or not end:
+        _frame(head, meaning.length, end=end)
+    _check(head, start.authority, meaning.host)
+    return head
+
+
+def _ordinary_fields(fields: list[Field]) -> _Meaning:
+    meaning = _Meaning()
+    head = meaning.head
     lines = head.fields
-    host: bytes | None = None
-    length: bytes | None = None
     cookie = b""
-    for index in range(start, len(fields)):
-        field = fields[index]
+    for field in fields:
         action, line = _learned.get(field) or _learn(field)
         if action == KEEP:
             lines.append(line)
@@ -87,53 +142,66 @@ def request_of(fields: list[Field] | None, *, end: bool) -> RequestHead:
             head.user_agent = value
             lines.append(line)
         elif action == HOST:
-            if host is not None:
+            if meaning.host is not None:
                 raise Malformed("several Host fields")
-            host = value
+            meaning.host = value
         elif action == CONTENT_LENGTH:
-            if length is not None:
+            if meaning.length is not None:
                 raise Malformed("several Content-Length fields")
-            length = value
+            meaning.length = value
         elif action == EXPECT:
             if value.lower() != b"100-continue":
                 raise BadHead(417, "unsupported expectation")
-            head.expect = not end
+            meaning.expect = True
         elif action == TE:
             if value.lower() != b"trailers":
                 raise Malformed("TE")
             lines.append(b"TE: trailers")
         else:
             remember(head, action, value)
+            meaning.forwarded = True
     if cookie:
         lines.append(b"Cookie: " + cookie)
     if len(lines) > FIELDS_LIMIT:
         raise BadHead(431, "too many fields")
-    _frame(head, length, end=end)
-    _check(head, authority, host)
-    return head
+    return meaning
 
 
-def _pseudo_fields(fields: list[Field]) -> tuple[bytes, bytes, bytes, int]:
-    """Return method, path, authority, and where the ordinary fields begin."""
-    found: dict[bytes, bytes] = {}
-    start = 0
+def _pseudo_fields(fields: list[Field]) -> _Start:
+    method = target = scheme = authority = b""
+    seen = 0
     for name, value in fields:
-        if name[:1] != b":":
-            break
-        if name not in _pseudo or name in found:
+        if name == b":method":
+            method = value
+            seen |= 1
+        elif name == b":path":
+            target = value
+            seen |= 2
+        elif name == b":scheme":
+            scheme = value
+            seen |= 4
+        elif name == b":authority":
+            authority = value
+            seen |= 8
+        else:
             raise Malformed("pseudo-header field")
-        found[name] = value
-        start += 1
-    method = found.get(b":method", b"")
-    if _method.match(method) is None:
+    if len(fields) != seen.bit_count():
+        raise Malformed("a pseudo-header field twice")
+    if method not in _USUAL_METHODS and _method.match(method) is None:
         raise Malformed("method")
-    authority = found.get(b":authority", b"")
-    if method == b"CONNECT" and len(found) == 2 and authority:
+    if method == b"CONNECT" and seen == _PROXY_FIELDS and authority:
         raise BadHead(405, "method not allowed")
-    target = found.get(b":path", b"")
-    if not target or not found.get(b":scheme"):
+    if not target or not scheme:
         raise Malformed("no path or no scheme")
-    return method, target, authority, start
+    if method in (b"CONNECT", b"TRACE"):
+        raise BadHead(405, "method not allowed")
+    if len(target) > TARGET_LIMIT_BYTES:
+        raise BadHead(414, "request target too long")
+    if target[:1] != b"/" and (target != b"*" or method != b"OPTIONS"):
+        raise Malformed("path")
+    if _target.match(target) is None:
+        raise BadHead(400, "malformed request target")
+    return _Start(method, target, authority)
 
 
 def _learn(field: Field) -> tuple[int, bytes]:
@@ -171,15 +239,6 @@ def _check(head: RequestHead, authority: bytes, host: bytes | None) -> None:
         if host is not None and host.lower() != authority.lower():
             raise Malformed("Host differs from :authority")
         host = authority
-    target = head.target
-    if head.method in (b"CONNECT", b"TRACE"):
-        raise BadHead(405, "method not allowed")
-    if len(target) > TARGET_LIMIT_BYTES:
-        raise BadHead(414, "request target too long")
-    if target[:1] != b"/" and (target != b"*" or head.method != b"OPTIONS"):
-        raise Malformed("path")
-    if _target.match(target) is None:
-        raise BadHead(400, "malformed request target")
     settle_host(head, host)
 
 

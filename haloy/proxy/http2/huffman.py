@@ -23,9 +23,8 @@ _LENGTHS: Final = """
 
 _EOS: Final = 256
 
-# One octet further: what it yields, the node reached (-1: an error), and whether a
-# string may end there.
-_Step = tuple[bytes, int, bool]
+# One octet further: what it yields, and the node reached.
+_Step = tuple[bytes, int]
 
 
 class BadString(Exception):
@@ -61,7 +60,9 @@ def _tree(codes: list[tuple[int, int]]) -> list[list[int]]:
 
 
 _NODES: Final = _tree(_codes())
-_rows: list[list[_Step] | None] = [None] * len(_NODES)
+# Reached by what no string has; there is no way out of it.
+_ERROR: Final = len(_NODES)
+_rows: list[list[_Step] | None] = [None] * _ERROR + [[(b"", _ERROR)] * 256]
 
 
 def _endings() -> frozenset[int]:
@@ -85,10 +86,15 @@ def _step(start: int, octet: int) -> _Step:
         if node < 0:
             symbol = -1 - node
             if symbol == _EOS:
-                return b"", -1, False
+                return b"", _ERROR
             yielded.append(symbol)
             node = 0
-    return bytes(yielded), node, node in _ENDINGS
+    return bytes(yielded), node
+
+
+def _make(node: int) -> list[_Step]:
+    row = _rows[node] = [_step(node, octet) for octet in range(256)]
+    return row
 
 
 def decode(data: bytes) -> bytes:
@@ -97,16 +103,11 @@ def decode(data: bytes) -> bytes:
     @raise BadString: EOS inside, or an end that is no padding.
     """
     node = 0
-    complete = True
+    rows = _rows
     pieces: list[bytes] = []
     for octet in data:
-        row = _rows[node]
-        if row is None:
-            row = _rows[node] = [_step(node, value) for value in range(256)]
-        piece, node, complete = row[octet]
-        if node < 0:
-            raise BadString("EOS inside a string")
+        piece, node = (rows[node] or _make(node))[octet]
         pieces.append(piece)
-    if not complete:
-        raise BadString("a string that ends inside a symbol")
+    if node not in _ENDINGS:
+        raise BadString("EOS inside a string, or an end inside a symbol")
     return b"".join(pieces)

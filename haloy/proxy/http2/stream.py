@@ -16,6 +16,7 @@ from haloy.proxy.exchange import Exchange, TooLarge
 from haloy.proxy.fields import BadHead
 from haloy.proxy.head import RequestHead, render_request
 from haloy.proxy.http2 import frames
+from haloy.proxy.http2.decoder import HeaderList
 from haloy.proxy.http2.exchange import StreamExchange, encode_lines
 from haloy.proxy.http2.forwarding import StreamForwarding
 from haloy.proxy.http2.head import Malformed, request_of
@@ -59,7 +60,7 @@ class StreamClient(Outgoing):
 
     # The request.
 
-    def begin(self, fields: list[Field] | None, *, end: bool) -> None:
+    def begin(self, fields: HeaderList | None, *, end: bool) -> None:
         """Take the head; C{None}: it was too long. C{end}: there is no body."""
         self._ended = end
         try:

@@ -151,7 +151,9 @@ def test_a_request_its_body_and_its_trailers_are_events() -> None:
         0.0,
     )
     assert kinds(events) == [(REQUEST, 1), (BODY, 1), (END, 1)]
-    assert [(n.decode(), v.decode()) for n, v in events[0][2]] == list(POST)
+    fields = events[0][2]
+    assert [(n.decode(), v.decode()) for n, v in fields.pseudo] == list(POST)
+    assert fields.rest.fields == []
     assert events[2][2] == [(b"x-sum", b"1")]
     stream = engine.streams[1]
     assert engine.take_body(stream) == b"a" * 100 + b"b" * 100

@@ -155,3 +155,52 @@ def test_lines_met_before_are_looked_up_but_no_secrets() -> None:
     encode_line(b"X-Long: " + b"l" * 500)
     assert not any(b"secret" in line or len(line) > 256 for line in module._known)
     assert decode(encode_lines([b"A: \t b \t", b"C:d"])) == [("a", "b"), ("c", "d")]
+
+
+def test_a_head_met_before_means_the_same() -> None:
+    """For HEAD too, behind an interim one, and with other lines of ours."""
+    module._heads.clear()
+    text = b"HTTP/1.1 200 OK\r\nA: 1\r\nContent-Length: 3\r\n\r\n"
+    for _ in range(2):
+        one = exchange()
+        assert one.take_response(text + b"abc") == b"abc"
+        assert one.response == COMPLETE
+        assert one.keep_upstream
+        assert decode(one.heads[0])[1:] == [("a", "1"), ("content-length", "3")]
+        part = exchange()
+        assert part.take_response(text + b"a") == b"a"
+        assert part.response == STREAMING
+        assert part.take_response(b"bc") == b"bc"
+        assert part.response == COMPLETE
+        bodiless = exchange(b"HEAD")
+        assert bodiless.take_response(text) == b""
+        assert bodiless.response == COMPLETE
+        assert bodiless.keep_upstream
+        lied = exchange(b"HEAD")
+        assert lied.take_response(text + b"abc") == b""
+        assert not lied.keep_upstream
+        ours = exchange(extra=b"A: 2\r\n", replaced=frozenset([b"a"]))
+        ours.take_response(text + b"abc")
+        assert decode(ours.heads[0])[1:] == [("content-length", "3"), ("a", "2")]
+    assert len(module._heads) == 2
+    early = b"HTTP/1.1 103 Early\r\nLink: </a>\r\n\r\n"
+    for _ in range(2):
+        late = exchange()
+        late.take_response(early + text + b"abc")
+        assert [decode(block)[0] for block in late.heads] == [
+            (":status", "103"),
+            (":status", "200"),
+        ]
+    assert len(module._heads) == 2
+
+
+def test_remembered_heads_are_bounded_and_hold_no_cookies() -> None:
+    """Thousands of heads leave one table."""
+    module._heads.clear()
+    private = b"HTTP/1.1 204 No\r\nSet-Cookie: a=secret\r\n\r\n"
+    exchange().take_response(private)
+    exchange().take_response(b"HTTP/1.1 204 No\r\nA: " + b"l" * 3000 + b"\r\n\r\n")
+    assert not module._heads
+    for number in range(1500):
+        exchange().take_response(b"HTTP/1.1 204 No\r\nA: %d\r\n\r\n" % number)
+    assert 0 < len(module._heads) <= 512

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from haloy.proxy.body import CHUNKED, LENGTH, NO_BODY
 from haloy.proxy.fields import BadHead
-from haloy.proxy.head import parse_request, render_request
+from haloy.proxy.head import RequestHead, parse_request, render_request
 from haloy.proxy.http2 import head as module
-from haloy.proxy.http2.head import Malformed, request_of, trailer_lines
+from haloy.proxy.http2.decoder import HeaderList, Rest
+from haloy.proxy.http2.head import Malformed, trailer_lines
 from haloy.proxy.http2.hpack import Field
 
 BASE = [
@@ -19,6 +20,21 @@ BASE = [
     (b":path", b"/a?b"),
     (b":authority", b"App.Example.com:443"),
 ]
+
+
+def request_of(fields: list[Field] | None, *, end: bool) -> RequestHead:
+    """Return the request that a whole list makes."""
+    if fields is None:
+        return module.request_of(None, end=end)
+    start = 0
+    while start < len(fields) and fields[start][0][:1] == b":":
+        start += 1
+    parts = HeaderList(fields[:start], Rest(fields[start:], 0))
+    head = module.request_of(parts, end=end)
+    again = module.request_of(parts, end=end)
+    # What is remembered means the same once more.
+    assert render_request(again, b"", b"") == render_request(head, b"", b"")
+    return again
 
 
 def changed(**parts: bytes | None) -> list[Field]:
