@@ -21,6 +21,7 @@ LONGEST_LINES = 400
 #: Modules without C{tests/<package>/test_<module>.py}, and what tests them instead.
 TESTED_ELSEWHERE: dict[str, str] = {
     # Parts of one request and one connection, tested whole, with real sockets.
+    "haloy/proxy/parking.py": "tests/proxy/test_switch.py",
     "haloy/proxy/http2/forwarding.py": "tests/proxy/http2/test_stream.py",
     "haloy/proxy/http2/multiplexed.py": "tests/proxy/http2/test_downstream.py",
     "haloy/proxy/http2/outgoing.py": "tests/proxy/http2/test_stream.py",

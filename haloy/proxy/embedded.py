@@ -342,11 +342,11 @@ class EmbeddedProxy(Service):
 
     async def park(self, app: AppName, limit_s: float) -> None:
         """See L{haloy.proxy.interface.Proxy.park}."""
-        self._switch.begin_parking(app, limit_s)
+        self._switch.parking.begin(app, self._switch.wheel.now_s + limit_s)
 
     async def unpark(self, app: AppName) -> None:
         """See L{haloy.proxy.interface.Proxy.unpark}."""
-        self._switch.end_parking(app)
+        self._switch.parking.end(app)
 
     def stats(self) -> ProxyStats:
         """See L{haloy.proxy.interface.Proxy.stats}."""
@@ -362,7 +362,7 @@ class EmbeddedProxy(Service):
                 for key, pool in switch.pools.items()
                 if pool.retired and (pool.outstanding or pool.tunnels)
             },
-            parked=switch.parked,
+            parked=switch.parking.apps,
         )
 
     async def traffic(self) -> TrafficReading:

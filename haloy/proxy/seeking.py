@@ -182,7 +182,7 @@ class Seeker(User):
     def _nobody(self) -> None:
         """Wait or answer: no upstream is left to try."""
         if not self._tried:
-            if self.switch.park(self):
+            if self.switch.parking.hold(self, self.switch.wheel.now_s):
                 return
             self.fail(self.target.nobody())
         elif self.target.is_api:

@@ -22,9 +22,11 @@ from haloy.proxy.descriptor import Reactor
 from haloy.proxy.forwarded import Networks
 from haloy.proxy.head import RequestHead
 from haloy.proxy.head_cache import HeadCache
+from haloy.proxy.http2.engine import REQUESTS_LIMIT
 from haloy.proxy.http2.turn import Turn
 from haloy.proxy.interface import UpstreamFailure
 from haloy.proxy.metrics import Handshakes
+from haloy.proxy.parking import Parking
 from haloy.proxy.pool import Pool
 from haloy.proxy.routes import API_OWNER, ApiRoute, AppRoute, RouteTable, Upstream
 from haloy.proxy.wheel import Wheel
@@ -34,8 +36,9 @@ if TYPE_CHECKING:
     from haloy.proxy.seeking import Seeker
     from haloy.proxy.tunnel import Tunnel
 
-PARKED_LIMIT: Final = 256
 _TARGETS_LIMIT: Final = 4096
+#: Connections of one address with HTTP/2, that of a proxy we trust excepted.
+HTTP2_CONNECTIONS_LIMIT: Final = 256
 
 # The API's times: decisions.md, "On the wire".
 _API_OPTIONS: Final = ProxyOptions(
@@ -161,13 +164,14 @@ class Switch:
         self.clients: set[ClientConnection] = set()
         self.turn = Turn(reactor)
         self.http2_peers: dict[str, int] = {}
+        self.http2_connections_limit: int = HTTP2_CONNECTIONS_LIMIT
+        self.http2_requests_limit: int = REQUESTS_LIMIT
         self.waits = 0
         self.tunnels: set[Tunnel] = set()
         self.pools: dict[str, Pool] = {}
         self.failure_listeners: list[Callable[[UpstreamFailure], None]] = []
         self._rotations: dict[str, Rotation] = {}
-        self._parked: dict[AppName, dict[Seeker, None]] = {}
-        self._parked_until_s: dict[AppName, float] = {}
+        self.parking = Parking()
         # Host field -> target under the present table. Emptied in place.
         self.secure_targets: dict[bytes, Target] = {}
         self.plain_targets: dict[bytes, Target] = {}
@@ -209,22 +213,9 @@ class Switch:
             known[request.host] = target
         return target
 
-    def park(self, seeker: Seeker) -> bool:
-        """Hold a request of a parked app; false: not parked, or too many are."""
-        app = AppName(seeker.app)
-        parked = self._parked.get(app)
-        left_s = self._parked_until_s.get(app, 0.0) - self.wheel.now_s
-        if parked is None or left_s <= 0 or len(parked) >= PARKED_LIMIT:
-            return False
-        parked[seeker] = None
-        seeker.wait(left_s)
-        return True
-
     def give_up(self, seeker: Seeker) -> None:
         """Forget a request that waits no longer."""
-        parked = self._parked.get(AppName(seeker.app))
-        if parked is not None:
-            parked.pop(seeker, None)
+        self.parking.forget(seeker)
         seeker.leave_queue()
 
     # Upstreams.
@@ -308,11 +299,10 @@ class Switch:
             self._admit(key, upstream, limit, slowly=app in serving)
         for key in [key for key in self.pools if key not in wanted]:
             self._retire(key)
-        for name in set(self._rotations) - {app for _, _, app in wanted.values()}:
+        owners = {app for _, _, app in wanted.values()}
+        for name in set(self._rotations) - owners:
             del self._rotations[name]
-        for app in tuple(self._parked):
-            if any(owner == app for _, _, owner in wanted.values()):
-                self._release_parked(app)
+        self.parking.release_owners(owners)
 
     def _serves(self, key: str) -> bool:
         pool = self.pools.get(key)
@@ -337,29 +327,6 @@ class Switch:
         if not pool.outstanding and not pool.tunnels:
             del self.pools[key]
 
-    @property
-    def parked(self) -> tuple[AppName, ...]:
-        """The apps whose new requests are held."""
-        return tuple(self._parked_until_s)
-
-    def begin_parking(self, app: AppName, limit_s: float) -> None:
-        """Hold requests of C{app} that find no upstream."""
-        self._parked.setdefault(app, {})
-        self._parked_until_s[app] = self.wheel.now_s + limit_s
-
-    def end_parking(self, app: AppName) -> None:
-        """Send the held requests on."""
-        self._parked_until_s.pop(app, None)
-        self._release_parked(app)
-        self._parked.pop(app, None)
-
-    def _release_parked(self, app: AppName) -> None:
-        held = self._parked.get(app)
-        if held:
-            self._parked[app] = {}
-            for seeker in held:
-                seeker.seek()
-
     def target_now(self, seeker: Seeker) -> Target:
         """Return the target by the present table for a request that waited."""
         old = seeker.target
@@ -382,9 +349,7 @@ class Switch:
             pool.age(now_s)
             if pool.retired and not pool.outstanding and not pool.tunnels:
                 del self.pools[key]
-        for app, until_s in tuple(self._parked_until_s.items()):
-            if until_s <= now_s:
-                self.end_parking(app)
+        self.parking.tick(now_s)
 
 
 def _extra_fields(
