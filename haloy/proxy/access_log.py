@@ -62,6 +62,7 @@ def record_of(
     exchange: Exchange,
     *,
     client: str,
+    protocol: str,
     secure: bool,
     tls: str,
     outcome: str,
@@ -70,14 +71,17 @@ def record_of(
     head_s: float,
     total_s: float,
 ) -> AccessRecord:
-    """Return the record of a request that is over."""
+    """Return the record of a request that is over.
+
+    @param protocol: what the connection speaks; HTTP/1.0 is told by the request.
+    """
     return AccessRecord(
         request.request_id.decode("ascii"),
         client,
         request.method.decode("ascii"),
         request.name,
         request.target[:TARGET_LIMIT].decode("ascii"),
-        "HTTP/1.0" if request.http10 else exchange.protocol,
+        "HTTP/1.0" if request.http10 else protocol,
         secure,
         exchange.status,
         outcome,

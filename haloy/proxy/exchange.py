@@ -68,9 +68,6 @@ class Exchange:
         connection, so a cut needs a reset to be seen.
     """
 
-    #: What the client speaks, for the log; HTTP/1.0 is told by the request.
-    protocol = "HTTP/1.1"
-
     __slots__ = (
         "_extra",
         "_interim",

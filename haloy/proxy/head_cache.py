@@ -19,9 +19,10 @@ BLOCK_LIMIT_BYTES: Final = 4096
 class HeadCache:
     """The parsed blocks of one worker, by client and bytes."""
 
-    __slots__ = ("_known",)
+    __slots__ = ("_known", "_limit")
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int = HEADS_LIMIT) -> None:
+        self._limit = limit
         self._known: dict[tuple[str, bytes], RequestHead] = {}
 
     def __len__(self) -> int:
@@ -46,7 +47,7 @@ class HeadCache:
                 return head
         head = parse_request(block)
         if known is None and not head.http10:
-            if len(self._known) >= HEADS_LIMIT:
+            if len(self._known) >= self._limit:
                 self._known.clear()
             kept = RequestHead(b"", b"", False)
             _take_over(kept, head)

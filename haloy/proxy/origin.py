@@ -37,6 +37,7 @@ class Origin:
 
     @ivar peer: an IP literal. C{secure}: it is for TLS; C{server_name} is the name
         of the finished handshake, C{None} without one.
+    @ivar protocol: what the client speaks, for the log.
     @ivar tls: the version of TLS that was agreed on, C{""} without one.
     @ivar trusted: the peer is a proxy that speaks for others.
     """
@@ -46,6 +47,7 @@ class Origin:
         "_peer",
         "_switch",
         "peer",
+        "protocol",
         "secure",
         "server_name",
         "tls",
@@ -58,6 +60,7 @@ class Origin:
         self._peer = peer.encode("ascii")
         self.secure = secure
         self.server_name: str | None = None
+        self.protocol = "HTTP/1.1"
         self.tls = ""
         self.trusted = forwarded.trusts(switch.networks, peer)
         self._loopback = peer == "::1" or peer.startswith("127.")
@@ -148,6 +151,7 @@ class Origin:
                 request,
                 exchange,
                 client=client,
+                protocol=self.protocol,
                 secure=self.secure,
                 tls=self.tls,
                 outcome=outcome,

@@ -31,6 +31,7 @@ def record(target: bytes = b"/", agent: bytes = b"me/1") -> AccessRecord:
         request,
         Exchange(request),
         client="192.0.2.1",
+        protocol="HTTP/1.1",
         secure=True,
         tls="TLSv1.3",
         outcome="done",

@@ -9,9 +9,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from twisted.internet.interfaces import IReadWriteDescriptor
-from zope.interface import implementer
-
 from haloy.proxy.connection import (
     CLOSING,
     GONE,
@@ -31,7 +28,7 @@ from haloy.proxy.http2.control import (
     Event,
 )
 from haloy.proxy.http2.decoder import HeaderList
-from haloy.proxy.http2.engine import REQUESTS_LIMIT, Engine
+from haloy.proxy.http2.engine import Engine
 from haloy.proxy.http2.multiplexed import (
     DEAF_BYTES,
     OUT_BYTES,
@@ -50,15 +47,11 @@ IDLE_S: Final = 180.0
 STALLED_S: Final = 60.0
 GOODBYE_S: Final = 1.0
 
-#: Connections of one address with HTTP/2, that of a proxy we trust excepted.
-CONNECTIONS_LIMIT: Final = 256
-
 # How often the kernel is given more in one turn: others wait meanwhile.
 _ROUNDS: Final = 4
 
 
-@implementer(IReadWriteDescriptor)
-class Http2Downstream(Multiplexed, ClientConnection):
+class Http2Downstream(Multiplexed):
     """One client connection with HTTP/2.
 
     @ivar waits: bytes of answers that wait in all its streams.
@@ -84,8 +77,13 @@ class Http2Downstream(Multiplexed, ClientConnection):
         )
         self.tls = before.tls
         self.origin = before.origin
+        self.origin.protocol = "HTTP/2.0"
         now_s = self.wheel.now_s
-        self.engine = Engine(client=False, now_s=now_s, requests_limit=REQUESTS_LIMIT)
+        self.engine = Engine(
+            client=False,
+            now_s=now_s,
+            requests_limit=self.switch.http2_requests_limit,
+        )
         self.waits = 0
         # Who may write, in turn, and who waits for the client to open a window.
         self._output: dict[Outgoing, None] = {}
@@ -104,7 +102,8 @@ class Http2Downstream(Multiplexed, ClientConnection):
         peers = self.switch.http2_peers
         peer = self.origin.peer
         peers[peer] = peers.get(peer, 0) + 1
-        if peers[peer] > CONNECTIONS_LIMIT and not self.origin.trusted:
+        limit = self.switch.http2_connections_limit
+        if peers[peer] > limit and not self.origin.trusted:
             self._fail(frames.ENHANCE_YOUR_CALM, "too many connections")
 
     # What the reactor says.

@@ -63,8 +63,6 @@ class StreamExchange(Exchange):
     @ivar trailers: the block that ends the answer, empty for none.
     """
 
-    protocol = "HTTP/2.0"
-
     __slots__ = ("_key", "heads", "trailers")
 
     def __init__(

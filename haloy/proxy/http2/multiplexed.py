@@ -1,4 +1,4 @@
-"""What both ends of HTTP/2 connections do with their socket: write much at once."""
+"""What HTTP/2 connections of clients do with their socket: write much at once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import socket
 import ssl
 from typing import Final
 
-from haloy.proxy.descriptor import Descriptor
+from haloy.proxy.connection import ClientConnection
 
 # While more than this waits for the kernel, bodies wait where they are.
 OUT_BYTES: Final = 131072
@@ -38,8 +38,8 @@ def write_out(connection: socket.socket, data: bytes | bytearray) -> int:
     return done
 
 
-class Multiplexed(Descriptor):
-    """A descriptor whose writes are few and large."""
+class Multiplexed(ClientConnection):
+    """A client connection whose writes are few and large."""
 
     __slots__ = ()
 
