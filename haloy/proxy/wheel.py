@@ -35,7 +35,7 @@ class Wheel:
         C{clock} stays there for exact times; C{now_s} is that of the last tick.
         """
         self.clock = clock
-        self._buckets: dict[int, list[Timed]] = {}
+        self._buckets: dict[int, dict[Timed, None]] = {}
         self.now_s = clock()
         self._done = int(self.now_s / TICK_S)
 
@@ -51,6 +51,13 @@ class Wheel:
         """Forget the deadline of C{what}."""
         what.due_s = NEVER
 
+    def forget(self, what: Timed) -> None:
+        """Forget C{what} itself, which has no deadline any more and may go."""
+        what.due_s = NEVER
+        if what.slot:
+            self._take_out(what)
+            what.slot = 0
+
     def tick(self) -> None:
         """Let everything expire whose deadline has passed."""
         self.now_s = now_s = self.clock()
@@ -63,6 +70,7 @@ class Wheel:
         self._done = current
         for slot in slots:
             for what in self._buckets.pop(slot, ()):
+                # One that was forgotten meanwhile has another number.
                 if what.slot == slot:
                     what.slot = 0
                     self._visit(what, now_s)
@@ -75,10 +83,16 @@ class Wheel:
             self._put(what, int(what.due_s / TICK_S) + 1)
 
     def _put(self, what: Timed, slot: int) -> None:
-        # A place left behind in a later bucket is recognised by its number.
+        if what.slot:
+            self._take_out(what)
         what.slot = slot
         bucket = self._buckets.get(slot)
         if bucket is None:
-            self._buckets[slot] = [what]
+            self._buckets[slot] = {what: None}
         else:
-            bucket.append(what)
+            bucket[what] = None
+
+    def _take_out(self, what: Timed) -> None:
+        bucket = self._buckets.get(what.slot)
+        if bucket is not None:
+            bucket.pop(what, None)

@@ -109,3 +109,41 @@ def test_expiring_may_arm_again() -> None:
     wheel.arm(one, 1)
     run(wheel, clock, 10)
     assert 5 <= len(one.fired) <= 9
+
+
+def held(wheel: Wheel, one: Timed) -> int:
+    return sum(one in bucket for bucket in wheel._buckets.values())
+
+
+def test_what_is_forgotten_is_not_held() -> None:
+    """Nor does a deadline that moved to before its place leave anything behind."""
+    wheel, clock, one = make()
+    wheel.arm(one, 60)
+    wheel.arm(one, 5)
+    assert held(wheel, one) == 1
+    wheel.forget(one)
+    assert held(wheel, one) == 0
+    run(wheel, clock, 70)
+    assert not one.fired
+    wheel.forget(one)
+    wheel.arm(one, 1)
+    run(wheel, clock, 2)
+    assert len(one.fired) == 1
+
+
+def test_one_may_be_forgotten_by_another_that_expires() -> None:
+    """In the same tick."""
+    wheel, clock, other = make()
+
+    @define(eq=False)
+    class First(Timed):
+        def expired(self) -> None:
+            super().expired()
+            wheel.forget(other)
+
+    one = First(clock=clock)
+    wheel.arm(one, 1)
+    wheel.arm(other, 1)
+    run(wheel, clock, 3)
+    assert len(one.fired) == 1
+    assert not other.fired

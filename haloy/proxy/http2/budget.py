@@ -56,4 +56,5 @@ class Budget:
 
     def earn(self, tokens: float) -> None:
         """Give some back, up to the burst."""
-        self.tokens = min(BURST, self.tokens + tokens)
+        tokens += self.tokens
+        self.tokens = tokens if tokens < BURST else BURST

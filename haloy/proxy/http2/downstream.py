@@ -124,11 +124,11 @@ class Http2Downstream(Multiplexed):
 
     def _act(self, event: Event) -> None:
         kind, stream, what = event
-        if kind == ROOM:
-            self._room(stream)
-        elif kind in (REQUEST, ENDED_REQUEST):
+        if kind in (REQUEST, ENDED_REQUEST):
             if self.engine.streams.get(stream.id) is stream:
                 self._request(stream, what, end=kind == ENDED_REQUEST)
+        elif kind == ROOM:
+            self._room(stream)
         elif kind == FAILED:
             self._failed()
         elif stream.owner is None:
@@ -210,12 +210,23 @@ class Http2Downstream(Multiplexed):
     def has_output(self, client: Outgoing) -> None:
         """Let C{client} write at the end of this turn."""
         self._output[client] = None
-        self.mark()
+        if not self._dirty:
+            self.mark()
+
+    def has_room_for(self, client: Outgoing) -> bool:
+        """Whether C{client} takes nothing from others by writing right now."""
+        output = self._output
+        return (
+            self.unsent is None
+            and self.engine.queued_bytes < OUT_BYTES
+            and (not output or (len(output) == 1 and client in output))
+        )
 
     def forget(self, client: Outgoing) -> None:
         """Let C{client} write no more."""
         self._output.pop(client, None)
-        self._blocked.pop(client, None)
+        if self._blocked:
+            self._blocked.pop(client, None)
 
     def flush(self) -> None:
         """Write everything that the windows and the kernel let through."""

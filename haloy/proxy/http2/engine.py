@@ -33,8 +33,11 @@ STREAMS_LIMIT: Final = 128
 REQUESTS_LIMIT: Final = 100_000
 HEAD_LIMIT_BYTES: Final = 65536
 _CONTINUATIONS_LIMIT: Final = 16
-# Flags of HEADERS in one frame, without padding or priority.
-_PLAIN_HEAD: Final = frames.END_HEADERS | frames.END_STREAM
+
+# At hand for what is done for every request.
+_HEADERS: Final = frames.HEADERS
+_END_HEADERS: Final = frames.END_HEADERS
+_END_STREAM: Final = frames.END_STREAM
 
 
 class Engine(Control):
@@ -55,6 +58,7 @@ class Engine(Control):
         super().__init__(client=client, now_s=now_s)
         self.greeted = False
         self.requests = 0
+        self._takes_requests = False
         self._requests_limit = requests_limit
         self._decoder = Decoder(HEAD_LIMIT_BYTES)
         self._held = b""
@@ -143,20 +147,20 @@ class Engine(Control):
             if start_of_body + size > end:
                 break
             position = start_of_body + size
+            stream_id &= 0x7FFFFFFF
             body = data[start_of_body:position]
-            kind = head & 0xFF
             if (
-                kind == frames.HEADERS
-                and not flags & ~_PLAIN_HEAD
-                and flags & frames.END_HEADERS
-                and stream_id & 0x7FFFFFFF
-                and self.greeted
+                head & 0xFF == _HEADERS
+                and flags & ~_END_STREAM == _END_HEADERS
+                and stream_id > self._highest
+                and stream_id & 1
+                and self._takes_requests
                 and not self._block_of
             ):
                 # Most of what clients send.
-                self._complete_block(stream_id & 0x7FFFFFFF, flags, body)
+                self._request(stream_id, body, end=flags != _END_HEADERS)
             else:
-                self._frame(kind, flags, stream_id & 0x7FFFFFFF, body)
+                self._frame(head & 0xFF, flags, stream_id, body)
         if position < end:
             self._held = data[position:]
 
@@ -169,6 +173,7 @@ class Engine(Control):
             if kind != frames.SETTINGS or flags & frames.ACK:
                 raise Broken(frames.PROTOCOL_ERROR, "SETTINGS must come first")
             self.greeted = True
+            self._takes_requests = not self.client
         if kind == frames.DATA:
             self._data(stream_id, flags, body)
         elif kind == frames.HEADERS:
@@ -288,7 +293,7 @@ class Engine(Control):
         end = bool(flags & frames.END_STREAM)
         if stream is None:
             if stream_id > self._highest and stream_id & 1 and not self.client:
-                self._request(stream_id, block, end)
+                self._request(stream_id, block, end=end)
             else:
                 self._block_without_stream(stream_id, block)
             return
@@ -308,7 +313,7 @@ class Engine(Control):
         else:
             self._trailers(stream, fields)
 
-    def _request(self, stream_id: int, block: bytes, end: bool) -> None:
+    def _request(self, stream_id: int, block: bytes, *, end: bool) -> None:
         """Take the head of a request: a stream that the client opens."""
         fields: HeaderList | None = None
         try:

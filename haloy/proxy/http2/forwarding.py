@@ -26,18 +26,19 @@ class StreamForwarding(Forwarding):
 
     def arm_for_request(self) -> None:
         """Wait for the answer; of a call, as long as for a tunnel."""
-        super().arm_for_request()
-        self._arm_for_call()
+        if self.grpc:
+            self._arm_for_call()
+        else:
+            super().arm_for_request()
 
     def client_received(self, data: bytes) -> None:
         """Pass bytes of the request's body up."""
         super().client_received(data)
-        if not self.over:
+        if self.grpc and not self.over:
             self._arm_for_call()
 
     def _arm_for_call(self) -> None:
-        if self.grpc:
-            self.client.wheel.arm(self.client, self.target.stream_idle_s)
+        self.client.wheel.arm(self.client, self.target.stream_idle_s)
 
     @property
     def connected(self) -> bool:
@@ -52,13 +53,12 @@ class StreamForwarding(Forwarding):
             return
         upstream.send(exchange.end_request(trailers))
         if exchange.response == AWAITED:
-            self.client.wheel.arm(self.client, self.target.response_timeout_s)
-            self._arm_for_call()
+            self.arm_for_request()
 
     def upstream_received(self, data: bytes) -> None:
         """Pass bytes of the answer down, and heads without any."""
         client = cast("StreamClient", self.client)
         exchange = cast(StreamExchange, self.exchange)
         super().upstream_received(data)
-        if exchange.heads and not client.gone:
+        if exchange.heads and client.unsent is None and not client.gone:
             client.heads_came()

@@ -88,7 +88,7 @@ class Outgoing:
             self.waits += size
             self.connection.waits += size
             self.switch.waits += size
-            if self.waits > self._high_bytes():
+            if self.waits > SHORT_HIGH_BYTES and self.waits > self._high_bytes():
                 self.congested = True
         self.unsent = _SOMETHING
         self.connection.has_output(self)
@@ -157,6 +157,27 @@ class Outgoing:
         self._relieve()
         return False
 
+    def _write_at_once(self) -> bool:
+        """Write a whole small answer, as most are; false: it has to wait its turn."""
+        connection = self.connection
+        exchange = self._exchange
+        pending = self._pending
+        if (
+            exchange is None
+            or len(pending) != 1
+            or len(exchange.heads) != 1
+            or exchange.trailers
+            or not connection.has_room_for(self)
+            or not connection.engine.whole(self.stream, exchange.heads[0], pending[0])
+        ):
+            return False
+        connection.forget(self)
+        self._forget(len(pending[0]))
+        exchange.heads.clear()
+        pending.clear()
+        self._written()
+        return True
+
     def _took(self, size: int) -> None:
         self._forget(size)
         self._progress_bytes += size
@@ -204,4 +225,4 @@ class Outgoing:
             # Cutting the upload at once would cost some clients the answer.
             self.wheel.arm(self, DRAIN_S)
         else:
-            self.wheel.disarm(self)
+            self.wheel.forget(self)

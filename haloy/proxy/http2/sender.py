@@ -23,6 +23,14 @@ _GROWN_LIMIT_BYTES: Final = CONNECTION_WINDOW_BYTES // 2
 # How many streams that we have reset are remembered: their peer may not know yet.
 _RESET_LIMIT: Final = 512
 
+# At hand for what is done for every answer.
+_pack = frames.HEADER.pack
+_HEADER_BYTES: Final = frames.HEADER_BYTES
+_FRAME_BYTES: Final = frames.FRAME_BYTES
+_HEADERS: Final = frames.HEADERS
+_END_HEADERS: Final = frames.END_HEADERS
+_END_STREAM: Final = frames.END_STREAM
+
 
 class Stream:
     """One stream of one connection.
@@ -148,6 +156,31 @@ class Sender:
             self.budget.earn(budget.EARNED_BY_DATA)
         if end:
             self._sent_all(stream)
+
+    def whole(self, stream: Stream, block: bytes, payload: bytes | memoryview) -> bool:
+        """Send a whole small answer, a frame of each; false: it does not fit."""
+        size = len(payload)
+        head_size = len(block)
+        if (
+            size >= stream.send_window
+            or size > self.send_window
+            or size > _FRAME_BYTES
+            or head_size > _FRAME_BYTES
+            or self._table_emptied
+        ):
+            return False
+        stream.send_window -= size
+        self.send_window -= size
+        self.queued_bytes += size + head_size + 2 * _HEADER_BYTES
+        self._out += (
+            _pack(head_size << 8 | _HEADERS, _END_HEADERS, stream.id),
+            block,
+            _pack(size << 8, _END_STREAM, stream.id),
+            payload,
+        )
+        self.budget.earn(budget.EARNED_BY_DATA + size * budget.EARNED_BY_BYTE)
+        self._sent_all(stream)
+        return True
 
     def _sent_all(self, stream: Stream) -> None:
         stream.sending = False

@@ -133,7 +133,7 @@ class StreamClient(Outgoing):
         driver = self.driver
         if driver is None:
             if self.gone:
-                self.wheel.disarm(self)
+                self.wheel.forget(self)
         elif not self.stream.inbox and driver.connected:
             driver.client_completed(trailers)
 
@@ -204,9 +204,11 @@ class StreamClient(Outgoing):
         # A body that nobody takes any more.
         if self.stream.inbox:
             self.body_came()
-        self._pay()
-        self.wheel.arm(self, STALLED_S)
-        self.connection.has_output(self)
+        if self._owed_bytes:
+            self._pay()
+        if not self._write_at_once():
+            self.wheel.arm(self, STALLED_S)
+            self.connection.has_output(self)
 
     def cut(self, *, reset: bool) -> None:
         """End an answer that cannot be completed, so that the client sees it."""
@@ -231,7 +233,7 @@ class StreamClient(Outgoing):
         self._forget(self.waits)
         self._pay()
         self.connection.forget(self)
-        self.wheel.disarm(self)
+        self.wheel.forget(self)
 
     # Other ends.
 

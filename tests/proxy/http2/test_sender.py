@@ -135,3 +135,31 @@ def test_what_nobody_took_of_a_stream_goes_back_to_the_connection() -> None:
     written = split(engine.take())
     assert [one.kind for one in written] == [frames.WINDOW_UPDATE, frames.RST_STREAM]
     assert stream.inbox == []
+
+
+def test_a_whole_answer_is_two_frames_if_it_fits() -> None:
+    """Else nothing is sent: windows, the size of frames, a table to be emptied."""
+    engine = server()
+    stream = opened(engine, end=True)
+    assert engine.whole(stream, b"\x88", b"abc")
+    assert engine.queued_bytes == 22
+    assert split(engine.take()) == [
+        (frames.HEADERS, frames.END_HEADERS, 1, b"\x88"),
+        (frames.DATA, frames.END_STREAM, 1, b"abc"),
+    ]
+    assert engine.send_window == frames.DEFAULT_WINDOW - 3
+    assert not engine.streams
+    other = opened(engine, 3, end=True)
+    assert not engine.whole(other, b"\x88", b"x" * 16385)
+    assert not engine.whole(other, b"\x88" * 16385, b"x")
+    other.send_window = 3
+    assert not engine.whole(other, b"\x88", b"abc")
+    other.send_window = 4
+    engine.send_window = 2
+    assert not engine.whole(other, b"\x88", b"abc")
+    engine.send_window = 3
+    setting = frames.SETTING.pack(frames.HEADER_TABLE_SIZE, 0)
+    engine.receive(frame(frames.SETTINGS, body=setting), 0.0)
+    engine.take()
+    assert not engine.whole(other, b"\x88", b"abc")
+    assert engine.take() == b""

@@ -8,6 +8,7 @@ import pytest
 
 from haloy.model.app import ProxyOptions
 from haloy.proxy.http2 import frames
+from haloy.proxy.http2.stream import StreamClient
 from tests.proxy.conftest import Starter
 from tests.proxy.http2.clients import H2Client, RawClient, until
 from tests.proxy.http2.support import POST, frame, head, number
@@ -478,3 +479,20 @@ async def test_what_the_kernel_refuses_waits(start_http2: Starter) -> None:
         found = await in_thread(finish)
     assert found == {1: body, 3: body}
     assert switch.waits == 0
+
+
+async def test_nothing_of_an_answered_request_is_held(start_http2: Starter) -> None:
+    """Its deadline goes with it: a minute of requests would be a lot of memory."""
+    running = start_http2()
+    with backend(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na")) as app:
+        await running.serve(app)
+        await in_thread(lambda: _many(running.https, 50))
+    wheel = running.proxy._switch.wheel
+    held = [what for bucket in wheel._buckets.values() for what in bucket]
+    assert not [what for what in held if isinstance(what, StreamClient)]
+
+
+def _many(port: int, count: int) -> None:
+    client = H2Client(port)
+    for _ in range(count):
+        assert client.get().status == 200
