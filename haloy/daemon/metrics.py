@@ -7,7 +7,7 @@ names of certificates, all of them bounded elsewhere; a client chooses none of t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from haloy.certs.interface import CertificateStatus
+from haloy.deploy.phases import AppsToldApart
 from haloy.proxy.metrics import (
     BUCKETS_S,
     GONE,
@@ -59,6 +60,7 @@ class Reading:
     traffic: TrafficReading
     verdicts: dict[tuple[str, str], int]
     deploys: DeployReading
+    phases_s: Mapping[tuple[str, str], float]
     certificates: tuple[CertificateStatus, ...]
     lag_s: float
     lag_max_s: float
@@ -79,6 +81,7 @@ class DeployTally:
     _since: str
     _ended: Counter[tuple[str, str]] = field(factory=Counter, init=False)
     _seconds: Counter[tuple[str, str]] = field(factory=Counter, init=False)
+    _apps: AppsToldApart = field(factory=AppsToldApart, init=False)
 
     async def read(self) -> DeployReading:
         """Return the sums up to now."""
@@ -86,7 +89,8 @@ class DeployTally:
         for row in await self._database.run(finished_since, self._since):
             app, state, begun, ended = row
             self._since = max(self._since, ended)
-            key = (app, "succeeded" if state in SERVED else state)
+            label = self._apps.label(app)
+            key = (label, "succeeded" if state in SERVED else state)
             took = datetime.fromisoformat(ended) - datetime.fromisoformat(begun)
             self._ended[key] += 1
             self._seconds[key] += max(0, round(took.total_seconds() * 1000))
@@ -313,7 +317,14 @@ def _control(reading: Reading) -> Iterator[Metric]:
     for key, count in deploys.ended.items():
         ended.add_metric(key, count)
         seconds.add_metric(key, deploys.seconds.get(key, 0.0))
-    yield from (ended, seconds)
+    phases = CounterMetricFamily(
+        "haloy_deployment_phase_seconds",
+        "What deployments have spent in each of their phases, summed.",
+        labels=("app", "phase"),
+    )
+    for key, spent_s in reading.phases_s.items():
+        phases.add_metric(key, spent_s)
+    yield from (ended, seconds, phases)
 
 
 def _certificates(statuses: Iterable[CertificateStatus]) -> Iterator[Metric]:

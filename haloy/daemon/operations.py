@@ -202,6 +202,7 @@ class Operations:
             traffic=await self.proxy.traffic(),
             verdicts=dict(verdicts),
             deploys=await self.tally.read(),
+            phases_s=dict(self.deployments.phases_s),
             certificates=self.certificates.status(),
             lag_s=self.lag.last_s,
             lag_max_s=self.lag.take_worst(),

@@ -13,6 +13,7 @@ from attrs import define, field
 from twisted.logger import Logger
 
 from haloy.deploy.interface import Traffic
+from haloy.deploy.phases import Phase, PhaseTimes
 from haloy.engine.interface import Engine
 from haloy.errors import HaloyError, NotFound
 from haloy.model.app import Replica
@@ -29,6 +30,7 @@ class Aftercare:
     _engine: Engine
     _traffic: Traffic
     _database: Database
+    _phases: PhaseTimes
     _stop_grace_s: int
     _log: Logger = field(factory=Logger, init=False)
     _tasks: Tasks = field(init=False)
@@ -58,7 +60,8 @@ class Aftercare:
         container = replica.container_id
         try:
             await self._database.run(set_draining, [container])
-            left = await self._traffic.drained((replica,), limits)
+            with self._phases.during(replica.app, Phase.DRAINING):
+                left = await self._traffic.drained((replica,), limits)
             if left.requests or left.tunnels:
                 self._log.warn(
                     "{replica} is stopped with {requests} requests and {tunnels} "

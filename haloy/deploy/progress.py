@@ -14,6 +14,7 @@ from haloy.deploy.containers import app_of
 from haloy.deploy.discovery import Found
 from haloy.deploy.interface import Names, Readiness, Traffic
 from haloy.deploy.journal import Journal
+from haloy.deploy.phases import PhaseTimes
 from haloy.engine.interface import Credentials, Engine
 from haloy.model.app import App, Replica
 from haloy.store.database import Database
@@ -40,6 +41,7 @@ class Tools:
     @ivar stored_credentials: the daemon's own login at a registry, by its host.
     @ivar instance: which haloyd this is.
     @ivar names: what is to be said of domains, C{None}: nothing is known.
+    @ivar phases: how long what took.
     """
 
     engine: Engine
@@ -48,6 +50,7 @@ class Tools:
     database: Database
     journal: Journal
     clock: IReactorTime
+    phases: PhaseTimes
     stored_credentials: Callable[[str], Credentials | None] = no_credentials
     instance: str = ""
     stop_grace_s: int = STOP_GRACE_S

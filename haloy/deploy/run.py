@@ -6,6 +6,7 @@ When a step fails, C{deploy.undo} brings the old version back.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 
 from attrs import define, evolve, field
 from twisted.internet.defer import CancelledError, Deferred, succeed
@@ -26,6 +27,7 @@ from haloy.deploy.containers import (
 )
 from haloy.deploy.interface import DeploymentState
 from haloy.deploy.obtain import obtain_image, refuse_port
+from haloy.deploy.phases import Phase, phase_of
 from haloy.deploy.progress import Progress, Tools, together, wait_at_most
 from haloy.deploy.readiness import last_lines
 from haloy.deploy.undo import undo
@@ -70,7 +72,8 @@ class DeploymentRun:
         """
         now = self.progress
         try:
-            await self._prepare()
+            with self._during(Phase.PULLING):
+                await self._prepare()
             old = tuple(one.container.id for one in now.old)
             for step in plan.make_plan(
                 strategy_of(now.target),
@@ -78,7 +81,8 @@ class DeploymentRun:
                 replica_count(now.target),
                 old,
             ):
-                await self._do(step)
+                with self._during(phase_of(step)):
+                    await self._do(step)
         except CancelledError:
             self._tasks.cancel()
             raise
@@ -319,6 +323,9 @@ class DeploymentRun:
                 )
 
     # --- telling --------------------------------------------------------------------
+
+    def _during(self, phase: Phase) -> AbstractContextManager[None]:
+        return self._tools.phases.during(self.progress.app.name, phase)
 
     async def _state(self, state: DeploymentState) -> None:
         now = self.progress

@@ -31,6 +31,7 @@ from haloy.deploy.interface import (
     Traffic,
 )
 from haloy.deploy.journal import Journal
+from haloy.deploy.phases import PhaseTimes
 from haloy.deploy.progress import Tools, no_credentials
 from haloy.deploy.queue import DeployQueue
 from haloy.deploy.reconcile import Reconciler
@@ -79,6 +80,7 @@ def deploy_service(
     @param names: what is to be said of domains in a deployment's log.
     """
     journal = Journal(database, now)
+    phases = PhaseTimes(reactor)
     tools = Tools(
         engine,
         traffic,
@@ -86,11 +88,12 @@ def deploy_service(
         database,
         journal,
         reactor,
+        phases,
         stored_credentials,
         instance,
         names=names,
     )
-    aftercare = Aftercare(engine, traffic, database, tools.stop_grace_s)
+    aftercare = Aftercare(engine, traffic, database, phases, tools.stop_grace_s)
     repair = Repair(
         engine, database, traffic, aftercare, reactor, now, assess, instance
     )
@@ -184,6 +187,11 @@ class DeployService:
     def draining(self) -> frozenset[str]:
         """The containers that only finish what they have."""
         return self._aftercare.draining
+
+    @property
+    def phases_s(self) -> Mapping[tuple[str, str], float]:
+        """Seconds that deployments have spent, by app and phase."""
+        return self._tools.phases.spent_s
 
     def poke(self, app: AppName | None) -> None:
         """Look at C{app} soon, at everything when C{None}."""

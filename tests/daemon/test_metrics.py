@@ -42,6 +42,7 @@ def reading(traffic: TrafficReading, **values: Any) -> Reading:
         "version": "1.2.3",
         "verdicts": {},
         "deploys": NONE,
+        "phases_s": {},
         "certificates": (),
         "lag_s": 0.25,
         "lag_max_s": 0.5,
@@ -97,6 +98,7 @@ def test_everything_else() -> None:
                         {("shop", "failed"): 2},
                         {("shop", "failed"): 9.5},
                     ),
+                    phases_s={("shop", "pulling"): 1.5},
                     certificates=(held, failed),
                 )
             )
@@ -114,6 +116,8 @@ def test_everything_else() -> None:
     key = "{'app': 'shop', 'state': 'failed'}"
     assert seen["haloy_deployments_total" + key] == 2
     assert seen["haloy_deployment_seconds_total" + key] == 9.5
+    phase = "{'app': 'shop', 'phase': 'pulling'}"
+    assert seen["haloy_deployment_phase_seconds_total" + phase] == 1.5
     ends = seen["haloy_certificate_not_after_seconds{'name': 'a.example'}"]
     assert ends == NOW.timestamp()
     assert seen["haloy_certificate_held{'name': 'b.example'}"] == 0
