@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.usage import Options as BaseOptions
 from twisted.python.usage import UsageError
 
+from haloy.clock import make_monotonic
 from haloy.config.private import make_directory
 from haloy.errors import ConfigError, InvalidValue
 from haloy.proxy.crew import LEAN, STOCK
@@ -97,6 +98,7 @@ def makeService(options: Options) -> IService:
         raise UsageError(str(problem)) from problem
     if not options["http"] and not options["https"]:
         raise UsageError("nothing to listen on: --http and --https are both empty")
+    make_monotonic(reactor)
     state = Path(os.path.abspath(options["state-dir"]))
     plan = Plan(
         workers=_workers(options["workers"]),

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from twisted.application.service import IService
 from twisted.python.usage import Options as BaseOptions
 
+from haloy.clock import make_monotonic
 from haloy.daemon.assemble import assemble
 from haloy.daemon.paths import DEFAULT_CONFIG, DEFAULT_DATA, find_directories
 from haloy.daemon.settings import read_environment, read_token, start_settings
@@ -61,5 +62,6 @@ def makeService(options: Options) -> IService:
             raise SystemExit(f"haloyd: {settings.problem}")
         sys.stdout.write(f"{chosen.config_file}: ok\n")
         sys.exit(0)
+    make_monotonic(reactor)
     debug = bool(options["debug"]) or environment.get("HALOY_DEBUG") == "true"
     return assemble(reactor, chosen, settings, token, debug)

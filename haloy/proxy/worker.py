@@ -24,6 +24,7 @@ from twisted.logger import (
     globalLogBeginner,
 )
 
+from haloy.clock import make_monotonic
 from haloy.proxy.access_log import AccessRecord
 from haloy.proxy.control.changes import (
     CertificatesReader,
@@ -256,6 +257,7 @@ def run(control: int, http: Sequence[int], https: Sequence[int]) -> None:
     from twisted.internet import reactor as installed  # noqa: PLC0415, TID251
 
     reactor: Any = installed  # the one of launch
+    make_monotonic(reactor)
     globalLogBeginner.beginLoggingTo(
         [FileLogObserver(sys.stdout, formatEventAsClassicLogText)],
         redirectStandardIO=False,
