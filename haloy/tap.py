@@ -12,7 +12,7 @@ from twisted.python.usage import Options as BaseOptions
 from haloy.clock import make_monotonic
 from haloy.daemon.assemble import assemble
 from haloy.daemon.paths import DEFAULT_CONFIG, DEFAULT_DATA, find_directories
-from haloy.daemon.settings import read_environment, read_token, start_settings
+from haloy.daemon.settings import read_environment, read_token_hash, start_settings
 from haloy.errors import ConfigError
 
 
@@ -54,7 +54,7 @@ def makeService(options: Options) -> IService:
     environment = read_environment(chosen)
     try:
         settings = start_settings(chosen)
-        token = read_token(chosen)
+        token_hash = read_token_hash(chosen)
     except ConfigError as problem:
         raise SystemExit(f"haloyd: {problem}") from None
     if options["check"]:
@@ -64,4 +64,4 @@ def makeService(options: Options) -> IService:
         sys.exit(0)
     make_monotonic(reactor)
     debug = bool(options["debug"]) or environment.get("HALOY_DEBUG") == "true"
-    return assemble(reactor, chosen, settings, token, debug)
+    return assemble(reactor, chosen, settings, token_hash, debug)

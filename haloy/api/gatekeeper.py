@@ -79,7 +79,7 @@ class Gatekeeper:
     _database: Database
     _reactor: Any
     _now: Callable[[], datetime]
-    _env_token: str = field(repr=lambda _: "***")
+    _env_hash: bytes
     _log: Logger = field(factory=Logger, init=False)
     _tokens: dict[bytes, Token] = field(factory=dict, init=False)
     _touched: dict[str, datetime] = field(factory=dict, init=False)
@@ -149,7 +149,7 @@ class Gatekeeper:
             return None
         # The env token is compared in equal time; others are found by their hash,
         # which tells nothing of a token that is not known.
-        if secrets.compare_digest(hashed, token_hash(self._env_token)):
+        if secrets.compare_digest(hashed, self._env_hash):
             return Caller(ENV_TOKEN, address, frozenset({"admin"}), frozenset())
         token = self._tokens.get(hashed)
         if token is None or (token.expires_at and token.expires_at <= self._now()):

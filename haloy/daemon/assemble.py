@@ -63,10 +63,14 @@ from haloy.tasks import Tasks
 
 
 def assemble(
-    reactor: Any, chosen: Directories, settings: Settings, token: str, debug: bool
+    reactor: Any,
+    chosen: Directories,
+    settings: Settings,
+    token_hash: bytes,
+    debug: bool,
 ) -> Daemon:
     """Return the daemon, ready to be started by twistd."""
-    parts = _Parts(reactor, chosen, settings, token, debug)
+    parts = _Parts(reactor, chosen, settings, token_hash, debug)
     return parts.daemon()
 
 
@@ -81,7 +85,7 @@ class _Parts:
     reactor: Any
     chosen: Directories
     settings: Settings
-    token: str
+    token_hash: bytes
     debug: bool
     log: Logger = field(factory=Logger, init=False)
 
@@ -95,7 +99,7 @@ class _Parts:
         self.database = Database(chosen.database, reactor, _now)
         self.registries = RegistryFile(chosen.registries)
         self.operations = self.make_operations()
-        self.gatekeeper = Gatekeeper(self.database, reactor, _now, self.token)
+        self.gatekeeper = Gatekeeper(self.database, reactor, _now, self.token_hash)
         self.happened = EventFeed(self.database, reactor, _now)
         self.telling = Tasks(self.log)
         self.plane = choose_plane(

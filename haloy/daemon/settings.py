@@ -7,10 +7,12 @@ good copy in the data directory and says so; without such a copy it does not sta
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from attrs import frozen
 
+from haloy.api.auth import token_hash
 from haloy.config.daemon_file import DaemonFile, parse_daemon_file
 from haloy.config.env_files import read_env_file
 from haloy.config.private import write_private
@@ -18,6 +20,9 @@ from haloy.daemon.paths import Directories
 from haloy.errors import ConfigError
 
 TOKEN = "HALOY_API_TOKEN"  # noqa: S105  (the variable's name, not a token)
+#: What C{haloyd init --no-env-token} keeps in its place, in hexadecimal.
+TOKEN_HASH = "HALOY_API_TOKEN_SHA256"  # noqa: S105  (as above)
+_HASH = re.compile(r"[0-9a-fA-F]{64}")
 
 
 @frozen
@@ -79,13 +84,34 @@ def read_environment(chosen: Directories) -> dict[str, str]:
 
 def read_token(chosen: Directories) -> str:
     """Return the first admin token. @raise ConfigError: there is none."""
-    token = read_environment(chosen).get(TOKEN, "")
-    if not token:
+    environment = read_environment(chosen)
+    token = environment.get(TOKEN, "")
+    if token:
+        return token
+    advice = "run `haloyd init`, or set it there"
+    if environment.get(TOKEN_HASH):
+        advice = (
+            "only its hash is kept here. Set it in the environment of this command, "
+            "to a token with the scope admin"
+        )
+    raise ConfigError(f"{TOKEN} is not set; {advice}", path=str(chosen.env_file))
+
+
+def read_token_hash(chosen: Directories) -> bytes:
+    """Return the hash of the first admin token.
+
+    @raise ConfigError: there is neither the token nor a hash of one.
+    """
+    environment = read_environment(chosen)
+    kept = environment.get(TOKEN_HASH, "")
+    if environment.get(TOKEN) or not kept:
+        return token_hash(read_token(chosen))
+    if not _HASH.fullmatch(kept):
         raise ConfigError(
-            f"{TOKEN} is not set; run `haloyd init`, or set it there",
+            f"{TOKEN_HASH} is no SHA-256: 64 hexadecimal digits",
             path=str(chosen.env_file),
         )
-    return token
+    return bytes.fromhex(kept)
 
 
 def _parse(path: Path) -> DaemonFile:

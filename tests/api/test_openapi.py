@@ -21,7 +21,7 @@ from schemathesis.generation import GenerationMode
 from twisted.internet.threads import deferToThread
 
 from haloy.api import auth
-from haloy.api.auth import RateLimit
+from haloy.api.auth import RateLimit, token_hash
 from haloy.api.catalogue import ROUTES
 from haloy.api.gatekeeper import Gatekeeper
 from haloy.api.openapi import openapi
@@ -79,7 +79,10 @@ class Described:
         self.deployments.kept["hello"] = (kept,)
         self.deployments.past = [detail(1, "hello", "queued")]
         gatekeeper = Gatekeeper(
-            cast(Database, self.database), self.reactor, lambda: NOW, TOKEN
+            cast(Database, self.database),
+            self.reactor,
+            lambda: NOW,
+            token_hash(TOKEN),
         )
         gatekeeper._rate = gatekeeper._layer_rate = RateLimit(1e9, 1e9)
         api = make_api(

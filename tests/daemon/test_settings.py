@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from haloy.api.auth import token_hash
 from haloy.daemon.paths import Directories
 from haloy.daemon.settings import (
     read_environment,
     read_settings,
     read_token,
+    read_token_hash,
     start_settings,
 )
 from haloy.errors import ConfigError
@@ -84,3 +86,15 @@ def test_token(chosen: Directories) -> None:
         read_token(chosen)
     chosen.env_file.write_text('HALOY_API_TOKEN="abc"\n')
     assert read_token(chosen) == "abc"
+    assert read_token_hash(chosen) == token_hash("abc")
+
+
+def test_a_hash_in_the_place_of_the_token(chosen: Directories) -> None:
+    """The token counts where both are; what is no hash is told."""
+    chosen.env_file.write_text(f"HALOY_API_TOKEN_SHA256={token_hash('abc').hex()}\n")
+    assert read_token_hash(chosen) == token_hash("abc")
+    chosen.env_file.write_text("HALOY_API_TOKEN_SHA256=abc\n")
+    with pytest.raises(ConfigError, match="no SHA-256"):
+        read_token_hash(chosen)
+    chosen.env_file.write_text("HALOY_API_TOKEN_SHA256=abc\nHALOY_API_TOKEN=abc\n")
+    assert read_token_hash(chosen) == token_hash("abc")

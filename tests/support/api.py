@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
+from haloy.api.auth import token_hash
 from haloy.api.events import EventFeed
 from haloy.api.gatekeeper import Gatekeeper
 from haloy.api.schema import Readiness
@@ -53,7 +54,7 @@ def make_api(
         engine,
         reactor,
         "1.2.3",
-        gatekeeper or Gatekeeper(real, reactor, lambda: NOW, TOKEN),
+        gatekeeper or Gatekeeper(real, reactor, lambda: NOW, token_hash(TOKEN)),
         ready,
         lambda: 7,
         certificates or FakeCertificates(),

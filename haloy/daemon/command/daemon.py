@@ -13,7 +13,7 @@ from haloy.config.client_file import split_server
 from haloy.config.daemon_file import DaemonFile
 from haloy.daemon.paths import Directories
 from haloy.daemon.settings import present_settings, read_token
-from haloy.errors import HaloyError, NotFound
+from haloy.errors import ConfigError, HaloyError, NotFound
 
 LIMIT_S = 30.0
 
@@ -68,10 +68,16 @@ class LocalDaemon:
 def local_daemon(chosen: Directories) -> LocalDaemon:
     """Return how to ask the daemon of these directories.
 
-    @raise ConfigError: there is no token here.
+    @raise ConfigError: one runs, and there is no token here.
     """
     settings: DaemonFile = present_settings(chosen).file
-    return LocalDaemon(settings.api.listen, read_token(chosen))
+    try:
+        token = read_token(chosen)
+    except ConfigError:
+        if runs(chosen):
+            raise
+        token = ""
+    return LocalDaemon(settings.api.listen, token)
 
 
 def runs(chosen: Directories) -> bool:

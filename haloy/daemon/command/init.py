@@ -15,11 +15,13 @@ from pathlib import Path
 import click
 from attrs import frozen
 
+from haloy.api.auth import token_hash
 from haloy.config.daemon_file import render_default
 from haloy.config.private import make_directory, stamp, write_private
 from haloy.daemon.command.engine import ask_engine
 from haloy.daemon.command.options import directories, directory_options
 from haloy.daemon.paths import Directories
+from haloy.daemon.settings import TOKEN, TOKEN_HASH
 from haloy.engine.interface import Engine
 from haloy.errors import Conflict, EngineError
 from haloy.model.names import parse_domain_name
@@ -41,12 +43,16 @@ class Initialised:
 @directory_options
 @click.option("--api-domain", metavar="DOMAIN", help="Public name of the API.")
 @click.option("--override", is_flag=True, help="Move an existing set-up aside first.")
+@click.option(
+    "--no-env-token", is_flag=True, help="Keep the token's hash alone, not the token."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def init(
     config_dir: str | None,
     data_dir: str | None,
     api_domain: str | None,
     override: bool,
+    no_env_token: bool,
     as_json: bool,
 ) -> None:
     """Set this server up: directories, configuration, first token, network."""
@@ -54,7 +60,8 @@ def init(
     domain = parse_domain_name(api_domain, "--api-domain") if api_domain else ""
     refuse_existing(chosen, override)
     ask_engine(_network)
-    made = initialise(chosen, domain, override, datetime.now(UTC))
+    now = datetime.now(UTC)
+    made = initialise(chosen, domain, override, now, keep_token=not no_env_token)
     click.echo(_as_json(made) if as_json else _as_text(made))
 
 
@@ -69,9 +76,18 @@ def refuse_existing(chosen: Directories, override: bool) -> None:
 
 
 def initialise(
-    chosen: Directories, api_domain: str, override: bool, now: datetime
+    chosen: Directories,
+    api_domain: str,
+    override: bool,
+    now: datetime,
+    *,
+    keep_token: bool = True,
 ) -> Initialised:
-    """Make directories, configuration and token; undo all of it on an error."""
+    """Make directories, configuration and token; undo all of it on an error.
+
+    @param keep_token: write the token itself, so that this server's own commands have
+        it, and a Go daemon could take over again.
+    """
     moved = _move_aside(chosen, now) if override else ()
     made: list[Path] = [
         path for path in (chosen.config, chosen.data) if not path.exists()
@@ -86,7 +102,7 @@ def initialise(
         ):
             make_directory(path)
         chosen.data.chmod(0o700)
-        write_private(chosen.env_file, f'HALOY_API_TOKEN="{token}"\n'.encode())
+        write_private(chosen.env_file, _env_line(token, keep_token).encode())
         write_private(chosen.config_file, render_default(api_domain).encode())
     except OSError as problem:
         for path in made:
@@ -96,6 +112,12 @@ def initialise(
             "run as root, or choose --config-dir and --data-dir"
         ) from problem
     return Initialised(chosen, api_domain, token, moved)
+
+
+def _env_line(token: str, keep_token: bool) -> str:
+    if keep_token:
+        return f'{TOKEN}="{token}"\n'
+    return f'{TOKEN_HASH}="{token_hash(token).hex()}"\n'
 
 
 def _move_aside(chosen: Directories, now: datetime) -> tuple[Path, ...]:

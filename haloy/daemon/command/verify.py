@@ -16,7 +16,7 @@ from haloy.daemon.command.engine import ask_engine
 from haloy.daemon.command.init import NETWORK
 from haloy.daemon.command.options import directories, directory_options
 from haloy.daemon.paths import Directories
-from haloy.daemon.settings import read_settings, read_token
+from haloy.daemon.settings import read_settings, read_token_hash
 from haloy.engine.interface import Engine
 from haloy.errors import HaloyError
 
@@ -85,7 +85,7 @@ def check_files(chosen: Directories) -> list[Check]:
         ),
         _check(
             "API token",
-            _trouble(lambda: read_token(chosen)),
+            _trouble(lambda: read_token_hash(chosen)),
             f"put HALOY_API_TOKEN into {chosen.env_file}, or run `haloyd init`",
         ),
     ]

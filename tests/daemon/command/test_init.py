@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from haloy.api.auth import token_hash
 from haloy.config.daemon_file import parse_daemon_file
 from haloy.daemon.command.init import NETWORK, initialise, refuse_existing
 from haloy.daemon.paths import Directories
-from haloy.errors import Conflict
+from haloy.daemon.settings import read_token, read_token_hash
+from haloy.errors import ConfigError, Conflict
 from tests.daemon.command.conftest import Haloyd
 from tests.support.docker_api import DockerApi
 
@@ -45,6 +47,24 @@ def test_a_new_server(haloyd: Haloyd, docker: DockerApi, chosen: Directories) ->
         assert _mode(folder) == 0o700
     assert _mode(chosen.env_file) == 0o600
     assert docker.networks == [NETWORK]
+
+
+def test_only_the_hash_is_kept(
+    haloyd: Haloyd, docker: DockerApi, chosen: Directories
+) -> None:
+    """The token is printed and is nowhere on the server; the daemon starts by it."""
+    done = haloyd("init", "--no-env-token", "--json", docker=docker.host)
+    token = json.loads(done.stdout)["apiToken"]
+    written = b"".join(
+        path.read_bytes()
+        for folder in (chosen.config, chosen.data)
+        for path in folder.rglob("*")
+        if path.is_file()
+    )
+    assert token.encode() not in written
+    assert read_token_hash(chosen) == token_hash(token)
+    with pytest.raises(ConfigError, match="only its hash"):
+        read_token(chosen)
 
 
 def test_the_text_shows_the_next_command(haloyd: Haloyd, docker: DockerApi) -> None:

@@ -22,6 +22,14 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_without_the_token_itself(folder: Path, database: sqlite3.Connection) -> None:
+    """Where only the hash is kept the database is asked, while no daemon runs."""
+    (folder / ".env").write_text(f"HALOY_API_TOKEN_SHA256={'0' * 64}\n")
+    made = run(folder, "token", "create", "ci", "--json")
+    assert made.exit_code == 0, made.output
+    assert database.execute("SELECT name FROM token").fetchall() == [("ci",)]
+
+
 @pytest.fixture
 def database(folder: Path) -> Iterator[sqlite3.Connection]:
     path = folder / "data" / "db" / "haloy.db"
