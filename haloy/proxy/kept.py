@@ -25,8 +25,9 @@ from haloy.proxy.control.values import decode, encode
 from haloy.proxy.routes import RouteTable
 
 _CHAIN: Final = b"-----BEGIN CERTIFICATE-----"
-#: What may be the name of a certificate's file: no way out of the folder.
-_NAME: Final = re.compile(r"(\*\.)?[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
+#: What may be the name of a certificate's file: no way out of the folder. One that a
+#: person named may have underscores, as in C{_.example.com}.
+_NAME: Final = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9._-]{0,251}[a-z0-9])?")
 
 
 @frozen

@@ -33,7 +33,11 @@ def test_what_was_kept_is_there_again(tmp_path: Path) -> None:
     kept = Kept(
         {"stop_s": 3},
         table(7, {"a": 1}, api=True),
-        (certificate("a.example.com"), certificate("*.example.com")),
+        (
+            certificate("a.example.com"),
+            certificate("*.example.com"),
+            certificate("_.example.net"),  # as people name a wildcard's file
+        ),
     )
     files = KeptFiles(tmp_path)
     files.save_table(kept.settings, kept.table)
