@@ -114,7 +114,8 @@ class ReadinessCheck:
         if check.min_ready_s <= 0:
             return
         started = container.started_at or self._now()
-        lived_s = (self._now() - started).total_seconds()
+        # The clock may have gone back since: that is no reason to wait for days.
+        lived_s = max(0.0, (self._now() - started).total_seconds())
         await deferLater(self._reactor, max(check.min_ready_s - lived_s, 0))
         again = await self._engine.container(container.id)
         await self._refuse_ended(again, container.restarts)
