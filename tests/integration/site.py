@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import http.client
 import json
+import os
 import shutil
 import socket
 import sqlite3
@@ -99,6 +100,12 @@ def write_certificate(folder: Path, *names: str) -> None:
     path.chmod(0o600)
 
 
+def cpu_s(pid: int) -> float:
+    """Return the processor time that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 @define(eq=False)
 class Server:
     """A haloyd with a Docker of its own."""
@@ -180,6 +187,11 @@ class Server:
         """Return how far a deployment is."""
         asked = "SELECT state FROM deployment WHERE app = ? AND id = ?"
         return self._row(asked, app, deployment)
+
+    def verdicts(self, verdict: str) -> int:
+        """Return how often the health monitor has come to a verdict."""
+        asked = "SELECT count(*) FROM event WHERE kind = 'health' AND state = ?"
+        return int(self._row(asked, verdict))
 
     def _row(self, asked: str, *values: str) -> str:
         place = f"file:{self.daemon.data}/db/haloy.db?mode=ro"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.site import Server, identifier, server
+from tests.integration.site import Server, cpu_s, identifier, server
 from tests.support.dockerd import PrivateDocker
 
 pytestmark = pytest.mark.docker
@@ -54,11 +54,6 @@ def until_all_serve(haloyd: Server, began: float) -> float:
     for app in range(APPS):
         haloyd.until_serves(f"app{app}.example.test", "one", 60)
     return time.monotonic() - began
-
-
-def cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def memory_mib(pid: int) -> float:

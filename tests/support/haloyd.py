@@ -37,7 +37,10 @@ def free_port() -> int:
 
 @define(eq=False)
 class RunningDaemon:
-    """One haloyd with directories and ports of its own."""
+    """One haloyd with directories and ports of its own.
+
+    @ivar prefix: the command that starts it, from the next start on.
+    """
 
     folder: Path
     settings: Mapping[str, Any]
@@ -45,6 +48,7 @@ class RunningDaemon:
     http_port: int
     https_port: int
     environment: Mapping[str, str] = field(factory=dict)
+    prefix: tuple[str, ...] = field(default=(), init=False)
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     @property
@@ -77,6 +81,7 @@ class RunningDaemon:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [
+                    *self.prefix,
                     *twistd.COMMAND,
                     "--nodaemon",
                     "--pidfile=",

@@ -45,6 +45,20 @@ class RunningProxy:
             self.log.read_text,
         )
 
+    def end(self) -> None:
+        """Ask it to end, as systemd would, and insist after a while."""
+        if self.process.poll() is not None:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(STOP_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            told = self.log.read_text()
+            raise AssertionError(f"SIGTERM ignored:\n{told}") from None
+        assert self.process.returncode in (0, -signal.SIGTERM), self.log.read_text()
+
     def kill_worker(self) -> None:
         """End the newest worker as a crash would, and wait for the next one."""
         before = len(self.workers())
@@ -61,6 +75,7 @@ def running_proxy(
 ) -> Iterator[RunningProxy]:
     """Run it with two workers; C{more} are options, C{prefix} is who runs it."""
     log = folder / "proxy.log"
+    before = log.read_text().count(until) if log.exists() else 0
     with log.open("ab") as output:
         process = subprocess.Popen(
             [
@@ -74,15 +89,9 @@ def running_proxy(
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
         )
+    made = RunningProxy(process, log)
     try:
-        wait_until(lambda: until in log.read_text(), log.read_text)
-        yield RunningProxy(process, log)
+        wait_until(lambda: log.read_text().count(until) > before, log.read_text)
+        yield made
     finally:
-        process.terminate()
-        try:
-            process.wait(STOP_LIMIT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            raise AssertionError(f"SIGTERM ignored:\n{log.read_text()}") from None
-    assert process.returncode in (0, -signal.SIGTERM), log.read_text()
+        made.end()
