@@ -48,6 +48,7 @@ HOT = (
     "http2/trunk",
     "http2/turn",
     "http2/upstream",
+    "lane",
     "origin",
     "pool",
     "response_head",

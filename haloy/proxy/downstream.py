@@ -32,6 +32,7 @@ from haloy.proxy.head import (
     RequestHead,
     render_request,
 )
+from haloy.proxy.lane import Lane
 from haloy.proxy.origin import Way, upgrade_of
 from haloy.proxy.tunnel import Tunnel
 
@@ -48,14 +49,16 @@ class Downstream(ClientConnection):
 
     @ivar driver: who is asked while a request is on its way.
     @ivar closing: the coming answer is the last one.
+    @ivar started_s: when the head was complete, by the exact clock; 0: none is.
     """
 
     __slots__ = (
         "_advancing",
+        "_lane",
         "_reader",
-        "_started_s",
         "closing",
         "driver",
+        "started_s",
     )
 
     def __init__(
@@ -64,9 +67,10 @@ class Downstream(ClientConnection):
         """Take an accepted non-blocking socket; C{peer} is an IP literal."""
         super().__init__(switch, connection, peer, secure=secure)
         self._reader: HeadReader | None = None
+        self._lane: Lane | None = None
         self._advancing = False
-        self._started_s = 0.0
-        self.driver: Forwarding | Tunnel | None = None
+        self.started_s = 0.0
+        self.driver: Forwarding | Tunnel | Lane | None = None
         self.closing = False
 
     # What the reactor says.
@@ -84,12 +88,14 @@ class Downstream(ClientConnection):
         """Take bytes, whatever they are part of."""
         state = self.state
         if state == READING:
-            self.held = data
-            self._advance()
+            lane = self._lane
+            if lane is None or self._reader is not None or not lane.take(data):
+                self.held = data
+                self._advance()
         elif state == DRIVEN:
             driver = self.driver
             if isinstance(driver, Tunnel) or (
-                driver is not None and driver.awaits_body
+                isinstance(driver, Forwarding) and driver.awaits_body
             ):
                 driver.client_received(data)
             else:
@@ -197,21 +203,31 @@ class Downstream(ClientConnection):
             self.held = reader.rest
             self._begin(block)
 
+    def set_off(self, lane: Lane) -> None:
+        """Let C{lane} have the connection until the answer is complete."""
+        self.started_s = self.wheel.clock()
+        self.closing = False
+        self.driver = lane
+        self.state = DRIVEN
+
     def _begin(self, block: bytes) -> None:
         """Take a complete head."""
-        self._started_s = self.wheel.clock()
+        self.started_s = self.wheel.clock()
         try:
             request = self.switch.heads.parse(self.origin.peer, block)
         except BadHead as error:
             self._refuse(error)
             return
+        # What a client calls its request is no part of what is alike.
+        nameless = not request.request_id and not request.traceparent
         target = self.origin.target_of(request)
         if isinstance(target, pages.Page):
             self._answer_at_once(target, request)
         else:
-            self._forward(request, target)
+            self._forward(request, target, block if nameless else b"")
 
-    def _forward(self, request: RequestHead, target: Target) -> None:
+    def _forward(self, request: RequestHead, target: Target, block: bytes) -> None:
+        """Send it to C{target}; learn how, if C{block} may come again."""
         upgrade = upgrade_of(request, target)
         self.closing = self.switch.retiring
         try:
@@ -228,10 +244,22 @@ class Downstream(ClientConnection):
             return
         fields = self.origin.fields_for(request, target)
         head = render_request(request, upgrade, fields)
+        if block and self.origin.is_usual(request, target):
+            self._learn(block, request, target, head)
         driver = Forwarding(self, target, exchange, head, fresh=bool(upgrade))
         self.driver = driver
         self.state = DRIVEN
         driver.seek()
+
+    def _learn(
+        self, block: bytes, request: RequestHead, target: Target, head: bytes
+    ) -> None:
+        """Remember what became of a request, for those like it."""
+        origin = self.origin
+        lanes = origin.lanes
+        learned = lanes.learn_plan(origin.peer, block, request, target, head)
+        if learned and self._lane is None:
+            self._lane = Lane(self, lanes)
 
     def feed_body(self) -> None:
         """Give the driver what came of the body while there was no upstream."""
@@ -268,7 +296,7 @@ class Downstream(ClientConnection):
         request = RequestHead(b"", b"", False)
         exchange = Exchange(request)
         exchange.status = error.status
-        self._started_s = self._started_s or self.wheel.clock()
+        self.started_s = self.started_s or self.wheel.clock()
         self.log(request, exchange, None, "done")
         self.send(pages.render(pages.error(error.status), close=True))
         self.finished(keep=False, complete=False)
@@ -295,7 +323,7 @@ class Downstream(ClientConnection):
 
     def _next(self) -> None:
         self.state = READING
-        self._started_s = 0.0
+        self.started_s = 0.0
         self.wheel.arm(self, IDLE_TIMEOUT_S)
         if self.half_closed:
             self._advance()
@@ -317,13 +345,16 @@ class Downstream(ClientConnection):
         """Take no further request: close now if there is none under way."""
         if self.state in (READING, SHAKING) and self._reader is None:
             self.close_after_flush()
-        elif isinstance(self.driver, Forwarding):
-            self.driver.exchange.closing = True
+        else:
+            self.retire()
 
     def retire(self) -> None:
         """Say that the answer under way is the last one, if that can still be said."""
-        if isinstance(self.driver, Forwarding):
-            self.driver.exchange.closing = True
+        driver = self.driver
+        if isinstance(driver, Lane):
+            driver = driver.general()
+        if isinstance(driver, Forwarding):
+            driver.exchange.closing = True
 
     def log(
         self,
@@ -333,4 +364,4 @@ class Downstream(ClientConnection):
         outcome: str,
     ) -> None:
         """Write the access record of a request that is over."""
-        self.origin.log(request, exchange, forwarding, outcome, self._started_s)
+        self.origin.log(request, exchange, forwarding, outcome, self.started_s)

@@ -153,6 +153,10 @@ class Forwarding(Seeker):
 
     def upstream_received(self, data: bytes) -> None:
         """Pass bytes of the answer down."""
+        self.pass_down(data)
+
+    def pass_down(self, data: bytes) -> bytes:
+        """As L{upstream_received}; return what the client was sent."""
         exchange = self.exchange
         client = self.client
         awaited = exchange.response == AWAITED
@@ -160,10 +164,10 @@ class Forwarding(Seeker):
             passed = exchange.take_response(data)
         except BadHead as error:
             self._bad_answer(error.reason)
-            return
+            return b""
         except BrokenResponse:
             self._cut()
-            return
+            return b""
         if passed:
             client.send(passed)
         response = exchange.response
@@ -171,13 +175,14 @@ class Forwarding(Seeker):
             self.head_at_s = self.switch.wheel.clock()
         upstream = self.upstream
         if upstream is None:
-            return
+            return passed
         if response == COMPLETE:
             self.finish(upstream)
         elif response == STREAMING:
             self._streaming(upstream, awaited)
         elif response == UPGRADED:
             self._tunnel(upstream)
+        return passed
 
     def _streaming(self, upstream: UpstreamConnection, first: bool) -> None:
         client = self.client

@@ -43,19 +43,19 @@ class HeadCache:
             head = parse_request_line(block[:end])
             # Other targets and versions give the fields another meaning.
             if head.target[:1] == b"/" and not head.http10:
-                _take_over(head, known)
+                take_over(head, known)
                 return head
         head = parse_request(block)
         if known is None and not head.http10:
             if len(self._known) >= self._limit:
                 self._known.clear()
             kept = RequestHead(b"", b"", False)
-            _take_over(kept, head)
+            take_over(kept, head)
             self._known[key] = kept
         return head
 
 
-def _take_over(head: RequestHead, known: RequestHead) -> None:
+def take_over(head: RequestHead, known: RequestHead) -> None:
     """Give C{head} what the fields say, which nobody changes afterwards."""
     head.host = known.host
     head.name = known.name

@@ -40,12 +40,14 @@ class Origin:
     @ivar protocol: what the client speaks, for the log.
     @ivar tls: the version of TLS that was agreed on, C{""} without one.
     @ivar trusted: the peer is a proxy that speaks for others.
+    @ivar lanes: what was learned of requests that came as its do.
     """
 
     __slots__ = (
         "_loopback",
         "_peer",
         "_switch",
+        "lanes",
         "peer",
         "protocol",
         "secure",
@@ -63,6 +65,7 @@ class Origin:
         self.protocol = "HTTP/1.1"
         self.tls = ""
         self.trusted = forwarded.trusts(switch.networks, peer)
+        self.lanes = switch.secure_lanes if secure else switch.plain_lanes
         self._loopback = peer == "::1" or peer.startswith("127.")
 
     def target_of(self, request: RequestHead) -> Target | pages.Page:
@@ -94,6 +97,15 @@ class Origin:
         if isinstance(decision, pages.Page):
             return decision
         return switch.target(decision, request, secure)
+
+    def is_usual(self, request: RequestHead, target: Target) -> bool:
+        """Tell whether the next request for this host goes to C{target} as well.
+
+        A trusted peer speaks for others: each of its requests is looked at.
+        """
+        switch = self._switch
+        known = switch.secure_targets if self.secure else switch.plain_targets
+        return not self.trusted and known.get(request.host) is target
 
     def _secure(self, request: RequestHead) -> bool:
         """Tell whether the client speaks TLS, to us or to a proxy that we trust."""

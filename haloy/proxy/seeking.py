@@ -100,18 +100,22 @@ class Seeker(User):
             pool = target.only
             if pool is None or self._tried:
                 pool = target.pick(self.switch.wheel.now_s, self._tried)
-            if pool is None:
-                self._nobody()
+            if self.try_at(pool):
                 return
-            if pool.full:
-                if pool.enqueue(self):
-                    self._queue = pool
-                    self.wait(target.response_timeout_s)
-                else:
-                    self.fail(pages.unavailable("Too many requests wait."))
-                return
-            if self.send_to(pool, fresh=False):
-                return
+
+    def try_at(self, pool: Pool | None) -> bool:
+        """Send to C{pool}, whose turn it is, or wait; false: another must be tried."""
+        if pool is None:
+            self._nobody()
+            return True
+        if pool.full:
+            if pool.enqueue(self):
+                self._queue = pool
+                self.wait(self.target.response_timeout_s)
+            else:
+                self.fail(pages.unavailable("Too many requests wait."))
+            return True
+        return self.send_to(pool, fresh=False)
 
     def wait(self, limit_s: float) -> None:
         """Let nothing happen before an event or the limit."""

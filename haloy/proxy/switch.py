@@ -25,6 +25,7 @@ from haloy.proxy.head_cache import HeadCache
 from haloy.proxy.http2.engine import REQUESTS_LIMIT
 from haloy.proxy.http2.turn import Turn
 from haloy.proxy.interface import UpstreamFailure
+from haloy.proxy.lane import Lanes
 from haloy.proxy.metrics import Handshakes
 from haloy.proxy.parking import Parking
 from haloy.proxy.pool import Pool
@@ -175,6 +176,9 @@ class Switch:
         # Host field -> target under the present table. Emptied in place.
         self.secure_targets: dict[bytes, Target] = {}
         self.plain_targets: dict[bytes, Target] = {}
+        # What was learned of requests under the present table, likewise.
+        self.secure_lanes = Lanes()
+        self.plain_lanes = Lanes()
         self._id_prefix = id_prefix.encode("ascii")
         self._quiet_until_s: dict[str, float] = {}
 
@@ -294,6 +298,8 @@ class Switch:
         self.table = table
         self.secure_targets.clear()
         self.plain_targets.clear()
+        self.secure_lanes.clear()
+        self.plain_lanes.clear()
         serving = {app for key, (_, _, app) in wanted.items() if self._serves(key)}
         for key, (upstream, limit, app) in wanted.items():
             self._admit(key, upstream, limit, slowly=app in serving)

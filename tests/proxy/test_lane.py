@@ -1,0 +1,446 @@
+"""The short way of a plain request does what the general way does, to the byte."""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import pytest
+from attrs import define, field
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from haloy.model.app import Address, Domain, ProxyOptions
+from haloy.model.names import AppName, DomainName
+from haloy.proxy.access_log import AccessRecord
+from haloy.proxy.descriptor import Watched
+from haloy.proxy.downstream import Downstream
+from haloy.proxy.lane import ANSWERS_LIMIT, Lane, Lanes
+from haloy.proxy.routes import RoutedApp, Upstream, build_table
+from haloy.proxy.switch import Switch
+from haloy.proxy.upstream import UpstreamConnection
+from haloy.proxy.wheel import Wheel
+
+FIELDS = b"Host: app.example.com\r\nUser-Agent: me\r\nCookie: a=b\r\n"
+GET = b"GET /a?b=c HTTP/1.1\r\n" + FIELDS + b"\r\n"
+OK = b"HTTP/1.1 200 OK\r\nServer: x\r\nContent-Length: 5\r\n\r\nhello"
+
+
+@define(eq=False)
+class Turns:
+    """A reactor that goes on when it is told to."""
+
+    now_s: float = 1000.0
+    readers: dict[Watched, None] = field(factory=dict)
+    writers: dict[Watched, None] = field(factory=dict)
+    calls: list[object] = field(factory=list)
+
+    def addReader(self, reader: Watched) -> None:  # noqa: N802 - Twisted's
+        self.readers[reader] = None
+
+    def removeReader(self, reader: Watched) -> None:  # noqa: N802 - Twisted's
+        self.readers.pop(reader, None)
+
+    def addWriter(self, writer: Watched) -> None:  # noqa: N802 - Twisted's
+        self.writers[writer] = None
+
+    def removeWriter(self, writer: Watched) -> None:  # noqa: N802 - Twisted's
+        self.writers.pop(writer, None)
+
+    def callLater(self, delay: float, call: object, *args: object) -> None:  # noqa: N802 - Twisted's
+        self.calls.append(call)
+
+    def clock(self) -> float:
+        return self.now_s
+
+    def go(self) -> None:
+        """Handle events until there are none."""
+        for _ in range(1000):
+            calls, self.calls = self.calls, []
+            for call in calls:
+                assert callable(call)
+                call()
+            reads, writes, _ = select.select([*self.readers], [*self.writers], [], 0)
+            if not reads and not writes and not calls:
+                return
+            for one in writes:
+                if one in self.writers:
+                    one.doWrite()
+            for one in reads:
+                if one in self.readers:
+                    one.doRead()
+        raise AssertionError("it does not come to rest")
+
+
+def everything(peer: socket.socket) -> bytes:
+    """Return what is there; the end and a reset as words."""
+    got = b""
+    while True:
+        try:
+            data = peer.recv(65536)
+        except BlockingIOError:
+            return got
+        except OSError:
+            return got + b"<reset>"
+        if not data:
+            return got + b"<end>"
+        got += data
+
+
+@define(eq=False)
+class Stage:
+    """Clients one after the other, replicas, and all that can be seen of them."""
+
+    listening: list[socket.socket]
+    turns: Turns
+    switch: Switch
+    records: list[AccessRecord]
+    client: socket.socket = field(init=False)
+    downstream: Downstream = field(init=False)
+    apps: list[socket.socket] = field(factory=list)
+    seen: list[object] = field(factory=list)
+    by_lane: int = 0
+
+    def connect(self) -> None:
+        """Let a client come; the one before has left."""
+        self.client, ours = socket.socketpair()
+        self.client.setblocking(False)
+        ours.setblocking(False)
+        self.downstream = Downstream(self.switch, ours, "192.0.2.1", secure=False)
+        self.switch.clients.add(self.downstream)
+        self.downstream.start()
+
+    def look(self) -> None:
+        """Let everything happen and note what can be seen of it."""
+        self.turns.now_s += 0.01
+        self.turns.go()
+        for one in self.listening:
+            while select.select([one], [], [], 0)[0]:
+                app, _ = one.accept()
+                app.setblocking(False)
+                app.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self.apps.append(app)
+                self.turns.go()
+        self.by_lane += isinstance(self.downstream.driver, Lane)
+        pools = self.switch.pools.values()
+        self.seen.append(
+            (
+                [everything(app) for app in self.apps],
+                everything(self.client),
+                [(pool.outstanding, len(pool.idle)) for pool in pools],
+                self.switch.requests_total,
+                (self.downstream.state, self.downstream.gone, self.downstream.due_s),
+                list(self.records),
+            )
+        )
+
+    def sent(self, data: bytes) -> None:
+        """Send what a client sends; if its connection is over, the next one's."""
+        if self.downstream.gone:
+            self.client.close()
+            self.connect()
+        with suppress(OSError):
+            self.client.sendall(data)
+        self.look()
+
+    def answer(self, *pieces: bytes) -> None:
+        """Let the apps that were asked answer: C{b""} is an end, C{b"!"} a reset."""
+        asked = [app for app, got in zip(self.apps, self._got(), strict=False) if got]
+        for piece in pieces:
+            for app in asked:
+                try:
+                    if piece == b"!":
+                        app.setsockopt(
+                            socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0"
+                        )
+                    if piece in (b"", b"!"):
+                        app.close()
+                        self.apps.remove(app)
+                    else:
+                        app.sendall(piece)
+                except (OSError, ValueError):
+                    continue
+            self.look()
+
+    def _got(self) -> list[bytes]:
+        seen = self.seen[-1]
+        assert isinstance(seen, tuple)
+        return list(seen[0])
+
+
+@contextmanager
+def stage(
+    *, lanes: bool, replicas: int = 1, options: ProxyOptions | None = None
+) -> Iterator[Stage]:
+    """Set one up; C{lanes}: with the short way."""
+    listening = [socket.create_server(("127.0.0.1", 0)) for _ in range(replicas)]
+    turns = Turns()
+    records: list[AccessRecord] = []
+    switch = Switch(
+        turns,
+        Wheel(turns.clock),
+        networks=(),
+        sink=records.append,
+        id_prefix="0123456789ab",
+        server_name=lambda tls: None,
+        take_over=lambda connection: None,
+    )
+    if not lanes:
+        switch.plain_lanes = Lanes(0)
+    switch.redirects = False
+    upstreams = tuple(
+        Upstream(f"c{n}", Address("127.0.0.1", one.getsockname()[1]))
+        for n, one in enumerate(listening)
+    )
+    app = RoutedApp(
+        AppName("app"),
+        (Domain(DomainName("app.example.com")),),
+        upstreams,
+        options or ProxyOptions(),
+    )
+    switch.replace_table(build_table(1, None, [app])[0])
+    made = Stage(listening, turns, switch, records)
+    made.connect()
+    try:
+        yield made
+    finally:
+        made.downstream.drop()
+        for pool in switch.pools.values():
+            pool.close_idle()
+        for one in (*listening, *made.apps, made.client):
+            one.close()
+
+
+def both(
+    steps: list[tuple[bytes, int, list[bytes]]],
+    replicas: int = 1,
+    options: ProxyOptions | None = None,
+) -> int:
+    """Play C{steps} both ways and compare; return how often the short way was taken."""
+    seen = []
+    by_lane = 0
+    for lanes in (False, True):
+        with stage(lanes=lanes, replicas=replicas, options=options) as one:
+            for request, cut, answers in steps:
+                if cut:
+                    one.sent(request[:cut])
+                one.sent(request[cut:])
+                one.answer(*answers)
+            one.downstream.drop()
+            one.turns.go()
+            seen.append((one.seen, one.records, one.switch.requests_total))
+            by_lane = one.by_lane
+            assert not any(pool.outstanding for pool in one.switch.pools.values())
+    # Ports differ from run to run and are seen by nobody here.
+    assert seen[0] == seen[1]
+    return by_lane
+
+
+BLOCKS = [
+    FIELDS,
+    FIELDS,
+    FIELDS,
+    b"Host: app.example.com\r\n",
+    b"Host: APP.example.com:80\r\nX: y\r\n",
+    b"Host: other.example.com\r\n",
+    b"Host: app.example.com\r\nX-Request-ID: mine\r\n",
+    b"Host: app.example.com\r\nConnection: close\r\n",
+    b"Host: app.example.com\r\nConnection: X-A\r\nX-A: b\r\n",
+    b"Host: app.example.com\r\nContent-Length: 0\r\n",
+    b"Host: app.example.com\r\nX-Forwarded-For: 6.6.6.6\r\nTE: trailers\r\n",
+    b"Host: app.example.com\r\nExpect: 100-continue\r\n",
+    b"Host: app.example.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n",
+    b"Host: app.example.com\r\nBad Name: x\r\n",
+]
+LINES = [
+    b"GET / HTTP/1.1\r\n",
+    b"GET / HTTP/1.1\r\n",
+    b"GET /a?b=c HTTP/1.1\r\n",
+    b"GET /a#b HTTP/1.1\r\n",
+    b"GET /\xe4 HTTP/1.1\r\n",
+    b"GET  / HTTP/1.1\r\n",
+    b"GET / HTTP/1.0\r\n",
+    b"GET / HTTP/1.2\r\n",
+    b"get / HTTP/1.1\r\n",
+    b"HEAD / HTTP/1.1\r\n",
+    b"POST / HTTP/1.1\r\n",
+    b"GET http://app.example.com/x HTTP/1.1\r\n",
+    b"GET /.well-known/acme-challenge/x HTTP/1.1\r\n",
+    b"GET /.well-known/acme-challenge HTTP/1.1\r\n",
+    b"GET /" + b"a" * 8191 + b" HTTP/1.1\r\n",
+    b"GET /" + b"a" * 8192 + b" HTTP/1.1\r\n",
+]
+ANSWERS = [
+    [OK],
+    [OK],
+    [OK],
+    [OK[:-2], OK[-2:]],
+    [OK[:20], OK[20:]],
+    [OK + b"more"],
+    [OK.replace(b"5", b"0")[:-5]],
+    [OK.replace(b"OK\r\n", b"OK\r\nSet-Cookie: a=b\r\n")],
+    [OK.replace(b"OK\r\n", b"OK\r\nConnection: close\r\n")],
+    [OK.replace(b"200 OK", b"404 No")],
+    [b"HTTP/1.1 204 No\r\n\r\n"],
+    [b"HTTP/1.1 304 No\r\nContent-Length: 5\r\n\r\n"],
+    [b"HTTP/1.1 103 Hints\r\nLink: x\r\n\r\n" + OK],
+    [b"HTTP/1.1 103 Hints\r\nLink: x\r\n\r\n", OK],
+    [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"],
+    [b"HTTP/1.1 200 OK\r\n\r\nuntil the end", b""],
+    [b"HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\nx"],
+    [b"HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"],
+    [b"nonsense\r\n\r\n"],
+    [OK, b""],
+    [b""],
+    [b"!"],
+    [OK[:-2], b"!"],
+]
+STEPS = st.lists(
+    st.tuples(
+        st.builds(
+            lambda line, block, behind: line + block + b"\r\n" + behind,
+            st.sampled_from(LINES),
+            st.sampled_from(BLOCKS),
+            st.sampled_from([b"", b"", b"", b"\r\n", GET, b"GET /"]),
+        ),
+        st.sampled_from([0, 0, 0, 3, 30]),
+        st.sampled_from(ANSWERS),
+    ),
+    max_size=6,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(STEPS, st.sampled_from([1, 2]))
+def test_both_ways_are_one(
+    steps: list[tuple[bytes, int, list[bytes]]], replicas: int
+) -> None:
+    """Apps, clients, the log and the counts see no difference, whatever comes."""
+    warm = [(GET, 0, [OK])] * 2
+    both([*warm, *steps, *warm], replicas)
+
+
+@pytest.mark.parametrize("answers", ANSWERS, ids=range(len(ANSWERS)))
+def test_every_answer_after_every_other(answers: list[bytes]) -> None:
+    """What was learned from an answer is never taken for another one's."""
+    warm = [(GET, 0, [OK])] * 2
+    again = (GET, 0, answers)
+    assert both([*warm, again, again, *warm, again, *warm, again]) >= 2
+
+
+@pytest.mark.parametrize("line", LINES, ids=range(len(LINES)))
+def test_every_line_before_a_known_block(line: bytes) -> None:
+    """The first line is looked at each time."""
+    both([(GET, 0, [OK]), (GET, 0, [OK]), (line + FIELDS + b"\r\n", 0, [OK])])
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
+def test_every_block_on_connections_that_know_it(block: bytes) -> None:
+    """A block is known to all connections of a client, and ends the right ones."""
+    warm = [(GET, 0, [OK])] * 2
+    again = (LINES[0] + block + b"\r\n", 0, [OK])
+    both([*warm, again, again, *warm, again, again])
+
+
+@pytest.mark.parametrize("replicas", [1, 2, 3])
+def test_plain_requests_take_it(replicas: int) -> None:
+    """After the first ones all do, on each replica in its turn."""
+    assert both([(GET, 0, [OK])] * 12, replicas) == 12 - replicas
+
+
+def test_fields_of_ours() -> None:
+    """They are part of what is remembered."""
+    options = ProxyOptions(response_headers=(("Server", "none"), ("X-B", "c")))
+    assert both([(GET, 0, [OK])] * 4, options=options) == 3
+
+
+def test_a_new_table_is_learned_anew() -> None:
+    """No request goes by what was learned under the one before."""
+    with stage(lanes=True) as one:
+        for _ in range(2):
+            one.sent(GET)
+            one.answer(OK)
+        assert one.by_lane == 1
+        one.switch.replace_table(build_table(2, None, [])[0])
+        one.sent(GET)
+        assert one.records[-1].status == 404
+
+
+@pytest.mark.parametrize("stop", ["stop", "retire"])
+def test_the_last_answer_says_so(stop: str) -> None:
+    """A stop reaches a request on the short way like any other."""
+    with stage(lanes=True) as one:
+        one.sent(GET)
+        one.answer(OK)
+        one.sent(GET)
+        assert isinstance(one.downstream.driver, Lane)
+        getattr(one.downstream, stop)()
+        one.answer(OK)
+        assert b"Connection: close\r\n" in repr(one.seen).encode().replace(
+            rb"\r\n", b"\r\n"
+        )
+        assert one.downstream.gone
+
+
+def test_a_client_that_leaves() -> None:
+    """Its request is over, logged, and its upstream's connection with it."""
+    for how in ("close", "late"):
+        with stage(lanes=True) as one:
+            one.sent(GET)
+            one.answer(OK)
+            one.sent(GET)
+            if how == "close":
+                one.downstream.drop()
+            else:
+                one.downstream.expired()
+            one.look()
+            (pool,) = one.switch.pools.values()
+            assert (pool.outstanding, pool.idle) == (0, [])
+            assert one.records[-1].outcome == ("gone" if how == "close" else "done")
+            assert one.records[-1].status == (0 if how == "close" else 504)
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    """However many heads come."""
+    with stage(lanes=True) as one:
+        lanes = one.switch.plain_lanes = Lanes(5)
+        for number in range(ANSWERS_LIMIT + 5):
+            answer = OK.replace(b"Server: x", b"Server: %d" % number)
+            request = GET.replace(b"User-Agent: me", b"User-Agent: %d" % number)
+            one.downstream.drop()
+            for _ in range(2):
+                one.sent(request)
+                one.answer(answer)
+            one.seen.clear()
+            assert 0 < len(lanes.plans) <= 5
+            assert 0 < len(lanes.answers) <= ANSWERS_LIMIT
+        assert one.by_lane == ANSWERS_LIMIT + 5
+
+
+def test_a_name_of_another_handshake() -> None:
+    """Who asked for another name in the handshake is looked at each time (421)."""
+    with stage(lanes=True) as one:
+        for _ in range(2):
+            one.sent(GET)
+            one.answer(OK)
+        one.downstream.origin.server_name = "else.example.com"
+        one.sent(GET)
+        assert one.by_lane == 1
+        assert one.records[-1].status == 421
+
+
+def test_an_upstream_that_took_no_more() -> None:
+    """Its connection carries no further request."""
+    with stage(lanes=True) as one:
+        one.sent(GET)
+        one.answer(OK)
+        one.sent(GET)
+        (upstream,) = (each for each in one.turns.readers if each != one.downstream)
+        assert isinstance(upstream, UpstreamConnection)
+        upstream.broken = True
+        one.answer(OK)
+        assert one.records[-1].status == 200
+        (pool,) = one.switch.pools.values()
+        assert (pool.outstanding, pool.idle) == (0, [])
