@@ -100,6 +100,7 @@ class Supervisor(Service):
         self._tables = TableReader()
         self._certificates = CertificatesReader()
         self._challenges: dict[Challenge, None] = {}
+        self._orphans: set[Challenge] = set()  # of a haloyd that is gone
         self._parked_until_s: dict[AppName, float] = {}
         self._tickets = SharedKeys(reactor, self._new_tickets)
         self._following = False
@@ -305,8 +306,10 @@ class Supervisor(Service):
         elif isinstance(message, CertificatesPart):
             if self._certificates.take(message) is not None:
                 self._write_certificates()
+                self._forget_orphans()
         elif isinstance(message, Present):
             self._challenges[message.challenge] = None
+            self._orphans.discard(message.challenge)
         elif isinstance(message, Withdraw):
             self._challenges.pop(message.challenge, None)
         elif isinstance(message, Park):
@@ -322,12 +325,24 @@ class Supervisor(Service):
 
     def _left(self) -> None:
         """Nobody reads the access log any more; everything else stays as it is."""
+        self._orphans |= self._challenges.keys()
         if self._following and self._crew is not None and self.running:
             self._following = False
             self._tasks.start("leaving the log", self._quiet(self._crew))
 
     async def _quiet(self, crew: Crew) -> None:
         await crew.ask(Follow(False))
+
+    def _forget_orphans(self) -> None:
+        """Answer no more what a new haloyd, that has told its own, does not know."""
+        orphans, self._orphans = self._orphans, set()
+        for challenge in orphans:
+            self._challenges.pop(challenge, None)
+            if self._crew is not None:
+                self._tasks.start("withdrawing", self._withdraw(self._crew, challenge))
+
+    async def _withdraw(self, crew: Crew, challenge: Challenge) -> None:
+        await crew.ask(Withdraw(challenge))
 
     # --- the disk -----------------------------------------------------------------
 

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from haloy.errors import ConfigError
 from haloy.model.certificate import Certificate, Challenge, ChallengeKind, Secret
 from haloy.model.names import AppName, DomainName
+from haloy.proxy.control.client import RemoteProxy
 from haloy.proxy.interface import DrainLimits, Leftover
 from haloy.proxy.supervisor import Plan, Supervisor
 from tests.proxy.conftest import Split, SplitStarter
@@ -120,6 +122,29 @@ async def test_new_workers_know_what_the_old_ones_knew(
         assert await held == (200, b"hello")
     await split.proxy.withdraw(CHALLENGE)
     assert (await in_thread(ask, split.http, path))[0] != 200
+
+
+async def test_challenges_of_a_haloyd_that_was_killed_are_forgotten(
+    start_split: SplitStarter, reactor: Any, tmp_path: Path
+) -> None:
+    """When the next one has told its own; until then the CA may still ask (P7)."""
+    split = await start_split()
+    path = "/.well-known/acme-challenge/"
+    await split.proxy.replace_table(table_of())
+    await split.proxy.present(CHALLENGE)
+    await split.proxy.stopService()
+    newer = evolve(CHALLENGE, token="new", key_authorization="new.thumb")
+    again = RemoteProxy(reactor, str(split.plan.control), {})
+    again.startService()
+    try:
+        await again.present(newer)
+        assert (await in_thread(ask, split.http, path + "tok"))[1] == b"tok.thumb"
+        await again.replace_certificates(())
+        while (await in_thread(ask, split.http, path + "tok"))[1] == b"tok.thumb":
+            await deferLater(reactor, 0.02)
+        assert (await in_thread(ask, split.http, path + "new"))[1] == b"new.thumb"
+    finally:
+        await again.stopService()
 
 
 async def test_what_drains_is_told(start_split: SplitStarter, reactor: Any) -> None:
