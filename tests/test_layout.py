@@ -30,6 +30,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     # Only protocols and values: whoever implements them is held to a contract.
     "haloy/certs/interface.py": "tests/certs/test_renewal.py",
     "haloy/deploy/interface.py": "tests/deploy/test_service.py",
+    "haloy/engine/calls.py": "tests/engine/test_docker.py",
     "haloy/engine/interface.py": "tests/contracts/engine.py",
     "haloy/proxy/client.py": "tests/proxy/test_forwarding.py",
     "haloy/model/token.py": "tests/store/test_tokens.py",

@@ -120,7 +120,9 @@ class _Parts:
         self.readiness = ReadinessCheck(self.engine, reactor, _now)
         self.admitted: frozenset[str] = frozenset()
         self.watched: dict[str, tuple[str, str]] = {}
-        self.admission = Admission(self.routing, self.readiness, reactor, self.watch)
+        self.admission = Admission(
+            self.routing, self.readiness, reactor, self.watch, self.routing.go_on
+        )
         self.deployments = self.make_deployments(file)
         self.events = EventStream(
             self.engine, reactor, self.deployments, self.routing.died
@@ -282,6 +284,8 @@ class _Parts:
         if self.plane.split:
             # It serves what it was told before, and takes orders when it is there.
             self.proxy.startService()
+            if kept is None:
+                self.routing.hold()
         self.routing.restore(start)
         if not self.plane.split:
             await self.routing.published()

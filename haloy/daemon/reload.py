@@ -31,7 +31,7 @@ LIVE: Final = frozenset(
 )
 
 
-@define(eq=False)
+@define(eq=False, repr=False)  # signal.signal makes a repr of handlers' owners
 class Reload:
     """Reads the configuration when it is asked to.
 

@@ -7,7 +7,7 @@ told when a table with its change is served.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, gatherResults
@@ -43,6 +43,7 @@ class Routing:
     _tasks: Tasks = field(init=False)
     _version: int = field(default=0, init=False)
     _publishing: bool = field(default=False, init=False)
+    _held: bool = field(default=False, init=False)
     _waiting: list[tuple[int, Deferred[None]]] = field(factory=list, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -106,6 +107,19 @@ class Routing:
 
     # --- what is seen ------------------------------------------------------
 
+    def found_fit(
+        self, found: Iterable[tuple[App, Replica, tuple[Replica, ...]]]
+    ) -> None:
+        """Route, in one table, to each replica of C{found} instead of those beside it.
+
+        For what serves without a deployment; L{admit} is for one that is under way.
+        """
+        intents = self._intents
+        for app, replica, instead_of in found:
+            gone = [one.container_id for one in instead_of]
+            intents = intents.admit(app, (replica,)).retire(gone)
+        self._note(intents)
+
     def judge(self, container: str, verdict: Verdict) -> None:
         """Eject an unhealthy replica, readmit a healthy one."""
         if verdict is Verdict.UNHEALTHY:
@@ -120,6 +134,20 @@ class Routing:
     def restore(self, intents: Intents) -> None:
         """Start from the intents of an earlier life."""
         self._note(intents)
+
+    def hold(self) -> None:
+        """Publish nothing before L{go_on}: what the proxy serves by now stays.
+
+        For a start without the intents of an earlier life: a table of what is known
+        then would take away the routes of all that has no verdict yet.
+        """
+        self._held = True
+
+    def go_on(self) -> None:
+        """Publish, and all that was decided meanwhile."""
+        if self._held:
+            self._held = False
+            self._publish_soon()
 
     async def published(self) -> None:
         """Return when all that was decided so far is served."""
@@ -136,7 +164,7 @@ class Routing:
 
     @property
     def _settled(self) -> bool:
-        return not self._publishing
+        return not (self._publishing or self._held)
 
     async def _change(self, intents: Intents) -> None:
         self._note(intents)
@@ -147,7 +175,10 @@ class Routing:
             return
         self._intents = intents
         self._version += 1
-        if not self._publishing:
+        self._publish_soon()
+
+    def _publish_soon(self) -> None:
+        if not (self._publishing or self._held):
             self._publishing = True
             self._tasks.start("publishing routes", self._publish())
 

@@ -57,15 +57,19 @@ def read_snapshot(path: Path, now: datetime, log: Logger) -> Intents | None:
 
 @define(eq=False)
 class SnapshotWriter:
-    """Writes the newest intents, one write at a time, off the reactor."""
+    """Writes the newest intents, one write at a time, off the reactor.
+
+    Of several that come during a write only the newest is turned to JSON at all:
+    with hundreds of apps that takes longer than the table itself.
+    """
 
     _reactor: IReactorFromThreads
     _pool: ThreadPool
     _path: Path
     _log: Logger = field(factory=Logger, init=False)
     _tasks: Tasks = field(init=False)
-    _pending: bytes | None = field(default=None, init=False)
-    _written: bytes | None = field(default=None, init=False)
+    _pending: Intents | None = field(default=None, init=False)
+    _written: bytes = field(default=b"", init=False)
     _writing: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -74,7 +78,7 @@ class SnapshotWriter:
 
     def save(self, intents: Intents) -> None:
         """Write C{intents} soon; only the newest of several is written."""
-        self._pending = to_bytes(intents)
+        self._pending = intents
         if not self._writing:
             self._writing = True
             self._tasks.start("writing the route snapshot", self._drain())
@@ -82,13 +86,17 @@ class SnapshotWriter:
     async def _drain(self) -> None:
         try:
             while self._pending is not None:
-                content, self._pending = self._pending, None
-                if content == self._written:
-                    continue
+                intents, self._pending = self._pending, None
                 written: Deferred[None] = deferToThreadPool(
-                    self._reactor, self._pool, write_private, self._path, content
+                    self._reactor, self._pool, self._write, intents
                 )
                 await written
-                self._written = content
         finally:
             self._writing = False
+
+    def _write(self, intents: Intents) -> None:
+        """In a thread, one at a time."""
+        content = to_bytes(intents)
+        if content != self._written:
+            write_private(self._path, content)
+            self._written = content

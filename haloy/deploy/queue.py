@@ -67,9 +67,13 @@ class DeployQueue:
         finally:
             turn.release()
 
+    def idle(self, app: AppName) -> bool:
+        """Return whether nothing is done with C{app} and nothing waits."""
+        return not self._turn(app).locked and app not in self._waiting
+
     async def if_idle(self, app: AppName, doing: Callable[[], Awaitable[None]]) -> bool:
         """Do something with C{app} if nothing else is; return whether."""
-        if self._turn(app).locked or app in self._waiting:
+        if not self.idle(app):
             return False
         await self.alone(app, doing)
         return True

@@ -1,9 +1,10 @@
 """Looks at what runs, tells who ought to serve, and has repaired what does not match.
 
 A LoopingCall looks at everything; hints (Docker's events, the end of a deployment)
-ask for a look at once. Looking decides nothing for good: what has to be done with
-an app is done by C{deploy.repair} when it is that app's turn, so that no app waits
-for another and no deployment is judged by what was read before its switch (D2, D8).
+ask for a look at once. Looking decides nothing for good, but that all that runs is
+taken over when no app is known: what has to be done with an app is done by
+C{deploy.repair} when it is that app's turn, so that no app waits for another and no
+deployment is judged by what was read before its switch (D2, D8).
 """
 
 from __future__ import annotations
@@ -67,6 +68,7 @@ class Reconciler:
     _loop: LoopingCall | None = field(default=None, init=False)
     _asked: set[AppName | None] = field(factory=set, init=False)
     _looking: bool = field(default=False, init=False)
+    _seen_all: bool = field(default=False, init=False)
     _repairing: dict[AppName, Deferred[None]] = field(factory=dict, init=False)
     _serving: dict[AppName, tuple[App, ...]] = field(factory=dict, init=False)
     _switches: dict[AppName, int] = field(factory=dict, init=False)
@@ -114,8 +116,11 @@ class Reconciler:
             while self._asked:
                 await deferLater(self._reactor, HINT_DELAY_S)
                 asked, self._asked = self._asked, set()
-                for app in (None,) if None in asked else sorted(filter(None, asked)):
-                    await self._look_and_tell(app)
+                if None in asked or not self._seen_all:
+                    await self._look_and_tell(None)
+                else:
+                    for app in sorted(filter(None, asked)):
+                        await self._look_and_tell(app)
         finally:
             self._looking = False
 
@@ -136,7 +141,11 @@ class Reconciler:
         before = {one.container_id: one for one in self._replicas(only)}
         switches = dict(self._switches)
         members, unusable = await self._repair.containers(only)
-        wanted = {row.name: row for row in await self._database.run(rows.apps)}
+        wanted = await self._wanted()
+        if only is None and not wanted:
+            idle = {one: members[one] for one in members if self._queue.idle(one)}
+            await self._repair.adopt_all(idle)
+            wanted = await self._wanted()
         active = {
             row.app: row for row in await self._database.run(rows.active_deployments)
         }
@@ -162,10 +171,14 @@ class Reconciler:
             ):
                 self._begin_repair(name)
         if only is None:
+            self._seen_all = True
             self._serving = {name: apps for name, apps in self._serving.items() if apps}
         self._retire_lost(before, members)
         told = [app for name in sorted(self._serving) for app in self._serving[name]]
         self._discovered(tuple(told))
+
+    async def _wanted(self) -> dict[AppName, AppRow]:
+        return {row.name: row for row in await self._database.run(rows.apps)}
 
     def _replicas(self, only: AppName | None) -> list[Replica]:
         """Return who was told to serve, of one app or of all."""

@@ -7,7 +7,7 @@ touched, each by its id.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 
 from attrs import define, evolve, field, frozen
@@ -52,11 +52,12 @@ Assess = Callable[[str], Assessment | None]
 
 @frozen
 class Situation:
-    """All about one app, read in its turn."""
+    """All about one app, read in its turn; C{adopted}: wanted since just now."""
 
     members: tuple[Found, ...]
     wanted: AppRow | None
     history: tuple[DeploymentRow, ...]
+    adopted: bool = False
 
     @property
     def ours(self) -> tuple[Found, ...]:
@@ -105,9 +106,27 @@ class Repair:
     async def situation(self, app: AppName) -> Situation:
         """Return all about C{app}."""
         members, _ = await self.containers(app)
+        return await self._recorded(app, members.get(app, ()))
+
+    async def _recorded(
+        self, app: AppName, members: tuple[Found, ...], adopted: bool = False
+    ) -> Situation:
         wanted = await self._database.run(rows.find_app, app)
         history = await self._database.run(rows.deployments_of, app, HISTORY)
-        return Situation(members.get(app, ()), wanted, tuple(history))
+        return Situation(members, wanted, tuple(history), adopted)
+
+    async def adopt_all(self, members: Mapping[AppName, tuple[Found, ...]]) -> None:
+        """Take over all of C{members} at once: the database knows no app.
+
+        It is new, or was lost; L{settle} does the same for one app in its turn.
+        """
+        found = []
+        for app, some in members.items():
+            history = await self._database.run(rows.deployments_of, app, HISTORY)
+            chosen = adoptable(Situation(some, None, tuple(history)))
+            if chosen is not None:
+                found.append((app, *chosen))
+        await self._adopt(found)
 
     async def settle(self, app: AppName) -> Situation:
         """Remove what dead deployments left, take over what runs without a row."""
@@ -119,8 +138,10 @@ class Repair:
             await self._remove_dead(one)
         if dead:
             now = await self.situation(app)
-        if now.wanted is None and await self._adopt(app, now):
-            now = await self.situation(app)
+        chosen = adoptable(now) if now.wanted is None else None
+        if chosen is not None:
+            await self._adopt([(app, *chosen)])
+            now = await self._recorded(app, now.members, adopted=True)
         return now
 
     async def repair(self, app: AppName) -> float | None:
@@ -129,21 +150,23 @@ class Repair:
         @return: after how many seconds to look again: at once when anything
             changed, later when something waits for its next try.
         """
-        before = await self.situation(app)
         now = await self.settle(app)
-        adopted = before.wanted is None and now.wanted is not None
         if now.wanted is None or now.wanted.stopped or now.active is None:
             return None
         self._clear_leftovers(now)
         again_s = await self._complete(now, now.active)
         replaced = await self._replace_hung(now, now.active)
         await self._end_draining(now, now.active)
-        return 0.0 if adopted or replaced else again_s
+        return 0.0 if now.adopted or replaced else again_s
 
     # --- leftovers ----------------------------------------------------------------
 
     async def _remove_dead(self, one: Found) -> None:
-        """Remove a container of a deployment that never went live (E5, E6)."""
+        """Remove a container of a deployment that never went live (E5, E6).
+
+        A proxy of its own may have sent requests there until now: they get their
+        time. Tunnels do not: whoever repairs the app waits for this.
+        """
         self._log.info(
             "removing {container} of {app}: deployment {deployment} did not go live",
             container=one.container.name,
@@ -151,6 +174,8 @@ class Repair:
             deployment=one.labels.deployment,
         )
         await self._traffic.retire((one.replica,))
+        limits = DrainLimits(one.labels.proxy.drain_requests_s, 0)
+        await self._traffic.drained((one.replica,), limits)
         await self._engine.remove(one.container.id)
         await self._database.run(forget_replicas, [one.container.id])
 
@@ -179,33 +204,16 @@ class Repair:
         if active.state == "draining" and not left:
             await self._database.run(rows.set_state, active.app, active.id, "live")
 
-    async def _adopt(self, app: AppName, now: Situation) -> bool:
-        """Let what runs be what should run: a new database, or the Go daemon's.
-
-        Of several deployments the newest of our rows serves; without rows, the one
-        that was started last. Manual containers are not taken over.
-        """
-        running = tuple(one for one in now.ours if one.running)
-        chosen = next(
-            (
-                row.id
-                for row in now.history
-                if any(one.labels.deployment == row.id for one in running)
-            ),
-            newest_started(running),
-        )
-        if chosen is None:
-            return False
-        image = next(
-            one.container.image for one in running if one.labels.deployment == chosen
-        )
-        self._log.info(
-            "app {app} is taken over as it runs: deployment {deployment}",
-            app=app,
-            deployment=chosen,
-        )
-        await self._database.run(rows.adopt, app, chosen, image, self._now())
-        return True
+    async def _adopt(self, found: Iterable[tuple[AppName, DeploymentId, str]]) -> None:
+        """Let what runs be what should run: apps, their deployments and images."""
+        found = tuple(found)
+        for app, chosen, _ in found:
+            self._log.info(
+                "app {app} is taken over as it runs: deployment {deployment}",
+                app=app,
+                deployment=chosen,
+            )
+        await self._database.run(rows.adopt, found, self._now())
 
     # --- what is missing -------------------------------------------------------------
 
@@ -305,6 +313,30 @@ def target_of(row: DeploymentRow) -> Target | None:
     It is not known of what a Go daemon made or of a database that was lost.
     """
     return target_from_json(row.target) if row.target else None
+
+
+def adoptable(now: Situation) -> tuple[DeploymentId, str] | None:
+    """Return deployment and image of what runs of an app that is not known. Pure.
+
+    A new database, or the Go daemon's. Of several deployments the newest of our rows
+    serves; without rows, the one that was started last. What a dead deployment left
+    is not taken over, nor are manual containers.
+    """
+    running = tuple(
+        one
+        for one in now.ours
+        if one.running and now.state_of(one.labels.deployment) not in rows.DEAD
+    )
+    known = (
+        row.id
+        for row in now.history
+        if any(one.labels.deployment == row.id for one in running)
+    )
+    chosen = next(known, newest_started(running))
+    if chosen is None:
+        return None
+    images = (one.container.image for one in running if one.labels.deployment == chosen)
+    return chosen, next(images)
 
 
 def is_hung(one: Found, assessment: Assessment | None, now: datetime) -> bool:

@@ -296,25 +296,29 @@ def _share(
 
 
 def adopt(
-    cursor: sqlite3.Cursor, app: str, identifier: str, image: str, now: datetime
+    cursor: sqlite3.Cursor, found: Iterable[tuple[str, str, str]], now: datetime
 ) -> None:
-    """Let what runs be what should run: C{app} has no row of its own yet.
+    """Let what runs be what should run: of apps that have no row of their own still.
 
-    @param image: the reference the containers were made from.
+    @param found: app, deployment, and the reference its containers were made from.
     """
-    cursor.execute(
-        "INSERT OR IGNORE INTO deployment (app, id, state, target, stored, "
-        "fingerprint, image_ref, created_at) VALUES (?, ?, 'live', '{}', '{}', "
-        "'adopted', ?, ?)",
-        (app, identifier, image, now.isoformat()),
-    )
-    cursor.execute(
-        "UPDATE deployment SET state = 'live' WHERE app = ? AND id = ?",
-        (app, identifier),
-    )
-    cursor.execute(
-        "INSERT OR IGNORE INTO app (name, active) VALUES (?, ?)", (app, identifier)
-    )
+    for app, identifier, image in found:
+        cursor.execute("SELECT 1 FROM app WHERE name = ?", (app,))
+        if cursor.fetchone() is not None:
+            continue
+        cursor.execute(
+            "INSERT OR IGNORE INTO deployment (app, id, state, target, stored, "
+            "fingerprint, image_ref, created_at) VALUES (?, ?, 'live', '{}', '{}', "
+            "'adopted', ?, ?)",
+            (app, identifier, image, now.isoformat()),
+        )
+        cursor.execute(
+            "UPDATE deployment SET state = 'live' WHERE app = ? AND id = ?",
+            (app, identifier),
+        )
+        cursor.execute(
+            "INSERT INTO app (name, active) VALUES (?, ?)", (app, identifier)
+        )
 
 
 def set_stopped(cursor: sqlite3.Cursor, app: str) -> None:

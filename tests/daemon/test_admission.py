@@ -9,12 +9,13 @@ from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from haloy.daemon.admission import Admission
+from haloy.daemon.admission import GATHER_S, Admission
 from haloy.daemon.intents import Intents
 from haloy.daemon.routing import Routing
 from haloy.errors import DeployFailed
 from haloy.model.app import Address, App, Domain, HealthCheck, Replica, UnixAddress
 from haloy.model.names import AppName, DeploymentId, DomainName
+from haloy.proxy.routes import RouteTable
 from tests.daemon.test_routing import SlowProxy
 
 
@@ -22,6 +23,7 @@ from tests.daemon.test_routing import SlowProxy
 class Probes:
     """A readiness whose verdicts the test gives."""
 
+    clock: Clock = field(factory=Clock)
     asked: list[str] = field(factory=list)
     open: list[Deferred[None]] = field(factory=list)
 
@@ -38,8 +40,10 @@ class Probes:
         self.open.append(verdict)
         await verdict
 
-    def healthy(self) -> None:
-        self.open.pop(0).callback(None)
+    def healthy(self, count: int = 1) -> None:
+        for _ in range(count):
+            self.open.pop(0).callback(None)
+        self.clock.advance(GATHER_S)
 
     def sick(self) -> None:
         self.open.pop(0).errback(DeployFailed("answers 500", failure="health-check"))
@@ -49,8 +53,8 @@ class Probes:
 class AgreeingProxy(SlowProxy):
     """Acknowledges every table at once."""
 
-    async def replace_table(self, table: object) -> None:
-        """Agree."""
+    async def replace_table(self, table: RouteTable) -> None:
+        self.tables.append(table)
 
 
 def shop(*replicas: Replica) -> App:
@@ -76,17 +80,19 @@ ONE = Replica(
 
 
 def admission(
-    probes: Probes, clock: Clock, watch: Callable[[tuple[App, ...]], None] = print
+    probes: Probes,
+    watch: Callable[[tuple[App, ...]], None] = print,
+    judged: Callable[[], None] = print,
 ) -> tuple[Admission, Routing]:
     routing = Routing(AgreeingProxy(), UnixAddress("/api.sock"), Intents())
-    return Admission(routing, probes, clock, watch), routing
+    return Admission(routing, probes, probes.clock, watch, judged), routing
 
 
 def test_discovered_replica_serves_after_its_first_success() -> None:
     """A `docker run` container needs nobody to deploy it."""
     probes = Probes()
     watched: list[tuple[App, ...]] = []
-    gate, routing = admission(probes, Clock(), watched.append)
+    gate, routing = admission(probes, watched.append)
     gate.discovered((shop(ONE),))
     assert probes.asked == ["one"]
     assert routing.intents.admitted == {}
@@ -98,7 +104,7 @@ def test_discovered_replica_serves_after_its_first_success() -> None:
 def test_serving_replica_is_not_probed_again() -> None:
     """Reconciling every few seconds must not cost a probe each time."""
     probes = Probes()
-    gate, _ = admission(probes, Clock())
+    gate, _ = admission(probes)
     gate.discovered((shop(ONE),))
     gate.discovered((shop(ONE),))
     probes.healthy()
@@ -108,8 +114,9 @@ def test_serving_replica_is_not_probed_again() -> None:
 
 def test_failing_replica_is_tried_again_with_back_off() -> None:
     """D4, D29: a hiccup delays a replica, it neither drops nor removes it."""
-    probes, clock = Probes(), Clock()
-    gate, routing = admission(probes, clock)
+    probes = Probes()
+    clock = probes.clock
+    gate, routing = admission(probes)
     gate.discovered((shop(ONE),))
     probes.sick()
     clock.advance(1)
@@ -125,7 +132,7 @@ def test_failing_replica_is_tried_again_with_back_off() -> None:
 def test_restarted_container_is_admitted_at_its_new_address() -> None:
     """E3: `docker restart` gives a replica a new address."""
     probes = Probes()
-    gate, routing = admission(probes, Clock())
+    gate, routing = admission(probes)
     gate.discovered((shop(ONE),))
     probes.healthy()
     moved = evolve(ONE, address=Address("172.18.0.9", 8080))
@@ -136,8 +143,9 @@ def test_restarted_container_is_admitted_at_its_new_address() -> None:
 
 def test_vanished_replica_is_tried_no_more() -> None:
     """Nothing keeps probing an address that may be somebody else's now."""
-    probes, clock = Probes(), Clock()
-    gate, _ = admission(probes, clock)
+    probes = Probes()
+    clock = probes.clock
+    gate, _ = admission(probes)
     gate.discovered((shop(ONE),))
     gate.discovered((shop(),))
     assert clock.getDelayedCalls() == []
@@ -148,7 +156,7 @@ def test_vanished_replica_is_tried_no_more() -> None:
 def test_replica_without_address_waits() -> None:
     """One on a network that we cannot reach is never routed blindly."""
     probes = Probes()
-    gate, _ = admission(probes, Clock())
+    gate, _ = admission(probes)
     gate.discovered((shop(evolve(ONE, address=None)),))
     assert probes.asked == []
 
@@ -156,7 +164,7 @@ def test_replica_without_address_waits() -> None:
 def test_next_manual_deployment_takes_over() -> None:
     """No request sees both ids; what we made ourselves is never retired here."""
     probes = Probes()
-    gate, routing = admission(probes, Clock())
+    gate, routing = admission(probes)
     old = evolve(ONE, managed=False)
     new = evolve(old, container_id="two", deployment=DeploymentId("manual-2"))
     ours = evolve(ONE, container_id="ours", deployment=DeploymentId("01bbbbbb"))
@@ -167,15 +175,14 @@ def test_next_manual_deployment_takes_over() -> None:
     after = evolve(shop(new, beside), deployment=new.deployment)
     gate.discovered((after,))
     assert set(routing.intents.admitted) == {"one", "ours"}
-    probes.healthy()
-    probes.healthy()
+    probes.healthy(2)
     assert set(routing.intents.admitted) == {"two", "three", "ours"}
 
 
 def test_other_address_is_left_at_once() -> None:
     """The old one may be another container's; the new one is asked first (E2)."""
     probes = Probes()
-    gate, routing = admission(probes, Clock())
+    gate, routing = admission(probes)
     gate.discovered((shop(ONE),))
     probes.healthy()
     gate.discovered((shop(evolve(ONE, address=None)),))
@@ -185,3 +192,57 @@ def test_other_address_is_left_at_once() -> None:
     assert routing.intents.admitted == {}
     probes.healthy()
     assert routing.intents.admitted == {"one": moved}
+
+
+def many(count: int) -> tuple[Replica, ...]:
+    return tuple(
+        evolve(ONE, container_id=f"c{number}", number=number) for number in range(count)
+    )
+
+
+def test_what_is_fit_within_a_moment_is_one_table() -> None:
+    """Hundreds of replicas at a start cost a few tables, not hundreds."""
+    probes, proxy = Probes(), AgreeingProxy()
+    routing = Routing(proxy, UnixAddress("/api.sock"), Intents())
+    gate = Admission(routing, probes, probes.clock, print)
+    gate.discovered((shop(*many(50)),))
+    probes.healthy(50)
+    assert len(routing.intents.admitted) == 50
+    assert len(proxy.tables) == 1
+
+
+def test_gone_in_that_moment() -> None:
+    """What vanishes between its success and its admission is not admitted (E2)."""
+    probes = Probes()
+    gate, routing = admission(probes)
+    gate.discovered((shop(ONE),))
+    probes.open.pop(0).callback(None)
+    gate.discovered((shop(),))
+    probes.clock.advance(1)
+    assert routing.intents.admitted == {}
+
+
+def test_told_when_all_have_a_first_verdict() -> None:
+    """Sick ones count: they are not waited for (D8); what is known counts at once."""
+    told: list[int] = []
+    probes = Probes()
+    gate, routing = admission(
+        probes, judged=lambda: told.append(len(routing.intents.admitted))
+    )
+    gate.discovered((shop(*many(3)),))
+    probes.healthy(2)
+    assert told == []
+    probes.sick()
+    assert told == [2]
+    gate.discovered((shop(many(3)[0]),))
+    assert set(told) == {2}
+
+
+def test_new_ones_are_waited_for_while_old_ones_go() -> None:
+    """A restart of the container that was waited for is no verdict."""
+    told: list[int] = []
+    probes = Probes()
+    gate, _ = admission(probes, judged=lambda: told.append(1))
+    gate.discovered((shop(ONE),))
+    gate.discovered((shop(evolve(ONE, address=Address("172.18.0.9", 8080))),))
+    assert told == []

@@ -207,3 +207,23 @@ def test_claim_of_a_taken_domain_fails() -> None:
     refused.addErrback(caught.append)
     with pytest.raises(Conflict):
         caught[0].raiseException()
+
+
+def test_held_until_there_are_verdicts() -> None:
+    """Nothing is taken from a proxy that serves more than a new start knows of."""
+    proxy = SlowProxy()
+    routes = routing(proxy)
+    routes.hold()
+    routes.restore(Intents())
+    changed = Deferred.fromCoroutine(routes.admit(SHOP, (replica("one"),)))
+    routes.found_fit([(SHOP, replica("two"), ())])
+    assert (proxy.tables, changed.called) == ([], False)
+    routes.go_on()
+    proxy.acknowledge()
+    assert changed.called
+    (table,) = proxy.tables
+    route = table.exact["shop.example.com"]
+    assert isinstance(route, AppRoute)
+    assert [one.key for one in route.upstreams] == ["one", "two"]
+    routes.go_on()
+    assert len(proxy.tables) == 1

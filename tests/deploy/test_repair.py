@@ -8,6 +8,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.defer import Deferred
+
 from haloy.engine.interface import ContainerSpec
 from haloy.model.app import Assessment, Verdict
 from haloy.model.names import AppName
@@ -98,6 +100,26 @@ async def test_first_deployment_that_was_killed(server: World) -> None:
         await after.rest()
         assert await after.containers() == []
         assert not any(app.replicas for told in after.reported for app in told)
+    finally:
+        await after.service.stop()
+        await after.database.close()
+
+
+async def test_requests_to_what_never_went_live(server: World) -> None:
+    """A proxy of its own sent it some until haloyd was there again: they end first."""
+    server.seam.crash_at, server.seam.crash_done = server.seam.changes + 3, True
+    await server.submit(ONE)
+    await server.settled(lambda: server.seam.dead)
+    after = await server.die()
+    under_way: Deferred[None] = Deferred()
+    after.traffic.held[f"shop-{ONE}"] = under_way
+    try:
+        await after.service.start()
+        await after.settled(lambda: f"retire shop-{ONE}" in after.traffic.calls)
+        assert await after.running() == [f"shop-{ONE}"]
+        under_way.callback(None)
+        await after.rest()
+        assert await after.containers() == []
     finally:
         await after.service.stop()
         await after.database.close()

@@ -250,7 +250,8 @@ class Client(http.client.HTTPSConnection):
     """One client; goes to loopback whatever the name is."""
 
     def __init__(self, name: str, port: int, limit_s: float = 10.0) -> None:
-        context = ssl.create_default_context()
+        # Not the default one, which reads every authority of the machine: 20 ms.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
         super().__init__(name, port, timeout=limit_s, context=context)

@@ -18,8 +18,11 @@ APPS = int(os.environ.get("HALOY_TEST_APPS", "8"))
 REPLICAS = 3
 #: The promise for a hundred apps.
 START_S, IDLE_PART, MEMORY_MIB = 10.0, 0.03, 150
-#: What a machine that is busy with other tests adds.
-BUSY = 4
+#: What a machine that is busy with other tests adds: to time, and to work.
+BUSY, DEAR = 4, 2
+#: Seconds of a core until all is routed, which others do not change much. It was 8.8
+#: for a hundred apps when each was taken over and routed for itself.
+WORK_S = 4 + 0.03 * APPS
 WATCHED_S = 5.0 if APPS < 100 else 30.0
 
 
@@ -68,6 +71,7 @@ def test_many_apps(tmp_path: Path, docker: PrivateDocker) -> None:
         began = time.monotonic()
         with server(tmp_path, docker) as haloyd:
             first_s = until_all_serve(haloyd, began)
+            work_s = cpu_s(haloyd.daemon.pid)
             haloyd.daemon.stop()
             began = time.monotonic()
             haloyd.daemon.start()
@@ -79,11 +83,13 @@ def test_many_apps(tmp_path: Path, docker: PrivateDocker) -> None:
             memory = memory_mib(haloyd.daemon.pid)
         print(
             f"{APPS} apps of {REPLICAS}: routed in {first_s:.1f} s by labels, in "
-            f"{again_s:.1f} s again; idle {idle:.1%} of a core, {memory:.0f} MiB"
+            f"{again_s:.1f} s again; {work_s:.1f} s of work; idle {idle:.1%} "
+            f"of a core, {memory:.0f} MiB"
         )
         assert first_s < START_S * BUSY
         assert again_s < START_S * BUSY
-        assert idle < IDLE_PART * BUSY
+        assert work_s < WORK_S
+        assert idle < IDLE_PART * DEAR
         assert memory < MEMORY_MIB
     finally:
         docker.clear(("app:one", "app:two"))

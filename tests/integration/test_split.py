@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +22,13 @@ pytestmark = [pytest.mark.docker, pytest.mark.slow]
 SITE = "shop.example.test"
 API = "api.example.test"
 ROUNDS = 20
+#: At how many moments of a deployment haloyd is killed, for each strategy.
+POINTS = int(os.environ.get("HALOY_TEST_POINTS", "3"))
+STRATEGIES: tuple[dict[str, Any], ...] = (
+    {"deploymentStrategy": "rolling", "replicas": 2},
+    {"deploymentStrategy": "blue_green", "replicas": 2},
+    {"deploymentStrategy": "replace"},
+)
 
 
 @pytest.fixture
@@ -91,3 +100,69 @@ def test_the_proxy_serves_without_haloyd(
     end = haloyd.deploy(identifier(1), "app:two")
     assert not end.get("isDeploymentFailed"), end
     assert haloyd.get(SITE) == (200, "two")
+
+
+def test_no_request_is_lost(split: tuple[Server, RunningProxy]) -> None:
+    """Each strategy, and from one to the next, by orders over the control socket."""
+    haloyd, _ = split
+    haloyd.deploy(identifier(0), "app:one")
+    haloyd.until_serves(SITE, "one")
+    with load(haloyd, SITE) as clients:
+        for number, values in enumerate(2 * STRATEGIES, 1):
+            tag = ("one", "two")[number % 2]
+            end = haloyd.deploy(identifier(number), f"app:{tag}", **values)
+            assert end.get("isDeploymentSuccess"), end
+            assert haloyd.get(SITE) == (200, tag)
+    assert clients.failures == []
+    print(f"{sum(clients.answers.values())} requests, 0 failed")
+
+
+@pytest.mark.parametrize(
+    "values", STRATEGIES, ids=[one["deploymentStrategy"] for one in STRATEGIES]
+)
+def test_killed_during_a_deployment(
+    split: tuple[Server, RunningProxy], values: dict[str, Any]
+) -> None:
+    """haloyd, in any moment: not one request fails, and one version serves after."""
+    haloyd, _ = split
+    haloyd.deploy(identifier(0), "app:one", **values)
+    haloyd.until_serves(SITE, "one")
+    began = time.monotonic()
+    haloyd.deploy(identifier(1), "app:two", **values)
+    took_s = time.monotonic() - began
+    with load(haloyd, SITE) as clients:
+        for point in range(POINTS):
+            killed, following = identifier(2 + 2 * point), identifier(3 + 2 * point)
+            haloyd.submit(killed, "app:one", **values)
+            time.sleep(took_s * 1.4 * (point + 0.5) / POINTS)
+            haloyd.daemon.kill()
+            haloyd.daemon.start()
+            end = haloyd.end_of(killed)
+            active = haloyd.active("shop")
+            assert (active == killed) is bool(end.get("isDeploymentSuccess"))
+            haloyd.until_serves(SITE, "one" if active == killed else "two")
+            again = haloyd.deploy(following, "app:two", **values)
+            assert again.get("isDeploymentSuccess"), again
+    print(f"{sum(clients.answers.values())} requests, {POINTS} kills, 0 failed")
+    assert clients.failures == []
+
+
+def test_a_lost_snapshot(split: tuple[Server, RunningProxy]) -> None:
+    """What the proxy serves stays until haloyd has found it all again (rule 5).
+
+    Routes, database and the name of the server are gone; a sick app beside does not
+    matter.
+    """
+    haloyd, _ = split
+    for number, name in enumerate(("shop", "blog", "sick")):
+        haloyd.deploy(identifier(number), "app:one", name=name)
+    haloyd.docker.docker("exec", f"sick-{identifier(2)}", "rm", "/www/version")
+    with load(haloyd, SITE) as shop, load(haloyd, "blog.example.test") as blog:
+        haloyd.daemon.kill()
+        for path in (haloyd.daemon.data / "proxy").iterdir():
+            path.unlink()
+        haloyd.daemon.start()
+        time.sleep(8)
+        end = haloyd.deploy(identifier(3), "app:two")
+        assert end.get("isDeploymentSuccess"), end
+    assert shop.failures + blog.failures == []

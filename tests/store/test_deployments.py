@@ -147,8 +147,8 @@ async def test_image_is_remembered(store: Database) -> None:
 
 async def test_adoption(store: Database) -> None:
     """What runs without a row gets one and is what should run; once."""
-    await store.run(rows.adopt, "shop", ONE, "shop:one", NOW)
-    await store.run(rows.adopt, "shop", TWO, "shop:two", NOW)
+    await store.run(rows.adopt, [("shop", ONE, "shop:one")], NOW)
+    await store.run(rows.adopt, [("shop", TWO, "shop:two")], NOW)
     app = await store.run(rows.find_app, "shop")
     assert app is not None
     assert app.active == ONE
