@@ -25,6 +25,7 @@ from twisted.python.threadpool import ThreadPool
 
 from haloy.engine import commands, streams
 from haloy.engine.calls import create, inspect_all
+from haloy.engine.endings import Endings
 from haloy.engine.http import EngineHttp, engine_error
 from haloy.engine.interface import (
     Container,
@@ -73,6 +74,7 @@ class DockerEngine:
     _choosing: Lock = field(factory=Lock, init=False)
     _info: EngineInfo | None = field(default=None, init=False)
     _networks: DeferredLock = field(factory=DeferredLock, init=False)
+    _endings: Endings = field(factory=Endings, init=False)
 
     def __attrs_post_init__(self) -> None:
         """Start the threads."""
@@ -116,12 +118,14 @@ class DockerEngine:
             for start in range(0, len(ids), SOME)
         ]
         found: list[list[Container]] = await gatherResults(asked, consumeErrors=True)
-        return tuple(one for some in found for one in some)
+        return tuple(self._endings.complete(one) for some in found for one in some)
 
     async def container(self, container_id: str) -> Container:
         """Return one container by id or name."""
-        return container_from(
-            await self._call(lambda client: client.inspect_container(container_id))
+        return self._endings.complete(
+            container_from(
+                await self._call(lambda client: client.inspect_container(container_id))
+            )
         )
 
     async def create(self, spec: ContainerSpec) -> str:
@@ -316,7 +320,11 @@ class DockerEngine:
     ) -> None:
         """Give container events to C{consume}; raises when the stream ends."""
 
-        await streams.events(await self._http(), labels, consume)
+        def told(event: EngineEvent) -> None:
+            self._endings.note(event)
+            consume(event)
+
+        await streams.events(await self._http(), labels, told)
 
     # --- calling -----------------------------------------------------------
 

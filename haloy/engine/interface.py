@@ -49,7 +49,11 @@ class Attachment:
 
 @frozen
 class Container:
-    """A container as the engine describes it (one inspect)."""
+    """A container as the engine describes it (one inspect).
+
+    @ivar exit_code: of its last run that has ended; C{oom_killed}: for want of memory.
+    @ivar memory_limit_bytes: 0 without one.
+    """
 
     id: str
     name: str
@@ -71,7 +75,7 @@ class Container:
     exposed_ports: tuple[int, ...] = ()
     tty: bool = False
     pid: int = 0
-    strategy: str = ""
+    memory_limit_bytes: int = 0
 
 
 @frozen

@@ -62,6 +62,7 @@ def container_from(found: Mapping[str, Any]) -> Container:
         exposed_ports=exposed_ports(config.get("ExposedPorts")),
         tty=bool(config.get("Tty")),
         pid=int(state.get("Pid") or 0),
+        memory_limit_bytes=int((found.get("HostConfig") or {}).get("Memory") or 0),
     )
 
 
