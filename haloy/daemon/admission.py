@@ -43,24 +43,18 @@ class _Life:
     started_at: datetime | None
 
 
-def _nothing() -> None:
-    """Wait for no verdict."""
-
-
 @define(eq=False)
 class Admission:
     """Admits discovered replicas as soon as they are fit.
 
     @ivar _watch: told every set of replicas that ought to serve, so that the
         health monitor watches all of them, routed or not.
-    @ivar _judged: called when all that was discovered has had a first verdict.
     """
 
     _routing: Routing
     _readiness: Readiness
     _reactor: IReactorTime
     _watch: Callable[[tuple[App, ...]], None]
-    _judged: Callable[[], None] = _nothing
     _log: Logger = field(factory=Logger, init=False)
     _tasks: Tasks = field(init=False)
     _trying: dict[_Life, Deferred[None]] = field(factory=dict, init=False)
@@ -174,9 +168,10 @@ class Admission:
         self._have_verdicts(fit)
 
     def _have_verdicts(self, lives: Iterable[_Life]) -> None:
+        """Let routes be published when all that was discovered has a first verdict."""
         self._unjudged -= set(lives)
         if not self._unjudged:
-            self._judged()
+            self._routing.go_on()
 
 
 def _life(replica: Replica) -> _Life:

@@ -120,9 +120,7 @@ class _Parts:
         self.readiness = ReadinessCheck(self.engine, reactor, _now)
         self.admitted: frozenset[str] = frozenset()
         self.watched: dict[str, tuple[str, str]] = {}
-        self.admission = Admission(
-            self.routing, self.readiness, reactor, self.watch, self.routing.go_on
-        )
+        self.admission = Admission(self.routing, self.readiness, reactor, self.watch)
         self.deployments = self.make_deployments(file)
         self.events = EventStream(
             self.engine, reactor, self.deployments, self.routing.died

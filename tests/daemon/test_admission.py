@@ -82,10 +82,11 @@ ONE = Replica(
 def admission(
     probes: Probes,
     watch: Callable[[tuple[App, ...]], None] = print,
-    judged: Callable[[], None] = print,
+    proxy: AgreeingProxy | None = None,
 ) -> tuple[Admission, Routing]:
-    routing = Routing(AgreeingProxy(), UnixAddress("/api.sock"), Intents())
-    return Admission(routing, probes, probes.clock, watch, judged), routing
+    proxy = AgreeingProxy() if proxy is None else proxy
+    routing = Routing(proxy, UnixAddress("/api.sock"), Intents())
+    return Admission(routing, probes, probes.clock, watch), routing
 
 
 def test_discovered_replica_serves_after_its_first_success() -> None:
@@ -203,8 +204,7 @@ def many(count: int) -> tuple[Replica, ...]:
 def test_what_is_fit_within_a_moment_is_one_table() -> None:
     """Hundreds of replicas at a start cost a few tables, not hundreds."""
     probes, proxy = Probes(), AgreeingProxy()
-    routing = Routing(proxy, UnixAddress("/api.sock"), Intents())
-    gate = Admission(routing, probes, probes.clock, print)
+    gate, routing = admission(probes, proxy=proxy)
     gate.discovered((shop(*many(50)),))
     probes.healthy(50)
     assert len(routing.intents.admitted) == 50
@@ -222,27 +222,26 @@ def test_gone_in_that_moment() -> None:
     assert routing.intents.admitted == {}
 
 
-def test_told_when_all_have_a_first_verdict() -> None:
-    """Sick ones count: they are not waited for (D8); what is known counts at once."""
-    told: list[int] = []
-    probes = Probes()
-    gate, routing = admission(
-        probes, judged=lambda: told.append(len(routing.intents.admitted))
-    )
+def test_held_routes_wait_for_the_first_verdicts() -> None:
+    """On all, and a bad one is one too: sick apps are not waited for (D8)."""
+    probes, proxy = Probes(), AgreeingProxy()
+    gate, routing = admission(probes, proxy=proxy)
+    routing.hold()
     gate.discovered((shop(*many(3)),))
     probes.healthy(2)
-    assert told == []
+    assert proxy.tables == []
     probes.sick()
-    assert told == [2]
-    gate.discovered((shop(many(3)[0]),))
-    assert set(told) == {2}
+    assert len(proxy.tables) == 1
+    assert len(routing.intents.admitted) == 2
 
 
 def test_new_ones_are_waited_for_while_old_ones_go() -> None:
     """A restart of the container that was waited for is no verdict."""
-    told: list[int] = []
-    probes = Probes()
-    gate, _ = admission(probes, judged=lambda: told.append(1))
+    probes, proxy = Probes(), AgreeingProxy()
+    gate, routing = admission(probes, proxy=proxy)
+    routing.hold()
     gate.discovered((shop(ONE),))
     gate.discovered((shop(evolve(ONE, address=Address("172.18.0.9", 8080))),))
-    assert told == []
+    assert proxy.tables == []
+    gate.discovered(())
+    assert len(proxy.tables) == 1
