@@ -53,7 +53,7 @@ class AccessFile:
     _lines: list[str] = field(factory=list, init=False)
     _flush: IDelayedCall | None = field(default=None, init=False)
     _share: int = field(default=0, init=False)
-    _second: int = field(default=-1, init=False)
+    _stamp_until_s: float = field(default=-1.0, init=False)
     _stamp: str = field(default="", init=False)
     _told_s: float = field(default=-TOLD_EVERY_S, init=False)
 
@@ -110,10 +110,10 @@ class AccessFile:
 
     def _time(self) -> str:
         """Return the present second as RFC 3339 has it, made once a second."""
-        now = self._now()
-        second = int(now.timestamp())
-        if second != self._second:
-            self._second = second
+        now_s = self._reactor.seconds()
+        if now_s >= self._stamp_until_s:
+            now = self._now()
+            self._stamp_until_s = now_s + 1 - now.microsecond / 1e6
             self._stamp = f"{now:%Y-%m-%dT%H:%M:%S}Z"
         return self._stamp
 

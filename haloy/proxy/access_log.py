@@ -103,18 +103,23 @@ def to_json(record: AccessRecord, time: str = "") -> str:
     Written by hand, as it is done for each request: only what a client or a person
     chose needs quoting. C{time} is when the request was over, C{""}: not told.
     """
+    request_id, client, method, host, target, protocol, secure = record[:7]
+    status, outcome, app, upstream, bytes_in, bytes_out = record[7:13]
+    head_s, total_s, user_agent, tls, traceparent = record[13:]
+    total = f"{total_s:.6f}"
+    head = total if head_s == total_s else f"{head_s:.6f}"
     return (
         f"{{{time and _TIME % time}"
-        f'"request_id":{quote(record.request_id)},"client":"{record.client}",'
-        f'"method":{quote(record.method)},"host":{quote(record.host)},'
-        f'"target":{quote(record.target)},"protocol":"{record.protocol}",'
-        f'"secure":{"true" if record.secure else "false"},'
-        f'"status":{record.status},"outcome":"{record.outcome}",'
-        f'"app":{quote(record.app)},"upstream":{quote(record.upstream)},'
-        f'"bytes_in":{record.bytes_in},"bytes_out":{record.bytes_out},'
-        f'"head_s":{record.head_s:.6f},"total_s":{record.total_s:.6f},'
-        f'"user_agent":{quote(record.user_agent)},'
-        f'"tls":"{record.tls}","traceparent":"{record.traceparent}"}}'
+        f'"request_id":{quote(request_id)},"client":"{client}",'
+        f'"method":{quote(method)},"host":{quote(host)},'
+        f'"target":{quote(target)},"protocol":"{protocol}",'
+        f'"secure":{"true" if secure else "false"},'
+        f'"status":{status},"outcome":"{outcome}",'
+        f'"app":{quote(app)},"upstream":{quote(upstream)},'
+        f'"bytes_in":{bytes_in},"bytes_out":{bytes_out},'
+        f'"head_s":{head},"total_s":{total},'
+        f'"user_agent":{quote(user_agent)},'
+        f'"tls":"{tls}","traceparent":"{traceparent}"}}'
     )
 
 

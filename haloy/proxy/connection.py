@@ -119,7 +119,7 @@ class ClientConnection(Descriptor):
         elif self.state == LINGERING:
             self._throw_away()
         elif not self.bulk or not self.move_bulk():
-            super().doRead()
+            Descriptor.doRead(self)
 
     def doWrite(self) -> None:
         """Go on with the handshake, or write."""

@@ -331,7 +331,8 @@ class Downstream(ClientConnection):
                 self.close_after_flush()
             return
         self.resume()
-        self._advance()
+        if self.held:
+            self._advance()
 
     def become_tunnel(self, tunnel: Tunnel) -> None:
         """Pass bytes from now on."""

@@ -211,7 +211,7 @@ class Lane(User):
         target = plan.target
         now_s = switch.wheel.now_s
         pool = target.only or target.pick(now_s, ())
-        if pool is None or pool.full or not pool.idle:
+        if pool is None or not pool.idle or pool.outstanding >= pool.limit:
             driver = self.general()
             if not driver.try_at(pool):
                 driver.seek()

@@ -106,7 +106,8 @@ class Pool:
     def finished(self) -> None:
         """Count one exchange less, and let the next waiting request try."""
         self.outstanding -= 1
-        self._freed()
+        if self.waiting or self.on_quiet:
+            self._freed()
 
     def tunnelled(self) -> None:
         """Count an exchange as a tunnel from now on."""

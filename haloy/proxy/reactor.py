@@ -63,13 +63,15 @@ class LeanReactor(EPollReactor):
             if error.errno == errno.EINTR:
                 return
             raise
-        selectables: dict[int, Any] = self._selectables
+        find = self._selectables.get
         for fileno, event in events:
-            selectable: Any = selectables.get(fileno)
-            kind = type(selectable)
-            if kind in _OURS:
+            selectable: Any = find(fileno)
+            if type(selectable) in _OURS:
                 try:
-                    self._dispatch(selectable, fileno, event)
+                    if event == EPOLLIN:
+                        selectable.doRead()
+                    else:
+                        self._dispatch(selectable, fileno, event)
                 except Exception:
                     # As the stock reactor: one connection is lost, not the process.
                     self._lean_log.failure("an event of a connection failed")
