@@ -16,7 +16,7 @@ from haloy.proxy.connection import (
     READING,
     ClientConnection,
 )
-from haloy.proxy.http2 import budget, frames
+from haloy.proxy.http2 import budget, frames, short
 from haloy.proxy.http2.control import (
     BODY,
     END,
@@ -153,6 +153,8 @@ class Http2Downstream(Multiplexed):
         if self.switch.waits > 2 * PROCESS_HIGH_BYTES:
             self.engine.reset(stream, frames.REFUSED_STREAM)
             return
+        if end and fields is not None and short.take(self, stream, fields):
+            return
         client = stream.owner = StreamClient(self, stream)
         client.begin(fields, end=end)
 
@@ -213,7 +215,7 @@ class Http2Downstream(Multiplexed):
         if not self._dirty:
             self.mark()
 
-    def has_room_for(self, client: Outgoing) -> bool:
+    def has_room_for(self, client: Outgoing | None) -> bool:
         """Whether C{client} takes nothing from others by writing right now."""
         output = self._output
         return (

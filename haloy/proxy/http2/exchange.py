@@ -28,12 +28,51 @@ _KNOWN_BYTES: Final = 256
 # Lines of heads met before, as they are sent. Nothing private is kept.
 _known: dict[bytes, bytes] = {}
 
+_LENGTH_NAME: Final = number(28, 0x0F, 0)
+
+
+class KnownAnswer:
+    """A head of an answer that was met before.
+
+    @ivar block: what is sent for it.
+    """
+
+    __slots__ = ("block", "head", "length_bytes", "status")
+
+    def __init__(self, head: ResponseHead, block: bytes) -> None:
+        self.head = head
+        self.block = block
+        self.status = head.status
+        self.length_bytes = head.length_bytes
+
+    def whole(self, size_bytes: int) -> bool:
+        """Tell whether C{size_bytes} are all of the body of an answer to GET.
+
+        And whether there is one, and the upstream's connection can go on.
+        """
+        return (
+            size_bytes == self.length_bytes
+            and size_bytes > 0
+            and self.status not in (204, 304)
+            and not self.head.close
+        )
+
+
 # Whole heads of answers met before, with our own lines: as they came, and their
 # block. An app's small answers repeat them within the second that Date tells.
 _HEADS_LIMIT: Final = 512
 _HEAD_BYTES: Final = 2048
-_heads: dict[tuple[bytes, bytes], tuple[ResponseHead, bytes]] = {}
-_LENGTH_NAME: Final = number(28, 0x0F, 0)
+_heads: dict[tuple[bytes, bytes], KnownAnswer] = {}
+
+
+def known_answer(extra: bytes, data: bytes, end: int) -> KnownAnswer | None:
+    """Return what is known of the head that ends at C{end} of C{data}.
+
+    C{extra} are the lines that we add.
+    """
+    if not 0 < end <= _HEAD_BYTES:
+        return None
+    return _heads.get((extra, data[:end]))
 
 
 def encode_line(line: bytes) -> bytes:
@@ -114,17 +153,14 @@ class StreamExchange(Exchange):
         if self.response != AWAITED or self._reader is not None:
             return super().take_response(data)
         end = data.find(b"\r\n\r\n")
-        if not 0 < end <= _HEAD_BYTES:
-            return super().take_response(data)
-        key = (self._extra, data[:end])
-        known = _heads.get(key)
+        known = known_answer(self._extra, data, end)
         if known is None:
-            self._key = key
+            if 0 < end <= _HEAD_BYTES:
+                self._key = (self._extra, data[:end])
             return super().take_response(data)
         self.heard = True
-        head, block = known
         rest = data[end + 4 :]
-        self._start(head, block, len(rest))
+        self._start(known.head, known.block, len(rest))
         if self.response != COMPLETE:
             return self._take_body(rest) if rest else b""
         if len(rest) == self.response_bytes:
@@ -159,7 +195,7 @@ class StreamExchange(Exchange):
         if key is not None and b"set-cookie:" not in key[1].lower():
             if len(_heads) >= _HEADS_LIMIT:
                 _heads.clear()
-            _heads[key] = (head, block)
+            _heads[key] = KnownAnswer(head, block)
         self._start(head, block, size_bytes)
         return b""
 

@@ -57,24 +57,26 @@ class Malformed(Exception):
     """A request that is reset: it is not even wrong enough for an answer."""
 
 
-class _Meaning:
+class Meaning:
     """What ordinary fields say, whatever request they belong to.
 
     @ivar head: the lines that go on, and what names the request or its client.
-    @ivar forwarded: it has forwarding fields.
+    @ivar named: there is such a name.
+    @ivar plan: what was done for such a request (L{haloy.proxy.http2.short}).
     """
 
-    __slots__ = ("expect", "forwarded", "head", "host", "length")
+    __slots__ = ("expect", "head", "host", "length", "named", "plan")
 
     def __init__(self) -> None:
         self.head = RequestHead(b"", b"", False)
         self.host: bytes | None = None
         self.length: bytes | None = None
         self.expect = False
-        self.forwarded = False
+        self.named = False
+        self.plan: object = None
 
 
-class _Start:
+class Start:
     """What pseudo-header fields say."""
 
     __slots__ = ("authority", "method", "target")
@@ -95,20 +97,18 @@ def request_of(fields: HeaderList | None, *, end: bool) -> RequestHead:
     """
     if fields is None:
         raise BadHead(431, "header list too long")
-    start = fields.start
-    if not isinstance(start, _Start):
-        start = fields.start = _pseudo_fields(fields.pseudo)
+    start = start_of(fields)
     rest = fields.rest
     meaning = rest.meaning
-    if not isinstance(meaning, _Meaning):
+    if not isinstance(meaning, Meaning):
         meaning = rest.meaning = _ordinary_fields(rest.fields)
     known = meaning.head
     head = RequestHead(start.method, start.target, False)
     head.fields = known.fields
     head.user_agent = known.user_agent
-    head.request_id = known.request_id
-    head.traceparent = known.traceparent
-    if meaning.forwarded:
+    if meaning.named:
+        head.request_id = known.request_id
+        head.traceparent = known.traceparent
         head.forwarded_for = known.forwarded_for
         head.forwarded_host = known.forwarded_host
         head.forwarded_proto = known.forwarded_proto
@@ -119,8 +119,19 @@ def request_of(fields: HeaderList | None, *, end: bool) -> RequestHead:
     return head
 
 
-def _ordinary_fields(fields: list[Field]) -> _Meaning:
-    meaning = _Meaning()
+def start_of(fields: HeaderList) -> Start:
+    """Return what the pseudo-header fields say.
+
+    @raise Malformed, BadHead: as L{request_of}.
+    """
+    start = fields.start
+    if not isinstance(start, Start):
+        start = fields.start = _pseudo_fields(fields.pseudo)
+    return start
+
+
+def _ordinary_fields(fields: list[Field]) -> Meaning:
+    meaning = Meaning()
     head = meaning.head
     lines = head.fields
     cookie = b""
@@ -159,7 +170,7 @@ def _ordinary_fields(fields: list[Field]) -> _Meaning:
             lines.append(b"TE: trailers")
         else:
             remember(head, action, value)
-            meaning.forwarded = True
+            meaning.named = True
     if cookie:
         lines.append(b"Cookie: " + cookie)
     if len(lines) > FIELDS_LIMIT:
@@ -167,7 +178,7 @@ def _ordinary_fields(fields: list[Field]) -> _Meaning:
     return meaning
 
 
-def _pseudo_fields(fields: list[Field]) -> _Start:
+def _pseudo_fields(fields: list[Field]) -> Start:
     method = target = scheme = authority = b""
     seen = 0
     for name, value in fields:
@@ -201,7 +212,7 @@ def _pseudo_fields(fields: list[Field]) -> _Start:
         raise Malformed("path")
     if _target.match(target) is None:
         raise BadHead(400, "malformed request target")
-    return _Start(method, target, authority)
+    return Start(method, target, authority)
 
 
 def _learn(field: Field) -> tuple[int, bytes]:

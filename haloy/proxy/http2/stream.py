@@ -22,12 +22,15 @@ from haloy.proxy.http2.forwarding import StreamForwarding
 from haloy.proxy.http2.head import Malformed, request_of
 from haloy.proxy.http2.hpack import Field, encode_field
 from haloy.proxy.http2.outgoing import Outgoing
+from haloy.proxy.http2.plan import learn
 from haloy.proxy.http2.sender import Stream
 
 if TYPE_CHECKING:
     from haloy.proxy.http2.downstream import Http2Downstream
     from haloy.proxy.origin import Way
+    from haloy.proxy.switch import Target
     from haloy.proxy.tunnel import Tunnel
+    from haloy.proxy.upstream import UpstreamConnection
 
 _GRPC: Final = b"content-type: application/grpc"
 
@@ -90,15 +93,47 @@ class StreamClient(Outgoing):
             self._answer_at_once(pages.error(413), request)
             return
         self._exchange = exchange
-        origin = self.connection.origin
-        head = render_request(request, b"", origin.fields_for(request, target))
+        connection = self.connection
+        extra = connection.origin.fields_for(request, target)
+        head = render_request(request, b"", extra)
         driver = StreamForwarding(self, target, exchange, head, fresh=False)
         driver.grpc = self._grpc = target.h2c and any(
             line.lower().startswith(_GRPC) for line in request.fields
         )
         self.stream.chatty = target.h2c
         self.driver = driver
+        if end and fields is not None and request.method == b"GET":
+            learn(connection.switch, connection.origin, fields, request, target, head)
         driver.seek()
+
+    def go_on(
+        self,
+        request: RequestHead,
+        target: Target,
+        head: bytes,
+        upstream: UpstreamConnection | None,
+        started_s: float,
+    ) -> StreamForwarding:
+        """Take over a request that L{haloy.proxy.http2.short} has begun.
+
+        C{head} is on its way on C{upstream}, if there is one.
+        """
+        self._ended = True
+        self._started_s = started_s
+        exchange = self._exchange = StreamExchange(
+            request,
+            extra=target.extra,
+            replaced=target.replaced,
+            max_body_bytes=target.max_body_bytes,
+        )
+        driver = StreamForwarding(self, target, exchange, head, fresh=False)
+        driver.grpc = False
+        self.driver = driver
+        if upstream is not None:
+            driver.upstream = upstream
+            driver.upstream_key = upstream.pool.key
+            upstream.user = driver
+        return driver
 
     def _refuse(self, status: int) -> RequestHead:
         """Log something that is no request; return what stands for it."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import Any, cast
 
 import h2.config
 import h2.connection
 import h2.events
 import h2.settings
+import hpack
 from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
@@ -84,10 +85,11 @@ class H2Client:
         """Send a request; C{None}: its body comes later."""
         stream = self.h2.get_next_available_stream_id()
         self.answers[stream] = Answer()
-        pseudo = [
+        pseudo: list[Any] = [
             (":method", method),
             (":scheme", "https"),
-            (":path", path),
+            # As browsers do: it would only fill the table.
+            hpack.NeverIndexedHeaderTuple(":path", path),
             (":authority", self.name),
         ]
         self.h2.send_headers(stream, [*pseudo, *fields], end_stream=body == b"")
