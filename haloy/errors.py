@@ -90,6 +90,13 @@ class Forbidden(HaloyError):
 
 
 @define(eq=False)
+class Misdirected(HaloyError):
+    """A host name that is not served."""
+
+    code: ClassVar[str] = "misdirected"
+
+
+@define(eq=False)
 class TooMany(HaloyError):
     """A limit of rate or number is reached; try again after C{retry_after_s}."""
 

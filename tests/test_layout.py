@@ -38,7 +38,6 @@ TESTED_ELSEWHERE: dict[str, str] = {
     # What every route uses, tested by the routes.
     "haloy/api/about.py": "tests/api/test_server.py",
     "haloy/api/agent.py": "tests/api/test_client.py",
-    "haloy/api/answers.py": "tests/api/test_server.py",
     "haloy/api/asked.py": "tests/api/test_server.py",
     "haloy/api/body.py": "tests/api/test_images.py",
     "haloy/api/execution.py": "tests/api/test_operations.py",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
+from http.client import responses
 from typing import Any
 
 from twisted.logger import Logger
@@ -12,11 +14,13 @@ from werkzeug.exceptions import HTTPException
 from haloy.errors import (
     BadGateway,
     Conflict,
+    EngineError,
     EngineUnavailable,
     Forbidden,
     HaloyError,
     InsufficientStorage,
     InvalidValue,
+    Misdirected,
     NotFound,
     StoreError,
     TooMany,
@@ -37,6 +41,7 @@ _STATUS: tuple[tuple[type[HaloyError], int], ...] = (
     (Forbidden, 403),
     (NotFound, 404),
     (Conflict, 409),
+    (Misdirected, 421),
     (TooMany, 429),
     (InsufficientStorage, 507),
     (BadGateway, 502),
@@ -44,7 +49,29 @@ _STATUS: tuple[tuple[type[HaloyError], int], ...] = (
     (StoreError, 503),
 )
 
+#: Paths and addresses of the server, but not those inside of URLs and references.
+_PLACES = re.compile(
+    r"unix://\S+"
+    r"|(?<![\w.:/-])/(?:[^\s/:'\"]+/)+[^\s:,'\"]*"
+    r"|(?<![\w.:/-])(?:(?:\d{1,3}\.){3}\d{1,3}|\[[0-9a-fA-F:]+\])(?::\d+)?(?![\w.])"
+)
+
 _log = Logger()
+
+
+def status_of(problem: HaloyError) -> int:
+    """Return the status by which C{problem} is told."""
+    return next((code for kind, code in _STATUS if isinstance(problem, kind)), 500)
+
+
+def retry_after(problem: TooMany) -> str:
+    """Return the whole seconds to wait, at least one."""
+    return str(max(1, round(problem.retry_after_s)))
+
+
+def set_status(request: Any, status: int) -> None:
+    """Set a status with its words: twisted.web knows fewer of them."""
+    request.setResponseCode(status, responses.get(status, "Error").encode())
 
 
 def json_answer(
@@ -58,13 +85,23 @@ def json_answer(
         for name, value in SECURITY.items():
             request.setHeader(name, value)
         request.setHeader("Content-Type", "application/json")
-    return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+    text = json.dumps(body, separators=(",", ":"), ensure_ascii=False)
+    return _whole(request, text, started)
+
+
+def _whole(request: Any, text: str, started: bool = False) -> bytes:
+    """Return a line as a whole body, whose length is told if the head is not sent."""
+    body = f"{text}\n".encode()
+    if not started:
+        request.setHeader("Content-Length", str(len(body)))
+    return body
 
 
 def respond(request: Any, status: int) -> bytes:
     """Answer with a status and no body."""
-    request.setResponseCode(status)
+    set_status(request, status)
     if status == 202:
+        request.setHeader("Content-Length", "0")
         request.responseHeaders.removeHeader("Content-Type")
         request.defaultContentType = None
     return b""
@@ -72,11 +109,12 @@ def respond(request: Any, status: int) -> bytes:
 
 def text_answer(request: Any, status: int, text: str, code: str = "") -> bytes:
     """Return one line of text as the answer."""
-    request.setResponseCode(status)
+    set_status(request, status)
     request.setHeader("Content-Type", "text/plain; charset=utf-8")
+    request.setHeader("X-Content-Type-Options", "nosniff")
     if code:
         request.setHeader("X-Haloy-Error", code)
-    return f"{text}\n".encode()
+    return _whole(request, text)
 
 
 def error_answer(request: Any, failure: Any) -> bytes:
@@ -90,13 +128,20 @@ def error_answer(request: Any, failure: Any) -> bytes:
         return text_answer(
             request, 500, "haloyd made a mistake; its log says more", "bug"
         )
-    status = next((code for kind, code in _STATUS if isinstance(problem, kind)), 500)
+    status = status_of(problem)
     if status == 500:
         _log.error("{path}: {problem}", path=path, problem=str(problem))
     if isinstance(problem, TooMany):
-        retry = str(max(1, round(problem.retry_after_s)))
-        request.setHeader("Retry-After", retry)
-    return text_answer(request, status, str(problem).replace("\n", " "), problem.code)
+        request.setHeader("Retry-After", retry_after(problem))
+    text = str(problem).replace("\n", " ")
+    if isinstance(problem, EngineError):
+        text = without_places(text)
+    return text_answer(request, status, text, problem.code)
+
+
+def without_places(text: str) -> str:
+    """Return what Docker says without the server's paths and addresses (A20)."""
+    return _PLACES.sub("…", text)
 
 
 def _unrouted(request: Any, problem: HTTPException) -> bytes:

@@ -10,21 +10,30 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Collection
+from http.client import responses
 from typing import Any, Protocol, cast
 from urllib.parse import unquote_to_bytes
 
 from twisted.web.http import Request as BaseRequest
 from twisted.web.server import Request, Site
 
+from haloy.api.answers import retry_after, status_of
+from haloy.api.hosts import check_host
 from haloy.api.spool import Spool, TooLarge
-from haloy.errors import HaloyError, InsufficientStorage, InvalidValue
+from haloy.errors import HaloyError, InsufficientStorage, InvalidValue, TooMany
 
 JSON_LIMIT_BYTES = 32 << 20
 
 #: A body must move: nothing for so long ends the connection.
 IDLE_LIMIT_S = 60
 
+#: How long what is left of a refused body is read, so that the answer arrives.
+LINGER_S = 5.0
+
 _STREAMED = ("application/octet-stream", "multipart/form-data")
+#: Whatever type it says it has (C{spec/api.md} 1.5).
+_LAYER = b"/v1/images/layers"
 
 
 class Gate(Protocol):
@@ -43,16 +52,22 @@ class LimitedRequest(Request):
     # Forms are never parsed: nothing of ours sends one, and it would be in memory.
     _parsePOSTFormSubmission = False  # noqa: N815  (Twisted's name)
     gate: Gate | None = None
+    served: Collection[str] = ()
     spool: Spool | None = None
     _received = 0
     _refused = False
+    _linger: Any = None
 
     def process(self) -> None:
-        """Answer, but to a path that is no text (C{spec/api.md} 1.1)."""
+        """Answer, but to a path that is no text (C{spec/api.md} 1.1), nor twice."""
+        if self._refused:
+            self._hang_up()
+            return
         try:
             unquote_to_bytes(self.path).decode()
         except UnicodeDecodeError:
-            self._refuse(400, "path: is not UTF-8", "invalid")
+            self._refuse(InvalidValue("is not UTF-8", field="path"))
+            self._hang_up()
         else:
             super().process()
 
@@ -62,23 +77,38 @@ class LimitedRequest(Request):
         super().render(resrc)
 
     def gotLength(self, length: int | None) -> None:
-        """Decide where the body goes, or refuse it by its length."""
+        """Decide where the body goes, or refuse it by its host or length."""
+        if self._is_misdirected():
+            super().gotLength(0)
+            return
         kind = (self.getHeader("Content-Type") or "").partition(";")[0].strip().lower()
-        if kind in _STREAMED and self.gate is not None:
+        channel: Any = self.channel
+        is_file = kind in _STREAMED or channel._path == _LAYER
+        if is_file and self.gate is not None:
             self._open_spool(self.gate, length)
             if self.spool is not None or self._refused:
                 return
         if length is not None and length > JSON_LIMIT_BYTES:
-            self._refuse(413, "the body is too large", "too-large")
+            self._refuse_size()
             length = 0
         super().gotLength(length)
+
+    def _is_misdirected(self) -> bool:
+        """Refuse a host name that is none of ours; the proxy has looked already."""
+        if getattr(self.getClientAddress(), "host", None) is None:
+            return False
+        try:
+            check_host(self.requestHeaders.getRawHeaders(b"host", []), self.served)
+        except HaloyError as problem:
+            self._refuse(problem)
+            return True
+        return False
 
     def _open_spool(self, gate: Gate, length: int | None) -> None:
         try:
             self.spool = gate.open(self, length)
         except HaloyError as problem:
-            status = 507 if isinstance(problem, InsufficientStorage) else 429
-            self._refuse(status, str(problem), problem.code)
+            self._refuse(problem)
             super().gotLength(0)
             return
         if self.spool is not None:
@@ -91,36 +121,59 @@ class LimitedRequest(Request):
             return
         self._received += len(data)
         if self.spool is None and self._received > JSON_LIMIT_BYTES:
-            self._refuse(413, "the body is too large", "too-large")
+            self._refuse_size()
             return
         try:
             super().handleContentChunk(data)
         except TooLarge:
-            self._refuse(413, "the body is too large", "too-large")
+            self._refuse_size()
         except InsufficientStorage as problem:
-            self._refuse(507, str(problem), problem.code)
+            self._refuse(problem)
 
     def connectionLost(self, reason: Any) -> None:
         """Leave nothing behind of a body that was cut (E12)."""
         self._close()
+        if self._linger is not None and self._linger.active():
+            self._linger.cancel()
         super().connectionLost(reason)
 
     def _close(self) -> None:
         if self.spool is not None:
             self.spool.close()
 
-    def _refuse(self, status: int, text: str, code: str) -> None:
-        """Answer at once and hang up: the rest of the body is not wanted."""
+    def _refuse(self, problem: HaloyError) -> None:
+        retry = retry_after(problem) if isinstance(problem, TooMany) else ""
+        self._answer(status_of(problem), str(problem), problem.code, retry)
+
+    def _refuse_size(self) -> None:
+        self._answer(413, "the body is too large", "too-large")
+
+    def _answer(self, status: int, text: str, code: str, retry: str = "") -> None:
+        """Answer at once; the rest of the body is read for a while, for nobody.
+
+        Who hangs up on what is still being sent takes the answer along.
+        """
+        if self._refused:
+            return
         self._refused = True
         self._close()
-        body = f"{text}\n".encode()
+        head = [
+            f"HTTP/1.1 {status} {responses[status]}",
+            "Content-Type: text/plain; charset=utf-8",
+            "X-Content-Type-Options: nosniff",
+            f"X-Haloy-Error: {code}",
+            "Connection: close",
+            f"Content-Length: {len(text.encode()) + 1}",
+            *([f"Retry-After: {retry}"] if retry else ()),
+        ]
         channel: Any = self.channel
-        channel.transport.write(
-            b"HTTP/1.1 %d Refused\r\nContent-Type: text/plain; charset=utf-8\r\n"
-            b"X-Haloy-Error: %s\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s"
-            % (status, code.encode(), len(body), body)
-        )
-        channel.transport.loseConnection()
+        channel.transport.write("\r\n".join([*head, "", f"{text}\n"]).encode())
+        self._linger = channel.callLater(LINGER_S, self._hang_up)
+
+    def _hang_up(self) -> None:
+        channel: Any = self.channel
+        if channel is not None:
+            channel.transport.loseConnection()
 
 
 class QuietSite(Site):
@@ -133,14 +186,23 @@ class QuietSite(Site):
         """Write nothing."""
 
 
-def make_site(resource: Any, reactor: Any, gate: Gate | None = None) -> Site:
-    """Return the site that serves C{resource}; large bodies go through C{gate}."""
+def make_site(
+    resource: Any,
+    reactor: Any,
+    gate: Gate | None = None,
+    served: Collection[str] = (),
+) -> Site:
+    """Return the site that serves C{resource}; large bodies go through C{gate}.
+
+    @param served: host names besides loopback's, in lower case.
+    """
     site = QuietSite(resource, timeout=IDLE_LIMIT_S, reactor=reactor)
 
     class Gated(LimitedRequest):
         pass
 
     Gated.gate = gate
+    Gated.served = served
     site.requestFactory = Gated
     return site
 

@@ -10,7 +10,7 @@ from attrs import define
 from klein import Klein
 from twisted.web.iweb import IRequest
 
-from haloy.api.answers import error_answer, json_answer, respond
+from haloy.api.answers import error_answer, json_answer, respond, set_status
 from haloy.api.bodies import (
     AssembleBody,
     DigestsBody,
@@ -74,7 +74,7 @@ class ImageRoutes:
         spool = _spool(request, "application/octet-stream")
         found = spool.finish()
         await self._uploads.keep(digest, spool.size, spool.digest, found)
-        request.setResponseCode(201)
+        set_status(request, 201)
         return json_answer(request, {"digest": digest, "size": spool.size})
 
     @app.route("/layers/assemble", methods=["POST"])

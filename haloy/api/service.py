@@ -27,6 +27,7 @@ class ApiListener:
     _socket: Path
     _gate: Gate | None = None
     _mode: int = 0o600
+    _domain: str = ""
     _ports: list[IListeningPort] = field(factory=list, init=False)
 
     @property
@@ -40,8 +41,9 @@ class ApiListener:
 
         @raise Conflict: the port is in use.
         """
-        site = make_site(self._resource, self._reactor, self._gate)
         host, port = split_server(self._listen)
+        served = {host.lower(), self._domain.lower()} - {""}
+        site = make_site(self._resource, self._reactor, self._gate, served)
         kind = TCP6ServerEndpoint if ":" in host else TCP4ServerEndpoint
         endpoint = kind(self._reactor, port or 0, interface=host or "127.0.0.1")
         try:

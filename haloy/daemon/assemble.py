@@ -133,6 +133,7 @@ class _Parts:
             self.plane.api_socket,
             api.gate,
             self.plane.api_mode,
+            file.api.domain or "",
         )
         self.housekeeping = Housekeeping(
             reactor,

@@ -17,6 +17,7 @@ import treq
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import deferLater
 from twisted.web.client import Agent, HTTPConnectionPool
@@ -51,12 +52,14 @@ class Raw(Protocol):
     """A connection that says what a test writes."""
 
     seen: bytes = b""
+    reason: Any = None
     gone: Deferred[bytes] = field(factory=Deferred)
 
     def dataReceived(self, data: bytes) -> None:
         self.seen += data
 
     def connectionLost(self, reason: Any = None) -> None:
+        self.reason = reason
         self.gone.callback(self.seen)
 
 
@@ -121,6 +124,11 @@ class Server:
     def files(self) -> list[str]:
         found = [*self.folder.glob("tmp/*"), *self.folder.glob("layers/*/*")]
         return sorted(path.relative_to(self.folder).as_posix() for path in found)
+
+
+@pytest.fixture(autouse=True)
+def _no_lingering(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(body_module, "LINGER_S", 0.05)
 
 
 @pytest_twisted.async_yield_fixture
@@ -203,10 +211,48 @@ async def test_odd_bodies(server: Server, path: str, body: object, words: str) -
     assert answer.text.count("\n") == 1
 
 
-async def test_wrong_kind_of_body(server: Server) -> None:
-    """A layer that does not come as bytes is not spooled, so it is refused."""
-    answer = await server.post("layers", b"{}", X_Layer_Digest=DIGEST)
-    assert (answer.status, "application/octet-stream" in answer.text) == (400, True)
+async def test_kind_of_body(server: Server) -> None:
+    """A layer is one whatever it says it is; an archive comes as a form."""
+    answer = await server.post(
+        "layers",
+        LAYER,
+        X_Layer_Digest=DIGEST,
+        Content_Type="application/x-www-form-urlencoded",
+    )
+    assert answer.status == 201
+    answer = await server.post("upload", b"{}")
+    assert (answer.status, "multipart/form-data" in answer.text) == (400, True)
+
+
+async def test_answer_to_a_refused_body_arrives(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is still being sent is read for a while: the client hears the reason."""
+    monkeypatch.setattr(body_module, "JSON_LIMIT_BYTES", 10)
+    monkeypatch.setattr(body_module, "LINGER_S", 5.0)
+    much = 20 << 20
+    peer = await server.raw(
+        "POST /v1/images/prune HTTP/1.1\nHost: localhost\n"
+        f"Authorization: Bearer TOKEN\nContent-Length: {much}\n\n"
+    )
+    peer.transport.write(bytes(much))  # type: ignore[union-attr]  # connected
+    assert (await peer.gone).startswith(b"HTTP/1.1 413 ")
+    assert peer.reason.check(ConnectionDone), "all was taken, then the end came"
+
+
+@pytest.mark.parametrize(
+    ("hosts", "status"),
+    [
+        ("Host: localhost", 200),
+        ("Host: evil.example.com", 421),
+        ("Host: localhost\nHost: localhost", 400),
+        ("Accept: */*", 400),
+    ],
+)
+async def test_host_names(server: Server, hosts: str, status: int) -> None:
+    """Only loopback's names and addresses are served, whatever is asked for."""
+    peer = await server.raw(f"GET /health HTTP/1.1\n{hosts}\nConnection: close\n\n")
+    assert (await peer.gone).startswith(b"HTTP/1.1 %d " % status)
 
 
 async def test_strangers_fill_no_disk(server: Server) -> None:
@@ -335,7 +381,7 @@ async def test_disk_space(server: Server) -> None:
 async def test_no_room_for_an_announced_body(server: Server) -> None:
     """A8: 507 before the body has come, with the words that clients look for."""
     peer = await server.raw(
-        "POST /v1/images/layers HTTP/1.1\nHost: x\nAuthorization: Bearer TOKEN\n"
+        "POST /v1/images/layers HTTP/1.1\nHost: [::]\nAuthorization: Bearer TOKEN\n"
         "Content-Type: application/octet-stream\nContent-Length: 9007199254740992\n\n"
     )
     seen = await peer.gone
@@ -350,7 +396,7 @@ async def test_no_room_for_a_growing_body(
     """A8: a chunked body is stopped when the disk would fill."""
     monkeypatch.setattr(spool_module, "STEP_BYTES", 1 << 60)
     peer = await server.raw(
-        "POST /v1/images/layers HTTP/1.1\nHost: x\nAuthorization: Bearer TOKEN\n"
+        "POST /v1/images/layers HTTP/1.1\nHost: [::]\nAuthorization: Bearer TOKEN\n"
         "Content-Type: application/octet-stream\nTransfer-Encoding: chunked\n\n"
         "5\nhello\n"
     )
@@ -361,7 +407,7 @@ async def test_no_room_for_a_growing_body(
 async def test_body_that_is_cut_leaves_nothing(server: Server) -> None:
     """E12: the temporary file goes with the connection."""
     peer = await server.raw(
-        "POST /v1/images/layers HTTP/1.1\nHost: x\nAuthorization: Bearer TOKEN\n"
+        "POST /v1/images/layers HTTP/1.1\nHost: [::]\nAuthorization: Bearer TOKEN\n"
         "Content-Type: application/octet-stream\nContent-Length: 1000\n\nhalf"
     )
     while not server.files():
@@ -388,7 +434,7 @@ async def test_json_has_a_limit(
     length = "Content-Length: 11" if limit == "length" else "Transfer-Encoding: chunked"
     body = "" if limit == "length" else "b\n12345678901\n"
     peer = await server.raw(
-        "POST /v1/images/prune HTTP/1.1\nHost: x\nAuthorization: Bearer TOKEN\n"
+        "POST /v1/images/prune HTTP/1.1\nHost: [::]\nAuthorization: Bearer TOKEN\n"
         f"{length}\n\n{body}"
     )
     assert (await peer.gone).startswith(b"HTTP/1.1 413 ")
@@ -400,7 +446,7 @@ async def test_layer_has_a_limit(
     """413 beyond 16 GiB."""
     monkeypatch.setattr(spool_module, "BODY_LIMIT_BYTES", 3)
     peer = await server.raw(
-        "POST /v1/images/layers HTTP/1.1\nHost: x\nAuthorization: Bearer TOKEN\n"
+        "POST /v1/images/layers HTTP/1.1\nHost: [::]\nAuthorization: Bearer TOKEN\n"
         "Content-Type: application/octet-stream\nTransfer-Encoding: chunked\n\n"
         "5\nhello\n"
     )
