@@ -9,7 +9,7 @@ from attrs import define
 from klein import Klein
 from twisted.web.iweb import IRequest
 
-from haloy.api.answers import error_answer, json_answer, respond
+from haloy.api.answers import error_answer, json_answer, respond, set_status
 from haloy.api.bodies import TokenBody, read_body
 from haloy.api.body import read_json
 from haloy.api.gatekeeper import Gatekeeper
@@ -54,7 +54,7 @@ class TokenRoutes:
         expires = _expiry(body.expires)
         async with self._gatekeeper.audited(caller, "token.create", body.name):
             token = await self._gatekeeper.create(body.name, body.scopes, apps, expires)
-        request.setResponseCode(201)
+        set_status(request, 201)
         return json_answer(request, {"name": body.name, "token": token})
 
     @app.route("/<name>/revoke", methods=["POST"])

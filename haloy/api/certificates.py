@@ -12,7 +12,7 @@ from attrs import define
 from klein import Klein
 from twisted.web.iweb import IRequest
 
-from haloy.api.answers import error_answer, json_answer
+from haloy.api.answers import error_answer, json_answer, set_status
 from haloy.api.bodies import PemBody, read_body
 from haloy.api.body import read_json
 from haloy.api.gatekeeper import Caller, Gatekeeper
@@ -65,7 +65,7 @@ class CertificateRoutes:
                 self._certificates.renew(domain)
             except CertificateError as problem:
                 raise Conflict(problem.reason) from problem
-        request.setResponseCode(202)
+        set_status(request, 202)
         return json_answer(request, certificate_json(before))
 
     @app.route("/<name>", methods=["POST"])

@@ -21,7 +21,7 @@ from haloy.api.answers import error_answer
 from haloy.api.asked import argument, last_event_id
 from haloy.api.gatekeeper import Gatekeeper
 from haloy.api.sse import event
-from haloy.api.streaming import EventWriter, Streams
+from haloy.api.streaming import EventWriter, Streams, announce
 from haloy.model.event import Event
 from haloy.store.database import Database
 from haloy.store.events import BATCH, add_event, events_after, kept_events
@@ -103,6 +103,7 @@ class EventRoutes:
     @app.route("/", methods=["GET"], strict_slashes=False)
     async def follow(self, request: IRequest) -> None:
         """Stream what happens to the apps that the token may see."""
+        announce(request)
         caller = self._gatekeeper.authenticate(request)
         wanted = argument(request, "app")
         caller.require("read", wanted or next(iter(caller.apps), None))

@@ -131,7 +131,8 @@ class Gatekeeper:
         @raise TooMany: too many calls, or too many failures from the address.
         """
         for name, value in SECURITY.items():
-            request.setHeader(name, value)
+            if not request.responseHeaders.hasHeader(name):  # a stream has its own
+                request.setHeader(name, value)
         address = client_address(request)
         now_s = self._reactor.seconds()
         caller = self._find(request, address)

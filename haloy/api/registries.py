@@ -14,7 +14,7 @@ from haloy.api.body import read_json
 from haloy.api.gatekeeper import Gatekeeper
 from haloy.config.images import normalise_registry
 from haloy.engine.interface import Credentials, Engine
-from haloy.errors import InvalidValue, NotFound, Unauthorized
+from haloy.errors import EngineUnavailable, InvalidValue, NotFound, Unauthorized
 from haloy.store.registries import RegistryFile
 
 
@@ -54,6 +54,12 @@ class RegistryRoutes:
                 raise InvalidValue(
                     f"failed to verify registry credentials: {problem}"
                 ) from problem
+            except EngineUnavailable:
+                await self._engine.ping()  # else it is Docker that does not answer
+                raise InvalidValue(
+                    "failed to verify registry credentials: "
+                    f"{server} did not answer in time"
+                ) from None
             self._file.put(server, username, password)
         return json_answer(request, {"server": server, "username": username})
 

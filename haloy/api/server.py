@@ -41,7 +41,7 @@ from haloy.api.registries import RegistryRoutes
 from haloy.api.server_log import Log, follow_log
 from haloy.api.spool import Spools
 from haloy.api.sse import event
-from haloy.api.streaming import EventWriter, Streams
+from haloy.api.streaming import EventWriter, Streams, announce
 from haloy.api.terminal_server import Terminals
 from haloy.api.tunnel import Tunnels
 from haloy.certs.interface import Certificates
@@ -190,6 +190,7 @@ class Api:
     @app.route("/v1/deploy/<deployment>/logs", methods=["GET"])
     async def deployment_logs(self, request: IRequest, deployment: str) -> None:
         """Stream a deployment's log until its end marker."""
+        announce(request)
         caller = self._gatekeeper.admit_some(request, "read")
         after = last_event_id(request) or 0
 
@@ -265,6 +266,7 @@ class Api:
     @app.route("/v1/logs/<app_name>", methods=["GET"])
     async def logs(self, request: IRequest, app_name: str) -> None:
         """Stream what an app's containers write."""
+        announce(request)
         caller = self._gatekeeper.admit(request, "read", app_name)
         chosen = choose_containers(
             await self._running(app_name),
@@ -327,6 +329,7 @@ class Api:
     @app.route("/v1/server-logs", methods=["GET"])
     async def server_logs(self, request: IRequest) -> None:
         """Stream the daemon's own log."""
+        announce(request)
         caller = self._gatekeeper.admit(request, "admin")
         access = flag(request, "access-logs")
 

@@ -31,6 +31,14 @@ HEADERS = {
 }
 
 
+def announce(request: Any) -> None:
+    """Set the headers of a stream; an error in its place keeps all but the type."""
+    for name, value in HEADERS.items():
+        request.setHeader(name, value)
+    if not request.responseHeaders.hasHeader("Connection"):  # "close" is set already
+        request.setHeader("Connection", "keep-alive")
+
+
 @implementer(IPushProducer)
 @define(eq=False)
 class EventWriter:
@@ -90,6 +98,8 @@ class Streams:
     ) -> None:
         """Send what C{produce} writes, with keep-alives; return when it is done.
 
+        @param request: L{announce}d before anything could go wrong.
+
         A reader that leaves cancels C{produce} (Klein does, by the request's end);
         one whose token is revoked loses its connection.
 
@@ -97,8 +107,6 @@ class Streams:
         """
         if self._open >= STREAMS_LIMIT:
             raise TooMany("too many streams are open", retry_after_s=5)
-        for name, value in HEADERS.items():
-            request.setHeader(name, value)
         writer = EventWriter(request, self._reactor)
         request.registerProducer(writer, True)
         alive = LoopingCall(writer.keep_alive)

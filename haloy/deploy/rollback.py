@@ -8,6 +8,7 @@ from typing import Any
 from attrs import evolve
 
 from haloy.config.app_file import ImageConfig, Target
+from haloy.config.images import is_uploaded
 from haloy.config.validate import validate_target
 from haloy.config.wire import target_from_json, target_to_json, unstructure
 from haloy.deploy.interface import RollbackTarget
@@ -32,7 +33,8 @@ def kept_image(row: DeploymentRow) -> dict[str, Any]:
     """Return the image entry that runs exactly what C{row} ran.
 
     With history in a registry that is the tag there, because only the newest image
-    is kept here; else the deployment's own tag, without a pull.
+    is kept here; else the deployment's own tag, without a pull: an image that was
+    uploaded is never pulled, for another one that is said.
     """
     stored = row.stored.get("image")
     image = stored if isinstance(stored, Mapping) else {}
@@ -42,13 +44,19 @@ def kept_image(row: DeploymentRow) -> dict[str, Any]:
             "build": False
         }
     repository, _, tag = row.image_ref.rpartition(":")
-    entry: dict[str, Any] = {
-        "repository": repository,
-        "tag": tag,
-        "pullPolicy": "never",
-        "build": False,
-    }
+    own: dict[str, Any] = {"repository": repository, "tag": tag}
+    if _was_uploaded(image):
+        return {**image, **own}
+    entry = {**own, "pullPolicy": "never", "build": False}
     return entry | ({"history": history} if history else {})
+
+
+def _was_uploaded(image: Mapping[str, Any]) -> bool:
+    try:
+        found = target_from_json({"image": dict(image)}).image
+    except InvalidValue:  # written by another version
+        return False
+    return found is not None and is_uploaded(found)
 
 
 def is_in_registry(row: DeploymentRow) -> bool:

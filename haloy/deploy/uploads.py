@@ -158,7 +158,7 @@ class ImageUploads:
             (Path(info.root_dir or "/"), archive_bytes),
         ]
         if layer_bytes:
-            wanted.append((self.layers, layer_bytes))
+            wanted.insert(0, (self.layers, layer_bytes))
         return self.space.room(wanted)
 
     async def _in_thread(self, work: Callable[..., Path], *args: object) -> Path:

@@ -114,6 +114,18 @@ def test_login_that_fails_stores_nothing(server: Server) -> None:
     assert not (server.folder / "registries.yaml").exists()
 
 
+def test_registry_that_does_not_answer(server: Server) -> None:
+    """It is the registry's fault (400) while Docker answers, else Docker's (503)."""
+    body = {"server": "ghcr.example", "username": "bob", "password": "p"}
+    late = EngineUnavailable("Docker did not answer within 20 s")
+    server.engine.failures["login"] = late
+    answer = server.ask("POST", "/v1/registries/login", body)
+    assert (answer.status, "ghcr.example did not answer" in answer.text) == (400, True)
+    server.engine.failures |= {"login": late, "ping": late}
+    assert server.ask("POST", "/v1/registries/login", body).status == 503
+    assert not (server.folder / "registries.yaml").exists()
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [

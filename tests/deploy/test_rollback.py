@@ -17,6 +17,7 @@ from haloy.config.app_file import (
     Target,
     ValueSource,
 )
+from haloy.deploy.images import Source, source_of
 from haloy.deploy.rollback import rollback_entry, rollback_target, shared_rows
 from haloy.errors import InvalidValue
 from haloy.model.names import AppName, DeploymentId
@@ -59,16 +60,10 @@ def row(stored: dict[str, Any], ref: str = "shop:01one") -> DeploymentRow:
 
 
 def test_entry() -> None:
-    """Clients get the stored configuration with the image that ran, unpulled."""
+    """Clients get the stored configuration with the image that ran."""
     entry = rollback_entry(row(STORED))
     assert (entry.id, entry.image_ref) == ("01one", "shop:01one")
-    assert entry.config["image"] == {
-        "repository": "shop",
-        "tag": "01one",
-        "pullPolicy": "never",
-        "build": False,
-        "history": {"strategy": "local", "count": 3},
-    }
+    assert entry.config["image"] == {**STORED["image"], "tag": "01one"}
     assert entry.config["secretProviders"] == {"onepassword": {}}
 
 
@@ -85,14 +80,24 @@ def test_what_an_old_client_loses_comes_back() -> None:
     assert target.deployment_strategy == "rolling"
     assert target.env == (EnvVar("DB", "resolved"),)
     assert target.image == ImageConfig(
-        "shop",
-        "01one",
-        pull_policy="never",
-        build=False,
-        history=History("local", 3),
+        "shop", "01one", build=True, history=History("local", 3)
     )
+    assert source_of(target.image) is Source.LOCAL
     bare = rollback_target(row(STORED), Target(name="shop", server="s"))
     assert bare.env is None
+
+
+def test_image_that_was_pulled() -> None:
+    """Its own tag here is no registry's: nothing is pulled by that name (D10)."""
+    image = {"repository": "nginx", "history": {"strategy": "local", "count": 3}}
+    kept = rollback_entry(row({**STORED, "image": image})).config["image"]
+    assert kept == {
+        "repository": "shop",
+        "tag": "01one",
+        "pullPolicy": "never",
+        "build": False,
+        "history": {"strategy": "local", "count": 3},
+    }
 
 
 def test_history_in_a_registry() -> None:

@@ -294,6 +294,7 @@ class FakeEngine:
         return image.digests[0].partition("@")[2]
 
     async def login(self, credentials: Credentials) -> None:
+        self._maybe_fail("login")
         if self.passwords.get(credentials.server) != credentials.password:
             raise Unauthorized(f"{credentials.server} refused the login")
 
