@@ -49,7 +49,6 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "haloy/api/shapes.py": "tests/api/test_openapi.py",
     "haloy/api/service.py": "tests/api/test_client.py",
     "haloy/api/spool.py": "tests/api/test_images.py",
-    "haloy/api/streaming.py": "tests/api/test_server.py",
     "haloy/api/takeover.py": "tests/api/test_tunnel.py",
     "haloy/api/terminal_server.py": "tests/api/test_terminal_client.py",
     "haloy/api/transport.py": "tests/api/test_client.py",

@@ -14,6 +14,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
 from zope.interface import implementer
 
 from haloy.api.gatekeeper import Caller, Gatekeeper
@@ -29,6 +30,8 @@ HEADERS = {
     "X-Accel-Buffering": "no",
     "X-Buffering": "no",
 }
+
+_log = Logger()
 
 
 def announce(request: Any) -> None:
@@ -46,40 +49,56 @@ class EventWriter:
 
     _request: Any
     _reactor: Any
-    _room: Deferred[None] | None = field(default=None, init=False)
+    _full: bool = field(default=False, init=False)
     _gone: bool = field(default=False, init=False)
+    _waiting: list[Deferred[None]] = field(factory=list, init=False)
+    _stall: Any = field(default=None, init=False)
 
     async def send(self, data: bytes) -> None:
         """Write C{data} when the reader has room.
 
-        @raise twisted.internet.defer.TimeoutError: it has had none for a minute.
+        When it is gone this does not return: who writes is about to be cancelled.
         """
-        if self._room is not None:
-            await self._room
-        if not self._gone:
-            self._request.write(data)
+        while self._full or self._gone:
+            room: Deferred[None] = Deferred()
+            self._waiting.append(room)
+            await room
+        self._request.write(data)
 
     def keep_alive(self) -> None:
         """Show that we are there, unless data is waiting to be read."""
-        if self._room is None and not self._gone:
+        if not self._full and not self._gone:
             self._request.write(KEEPALIVE)
 
     def pauseProducing(self) -> None:
         """Wait: the reader's buffers are full."""
-        if self._room is None:
-            self._room = Deferred()
-            self._room.addTimeout(STALL_LIMIT_S, self._reactor)
+        self._full = True
+        if self._stall is None:
+            self._stall = self._reactor.callLater(STALL_LIMIT_S, self._cut)
 
     def resumeProducing(self) -> None:
-        """Go on."""
-        room, self._room = self._room, None
-        if room is not None and not room.called:
-            room.callback(None)
+        """Go on, each of those who wait as long as there is room."""
+        self._full = False
+        self._forget_stall()
+        waiting, self._waiting = self._waiting, []
+        for room in waiting:
+            if not room.called:
+                room.callback(None)
 
     def stopProducing(self) -> None:
         """Write nothing more: the connection is gone."""
         self._gone = True
-        self.resumeProducing()
+        self._forget_stall()
+
+    def _forget_stall(self) -> None:
+        stall, self._stall = self._stall, None
+        if stall is not None and stall.active():
+            stall.cancel()
+
+    def _cut(self) -> None:
+        """End the connection; that cancels whoever writes (Klein does it)."""
+        _log.info("a reader of a stream took nothing for {s:g} s", s=STALL_LIMIT_S)
+        self._request.channel.transport.abortConnection()
 
 
 @define(eq=False)
@@ -121,4 +140,5 @@ class Streams:
             forget()
             alive.stop()
             writer.stopProducing()
-            request.unregisterProducer()
+            if request.channel is not None:  # else the connection is gone
+                request.unregisterProducer()

@@ -77,9 +77,10 @@ class Scene:
     listener: Any = None
     ports: list[Any] = field(factory=list)
     events: Any = None
+    api: Any = None
 
     async def start(self, socket: Path) -> None:
-        api = make_api(
+        self.api = api = make_api(
             self.reactor,
             socket.parent,
             self.deployments,
