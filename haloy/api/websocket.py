@@ -28,11 +28,11 @@ from wsproto.events import (
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 from zope.interface import implementer
 
-PING_S = 30.0
+PING_S = 15.0
 #: After so many rounds without a sign of life nobody is there.
-QUIET_ROUNDS = 3
+QUIET_ROUNDS = 6
 #: As long as the peer has to take what is on its way to it: it may be slow.
-STALLED_ROUNDS = 20
+STALLED_ROUNDS = 40
 CLOSE_LIMIT_S = 5.0
 #: How long a peer may take for what was sent before the goodbye.
 TAKE_LIMIT_S = 600.0

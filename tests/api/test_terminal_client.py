@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 from attrs import define, field
+from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from haloy.api import terminal_client, terminal_server, websocket
@@ -143,6 +144,22 @@ async def test_client_that_leaves_ends_the_command(typist: Typist) -> None:
         with pytest.raises(ServerUnreachable):
             await terminal.result()
         await typist.until(lambda: typist.session.killed)
+
+
+async def test_client_that_leaves_input_behind(
+    typist: Typist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody reads that it has left: it is asked, and cannot answer."""
+    monkeypatch.setattr(websocket, "PING_S", 0.1)
+    terminal = await typist.open()
+    await terminal.started
+    typist.session.producer.pauseProducing()
+    writing = Deferred.fromCoroutine(terminal.write(bytes(8 << 20)))
+    await deferLater(typist.scene.reactor, 0.5)
+    assert not typist.session.killed
+    terminal._socket._abort()
+    await typist.until(lambda: typist.session.killed)
+    await writing
 
 
 async def test_revoked_token_ends_the_command(typist: Typist) -> None:

@@ -3,8 +3,22 @@
 from __future__ import annotations
 
 import http.client
+import json
+import select
 import socket
 import ssl
+from contextlib import suppress
+from typing import Any
+
+from attrs import define, field
+from wsproto import ConnectionType, WSConnection
+from wsproto.events import (
+    BytesMessage,
+    CloseConnection,
+    Event,
+    Request,
+    TextMessage,
+)
 
 from tests.integration.site import Server
 from tests.support.haloyd import TOKEN
@@ -58,3 +72,75 @@ def ask(
         return answer.status, answer.read()
     finally:
         connection.close()
+
+
+@define(eq=False)
+class Terminal:
+    """A client of an interactive command, at the other end of a WebSocket."""
+
+    connection: socket.socket
+    machine: WSConnection = field(factory=lambda: WSConnection(ConnectionType.CLIENT))
+    told: list[dict[str, Any]] = field(factory=list)
+    output: bytearray = field(factory=bytearray)
+    ended: bool = False
+    _text: str = ""
+    _first: bool = True
+
+    def start(self, *command: str, app: str = "shop", **options: Any) -> None:
+        """Begin a command, and wait until it runs."""
+        token = [(b"Authorization", f"Bearer {TOKEN}".encode())]
+        self.send(Request(host=API, target=f"/v1/exec/{app}", extra_headers=token))
+        while self.machine.connection is None:
+            self._take(self.connection.recv(65536))
+        self.say(type="start", command=[*command], **options)
+        self.until("started")
+
+    def send(self, event: Event) -> None:
+        self.connection.sendall(self.machine.send(event))
+
+    def say(self, **message: Any) -> None:
+        self.send(TextMessage(data=json.dumps(message)))
+
+    def until(self, kind: str) -> dict[str, Any]:
+        """Read to a message of the server's."""
+        while True:
+            for one in self.told:
+                if one["type"] == kind:
+                    return one
+            data = self.connection.recv(65536)
+            assert data, (self.told, len(self.output))
+            self._take(data)
+
+    def pump(self, data: bytes) -> None:
+        """Send input and its end, and read output at the same time."""
+        pieces = [data[at : at + 65536] for at in range(0, len(data), 65536)]
+        waiting = b"".join(self.machine.send(BytesMessage(data=one)) for one in pieces)
+        waiting += self.machine.send(TextMessage(data='{"type": "end"}'))
+        view = memoryview(waiting)
+        self.connection.setblocking(False)
+        while not self.ended:
+            select.select(
+                [self.connection], [self.connection] if view else [], [], LIMIT_S
+            )
+            with suppress(ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError):
+                if view:
+                    view = view[self.connection.send(view[:262144]) :]
+            with suppress(ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError):
+                while piece := self.connection.recv(262144):
+                    self._take(piece)
+                assert self.ended, (self.told, len(self.output))
+        self.connection.settimeout(LIMIT_S)
+
+    def _take(self, data: bytes) -> None:
+        self.machine.receive_data(data)
+        for one in self.machine.events():
+            if isinstance(one, TextMessage):
+                self._text += one.data
+                if one.message_finished:
+                    self.told.append(json.loads(self._text))
+                    self._text = ""
+            elif isinstance(one, BytesMessage):
+                self.output += one.data[1:] if self._first else one.data
+                self._first = one.message_finished
+            elif isinstance(one, CloseConnection):
+                self.ended = True

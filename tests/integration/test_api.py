@@ -10,16 +10,12 @@ import socket
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from wsproto import ConnectionType, WSConnection
-from wsproto.events import BytesMessage, Request, TextMessage
 
 from tests.integration.site import Server, identifier, server
-from tests.integration.talk import API, HEAD, ask, plain, read_all, read_head, secure
+from tests.integration.talk import API, HEAD, ask, plain, read_all, read_head
 from tests.support.dockerd import PrivateDocker
-from tests.support.haloyd import TOKEN
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.docker
@@ -111,45 +107,6 @@ def test_command_whose_client_leaves(site: Server) -> None:
         )
 
 
-def test_terminal_through_the_proxy(site: Server) -> None:
-    """A WebSocket over TLS: input, output, exit code."""
-    site.deploy(identifier(0), "app:one")
-    machine = WSConnection(ConnectionType.CLIENT)
-    token = [(b"Authorization", f"Bearer {TOKEN}".encode())]
-    told: list[Any] = []
-    output = b""
-    with secure(site) as connection:
-
-        def send(one: Any) -> None:
-            connection.sendall(machine.send(one))
-
-        def until(kind: str) -> None:
-            nonlocal output
-            while not any(one.get("type") == kind for one in told):
-                data = connection.recv(65536)
-                assert data, (told, output)
-                machine.receive_data(data)
-                for one in machine.events():
-                    if isinstance(one, TextMessage):
-                        told.append(json.loads(one.data))
-                    elif isinstance(one, BytesMessage):
-                        output += bytes(one.data)[1:]
-
-        send(Request(host=API, target="/v1/exec/shop", extra_headers=token))
-        while machine.connection is None:
-            machine.receive_data(connection.recv(65536))
-            for _ in machine.events():
-                pass
-        start = {"type": "start", "command": ["sh"], "tty": True, "columns": 99}
-        send(TextMessage(data=json.dumps(start)))
-        until("started")
-        send(BytesMessage(data=b"stty size; echo $VERSION; exit 5\n"))
-        until("exit")
-    assert told[-1] == {"type": "exit", "code": 5}
-    assert b"24 99" in output
-    assert b"one" in output
-
-
 # --- tunnels ----------------------------------------------------------------------
 
 
@@ -166,22 +123,6 @@ def test_tunnel_half_closed(site: Server) -> None:
         connection.sendall(b"GET /version HTTP/1.0\r\n\r\n")
         connection.shutdown(socket.SHUT_WR)
         assert read_all(connection, rest).endswith(b"one\n")
-
-
-def test_tunnel_through_the_proxy(site: Server) -> None:
-    """Bytes both ways over TLS; a port on which nobody listens is 502, nobody's IP."""
-    site.deploy(identifier(0), "app:one")
-    upgrade = f"{HEAD}Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
-    with secure(site) as connection:
-        connection.sendall(f"POST /v1/tunnel/shop HTTP/1.1\r\n{upgrade}".encode())
-        head, rest = read_head(connection)
-        assert head.startswith("HTTP/1.1 101 ")
-        connection.sendall(b"GET /version HTTP/1.0\r\n\r\n")
-        assert read_all(connection, rest).endswith(b"one\n")
-    for query, status in (("port=1", 502), ("port=127.0.0.1:22", 400)):
-        found, text = ask(site, "POST", f"/v1/tunnel/shop?{query}")
-        assert found == status
-        assert b"172." not in text
 
 
 # --- uploads ----------------------------------------------------------------------
