@@ -6,9 +6,11 @@ to the CA.
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
+import json
 import os
-from collections.abc import Awaitable, Callable, Mapping
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 import dns.exception
@@ -19,8 +21,9 @@ import dns.rdatatype
 import dns.resolver
 import dns.tsigkeyring
 import dns.update
-from attrs import define, frozen
-from twisted.internet.defer import CancelledError, Deferred
+from attrs import define, field, frozen
+from twisted.internet import defer
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.internet.protocol import ProcessProtocol
 from twisted.internet.task import deferLater
@@ -55,7 +58,12 @@ def make_provider(
         return Command(reactor, settings.command, seen)
     if settings.provider == "rfc2136":
         return Updates(run, settings)
-    return Lexicon(run, _lexicon(settings), settings, seen)
+    if importlib.util.find_spec("lexicon") is None:
+        raise ConfigError(
+            f"acme.dns.provider: {settings.provider!r} wants dns-lexicon; "
+            "install haloy[dns]"
+        )
+    return Lexicon(reactor, settings, seen)
 
 
 # --- waiting ----------------------------------------------------------------------
@@ -118,27 +126,47 @@ class Command:
     async def _call(self, what: str, name: str, value: str) -> None:
         # With the dot: the name is whole.
         arguments = [*self._command, what, f"{name}.", value]
-        process = _Output()
-        self._reactor.spawnProcess(
-            process, arguments[0], arguments, env=dict(os.environ)
-        )
         try:
-            process.done.addTimeout(COMMAND_LIMIT_S, self._reactor)
-            await process.done
-        except CancelledError:
-            raise
-        except Exception as problem:
+            await carried_out(self._reactor, arguments, os.environ)
+        except OSError as problem:
             raise CertificateError(
                 f"{arguments[0]} {what} {name}: {problem}", domain=name
             ) from problem
 
 
+async def carried_out(
+    reactor: Any,
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    stdin: bytes = b"",
+) -> None:
+    """Run a program to its end; killed after a while, or when cancelled.
+
+    @raise OSError: it ended with another status than 0, or not in time; with what it
+        said.
+    """
+    process = _Output(stdin)
+    reactor.spawnProcess(process, arguments[0], arguments, env=dict(environment))
+    process.done.addTimeout(COMMAND_LIMIT_S, reactor)
+    try:
+        await process.done
+    except defer.TimeoutError:
+        raise OSError(f"no end after {COMMAND_LIMIT_S:g} s") from None
+
+
 class _Output(ProcessProtocol):
     """Waits for the end of a command and keeps what it says, up to a limit."""
 
-    def __init__(self) -> None:
+    def __init__(self, stdin: bytes) -> None:
         self.done: Deferred[None] = Deferred(lambda _: self._kill())
+        self._stdin = stdin
         self._output = b""
+
+    def connectionMade(self) -> None:
+        """Give it what it reads, and no more."""
+        if self.transport is not None:
+            self.transport.write(self._stdin)
+            self.transport.closeStdin()
 
     def outReceived(self, data: bytes) -> None:  # noqa: N802  (Twisted)
         """Keep the beginning."""
@@ -219,57 +247,65 @@ class Updates:
 
 # --- dns-lexicon ------------------------------------------------------------------
 
+#: Which part of a name is registered is looked up in the list that comes with it; it
+#: would fetch a newer one from the network each time, and wait for it without limit.
+_OFFLINE: Final = {
+    "TLDEXTRACT_PUBLIC_SUFFIX_LIST_URLS": "",
+    "TLDEXTRACT_CACHE_PATH": "",
+}
+
 
 @define(eq=False)
 class Lexicon:
-    """One of dns-lexicon's providers, in a thread; unverified against real ones.
+    """One of dns-lexicon's providers, in a process of its own (L{haloy.certs.lexicon}).
 
-    @ivar _client: makes its client from a configuration, as a context manager.
+    One call after the other: at many providers a record is added by reading all of a
+    name and writing them back, and of two at once one would be lost.
     """
 
-    _run: Run
-    _client: Callable[[Mapping[str, Any]], Any]
+    _reactor: Any
     _settings: AcmeDnsSettings
     _seen: Seen
+    _one: DeferredLock = field(factory=DeferredLock, init=False)
 
     async def add(self, name: str, value: str) -> None:
         """See L{DnsProvider.add}."""
-        await self._run(self._call, "create", name, value)
+        await self._call("create", name, value)
         await self._seen.wait(name, value)
 
     async def remove(self, name: str, value: str) -> None:
         """See L{DnsProvider.remove}."""
-        await self._run(self._call, "delete", name, value)
+        await self._call("delete", name, value)
 
-    def _call(self, what: str, name: str, value: str) -> None:
+    async def _call(self, action: str, name: str, value: str) -> None:
+        provider = self._settings.provider
+        asked = {
+            "action": action,
+            "name": name,
+            "value": value,
+            "config": self._configuration(name),
+        }
+        program = [sys.executable, "-P", "-m", "haloy.certs.lexicon"]
+        environment = {**os.environ, **_OFFLINE}
+        await self._one.acquire()
+        try:
+            await carried_out(
+                self._reactor, program, environment, json.dumps(asked).encode()
+            )
+        except OSError as problem:
+            raise CertificateError(
+                f"{provider} cannot {action} {name}: {problem}", domain=name
+            ) from problem
+        finally:
+            self._one.release()
+
+    def _configuration(self, name: str) -> dict[str, Any]:
         settings = self._settings
-        chosen: dict[str, Any] = {
+        found: dict[str, Any] = {
             "provider_name": settings.provider,
             "domain": name.removeprefix("_acme-challenge."),
             settings.provider: dict(settings.options),
         }
         if settings.zone:
-            chosen["delegated"] = settings.zone
-        try:
-            with self._client(chosen) as operations:
-                if what == "create":
-                    operations.create_record("TXT", name, value)
-                else:
-                    operations.delete_record(None, "TXT", name, value)
-        except Exception as problem:  # each provider has errors of its own
-            raise CertificateError(
-                f"{settings.provider} cannot {what} {name}: {problem}", domain=name
-            ) from problem
-
-
-def _lexicon(settings: AcmeDnsSettings) -> Callable[[Mapping[str, Any]], Any]:
-    try:
-        client = importlib.import_module("lexicon.client").Client
-        resolver = importlib.import_module("lexicon.config").ConfigResolver
-    except ImportError as problem:
-        raise ConfigError(
-            f"acme.dns.provider: {settings.provider!r} wants dns-lexicon; "
-            "install haloy[dns]"
-        ) from problem
-    # Credentials may come from LEXICON_… variables too.
-    return lambda chosen: client(resolver().with_env().with_dict(dict(chosen)))
+            found["delegated"] = settings.zone
+        return found

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.task import Clock, deferLater
 from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 
 from haloy.certs.dns01 import (
+    COMMAND_LIMIT_S,
     Command,
     Lexicon,
     Seen,
     Updates,
+    carried_out,
     make_provider,
     texts_of,
 )
@@ -34,6 +35,7 @@ from tests.support.named import (
     is_installed,
     running_named,
 )
+from tests.support.powerdns import TOKEN, PowerDns, running_powerdns
 
 NAME = "_acme-challenge.example.org"
 
@@ -189,65 +191,81 @@ def test_refused_update_says_why(
 # --- dns-lexicon ---------------------------------------------------------------------
 
 
-class FakeLexicon:
-    """What its documentation says of a client, in memory."""
-
-    def __init__(self) -> None:
-        self.log: list[tuple[Any, ...]] = []
-        self.broken = False
-
-    @contextmanager
-    def __call__(self, chosen: Mapping[str, Any]) -> Iterator[FakeLexicon]:
-        self.log.append(("config", dict(chosen)))
-        if self.broken:
-            raise RuntimeError("bad token")
-        yield self
-
-    def create_record(self, kind: str, name: str, value: str) -> None:
-        self.log.append(("create", kind, name, value))
-
-    def delete_record(
-        self, identifier: str | None, kind: str, name: str, value: str
-    ) -> None:
-        self.log.append(("delete", identifier, kind, name, value))
+def lexicon(reactor: Any, powerdns: PowerDns, **options: str) -> Lexicon:
+    """Return the real one, with its provider for PowerDNS."""
+    given = {"auth_token": TOKEN, "pdns_server": powerdns.url, **options}
+    settings = AcmeDnsSettings("powerdns", options=given)
+    return Lexicon(reactor, settings, seen(reactor, "127.0.0.1:1"))
 
 
-def lexicon(client: FakeLexicon, **changes: Any) -> Lexicon:
-    settings = AcmeDnsSettings("hetzner", options={"auth_token": "t"}, **changes)
-    return Lexicon(at_once, client, settings, Seen(Clock(), at_once, (), 0.0))
+def made(coroutine: Any) -> Deferred[Any]:
+    return Deferred.fromCoroutine(coroutine)
 
 
-def test_lexicon_is_given_provider_domain_and_options() -> None:
-    """Unverified against a real provider."""
-    client = FakeLexicon()
-    result(lexicon(client).add(NAME, "value"))
-    result(lexicon(client, zone="sub.example.org").remove(NAME, "value"))
-    chosen = {
-        "provider_name": "hetzner",
-        "domain": "example.org",
-        "hetzner": {"auth_token": "t"},
-    }
-    assert client.log == [
-        ("config", chosen),
-        ("create", "TXT", NAME, "value"),
-        ("config", {**chosen, "delegated": "sub.example.org"}),
-        ("delete", None, "TXT", NAME, "value"),
-    ]
+async def test_lexicon_adds_and_takes_away_what_it_is_told(reactor: Any) -> None:
+    """Two values of one name at the same time: none overwrites the other."""
+    with running_powerdns() as powerdns:
+        here = lexicon(reactor, powerdns)
+        await gatherResults([made(here.add(NAME, text)) for text in ("one", "two")])
+        (texts,) = powerdns.texts.values()
+        assert sorted(texts) == ['"one"', '"two"']
+        await here.remove(NAME, "one")
+        assert powerdns.texts == {f"{NAME}.": ['"two"']}
 
 
-def test_whatever_lexicon_raises_is_one_error() -> None:
-    """Each provider has its own."""
-    client = FakeLexicon()
-    client.broken = True
-    with pytest.raises(CertificateError, match=r"hetzner cannot create .* bad token"):
-        result(lexicon(client).add(NAME, "value"))
-
-
-@pytest.mark.skipif(
-    importlib.util.find_spec("lexicon") is not None, reason="dns-lexicon is installed"
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"auth_token": "wrong"}, "401"),
+        ({"pdns_server": "http://127.0.0.1:1"}, "refused"),
+    ],
 )
-def test_missing_lexicon_says_what_to_install() -> None:
+async def test_what_lexicon_cannot_do_is_one_line(
+    reactor: Any, options: dict[str, str], reason: str
+) -> None:
+    """Each provider has errors of its own; no traceback and no token."""
+    with (
+        running_powerdns() as powerdns,
+        pytest.raises(CertificateError, match=f"powerdns cannot .*{reason}") as bad,
+    ):
+        await lexicon(reactor, powerdns, **options).add(NAME, "value")
+    assert "\n" not in str(bad.value)
+    assert "wrong" not in str(bad.value)
+
+
+async def test_provider_that_hangs_holds_up_no_other_order_for_ever(
+    reactor: Any,
+) -> None:
+    """Cancelled or late, it is killed and the next one has its turn."""
+    with running_powerdns() as powerdns:
+        here = lexicon(reactor, powerdns)
+        powerdns.hangs = True
+        ends: list[Failure] = []
+        hanging = made(here.add(NAME, "one"))
+        hanging.addErrback(ends.append)
+        waiting = made(here.add(NAME, "two"))
+        await deferLater(reactor, 1.0)
+        powerdns.hangs = False
+        hanging.cancel()
+        assert ends[0].check(CancelledError)
+        await waiting
+        assert '"two"' in powerdns.texts[f"{NAME}."]
+
+
+async def test_program_that_does_not_end_is_killed(reactor: Any) -> None:
+    """By its limit; the order fails with a reason."""
+    clock = Clock()
+    clock.spawnProcess = reactor.spawnProcess  # type: ignore[attr-defined]  # real ones
+    running = made(carried_out(clock, ["/bin/sleep", "60"], {}))
+    clock.advance(COMMAND_LIMIT_S)
+    with pytest.raises(OSError, match="no end after 120 s"):
+        await running
+    await deferLater(reactor, 0.05)  # for its end to be noticed
+
+
+def test_missing_lexicon_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """At the start, not at the first order."""
+    monkeypatch.setitem(sys.modules, "lexicon", None)
     with pytest.raises(ConfigError, match=r"install haloy\[dns\]"):
         make_provider(Clock(), at_once, AcmeDnsSettings("hetzner"), ())
 
@@ -258,3 +276,5 @@ def test_providers_are_made_by_their_name() -> None:
     assert isinstance(make_provider(Clock(), at_once, command, ()), Command)
     update = AcmeDnsSettings("rfc2136", server="127.0.0.1:53", zone="example.org")
     assert isinstance(make_provider(Clock(), at_once, update, ()), Updates)
+    other = AcmeDnsSettings("powerdns")
+    assert isinstance(make_provider(Clock(), at_once, other, ()), Lexicon)

@@ -32,6 +32,7 @@ from tests.certs.support import (
 )
 from tests.support.certificates import DAY, make
 from tests.support.pebble import Pebble, running_pebble
+from tests.support.powerdns import TOKEN, running_powerdns
 
 pytestmark = pytest.mark.acme
 
@@ -200,6 +201,39 @@ async def test_wildcard_and_apex_are_proven_in_dns(
         ["present", "_acme-challenge.example.org."],
     ]
     assert front.contexts.has("any.example.org")
+
+
+async def test_wildcard_and_apex_by_lexicon(
+    reactor: Any, pebble: Pebble, tmp_path: Path
+) -> None:
+    """dns-lexicon itself; the records are where the CA looks, and gone after."""
+    seen: list[list[str]] = []
+
+    def changed(name: str, texts: list[str]) -> None:
+        seen.append(texts)
+        pebble.challenge("clear-txt", {"host": name})
+        for text in texts:
+            pebble.challenge("set-txt", {"host": name, "value": text})
+
+    with running_powerdns("example.org", changed) as powerdns:
+        service = service_for(
+            reactor,
+            pebble,
+            tmp_path,
+            Front(),
+            challenges=("dns-01",),
+            provider=AcmeDnsSettings(
+                "powerdns",
+                options={"auth_token": TOKEN, "pdns_server": powerdns.url},
+                wait_s=10,
+            ),
+        )
+        await service.start()
+        service.want((domain("*.example.org", "example.org"),))
+        await obtained(reactor, service, "*.example.org")
+        await service.stop()
+    assert max(len(texts) for texts in seen) == 2
+    assert seen[-1] == []
 
 
 async def test_renewal_comes_in_time(reactor: Any, tmp_path: Path) -> None:
