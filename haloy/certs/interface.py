@@ -31,11 +31,11 @@ class CertificateStatus:
     """How it stands with one name.
 
     C{state} is C{valid}, C{pending}, C{failed} or C{manual}; C{reason} and
-    C{next_try} say what goes on, C{ordering} that it is being ordered. C{problem} is
-    the type of the CA's last problem document and C{document} all of it (JSON),
-    C{failures} how often it has failed in a row, C{directory} the CA that issued what
-    is served. C{names}, C{not_before} and C{fingerprint} (SHA-256, hexadecimal) are
-    those of what is served.
+    C{next_try} say what goes on, C{ordering} that it is being ordered or is next.
+    C{problem} is the type of the CA's last problem document and C{document} all of it
+    (JSON), C{failures} how often it has failed in a row, C{directory} the CA that
+    issued what is served. C{names}, C{not_before} and C{fingerprint} (SHA-256,
+    hexadecimal) are those of what is served.
     """
 
     name: DomainName

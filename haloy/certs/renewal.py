@@ -177,6 +177,7 @@ class CertificateService(Service):
     def _status(self, domain: Domain) -> CertificateStatus:
         decision, now = self._decide(domain), self._now()
         names = wanted_names(domain)
+        ordering = decision.name in self._ordering
         return status_of(
             domain,
             decision,
@@ -185,7 +186,8 @@ class CertificateService(Service):
             self._policy,
             self._warnings,
             now,
-            ordering=decision.name in self._ordering,
+            ordering=ordering,
+            queued=not ordering and self._is_due(decision),
             unsaved=decision.name in self._shelf.unsaved,
         )
 
@@ -200,6 +202,10 @@ class CertificateService(Service):
             self._now(),
             self._forced,
         )
+
+    def _is_due(self, decision: Decision) -> bool:
+        due = decision.due is not None and decision.due <= self._now()
+        return due and bool(decision.directory)
 
     async def _reload(self) -> None:
         await self._load()
@@ -217,8 +223,7 @@ class CertificateService(Service):
             if len(self._ordering) >= PARALLEL:
                 break
             decision = self._decide(domain)
-            due = decision.due is not None and decision.due <= self._now()
-            if due and decision.directory and decision.name not in self._ordering:
+            if self._is_due(decision) and decision.name not in self._ordering:
                 self._forced.discard(decision.name)
                 self._ordering.add(decision.name)
                 self._tasks.start(

@@ -29,11 +29,13 @@ def status_of(
     now: datetime,
     *,
     ordering: bool,
+    queued: bool = False,
     unsaved: bool = False,
 ) -> CertificateStatus:
     """Return the status of C{domain}.
 
     @param certificate: what is served for it now.
+    @param queued: it is due and waits for others that are being ordered.
     @param unsaved: it is in memory only.
     """
     failures = memory.failures.get(decision.name)
@@ -46,7 +48,7 @@ def status_of(
     parts = [
         "" if failures is None else failures.reason,
         WAITS.get(decision.waits_for, ""),
-        "being ordered" if ordering else "",
+        _going_on(ordering, queued),
         never(decision.names, policy),
         _ending(certificate, now),
         "the disk has not taken it yet" if unsaved else "",
@@ -65,11 +67,17 @@ def status_of(
         failures=0 if failures is None else failures.count,
         directory="" if certificate is None else certificate.directory,
         document="" if failures is None else failures.document,
-        ordering=ordering,
+        ordering=ordering or queued,
         names=() if certificate is None else tuple(sorted(certificate.names)),
         not_before=None if certificate is None else certificate.not_before,
         fingerprint="" if certificate is None else fingerprint(certificate),
     )
+
+
+def _going_on(ordering: bool, queued: bool) -> str:
+    if ordering:
+        return "being ordered"
+    return "waiting for its turn" if queued else ""
 
 
 def never(names: tuple[DomainName, ...], policy: Policy) -> str:

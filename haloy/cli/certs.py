@@ -79,20 +79,27 @@ def show(name: str, selection: Selection, output: Output) -> None:
 @server_options
 @output_options
 def renew(name: str, no_wait: bool, selection: Selection, output: Output) -> None:
-    """Order a certificate now, whatever there is; the ladder of tries starts anew."""
+    """Order a certificate now, whatever there is; the ladder of tries starts anew.
+
+    Below the limits of the authority: where it has asked for a pause, or this would be
+    one too many, the order waits, and this says until when.
+    """
 
     async def ask(calls: Any, reactor: Any) -> dict[str, Any]:
         before: dict[str, Any] = await calls.renew(name)
         if no_wait:
-            return before
-        output.info(f"a certificate for {name} is being ordered")
+            now: dict[str, Any] = await calls.show(name)
+            return now
+        output.info(f"a certificate for {name} is asked for")
         return await _awaited(calls, reactor, before)
 
     found = _asked(selection, ask)
     if output.as_json:
         output.json(found)
-    elif no_wait:
+    elif no_wait and found.get("ordering"):
         output.success(f"a certificate for {name} is being ordered")
+    elif no_wait:
+        output.warn(f"{name} is not being ordered yet: {_why(found)}")
     else:
         output.success(f"{name} has a new certificate until {found['notAfter'][:10]}")
 
@@ -175,14 +182,20 @@ async def _awaited(calls: Any, reactor: Any, before: dict[str, Any]) -> dict[str
         found: dict[str, Any] = await calls.show(name)
         if found.get("fingerprint") not in {None, before.get("fingerprint")}:
             return found
-        reason = str(found.get("reason") or "no reason is known")
         if not found.get("ordering"):
-            raise CertificateError(f"no new certificate for {name}: {reason}")
+            raise CertificateError(f"no new certificate for {name}: {_why(found)}")
         if reactor.seconds() > end_s:
             raise CertificateError(
                 f"{name} is still being ordered after {WAIT_S:g} s; "
                 f"`haloy certs show {name}` says more"
             )
+
+
+def _why(found: dict[str, Any]) -> str:
+    """Return why there is none, and when the next try is."""
+    reason = str(found.get("reason") or "no reason is known")
+    again = _moment(found.get("nextTry"))
+    return reason if again == "-" else f"{reason}; next try at {again}"
 
 
 def _file(path: str) -> str:

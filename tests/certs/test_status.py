@@ -29,13 +29,22 @@ def status(
     wanted: Domain = SHOP,
     *,
     ordering: bool = False,
+    queued: bool = False,
 ) -> CertificateStatus:
     kept = memory or Memory()
     held = {} if certificate is None else {certificate.name: certificate}
     decision = decide(wanted, held, kept, POLICY, NOW)
     warnings = dict.fromkeys(NAMES[:1], "points elsewhere")
     return status_of(
-        wanted, decision, certificate, kept, POLICY, warnings, NOW, ordering=ordering
+        wanted,
+        decision,
+        certificate,
+        kept,
+        POLICY,
+        warnings,
+        NOW,
+        ordering=ordering,
+        queued=queued,
     )
 
 
@@ -114,3 +123,9 @@ def test_one_in_memory_only_says_so() -> None:
         SHOP, decision, one, Memory(), POLICY, {}, NOW, ordering=False, unsaved=True
     )
     assert found.reason == "the disk has not taken it yet"
+
+
+def test_one_that_is_due_waits_for_its_turn() -> None:
+    """Who has asked for it sees that it goes on."""
+    found = status(queued=True)
+    assert (found.ordering, found.reason[:20]) == (True, "waiting for its turn")

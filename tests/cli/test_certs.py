@@ -85,12 +85,25 @@ async def test_renew_that_fails_fails_the_command(bench: Bench) -> None:
     done = await bench.haloy("certs", "renew", SHOP)
     assert done.returncode == 1
     assert f"no new certificate for {SHOP}: connection refused" in done.stderr
-    done = await bench.haloy("certs", "renew", SHOP, "--no-wait")
-    assert done.returncode == 0
     bench.certificates.refuse = CertificateError("a wildcard needs DNS-01")
     done = await bench.haloy("certs", "renew", "*.example.com")
     assert done.returncode == 1
     assert done.stderr
+
+
+async def test_renew_that_waits_says_until_when(bench: Bench) -> None:
+    """Below the limits of the authority; nobody is told that it is being ordered."""
+    waits = status(SHOP, reason="waiting, to stay below the limits", next_try=ENDS)
+    bench.certificates.after_renewal = [waits, waits]
+    done = await bench.haloy("certs", "renew", SHOP)
+    assert done.returncode == 1
+    assert f"below the limits; next try at {ENDS:%Y-%m-%d %H:%M} UTC" in done.stderr
+    done = await bench.haloy("certs", "renew", SHOP, "--no-wait")
+    assert done.returncode == 0
+    assert "is not being ordered yet: waiting" in done.stdout + done.stderr
+    bench.certificates.after_renewal = [status(SHOP, ordering=True)]
+    done = await bench.haloy("certs", "renew", SHOP, "--no-wait")
+    assert f"a certificate for {SHOP} is being ordered" in done.stdout
 
 
 @pytest.mark.parametrize("way", ["files", "env", "both"])

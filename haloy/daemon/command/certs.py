@@ -66,10 +66,13 @@ def show(chosen: Directories, name: str, as_json: bool) -> None:
 @click.argument("name")
 @json_option
 def renew(chosen: Directories, name: str, as_json: bool) -> None:
-    """Order a certificate for NAME now, whatever is held."""
+    """Order a certificate for NAME now, whatever is held.
+
+    Below the limits of the authority; C{haloyd certs show} says what it waits for.
+    """
     domain = parse_domain_name(name, "name", wildcard=True)
     found = local_daemon(chosen).ask("POST", f"/v1/certificates/{domain}/renew")
-    lines = [f"A certificate for {domain} is being ordered; see `haloyd certs show`."]
+    lines = [f"A certificate for {domain} is asked for; see `haloyd certs show`."]
     tell(found, lines, as_json)
 
 
