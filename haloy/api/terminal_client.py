@@ -63,6 +63,14 @@ class TerminalClient:
         """Say how large the terminal is now."""
         self._socket.write(encode_asked(Resize(columns, rows)))
 
+    def hold(self) -> None:
+        """Take no more output for now; the command waits."""
+        self._socket.listen(False)
+
+    def go_on(self) -> None:
+        """Take output again."""
+        self._socket.listen(True)
+
     def close(self) -> None:
         """Leave; the command is killed."""
         self._socket.close()

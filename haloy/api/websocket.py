@@ -82,7 +82,8 @@ class WebSocket(Protocol):
         if isinstance(one, Message):
             self._take_part(one)
         elif isinstance(one, Ping):
-            self._send(one.response())
+            if self.open:  # behind a goodbye there are no answers any more
+                self._send(one.response())
         elif isinstance(one, CloseConnection):
             self._send(one.response())
             self._hang_up()

@@ -19,6 +19,9 @@ from haloy.errors import HaloyError
 @click.command("exec", context_settings={"allow_interspersed_args": False})
 @app_options
 @click.option("-it", "--interactive", is_flag=True, help="With your terminal as its.")
+@click.option(
+    "-i", "--input", "with_input", is_flag=True, help="With your input, by a pipe."
+)
 @click.option("--container", default="", help="One container by id or prefix.")
 @click.option("--all-containers", is_flag=True, help="In all replicas.")
 @output_options
@@ -26,28 +29,38 @@ from haloy.errors import HaloyError
 def exec_(
     selection: Selection,
     interactive: bool,
+    with_input: bool,
     container: str,
     all_containers: bool,
     command: tuple[str, ...],
     output: Output,
 ) -> None:
-    """Run COMMAND in the app's first container, as in haloy exec -- ls -l.
+    r"""Run COMMAND in the app's first container, as in haloy exec -- ls -l.
 
-    Ends with the exit code of the command. With -it it has your terminal:
-    haloy exec -it -- sh
+    Ends with the exit code of the command. With -it it has your terminal, with -i
+    your standard input:
+
+    \b
+        haloy exec -it -- sh
+        haloy exec -i -- psql < dump.sql
     """
     if container and all_containers:
         raise click.UsageError("give --container or --all-containers, not both")
     project, chosen = choose(selection)
-    if interactive:
+    if interactive or with_input:
         if len(chosen) > 1 or all_containers or output.as_json:
-            raise click.UsageError("-it works in one container, without --json")
-        if not (sys.stdin.isatty() and sys.stdout.isatty()):
-            raise click.UsageError("-it needs a terminal; leave it out in scripts")
+            raise click.UsageError("-i and -it work in one container, without --json")
+        if interactive and not (sys.stdin.isatty() and sys.stdout.isatty()):
+            raise click.UsageError(
+                "-it needs a terminal; in scripts use -i, or neither"
+            )
         from haloy.cli.terminal import interact  # noqa: PLC0415  (POSIX only)
 
         one, limit_s = chosen[0], selection.limit_s
-        raise SystemExit(interact(project, one, limit_s, container, command))
+        code = interact(
+            project, one, limit_s, container, command, as_terminal=interactive
+        )
+        raise SystemExit(code)
 
     async def carry_out(reactor: Any) -> list[list[dict[str, Any]] | HaloyError]:
         return await together(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.command import Command
 from tests.integration.site import Server, build, server
 from tests.support.dockerd import PrivateDocker, private_dockerd
 
@@ -37,3 +38,11 @@ def haloyd(tmp_path: Path, docker: PrivateDocker) -> Iterator[Server]:
             yield made
     finally:
         docker.clear(IMAGES)
+
+
+@pytest.fixture
+def haloy(haloyd: Server, tmp_path: Path) -> Command:
+    """Give the command, in a folder for the daemon."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    return Command(folder, haloyd)
