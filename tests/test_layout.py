@@ -59,10 +59,12 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "haloy/store/layers.py": "tests/api/test_images.py",
     # The commands are tried together, against the real API.
     "haloy/cli/apps.py": "tests/cli/test_commands.py",
+    "haloy/cli/asking.py": "tests/cli/test_tty.py",
     "haloy/cli/completing.py": "tests/cli/test_completion.py",
     "haloy/cli/deployments.py": "tests/cli/test_commands.py",
     "haloy/cli/diagnosis.py": "tests/cli/test_commands.py",
     "haloy/cli/doctor.py": "tests/cli/test_commands.py",
+    "haloy/cli/echo.py": "tests/cli/test_tty.py",
     "haloy/cli/execute.py": "tests/cli/test_commands.py",
     "haloy/cli/follow.py": "tests/cli/test_deploy.py",
     "haloy/cli/logs.py": "tests/cli/test_commands.py",

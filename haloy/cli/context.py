@@ -15,6 +15,7 @@ from typing import Any
 import click
 from attrs import define, evolve, field, frozen
 
+from haloy.cli.echo import echo
 from haloy.cli.options import Selection
 from haloy.config.app_file import AppFile, Target
 from haloy.config.client_file import (
@@ -130,7 +131,7 @@ class Project:
             self.environment(one.name),
             self.file.secret_providers,
             self.folder,
-            lambda text: click.echo(f"● {text}", err=True),
+            lambda text: echo(f"● {text}", err=True),
         )
 
     def token(self, one: Selected) -> str:

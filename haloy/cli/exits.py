@@ -19,6 +19,8 @@ AUTHENTICATION = 4
 UNREACHABLE = 5
 DEPLOYMENT_FAILED = 6
 PARTLY_FAILED = 7
+#: 128 and the number of SIGINT, as shells have it.
+INTERRUPTED = 130
 
 _CODES: tuple[tuple[type[HaloyError], int], ...] = (
     (ConfigError, CONFIGURATION),

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from haloy.cli.echo import echo
 from haloy.cli.exits import ERROR, exit_code
 from haloy.errors import ConfigError, HaloyError
 
@@ -25,9 +26,9 @@ def show_problem(problem: HaloyError, prefix: str = "") -> None:
     name = f"{click.style(prefix, bold=True)} " if prefix else ""
     for text in problem_texts(problem):
         first, *rest = text.split("\n")
-        click.echo(f"{click.style('✖', fg='red')} {name}{first}", err=True)
+        echo(f"{click.style('✖', fg='red')} {name}{first}", err=True)
         for line in rest:
-            click.echo(f"  {line}", err=True)
+            echo(f"  {line}", err=True)
 
 
 def problem_texts(problem: HaloyError) -> Iterator[str]:
@@ -78,7 +79,7 @@ def fail(problem: HaloyError, as_json: bool) -> int:
     """Tell what went wrong; return the exit code."""
     code = exit_code(problem)
     if as_json:
-        click.echo(json.dumps(problem_json(problem, code), indent=2))
+        echo(json.dumps(problem_json(problem, code), indent=2))
     show_problem(problem)
     return code
 
@@ -90,7 +91,7 @@ def fail_usage(problem: click.UsageError) -> None:
         "message": problem.format_message(),
         "exitCode": problem.exit_code,
     }
-    click.echo(json.dumps({"error": told}, indent=2))
+    echo(json.dumps({"error": told}, indent=2))
 
 
 def fail_unexpectedly(problem: Exception, debug: bool, as_json: bool) -> int:

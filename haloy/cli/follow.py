@@ -40,6 +40,8 @@ async def follow(
 ) -> None:
     """Show a deployment's log to its end.
 
+    Ctrl+C leaves it alone, and that is told.
+
     @raise DeployFailed: it failed, or has not ended within C{limit_s}.
     """
     watching = Deferred.fromCoroutine(_watch(client.deployment_log(deployment), show))
@@ -52,6 +54,11 @@ async def follow(
             "server; `haloy status` shows how it stands",
             failure="timeout",
         ) from None
+    except defer.CancelledError:
+        Output().warn(
+            f"{deployment} goes on on the server; `haloy status` shows how it stands"
+        )
+        raise
 
 
 async def _watch(

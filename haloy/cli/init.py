@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from haloy.cli.asking import interruptible
 from haloy.cli.options import output_options
 from haloy.cli.output import Output
 from haloy.config.client_file import client_folder, normalise_server, read_client_file
@@ -20,6 +21,7 @@ from haloy.model.names import parse_app_name, parse_domain_name
 
 FILE = "haloy.yaml"
 DEFAULT_PORT = 8080
+REPLICAS_LIMIT = 100
 
 
 @click.command("init")
@@ -28,7 +30,9 @@ DEFAULT_PORT = 8080
 @click.option("--domain", default=None, help="Domain that leads to the app.")
 @click.option("--image", default=None, help="Image to pull; built here without one.")
 @click.option("--port", type=click.IntRange(1, 65535), help="The container's port.")
-@click.option("--replicas", type=click.IntRange(1, 100), help="Number of containers.")
+@click.option(
+    "--replicas", type=click.IntRange(1, REPLICAS_LIMIT), help="Number of containers."
+)
 @click.option("--yes", "-y", is_flag=True, help="Ask nothing; take the defaults.")
 @click.option("--force", "-f", is_flag=True, help="Replace a haloy.yaml that is here.")
 @output_options
@@ -58,14 +62,16 @@ def init_(
     exposed = _exposed(dockerfile)
     if exposed is not None and port is None:
         output.info(f"{dockerfile} exposes port {exposed}")
-    answers = Answers(
-        name=ask.text("Name of the app", name, _name_here(), _name),
-        server=ask.text("Server", server, _only_server(), _server),
-        domain=ask.text("Domain (empty: none)", domain, "", _domain),
-        image=image if image is not None else _image(ask, dockerfile),
-        port=ask.number("Port of the container", port, exposed or DEFAULT_PORT),
-        replicas=ask.number("Replicas", replicas, 1),
-    )
+    port_here = exposed or DEFAULT_PORT
+    with interruptible():
+        answers = Answers(
+            name=ask.text("Name of the app", name, _name_here(), _name),
+            server=ask.text("Server", server, _only_server(), _server),
+            domain=ask.text("Domain (empty: none)", domain, "", _domain),
+            image=image if image is not None else _image(ask, dockerfile),
+            port=ask.number("Port of the container", port, port_here, 65535),
+            replicas=ask.number("Replicas", replicas, 1, REPLICAS_LIMIT),
+        )
     text = render_app_file(answers)
     parse_app_document(text, FILE, "yaml").targets()  # never write what is not valid
     Path(FILE).write_text(text, encoding="utf-8")
@@ -93,10 +99,10 @@ class _Asking:
             click.prompt(what, default=default, value_proc=_checked(check), err=True)
         )
 
-    def number(self, what: str, given: int | None, default: int) -> int:
+    def number(self, what: str, given: int | None, default: int, top: int) -> int:
         if given is not None or not self._asks:
             return default if given is None else given
-        kind = click.IntRange(1, 65535)
+        kind = click.IntRange(1, top)
         return int(click.prompt(what, default=default, type=kind, err=True))
 
     def confirm(self, what: str, default: bool) -> bool:

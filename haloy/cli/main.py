@@ -15,9 +15,6 @@ import click
 
 from haloy.cli.group import LazyGroup
 
-#: 128 and the number of SIGINT, as shells have it.
-INTERRUPTED = 130
-
 _AS_JSON = "haloy.as_json"
 
 #: command -> module under C{haloy.cli} and the help shown in the list.
@@ -55,6 +52,8 @@ class _Main(LazyGroup):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Remember what was asked, for the answer to be in JSON if that was."""
         ctx.meta[_AS_JSON] = _wants_json(args)
+        if os.environ.get("NO_COLOR"):  # https://no-color.org; rich knows it, click not
+            ctx.color = False
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -64,6 +63,8 @@ class _Main(LazyGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
+            from haloy.cli.exits import INTERRUPTED  # noqa: PLC0415
+
             sys.exit(INTERRUPTED)
         except (click.exceptions.Exit, click.Abort):
             raise

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 
+from haloy.cli.echo import echo
 from haloy.cli.failing import show_problem
 from haloy.errors import HaloyError
-
-PIPE_WIDTH = 1000
 
 _MARKS = {
     "info": ("●", "blue", False),
@@ -72,18 +72,18 @@ class Output:
     def note(self, text: str) -> None:
         """Tell something beside what scripts read: on stderr."""
         if not self.quiet:
-            click.echo(f"{click.style('●', fg='blue')} {text}", err=True)
+            echo(f"{click.style('●', fg='blue')} {text}", err=True)
 
     def line(self, text: str, prefix: str = "", colour: str = "") -> None:
         """Print bare text: what scripts read; C{prefix} says where it comes from."""
         if not self.as_json:
             head = f"{click.style(prefix, fg=colour or None)} " if prefix else ""
-            click.echo(head + text)
+            echo(head + text)
 
     def heading(self, text: str) -> None:
         """Print a title with a rule under it."""
         self.line(click.style(text, bold=True))
-        self.line("─" * len(text))
+        self.line("─" * min(len(text), shutil.get_terminal_size().columns))
 
     def problem(self, problem: HaloyError, prefix: str = "") -> None:
         """Tell a problem, with the line of the file where there is one."""
@@ -91,30 +91,19 @@ class Output:
 
     def json(self, value: object) -> None:
         """Print the one JSON document."""
-        click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+        echo(json.dumps(value, indent=2, ensure_ascii=False))
 
     def json_line(self, value: object) -> None:
         """Print one JSON document of many, on a line of its own."""
-        click.echo(json.dumps(value, ensure_ascii=False))
+        echo(json.dumps(value, ensure_ascii=False))
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Print a table; nothing when JSON is wanted."""
         if self.as_json:
             return
-        # Only commands with tables pay for the library.
-        from rich.console import Console  # noqa: PLC0415
-        from rich.table import Table  # noqa: PLC0415
+        from haloy.cli.tables import print_table  # noqa: PLC0415  (rich takes a while)
 
-        table = Table(header_style="bold", border_style="bright_black")
-        for column in columns:
-            table.add_column(column, overflow="fold")
-        for row in rows:
-            table.add_row(*row)
-        # What is piped is for programs: no line of theirs is ever folded. Cells are
-        # what servers say, such as "[red]" or ":x:": none of it is rich's markup.
-        width = None if sys.stdout.isatty() else PIPE_WIDTH
-        console = Console(file=sys.stdout, width=width, markup=False, emoji=False)
-        console.print(table)
+        print_table(columns, rows)
 
     def _say(self, kind: str, text: str, prefix: str) -> None:
         mark, colour, is_problem = _MARKS[kind]
@@ -124,7 +113,7 @@ class Output:
         for line in text.splitlines():
             if line.strip():
                 shown = click.style(line, bold=True) if kind == "success" else line
-                click.echo(f"{head} {shown}", err=is_problem or self.as_json)
+                echo(f"{head} {shown}", err=is_problem or self.as_json)
 
 
 def show_entry(output: Output, entry: Mapping[str, Any], prefix: str = "") -> None:

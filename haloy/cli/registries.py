@@ -8,6 +8,7 @@ from typing import Any
 import click
 from attrs import evolve
 
+from haloy.cli.asking import interruptible
 from haloy.cli.context import choose_servers, client_for, only_server
 from haloy.cli.group import SuggestingGroup
 from haloy.cli.options import Selection, output_options, server_options
@@ -45,7 +46,8 @@ def login(
     if password_stdin:
         password = _from_stdin()
     elif not password and sys.stdin.isatty():
-        password = click.prompt("Password", hide_input=True, err=True)
+        with interruptible():
+            password = click.prompt("Password", hide_input=True, err=True)
     if not password:
         raise click.UsageError("the password is empty: --password-stdin reads one")
     wanted = normalise_registry(name)

@@ -14,6 +14,7 @@ from attrs import define, field, frozen
 
 from haloy.cli.ages import ago
 from haloy.cli.answers import tell_answers
+from haloy.cli.asking import confirm
 from haloy.cli.context import Project, Selected, choose, client_for, failed_of
 from haloy.cli.exits import exit_code_of_several
 from haloy.cli.follow import Board, deploy_limit_option, follow
@@ -179,7 +180,7 @@ class _Rollback:
                 f"{way.row['DeploymentID']} ({way.row['ImageRef']}, {_date(way.row)})"
             )
         if found and ask:
-            click.confirm("Go back?", abort=True)
+            confirm("Go back?")
         with Board(self._output, len(self._chosen) > 1) as board:
             return await together(
                 self._go(reactor, way, board, no_logs) for way in ways

@@ -11,28 +11,36 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.task import react
 from twisted.python.failure import Failure
 
+from haloy.cli.exits import INTERRUPTED
 from haloy.errors import HaloyError
 
 T = TypeVar("T")
-
-#: 128 and the number of SIGINT, as shells have it.
-INTERRUPTED = 130
 
 
 def run(start: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
     """Return what C{start(reactor)} returns; raise what it raises.
 
-    A reactor runs once in a process: one call a command. Ctrl+C ends with 130.
+    A reactor runs once in a process: one call a command. Ctrl+C cancels it, so that
+    it can put away what it holds, and ends with 130.
     """
     results: list[T] = []
     problems: list[Exception] = []
     stopping: list[bool] = []
 
+    def begin(reactor: Any) -> Deferred[None]:
+        running = Deferred.fromCoroutine(carry_out(reactor))
+
+        def stop() -> None:
+            stopping.append(True)
+            running.cancel()
+
+        reactor.addSystemEventTrigger("before", "shutdown", stop)
+        return running
+
     async def carry_out(reactor: Any) -> None:
-        reactor.addSystemEventTrigger("before", "shutdown", stopping.append, True)
         try:
             result = await start(reactor)
-        except CancelledError:  # how Twisted tells it of Ctrl+C
+        except CancelledError:
             return
         except Exception as problem:  # carried out of react, which would print it
             # What ends because of Ctrl+C may say so in other words, here and below.
@@ -43,7 +51,7 @@ def run(start: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
                 results.append(result)
 
     with suppress(SystemExit, KeyboardInterrupt):  # the first is how react ends
-        react(lambda reactor: Deferred.fromCoroutine(carry_out(reactor)))
+        react(begin)
     if problems:
         raise problems[0]
     if not results:

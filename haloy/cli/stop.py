@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from haloy.cli.asking import confirm
 from haloy.cli.context import Selected, choose, client_for, failed_of
 from haloy.cli.exits import exit_code_of_several
 from haloy.cli.options import Selection, app_options, output_options
@@ -36,9 +37,7 @@ def stop_(
         apps = ", ".join(f"{one.app} on {one.server}" for one in chosen)
         if not sys.stdin.isatty():
             raise click.UsageError("--remove-volumes needs --yes without a terminal")
-        click.confirm(
-            f"Delete the volumes of {apps} with all their data?", abort=True, err=True
-        )
+        confirm(f"Delete the volumes of {apps} with all their data?")
 
     async def carry_out(reactor: Any) -> list[HaloyError | None]:
         return await together(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -35,7 +34,7 @@ class Transfer:
         """Show a transfer of C{size} bytes; call the result with what has moved."""
         if self._output.quiet or self._output.as_json:
             return lambda _: None
-        if not sys.stdout.isatty():
+        if not self._output.is_live:
             return _Lines(self._output, server, size).moved
         if self._bars is None:
             self._bars = _bars()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from attrs import define, field
@@ -19,6 +19,9 @@ from tests.fakes.database import MemoryDatabase
 from tests.fakes.deployments import FakeDeployments
 from tests.fakes.engine import FakeEngine
 from tests.support.api import TOKEN, make_api
+from tests.support.tty import Tty
+
+T = TypeVar("T")
 
 
 @define(eq=False)
@@ -62,19 +65,36 @@ class Bench:
         await self.listener.stop()
         self.database.close()
 
+    def variables(self, *set_ones: str, **more: str) -> dict[str, str]:
+        """Return the environment of a command; C{set_ones} are 1, C{more} as given."""
+        return {
+            **os.environ,
+            "HALOY_CONFIG_DIR": str(self.folder / "client"),
+            "HALOY_API_TOKEN": TOKEN,
+            "SHELL": "/bin/sh",
+            **dict.fromkeys(set_ones, "1"),
+            **self.environment,
+            **more,
+        }
+
+    async def in_terminal(
+        self, use: Callable[[Tty], T], *arguments: str, columns: int = 80, **more: str
+    ) -> T:
+        """Run the command in a terminal; C{use} is its person, in a thread."""
+
+        def sit() -> T:
+            variables = self.variables(**more)
+            with Tty(self.folder, variables, *arguments, columns=columns) as tty:
+                return use(tty)
+
+        result: T = await deferToThread(sit)
+        return result
+
     async def haloy(
         self, *arguments: str, environment: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run the command in the folder; this process goes on serving meanwhile."""
-        variables = {
-            **os.environ,
-            "HALOY_CONFIG_DIR": str(self.folder / "client"),
-            "HALOY_API_TOKEN": TOKEN,
-            "NO_COLOR": "1",
-            "SHELL": "/bin/sh",
-            **self.environment,
-            **(environment or {}),
-        }
+        variables = self.variables("NO_COLOR", **(environment or {}))
         done: subprocess.CompletedProcess[str] = await deferToThread(
             subprocess.run,
             [sys.executable, "-m", "haloy.cli.main", *arguments],
