@@ -44,6 +44,8 @@ STREAM_IDLE_S = 90.0
 #: A large body that moves no byte, or an answer to one that does not come.
 UPLOAD_IDLE_S = 300.0
 RETRIES = 4
+#: What daemons say where they have no such path (C{spec/api.md}).
+NO_ROUTE = "404 page not found"
 RESUMES = 5
 
 _ERRORS: dict[int, type[HaloyError]] = {
@@ -247,6 +249,11 @@ class Transport:
             )
         if status == 429:
             return TooMany(f"{self.base_url} is asked too often: {reason}")
+        if (status, reason) == (404, NO_ROUTE):
+            return NotFound(
+                f"the haloyd at {self.base_url} does not know this: it is older than "
+                "this command, or another program"
+            )
         kind = _ERRORS.get(status, HaloyError)
         return kind(reason)
 

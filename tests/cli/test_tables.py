@@ -22,8 +22,9 @@ def test_rows_instead(
     monkeypatch.setattr("haloy.cli.tables.PIPE_WIDTH", 20)
     print_table(["NAME", "IMAGE", "REPLICAS"], rows)
     assert capsys.readouterr().out == (
-        "NAME      a\nIMAGE     yyyyyyyyyy\n" + "y" * 20 + "\n" + "y" * 10 + "\n"
-        "REPLICAS  2\n\nNAME      [red]\nIMAGE     \nREPLICAS  3\n\n"
+        "NAME      a\nIMAGE     \n"
+        + ("y" * 20 + "\n") * 2
+        + "REPLICAS  2\n\nNAME      [red]\nIMAGE     \nREPLICAS  3\n\n"
     )
     monkeypatch.setattr("haloy.cli.tables.PIPE_WIDTH", 1000)
     print_table(["NAME", "IMAGE", "REPLICAS"], rows)
