@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import click
+import click.shell_completion
 from click.shell_completion import (
     CompletionItem,
     ShellComplete,
@@ -61,7 +62,16 @@ class PowerShellComplete(ShellComplete):
         return f"{item.type}\t{item.value}\t{help_text}"
 
 
+class ZshComplete(click.shell_completion.ZshComplete):
+    """click's, for every Tab: where zsh loads it by name, click's works once."""
+
+    source_template = click.shell_completion.ZshComplete.source_template.replace(
+        "$zsh_eval_context[-1] == loadautofunc", '"$funcstack[1]" == _%(prog_name)s'
+    )
+
+
 add_completion_class(PowerShellComplete)
+add_completion_class(ZshComplete)
 
 
 @click.command("completion")

@@ -105,7 +105,13 @@ def revoke(name: str, selection: Selection, output: Output) -> None:
 
 
 @tokens_.command("audit")
-@click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 1000))
+@click.option(
+    "--limit",
+    default=100,
+    show_default=True,
+    type=click.IntRange(1, 1000),
+    help="How many, the newest first.",
+)
 @server_options
 @output_options
 def audit(limit: int, selection: Selection, output: Output) -> None:

@@ -15,8 +15,9 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from haloy.cli.answers import of_target
 from haloy.cli.context import choose, client_for
-from haloy.cli.options import Selection, app_options
+from haloy.cli.options import Selection, app_options, output_options
 from haloy.cli.output import Output
 from haloy.cli.running import run
 from haloy.errors import HaloyError
@@ -33,12 +34,14 @@ _PORT = click.IntRange(1, 65535)
 @click.option("--port", type=_PORT, help="Port here; the app's own by default.")
 @click.option("--remote-port", type=_PORT, help="Port of the container.")
 @click.option("--container", default="", help="One container by id or prefix.")
+@output_options
 def tunnel_(
     local_port: int | None,
     selection: Selection,
     port: int | None,
     remote_port: int | None,
     container: str,
+    output: Output,
 ) -> None:
     """Listen on LOCAL_PORT of this machine and lead it into the app's container.
 
@@ -52,7 +55,6 @@ def tunnel_(
     (one,) = chosen
     here = port or local_port or int(one.target.port or 8080)
     _refuse_taken(here)
-    output = Output()
 
     async def carry_out(reactor: Any) -> None:
         client = client_for(reactor, project, one, selection.limit_s)
@@ -63,6 +65,8 @@ def tunnel_(
             await endpoint.listen(factory)
         except CannotListenError as problem:
             raise HaloyError(f"port {here} cannot be used: {problem}") from None
+        if output.as_json:
+            output.json_line({**of_target(one), "localPort": here})
         there = f"port {remote_port}" if remote_port else "its port"
         output.info(
             f"localhost:{here} leads to {one.app} on {one.server}, {there}; "

@@ -7,13 +7,18 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from twisted.internet.task import deferLater
 
 from haloy.cli.completing import names
 from haloy.cli.completion import SHELLS, completion_
 from haloy.config.client_file import add_server
+from tests.api.test_server import hello, replica
+from tests.support.cli import Bench
+from tests.support.tty import Tty
 
 FILE = "targets:\n  web: {image: 'a:1'}\n  worker: {image: 'a:1'}\n  db: {}\n"
 
@@ -63,6 +68,61 @@ def test_bash_completes_targets(here: Path) -> None:
         timeout=60,
     )
     assert done.stdout.splitlines() == ["web worker", "rollback rollback-targets"]
+
+
+#: How each shell is started, and how it is given the script in the file C{_haloy}.
+SHELLS_HERE = {
+    "bash": (("bash", "--norc", "--noprofile", "-i"), "source ./_haloy"),
+    "zsh": (
+        ("zsh", "-f", "-i"),
+        "fpath=($PWD $fpath); autoload -U compinit; compinit -u -d ./dump",
+    ),
+    "fish": (("fish", "--no-config", "-i"), "source ./_haloy"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shell", SHELLS_HERE)
+async def test_tab_in_a_real_shell(reactor: Any, tmp_path: Path, shell: str) -> None:
+    """Commands, targets of the file, and apps that are asked of the server."""
+    if shutil.which(shell) is None:
+        assert not os.environ.get("CI"), f"{shell} is missing: ./test installs it"
+        pytest.skip(f"there is no {shell} here")
+    bench = Bench(reactor, tmp_path)
+    await bench.start()
+    bench.configure(targets={"web": {}, "worker": {}})
+    bench.deployments.known["hello"] = hello(replica(1))
+    script = CliRunner().invoke(completion_, [shell]).output
+    (tmp_path / "_haloy").write_text(script)
+    program, load = SHELLS_HERE[shell]
+    folder = Path(sys.executable).parent
+
+    def type_(tty: Tty) -> None:
+        tty.press(f" {load}; echo re'ady'\r")
+        tty.until("ready")
+        for begun, whole in (
+            ("haloy validate-c", "haloy validate-config"),
+            ("haloy deploy --targets wo", "haloy deploy --targets worker"),
+            ("haloy status --app he", "haloy status --app hello"),
+        ):
+            tty.press(begun)
+            tty.until(begun)
+            tty.press("\t")
+            tty.until(whole)
+            tty.press("\x15")
+        tty.press("exit\r")
+
+    try:
+        await bench.in_terminal(
+            type_,
+            program=program,
+            columns=120,
+            PATH=f"{folder}:{os.environ['PATH']}",
+            HOME=str(tmp_path),
+        )
+    finally:
+        await bench.stop()
+        await deferLater(reactor, 0.05)
 
 
 def test_powershell_asks_in_its_way(here: Path) -> None:

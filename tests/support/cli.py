@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,7 +19,7 @@ from tests.fakes.database import MemoryDatabase
 from tests.fakes.deployments import FakeDeployments
 from tests.fakes.engine import FakeEngine
 from tests.support.api import TOKEN, make_api
-from tests.support.tty import Tty
+from tests.support.tty import HALOY, Tty
 
 T = TypeVar("T")
 
@@ -78,13 +78,20 @@ class Bench:
         }
 
     async def in_terminal(
-        self, use: Callable[[Tty], T], *arguments: str, columns: int = 80, **more: str
+        self,
+        use: Callable[[Tty], T],
+        *arguments: str,
+        columns: int = 80,
+        program: Sequence[str] = HALOY,
+        **more: str,
     ) -> T:
         """Run the command in a terminal; C{use} is its person, in a thread."""
 
         def sit() -> T:
             variables = self.variables(**more)
-            with Tty(self.folder, variables, *arguments, columns=columns) as tty:
+            with Tty(
+                self.folder, variables, *arguments, columns=columns, program=program
+            ) as tty:
                 return use(tty)
 
         result: T = await deferToThread(sit)

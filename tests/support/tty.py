@@ -9,7 +9,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyte
@@ -20,8 +20,11 @@ END_OF_FILE = "\x04"
 ENTER = "\r"
 
 
+HALOY = (sys.executable, "-m", "haloy.cli.main")
+
+
 class Tty:
-    """C{haloy} with a terminal of its own: give it keys, look at the screen.
+    """A program with a terminal of its own: give it keys, look at the screen.
 
     Blocks while it waits: a test whose reactor serves uses it in a thread.
     """
@@ -33,6 +36,7 @@ class Tty:
         *arguments: str,
         columns: int = 80,
         rows: int = 24,
+        program: Sequence[str] = HALOY,
     ) -> None:
         self._ours, inner = pty.openpty()
         self.screen = pyte.HistoryScreen(columns, rows, history=2000)
@@ -42,7 +46,7 @@ class Tty:
         variables = {**environment, "TERM": "xterm-256color"}
         self._process = subprocess.Popen(
             # With the terminal as the controlling one: Ctrl+C is a signal then.
-            ["setsid", "--ctty", sys.executable, "-m", "haloy.cli.main", *arguments],
+            ["setsid", "--ctty", *program, *arguments],
             cwd=folder,
             env=variables,
             stdin=inner,
