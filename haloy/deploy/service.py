@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 from attrs import define, field
+from twisted.internet import defer
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from haloy.config.app_file import ImageConfig, Target
@@ -42,6 +45,7 @@ from haloy.engine.interface import Credentials, Engine
 from haloy.errors import (
     Conflict,
     EngineUnavailable,
+    HaloyError,
     InvalidValue,
     NotFound,
 )
@@ -52,6 +56,9 @@ from haloy.store.database import Database
 from haloy.store.deployments import NewDeployment
 from haloy.store.takeover import take_over
 from haloy.tasks import Tasks
+
+#: How long who stops an app waits to hear how it went: clients wait 30 s.
+STOP_TOLD_S = 25.0
 
 
 def deploy_service(
@@ -323,10 +330,14 @@ class DeployService:
         await self._conductor.supersede(app, found.id, reason, "cancelled")
 
     async def stop_app(self, app: AppName, remove: bool, remove_volumes: bool) -> None:
-        """Stop an app on purpose; return when accepted.
+        """Stop an app on purpose; return when it is stopped, or when that takes long.
+
+        Behind a deployment that runs, or after L{STOP_TOLD_S}, it goes on without
+        anybody waiting.
 
         @raise NotFound: there is no such app.
         @raise Conflict: its containers were made by others.
+        @raise EngineError: something still runs or stays (A13).
         """
         now = await self._repair.situation(app)
         if not now.members and now.wanted is None:
@@ -337,12 +348,31 @@ class DeployService:
             )
         await self._queue.drop(app, "the app was stopped before this one began")
 
+        failed: list[HaloyError] = []
+
         async def stop() -> None:
             settled = await self._repair.settle(app)
-            await Stopping(self._tools, app).stop(settled, remove, remove_volumes)
+            try:
+                await Stopping(self._tools, app).stop(settled, remove, remove_volumes)
+            except HaloyError as problem:
+                failed.append(problem)
+                self._log.error("{problem}", problem=str(problem))
             self.reconciler.poke(app)
 
-        self._tasks.start(f"stopping {app}", self._queue.alone(app, stop))
+        idle = self._queue.idle(app)
+        ended = self._tasks.start(f"stopping {app}", self._queue.alone(app, stop))
+        if idle:
+            await self._watch(ended)
+        if failed:
+            raise failed[0]
+
+    async def _watch(self, ended: Deferred[None]) -> None:
+        """Return when C{ended} has fired, or after a while; it goes on all the same."""
+        told: Deferred[None] = Deferred()
+        ended.addBoth(lambda _: None if told.called else told.callback(None))
+        told.addTimeout(STOP_TOLD_S, self._reactor)
+        with suppress(defer.TimeoutError):
+            await told
 
 
 def _fingerprint(target: Mapping[str, Any], stored: Mapping[str, Any]) -> str:

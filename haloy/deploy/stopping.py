@@ -8,7 +8,7 @@ from twisted.logger import Logger
 from haloy.deploy.discovery import Found
 from haloy.deploy.progress import Tools, together
 from haloy.deploy.repair import Situation
-from haloy.errors import HaloyError, NotFound
+from haloy.errors import EngineError, EngineUnavailable, HaloyError, NotFound
 from haloy.model.labels import APP
 from haloy.model.names import AppName
 from haloy.proxy.interface import DrainLimits
@@ -26,14 +26,22 @@ class Stopping:
     _tools: Tools
     _app: AppName
     _log: Logger = field(factory=Logger, init=False)
+    _failed: list[tuple[str, HaloyError]] = field(factory=list, init=False)
 
     async def stop(self, now: Situation, remove: bool, remove_volumes: bool) -> None:
-        """Stop what C{now} shows; one that fails keeps no other from being stopped."""
+        """Stop what C{now} shows; one that fails keeps no other from being stopped.
+
+        @raise EngineError: names what still runs or stays, and why (A13).
+        """
         await self._tools.database.run(rows.set_stopped, self._app)
         await self._tools.traffic.forget(self._app)
         await together([self._stop_one(one, remove) for one in now.ours])
         if remove and remove_volumes:
             await self._remove_volumes()
+        if self._failed:
+            away = any(isinstance(one, EngineUnavailable) for _, one in self._failed)
+            kind = EngineUnavailable if away else EngineError
+            raise kind("; ".join(f"{what}: {why}" for what, why in self._failed))
         self._log.info(
             "app {app} was stopped ({count} containers)",
             app=self._app,
@@ -51,19 +59,11 @@ class Stopping:
         except NotFound:
             return
         except HaloyError as problem:
-            self._log.error(
-                "{container} could not be stopped: {problem}",
-                container=one.container.name,
-                problem=str(problem),
-            )
+            self._failed.append((f"{one.container.name} could not be stopped", problem))
 
     async def _remove_volumes(self) -> None:
         for name in await self._tools.engine.volumes({APP: self._app}):
             try:
                 await self._tools.engine.remove_volume(name)
             except HaloyError as problem:
-                self._log.error(
-                    "volume {volume} stays: {problem}",
-                    volume=name,
-                    problem=str(problem),
-                )
+                self._failed.append((f"volume {name} stays", problem))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from twisted.internet.defer import Deferred
 
-from haloy.errors import EngineUnavailable, NotFound
+from haloy.deploy.service import STOP_TOLD_S
+from haloy.errors import Conflict, EngineError, EngineUnavailable, NotFound
 from haloy.model.names import AppName
 from tests.deploy.world import ONE, TWO, World
 
@@ -14,7 +15,7 @@ async def test_stop(server: World) -> None:
     """A stopped app stays stopped, loses its routes, and a deploy brings it back."""
     await server.deploy(ONE)
     await server.service.stop_app(AppName("shop"), False, False)
-    await server.settled(lambda: f"stop shop-{ONE}" in server.engine.calls)
+    assert await server.running() == [], "it is told when it is done"
     await server.look()
     assert await server.running() == []
     assert server.traffic.serving == {}
@@ -57,9 +58,35 @@ async def test_stop_waits_for_its_turn(server: World) -> None:
 
 
 async def test_one_that_does_not_stop(server: World) -> None:
-    """A container that Docker cannot stop keeps no other from being stopped."""
+    """It is told by name (A13), and keeps no other from being stopped."""
     await server.deploy(ONE, replicas=2)
     server.engine.failures[f"stop shop-{ONE}-r1"] = EngineUnavailable("away")
-    await server.service.stop_app(AppName("shop"), False, False)
-    await server.settled(lambda: f"stop shop-{ONE}-r2" in server.engine.calls)
+    with pytest.raises(EngineUnavailable, match=f"shop-{ONE}-r1 could not be stopped"):
+        await server.service.stop_app(AppName("shop"), False, False)
+    assert f"stop shop-{ONE}-r2" in server.engine.calls
     assert await server.running() == [f"shop-{ONE}-r1"]
+
+
+async def test_volume_that_stays(server: World) -> None:
+    """Volumes that Docker keeps are told by name too."""
+    await server.deploy(ONE, volumes=("data:/data",))
+    server.engine.failures["remove_volume data"] = Conflict("in use")
+    with pytest.raises(EngineError, match="volume data stays: in use"):
+        await server.service.stop_app(AppName("shop"), True, True)
+    assert await server.containers() == []
+
+
+async def test_stop_that_takes_long(server: World) -> None:
+    """Nobody waits for it longer than clients do; it goes on."""
+    await server.deploy(ONE)
+    gate: Deferred[None] = Deferred()
+    server.traffic.held[f"shop-{ONE}"] = gate
+    asked = Deferred.fromCoroutine(
+        server.service.stop_app(AppName("shop"), False, False)
+    )
+    began = server.clock.seconds()
+    await server.settled(lambda: bool(asked.called))
+    assert STOP_TOLD_S <= server.clock.seconds() - began < 30
+    assert await server.running() == [f"shop-{ONE}"]
+    gate.callback(None)
+    await server.settled(lambda: f"stop shop-{ONE}" in server.engine.calls)
