@@ -82,6 +82,8 @@ TESTED_ELSEWHERE: dict[str, str] = {
     # A process of its own is needed.
     "haloy/daemon/dataplane.py": "tests/integration/test_split.py",
     "haloy/daemon/assemble.py": "tests/integration/test_deploy.py",
+    "haloy/daemon/condition.py": "tests/integration/test_operations.py",
+    "haloy/daemon/news.py": "tests/integration/test_api.py",
     "haloy/daemon/command/daemon.py": "tests/integration/test_operations.py",
     "haloy/daemon/command/engine.py": "tests/daemon/command/test_init.py",
     "haloy/proxy/control/dial.py": "tests/proxy/control/test_client.py",

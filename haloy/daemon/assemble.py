@@ -9,9 +9,7 @@ from __future__ import annotations
 import os
 import random
 import secrets
-import sqlite3
 import sys
-from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -23,15 +21,12 @@ from twisted.python.threadpool import ThreadPool
 from haloy.api.events import EventFeed
 from haloy.api.gatekeeper import Gatekeeper
 from haloy.api.metrics import MetricsRoute
-from haloy.api.schema import Readiness
 from haloy.api.server import Api
 from haloy.api.service import ApiListener
 from haloy.api.spool import Spools
-from haloy.certs.interface import CertificateStatus
-from haloy.certs.renewal import CertificateService
 from haloy.certs.service import certificate_service
-from haloy.config.daemon_file import DaemonFile
 from haloy.daemon.admission import Admission
+from haloy.daemon.condition import Condition
 from haloy.daemon.dataplane import choose_plane
 from haloy.daemon.events import EventStream
 from haloy.daemon.exclusive import ExclusiveUse
@@ -39,6 +34,7 @@ from haloy.daemon.housekeeping import Housekeeping
 from haloy.daemon.intents import Intents
 from haloy.daemon.lifecycle import Daemon, Part
 from haloy.daemon.logs import ServerLog, choose_observer
+from haloy.daemon.news import News
 from haloy.daemon.operations import Operations
 from haloy.daemon.paths import Directories
 from haloy.daemon.recovery import still_running
@@ -47,19 +43,18 @@ from haloy.daemon.settings import Settings
 from haloy.daemon.snapshot import SnapshotWriter, read_snapshot
 from haloy.deploy.pruning import Pruning
 from haloy.deploy.readiness import ReadinessCheck
-from haloy.deploy.service import DeployService, deploy_service
+from haloy.deploy.service import deploy_service
 from haloy.deploy.space import Space
 from haloy.deploy.uploads import ImageUploads
 from haloy.engine.docker import DockerEngine
 from haloy.engine.interface import Credentials
 from haloy.errors import HaloyError
-from haloy.health.monitor import Monitor, Watched
-from haloy.model.app import App, Assessment, UnixAddress, Verdict
+from haloy.health.monitor import Monitor
+from haloy.model.app import UnixAddress
 from haloy.model.names import DomainName
 from haloy.store.database import Database
 from haloy.store.instance import instance_name
 from haloy.store.registries import RegistryFile
-from haloy.tasks import Tasks
 
 
 def assemble(
@@ -91,69 +86,24 @@ class _Parts:
 
     def __attrs_post_init__(self) -> None:
         """Make the parts from the bottom up."""
-        file = self.file = self.settings.file
+        self.file = self.settings.file
+        self.make_ground()
+        self.make_traffic()
+        self.make_deploying()
+        self.make_control()
+
+    def make_ground(self) -> None:
+        """Make what everything stands on: threads, Docker, database, logs."""
         reactor, chosen = self.reactor, self.chosen
         self.server_log = ServerLog(self.debug)
         self.pool = ThreadPool(0, 4, "haloyd")
         self.engine = DockerEngine(reactor)
         self.database = Database(chosen.database, reactor, _now)
-        self.registries = RegistryFile(chosen.registries)
-        self.operations = self.make_operations()
-        self.gatekeeper = Gatekeeper(self.database, reactor, _now, self.token_hash)
         self.happened = EventFeed(self.database, reactor, _now)
-        self.telling = Tasks(self.log)
-        self.plane = choose_plane(
-            reactor, file.proxy, chosen.api_socket, self.operations
-        )
-        self.proxy = self.plane.proxy
-        self.snapshot = SnapshotWriter(reactor, self.pool, chosen.snapshot)
-        api_domain = DomainName(file.api.domain) if file.api.domain else None
-        self.routing = Routing(
-            self.proxy,
-            UnixAddress(str(self.plane.api_socket)),
-            Intents(api_domain),
-            changed=self.routes_changed,
-        )
-        self.certificates = self.make_certificates(file)
-        self.certificates.on_change(self.certificate_changed)
-        self.monitor = Monitor(reactor, file.health_monitor, _now, self.judged)
-        self.readiness = ReadinessCheck(self.engine, reactor, _now)
-        self.admitted: frozenset[str] = frozenset()
-        self.watched: dict[str, tuple[str, str]] = {}
-        self.admission = Admission(self.routing, self.readiness, reactor, self.watch)
-        self.deployments = self.make_deployments(file)
-        self.events = EventStream(
-            self.engine, reactor, self.deployments, self.routing.died
-        )
-        api = self.make_api()
-        self.api = ApiListener(
-            reactor,
-            api.resource(),
-            file.api.listen,
-            self.plane.api_socket,
-            api.gate,
-            self.plane.api_mode,
-            file.api.domain or "",
-        )
-        self.housekeeping = Housekeeping(
+        self.operations = Operations(
             reactor,
             self.pool,
-            self.plane.contexts,
-            chosen.temporary,
-            _now,
-            self.operations.layers,
-        )
-        self.operations.observe(
-            self.proxy, self.routing, self.monitor, self.certificates, self.deployments
-        )
-        self.proxy.on_upstream_failure(lambda one: self.monitor.suspect(one.key))
-
-    def make_operations(self) -> Operations:
-        """Return logs, metrics, signals, and the watch over the disks."""
-        return Operations(
-            self.reactor,
-            self.pool,
-            self.chosen,
+            chosen,
             self.settings,
             self.engine,
             self.database,
@@ -161,33 +111,90 @@ class _Parts:
             _now,
         )
 
-    def make_certificates(self, file: DaemonFile) -> CertificateService:
-        """Return the certificate service with its account at the configured CA."""
-        return certificate_service(
-            reactor=self.reactor,
-            folder=self.chosen.certificates,
+    def make_traffic(self) -> None:
+        """Make what serves: proxy, routes, certificates, health."""
+        reactor, chosen, file = self.reactor, self.chosen, self.file
+        self.plane = choose_plane(
+            reactor, file.proxy, chosen.api_socket, self.operations
+        )
+        self.proxy = self.plane.proxy
+        self.news = News(
+            self.happened, SnapshotWriter(reactor, self.pool, chosen.snapshot)
+        )
+        api_domain = DomainName(file.api.domain) if file.api.domain else None
+        self.routing = Routing(
+            self.proxy,
+            UnixAddress(str(self.plane.api_socket)),
+            Intents(api_domain),
+            changed=self.news.routes_changed,
+        )
+        self.certificates = certificate_service(
+            reactor=reactor,
+            folder=chosen.certificates,
             acme=file.acme,
             dns=file.dns,
             presenter=self.proxy,
             now=_now,
             random=random.SystemRandom(),
         )
+        self.monitor = Monitor(reactor, file.health_monitor, _now, self.news.judged)
+        self.news.connect(self.routing, self.monitor, self.certificates)
+        self.proxy.on_upstream_failure(lambda one: self.monitor.suspect(one.key))
 
-    def make_deployments(self, file: DaemonFile) -> DeployService:
-        """Return the deployment service."""
-        return deploy_service(
+    def make_deploying(self) -> None:
+        """Make what changes what runs, and what follows it."""
+        reactor = self.reactor
+        readiness = ReadinessCheck(self.engine, reactor, _now)
+        self.admission = Admission(self.routing, readiness, reactor, self.news.watch)
+        self.registries = RegistryFile(self.chosen.registries)
+        self.deployments = deploy_service(
             engine=self.engine,
             traffic=self.routing,
-            readiness=self.readiness,
+            readiness=readiness,
             database=self.database,
-            reactor=self.reactor,
+            reactor=reactor,
             now=_now,
-            policy=file.policy,
+            policy=self.file.policy,
             discovered=self.admission.discovered,
             assess=self.monitor.assessment,
             stored_credentials=self.stored_credentials,
             instance=instance_name(self.chosen.instance, secrets.token_hex(8)),
             names=self.certificates.advice,
+        )
+        self.events = EventStream(
+            self.engine, reactor, self.deployments, self.routing.died
+        )
+
+    def make_control(self) -> None:
+        """Make what people ask, and what looks after the server."""
+        reactor = self.reactor
+        self.gatekeeper = Gatekeeper(self.database, reactor, _now, self.token_hash)
+        self.condition = Condition(
+            self.engine,
+            self.proxy,
+            self.database,
+            lambda: self.operations.reload.settings.problem,
+        )
+        api = self.make_api()
+        self.api = ApiListener(
+            reactor,
+            api.resource(),
+            self.file.api.listen,
+            self.plane.api_socket,
+            api.gate,
+            self.plane.api_mode,
+            self.file.api.domain or "",
+        )
+        self.housekeeping = Housekeeping(
+            reactor,
+            self.pool,
+            self.plane.contexts,
+            self.chosen.temporary,
+            _now,
+            self.operations.layers,
+        )
+        self.operations.observe(
+            self.proxy, self.routing, self.monitor, self.certificates, self.deployments
         )
 
     def make_api(self) -> Api:
@@ -199,7 +206,7 @@ class _Parts:
             self.reactor,
             version("haloy"),
             self.gatekeeper,
-            self.ready,
+            self.condition.ready,
             lambda: self.proxy.stats().generation,
             self.certificates,
             ImageUploads(
@@ -234,7 +241,7 @@ class _Parts:
             Part("the thread pool", self.start_pool, self.stop_pool),
             Part("the access log", _nothing, self.operations.finish),
             Part("the database", self.database.open, self.database.close),
-            Part("events", _nothing, self.telling.stop),
+            Part("events", _nothing, self.news.stop),
             Part("Docker", self.look_for_docker, self.engine.close),
             Part("the routes", self.restore_routes, self.routing.stop),
             Part("the proxy", self.start_proxy, self.stop_proxy),
@@ -319,82 +326,11 @@ class _Parts:
             self.settings.problem or f"serving, API on port {self.api.port}"
         )
 
-    # --- what one part tells another ------------------------------------------
-
-    def routes_changed(self, intents: Intents) -> None:
-        """Keep what is served, want certificates for it, note who was found fit."""
-        for key in intents.admitted.keys() - self.admitted:
-            app = intents.apps.get(intents.admitted[key].app)
-            if app is not None and app.domains:  # a worker is never asked
-                self.monitor.admitted(key)
-        self.admitted = frozenset(intents.admitted)
-        self.snapshot.save(intents)
-        self.certificates.want(intents.domains())
-
-    def judged(self, container: str, assessment: Assessment) -> None:
-        """Route by a verdict."""
-        if assessment.verdict is not Verdict.UNKNOWN:
-            self.routing.judge(container, assessment.verdict)
-        app, name = self.watched.get(container, ("", container[:12]))
-        self.tell("health", app, name, assessment.verdict.value, assessment.reason)
-
-    def certificate_changed(self, status: CertificateStatus) -> None:
-        """Tell those who follow the events."""
-        apps = self.routing.intents.apps.items()
-        owners = (
-            name
-            for name, app in apps
-            if status.name in {domain.canonical for domain in app.domains}
-        )
-        app = next(owners, "")
-        self.tell("certificate", app, status.name, status.state, status.reason)
-
-    def tell(self, kind: str, app: str, subject: str, state: str, reason: str) -> None:
-        """Write an event beside what goes on."""
-        self.telling.start(
-            "writing an event", self.happened.tell(kind, app, subject, state, reason)
-        )
-
-    def watch(self, apps: tuple[App, ...]) -> None:
-        """Watch every replica that can be asked by HTTP."""
-        self.watched = {
-            replica.container_id: (app.name, replica.name)
-            for app in apps
-            for replica in app.replicas
-        }
-        self.monitor.watch(
-            Watched(replica.container_id, replica.address, app.health.path)
-            for app in apps
-            for replica in app.replicas
-            if app.domains and replica.address is not None
-        )
-
     def stored_credentials(self, server: str) -> Credentials | None:
         """Return the daemon's own login at a registry."""
         found = self.registries.logins().get(server)
         return None if found is None else Credentials(server, *found)
 
-    async def ready(self) -> Readiness:
-        """Ask every part whether it works."""
-        return Readiness(
-            docker=await _trouble(self.engine.ping),
-            proxy=self.proxy.trouble,
-            database=await _trouble(lambda: self.database.run(_look)),
-            config=self.operations.reload.settings.problem,
-        )
-
 
 async def _nothing() -> None:
     """Start nothing."""
-
-
-def _look(cursor: sqlite3.Cursor) -> None:
-    cursor.execute("SELECT 1")
-
-
-async def _trouble(ask: Callable[[], Any]) -> str:
-    try:
-        await ask()
-    except HaloyError as problem:
-        return str(problem)
-    return ""
