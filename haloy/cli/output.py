@@ -101,7 +101,7 @@ class Output:
         """Print a table; nothing when JSON is wanted."""
         if self.as_json:
             return
-        from haloy.cli.tables import print_table  # noqa: PLC0415  (rich takes a while)
+        from haloy.tables import print_table  # noqa: PLC0415  (rich takes a while)
 
         print_table(columns, rows)
 

@@ -12,7 +12,7 @@ import click
 from haloy.certs.files import CertificateFiles
 from haloy.daemon.command.daemon import NotRunning, local_daemon
 from haloy.daemon.command.options import as_owner, directories, directory_options
-from haloy.daemon.command.output import columns, json_option, tell
+from haloy.daemon.command.output import json_option, tell, tell_table
 from haloy.daemon.command.owner import become_owner
 from haloy.daemon.paths import Directories
 from haloy.errors import InvalidValue
@@ -33,21 +33,12 @@ def listing(chosen: Directories, as_json: bool) -> None:
         found = local_daemon(chosen).ask("GET", "/v1/certificates")["certificates"]
     except NotRunning:
         found = _of_files(chosen)
-    lines = columns(
-        [
-            ("NAME", "STATE", "ENDS", "REASON"),
-            *(
-                (
-                    one["name"],
-                    one["state"],
-                    one.get("notAfter", "-"),
-                    one.get("reason", ""),
-                )
-                for one in found
-            ),
-        ]
-    )
-    tell({"certificates": found}, lines, as_json)
+    rows = [
+        (one["name"], one["state"], one.get("notAfter", "-"), one.get("reason", ""))
+        for one in found
+    ]
+    names = ("NAME", "STATE", "ENDS", "REASON")
+    tell_table({"certificates": found}, names, rows, as_json)
 
 
 @certs.command()

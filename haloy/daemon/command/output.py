@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -26,13 +26,16 @@ def tell(value: Mapping[str, Any], lines: Iterable[str], as_json: bool) -> None:
         click.echo(line)
 
 
-def columns(rows: Iterable[tuple[str, ...]]) -> list[str]:
-    """Return rows as lines with aligned columns."""
-    rows = [*rows]
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width) for cell, width in zip(row, widths, strict=True)
-        ).rstrip()
-        for row in rows
-    ]
+def tell_table(
+    value: Mapping[str, Any],
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    as_json: bool,
+) -> None:
+    """Print C{value} as one JSON object, or a table."""
+    if as_json:
+        click.echo(json.dumps(value))
+        return
+    from haloy.tables import print_table  # noqa: PLC0415  (rich takes a while)
+
+    print_table(columns, rows)

@@ -15,7 +15,7 @@ from haloy.api.gatekeeper import ENV_TOKEN
 from haloy.config.units import parse_duration
 from haloy.daemon.command.daemon import NotRunning, local_daemon
 from haloy.daemon.command.options import as_owner
-from haloy.daemon.command.output import columns, json_option, tell
+from haloy.daemon.command.output import json_option, tell, tell_table
 from haloy.daemon.paths import Directories
 from haloy.errors import Conflict, NotFound
 from haloy.model.names import parse_app_name
@@ -37,23 +37,19 @@ def listing(chosen: Directories, as_json: bool) -> None:
         found = local_daemon(chosen).ask("GET", "/v1/tokens")["tokens"]
     except NotRunning:
         found = [_as_api(one) for one in _in_database(chosen, rows.tokens)]
-    lines = columns(
-        [
-            ("NAME", "SCOPES", "APPS", "EXPIRES", "LAST USED", "STATE"),
-            *(
-                (
-                    one["name"],
-                    ",".join(one["scopes"]),
-                    ",".join(one["apps"]) or "all",
-                    one.get("expiresAt") or "never",
-                    one.get("lastUsedAt") or "never",
-                    "revoked" if one.get("revokedAt") else "valid",
-                )
-                for one in found
-            ),
-        ]
-    )
-    tell({"tokens": found}, lines, as_json)
+    shown = [
+        (
+            one["name"],
+            ",".join(one["scopes"]),
+            ",".join(one["apps"]) or "all",
+            one.get("expiresAt") or "never",
+            one.get("lastUsedAt") or "never",
+            "revoked" if one.get("revokedAt") else "valid",
+        )
+        for one in found
+    ]
+    names = ("NAME", "SCOPES", "APPS", "EXPIRES", "LAST USED", "STATE")
+    tell_table({"tokens": found}, names, shown, as_json)
 
 
 @token.command()

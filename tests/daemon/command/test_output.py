@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from haloy.daemon.command.output import columns, tell
+from haloy.daemon.command.output import tell, tell_table
 
 
-def test_columns() -> None:
-    """As wide as the widest cell; nothing hangs over at the end."""
-    assert columns([("A", "LONG"), ("longer", "b")]) == ["A       LONG", "longer  b"]
+def test_a_list(capsys: pytest.CaptureFixture[str]) -> None:
+    """A table for people, one object for machines."""
+    tell_table({"all": ["b"]}, ("NAME",), [("b",)], as_json=False)
+    shown = capsys.readouterr().out
+    assert "NAME" in shown
+    assert "b" in shown
+    tell_table({"all": ["b"]}, ("NAME",), [("b",)], as_json=True)
+    assert capsys.readouterr().out == '{"all": ["b"]}\n'
 
 
 def test_for_machines_and_for_people(capsys: pytest.CaptureFixture[str]) -> None:

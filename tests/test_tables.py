@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from haloy.cli.tables import least_width, print_table
+from haloy.tables import least_width, print_table
 
 
 def test_what_a_table_needs() -> None:
@@ -19,13 +19,13 @@ def test_rows_instead(
 ) -> None:
     """Names and values, nothing cut; in a pipe it is a table however wide."""
     rows = [["a", "y" * 40, "2"], ["[red]", "", "3"]]
-    monkeypatch.setattr("haloy.cli.tables.PIPE_WIDTH", 20)
+    monkeypatch.setattr("haloy.tables.PIPE_WIDTH", 20)
     print_table(["NAME", "IMAGE", "REPLICAS"], rows)
     assert capsys.readouterr().out == (
         "NAME      a\nIMAGE     \n"
         + ("y" * 20 + "\n") * 2
         + "REPLICAS  2\n\nNAME      [red]\nIMAGE     \nREPLICAS  3\n\n"
     )
-    monkeypatch.setattr("haloy.cli.tables.PIPE_WIDTH", 1000)
+    monkeypatch.setattr("haloy.tables.PIPE_WIDTH", 1000)
     print_table(["NAME", "IMAGE", "REPLICAS"], rows)
     assert "y" * 40 in capsys.readouterr().out
