@@ -17,6 +17,8 @@
 # It makes: users haloy and haloy-proxy, /opt/haloy (program), /etc/haloy, /var/lib/haloy,
 # systemd units (elsewhere: it says how to start haloyd). What exists is kept.
 set -eu
+# The users of the services must be able to read the program, whatever root's umask is.
+umask 022
 
 here=$(cd "$(dirname "$0")" && pwd)
 prefix=/opt/haloy
@@ -160,6 +162,8 @@ install_program() {
     fi
     "$new/bin/python" -m pip install "$@" "${wheel:-haloy}"
     "$new/bin/haloyd" version >/dev/null || fail "the new version does not start; nothing was changed"
+    # Lists the plugins, too: twistd's cache of them is written now, later it cannot be.
+    "$new/bin/twistd" haloyd --help >/dev/null || fail "twistd does not know haloyd; nothing was changed"
     [ ! -d "$prefix/venv" ] || [ -L "$prefix/venv" ] || mv "$prefix/venv" "$prefix/venvs/before-links"
     ln -sfn "$new" "$prefix/.venv.new"
     mv -Tf "$prefix/.venv.new" "$prefix/venv"

@@ -55,9 +55,10 @@ def test_the_sandbox_is_tight(name: str) -> None:
     [("haloyd.service", tap.Options), ("haloy-proxy.service", proxy_tap.Options)],
 )
 def test_the_command_is_one_that_twistd_takes(name: str, options: type) -> None:
-    """C{ExecStart} runs twistd in the foreground, with options that there are."""
+    """C{ExecStart} runs twistd in the foreground, by the link that upgrades change."""
     command = _unit(name)["Service"]["ExecStart"].split()
-    assert Path(command[0]).name == "twistd"
+    # sys.executable, which starts the proxy's workers, follows the link.
+    assert command[:2] == [f"/opt/haloy/venv/bin/{one}" for one in ("python", "twistd")]
     assert {"--nodaemon", "--pidfile="} < set(command)
     arguments = command[command.index(name.removesuffix(".service").strip()) + 1 :]
     options().parseOptions(arguments)

@@ -132,13 +132,28 @@ class Environments:
         beside.symlink_to(environment)
         beside.replace(self.link)
 
-    def forget(self, kept: int) -> None:
-        """Remove all but the newest C{kept} and the one in use."""
+    def forget(self, kept: int, processes: Path = Path("/proc")) -> None:
+        """Remove all but the newest C{kept}, and those that are in use.
+
+        A haloy-proxy that was not reloaded since runs from the one it was started in.
+        """
         current = self.current()
         found = sorted((self.prefix / "venvs").iterdir(), reverse=True)
         for one in found[kept:]:
-            if one.resolve() != current:
+            if one.resolve() != current and not runs_from(one, processes):
                 shutil.rmtree(one, ignore_errors=True)
+
+
+def runs_from(environment: Path, processes: Path) -> bool:
+    """Return whether a process has libraries of C{environment} in its memory."""
+    named = f"{environment}/".encode()
+    for maps in processes.glob("[0-9]*/maps"):
+        try:
+            if named in maps.read_bytes():
+                return True
+        except OSError:  # it has ended, or is not ours to look at
+            continue
+    return False
 
 
 def verify_wheel(what: str, sha256: str | None) -> None:
@@ -166,6 +181,8 @@ def install(new: Path, what: str, find_links: str | None) -> None:
     source = ["--no-index", "--find-links", find_links] if find_links else []
     pip = [str(new / "bin" / "python"), "-m", "pip", "--quiet"]
     _run([*pip, "--disable-pip-version-check", "install", *source, what])
+    # Lists the plugins, too: twistd's cache of them is written now, later it cannot be.
+    _run([str(new / "bin" / "twistd"), "haloyd", "--help"])
 
 
 def check(new: Path, chosen: Directories) -> None:
@@ -251,7 +268,10 @@ def _restart(command: str) -> None:
 
 def _run(command: list[str]) -> str:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        # The users of the services must be able to read what is installed.
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, umask=0o022
+        )
     except OSError as problem:
         raise HaloyError(f"{command[0]}: {problem.strerror}") from problem
     if done.returncode:

@@ -126,6 +126,17 @@ def test_old_ones_go(scene: Scene) -> None:
     assert sorted(os.listdir(scene.prefix / "venvs")) == ["1", "3", "4"]
 
 
+def test_what_runs_stays(scene: Scene) -> None:
+    """The proxy may run from one that is older than those that are kept."""
+    for number in "2345":
+        environment(scene.prefix, number, "x")
+    maps = scene.prefix / "proc" / "7" / "maps"
+    maps.parent.mkdir(parents=True)
+    maps.write_text(f"7f-80 r-xp 0 fe:00 1 {scene.prefix}/venvs/3/lib/_x.so\n")
+    Environments(scene.prefix).forget(1, scene.prefix / "proc")
+    assert sorted(os.listdir(scene.prefix / "venvs")) == ["1", "3", "5"]
+
+
 def test_only_what_install_sh_has_made(tmp_path: Path) -> None:
     """A pip install elsewhere is upgraded by pip."""
     (tmp_path / "venv").mkdir()
