@@ -37,8 +37,8 @@ def get(chosen: Directories, key: str | None, as_json: bool) -> None:
     if key is not None:
         if key not in found:
             raise NotFound(f"there is no key {key}; `haloyd config get` lists all")
-        value = found[key]
-        click.echo(json.dumps(value) if as_json else _shown(value))
+        found = {key: found[key]}
+        tell(found, [_shown(found[key])], as_json)
         return
     tell(found, (f"{name}: {_shown(value)}" for name, value in found.items()), as_json)
 

@@ -32,7 +32,8 @@ def test_what_is_in_force(tmp_path: Path) -> None:
     assert everything["trusted_proxies"] == []
     assert "dns.public: true\n" in run(tmp_path, "config", "get").output
     assert run(tmp_path, "config", "get", "acme.email").output == "(none)\n"
-    assert run(tmp_path, "config", "get", "dns.public", "--json").output == "true\n"
+    one = run(tmp_path, "config", "get", "dns.public", "--json")
+    assert json.loads(one.output) == {"dns.public": True}
     wrong = run(tmp_path, "config", "get", "api.domian")
     assert (wrong.exit_code, "there is no key" in wrong.output) == (1, True)
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -30,3 +34,45 @@ def test_a_known_problem_is_one_line_and_no_traceback(haloyd: Haloyd) -> None:
 def test_an_unknown_command_is_an_error() -> None:
     """Not help with exit code 0."""
     assert CliRunner().invoke(main, ["inti"]).exit_code == 2
+
+
+#: What prints nothing by itself: the daemon, and a prompt.
+ITSELF = {"serve", "manhole"}
+
+
+def leaves(
+    command: click.Command, path: tuple[str, ...] = ()
+) -> Iterator[tuple[str, click.Command]]:
+    """Give every command that does something, by its words."""
+    if not isinstance(command, click.Group):
+        yield " ".join(path), command
+        return
+    for name, below in command.commands.items():
+        yield from leaves(below, (*path, name))
+
+
+def test_every_command_has_json_and_help() -> None:
+    """A script can read each of them; a person finds what it is for."""
+    found = dict(leaves(main))
+    assert len(found) > 18
+    without = {
+        name
+        for name, one in found.items()
+        if not any("--json" in option.opts for option in one.params)
+    }
+    assert without == ITSELF
+    assert all(one.help for one in found.values())
+
+
+def test_every_list_and_check_prints_one_object(haloyd: Haloyd) -> None:
+    """On a server without anything, too: an object, or nothing and one line."""
+    for name, _ in leaves(main):
+        reads = name.split()[-1] in {"verify", "doctor", "get", "check", "list"}
+        if not reads and name != "version":
+            continue
+        done = haloyd(*name.split(), "--json")
+        if done.returncode == 0 or name in {"verify", "doctor"}:
+            assert isinstance(json.loads(done.stdout), dict), name
+        else:
+            assert (done.stdout, done.stderr.count("\n")) == ("", 1), name
+        assert "Traceback" not in done.stderr
