@@ -168,11 +168,11 @@ class Stage:
         wait_for(https)
         return Target("nginx", process.pid, http, https)
 
-    def _ours(self, stock: bool) -> Target:
+    def _ours(self, stock: bool, *more: str) -> Target:
         http, https = free_port(), free_port()
         process = self._run(
             [sys.executable, "-m", "bench.serve", str(http), str(https), str(self.app),
-             str(self.ws), str(self.up), str(self.pem), *["stock"] * stock]
+             str(self.ws), str(self.up), str(self.pem), *["stock"] * stock, *more]
         )  # fmt: skip
         wait_for(https)
         return Target("haloy", process.pid, http, https)

@@ -1,8 +1,10 @@
 """Run the embedded proxy alone, for measurements.
 
 usage: python -m bench.serve HTTP_PORT HTTPS_PORT APP_PORT WS_PORT UP_PORT PEM [stock]
+                             [log=FILE] [combined]
 
 Serves app, ws and up under example.com plainly and over TLS until it is killed.
+Without a file (C{log=}) there is no access log.
 """
 
 from __future__ import annotations
@@ -71,7 +73,8 @@ def main() -> None:
     from twisted.internet import reactor  # noqa: PLC0415, TID251 - the entry point
 
     (named,) = [one[4:] for one in sys.argv if one.startswith("log=")] or [os.devnull]
-    log = AccessFile(reactor, Path(named), AccessSettings("json"))
+    form = "combined" if "combined" in sys.argv else "json"
+    log = AccessFile(reactor, Path(named), AccessSettings(form)) if named else None
     plain = EmbeddedProxy(
         reactor, Settings(http=f"127.0.0.1:{http}", https=""), contexts, log
     )
