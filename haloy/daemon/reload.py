@@ -15,9 +15,8 @@ from attrs import asdict, define, field
 from twisted.logger import Logger
 
 from haloy.config.daemon_file import DaemonFile
-from haloy.config.private import write_private
 from haloy.daemon.paths import Directories
-from haloy.daemon.settings import Settings, read_settings
+from haloy.daemon.settings import Settings, keep_copy, read_settings
 from haloy.errors import ConfigError
 from haloy.systemd import Notifier
 
@@ -74,9 +73,7 @@ class Reload:
         waiting = [key for key in changed if not _is_live(key)]
         self._apply(new)
         self.settings = Settings(new)
-        if self._chosen.config_file.exists():
-            content = self._chosen.config_file.read_bytes()
-            write_private(self._chosen.last_good_config, content)
+        keep_copy(self._chosen)
         self._log.info(
             "configuration read anew: {changed}",
             changed=", ".join(sorted(set(changed) - set(waiting))) or "nothing changed",

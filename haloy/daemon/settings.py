@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 
 from attrs import frozen
+from twisted.logger import Logger
 
 from haloy.api.auth import token_hash
 from haloy.config.daemon_file import DaemonFile, parse_daemon_file
@@ -22,6 +23,7 @@ from haloy.errors import ConfigError
 TOKEN = "HALOY_API_TOKEN"  # noqa: S105  (the variable's name, not a token)
 #: What C{haloyd init --no-env-token} keeps in its place, in hexadecimal.
 TOKEN_HASH = "HALOY_API_TOKEN_SHA256"  # noqa: S105  (as above)
+_log = Logger()
 _HASH = re.compile(r"[0-9a-fA-F]{64}")
 
 
@@ -47,11 +49,25 @@ def start_settings(chosen: Directories) -> Settings:
     @raise ConfigError: the file is bad and there is no good copy of it.
     """
     found = present_settings(chosen)
-    if found.problem:
-        return found
-    if chosen.config_file.exists():
-        write_private(chosen.last_good_config, chosen.config_file.read_bytes())
+    if not found.problem:
+        keep_copy(chosen)
     return found
+
+
+def keep_copy(chosen: Directories) -> None:
+    """Keep a copy of the good file that is there; a disk that is full keeps the old."""
+    try:
+        content = chosen.config_file.read_bytes()
+        if _content(chosen.last_good_config) != content:
+            write_private(chosen.last_good_config, content)
+    except FileNotFoundError:
+        return  # all defaults: there is nothing to keep
+    except OSError as problem:
+        _log.warn(
+            "{path} cannot be written: {problem}; an older copy stays",
+            path=str(chosen.last_good_config),
+            problem=problem.strerror,
+        )
 
 
 def present_settings(chosen: Directories) -> Settings:
@@ -112,6 +128,13 @@ def read_token_hash(chosen: Directories) -> bytes:
             path=str(chosen.env_file),
         )
     return bytes.fromhex(kept)
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
 
 
 def _parse(path: Path) -> DaemonFile:

@@ -23,6 +23,7 @@ from twisted.python.threadpool import ThreadPool
 
 from haloy.config.private import make_directory, set_aside
 from haloy.errors import InsufficientStorage, StoreError
+from haloy.store import ballast
 
 BUSY_LIMIT_MS = 5000
 
@@ -93,15 +94,32 @@ class Database:
 
     def _prepare(self) -> None:
         make_directory(self._path.parent)
-        self._create_private()
         try:
-            self._migrate()
-        except sqlite3.DatabaseError as problem:
-            if not _is_damage(problem):
-                raise StoreError(f"database {self._path}: {problem}") from problem
-            self._quarantine(problem)
+            self._migrate_or_quarantine()
+        except StoreError as problem:
+            if not ballast.throw_off(self._path.parent):
+                raise
+            self._log.warn(
+                "{problem}; trying again with the room that was kept for this",
+                problem=str(problem),
+            )
+            self._migrate_or_quarantine()
+        else:
+            ballast.take_aboard(self._path.parent)
+
+    def _migrate_or_quarantine(self) -> None:
+        try:
             self._create_private()
-            self._migrate()
+            try:
+                self._migrate()
+            except sqlite3.DatabaseError as problem:
+                if not _is_damage(problem):
+                    raise
+                self._quarantine(problem)
+                self._create_private()
+                self._migrate()
+        except (OSError, sqlite3.DatabaseError) as problem:
+            raise StoreError(f"database {self._path}: {problem}") from problem
 
     def _create_private(self) -> None:
         os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))

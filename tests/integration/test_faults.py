@@ -105,7 +105,10 @@ def small_disk(folder: Path) -> Iterator[Path]:
 
 
 def test_full_disk(tmp_path: Path, docker: PrivateDocker) -> None:
-    """A deploy is refused with the reason, traffic goes on, room is all it takes."""
+    """A deploy is refused with the reason, traffic goes on, room is all it takes.
+
+    It also starts on such a disk, and serves.
+    """
     try:
         with (
             small_disk(tmp_path / "data"),
@@ -128,6 +131,14 @@ def test_full_disk(tmp_path: Path, docker: PrivateDocker) -> None:
             assert end["isDeploymentSuccess"], end
             assert clients.failures == []
             haloyd.until_containers("shop", [f"shop-{identifier(2)}"])
+            haloyd.daemon.kill()
+            with filler.open("wb") as file:  # whoever starts it again finds it serving
+                fill(file.fileno())
+            haloyd.daemon.start()
+            haloyd.until_serves(SHOP, "two")
+            filler.unlink()
+            end = haloyd.deploy(identifier(3), "app:one")
+            assert end["isDeploymentSuccess"], end
             leftovers = [one.name for one in (tmp_path / "data" / "tmp").glob("*")]
             assert leftovers == []
     finally:
