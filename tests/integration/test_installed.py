@@ -1,0 +1,222 @@
+"""install.sh and C{haloyd upgrade} for real, on a machine with systemd.
+
+Haloy is installed from its wheel; the packages it needs are those of the tests, so
+nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.dockerd import PrivateDocker
+from tests.support.machine import Machine, machine
+
+pytestmark = [pytest.mark.docker, pytest.mark.slow]
+
+ROOT = Path(__file__).parents[2]
+#: Where the tests' packages are on that machine, and those of them that Haloy needs.
+PACKAGES, NEEDED = "/opt/tests-packages", "/opt/tests-needed"
+#: What a release looks like that can do everything but start.
+BROKEN = """
+def makeService(options):
+    raise SystemExit("this release is broken")
+"""
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the wheel of this checkout, a newer one, and a newest that is broken."""
+    folder = tmp_path_factory.mktemp("wheels")
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"),
+            *(
+                "--no-build-isolation",
+                "--no-index",
+                "--wheel-dir",
+                str(folder),
+                str(ROOT),
+            ),
+        ],
+        env={**os.environ, "HALOY_COMPILED": "0"},
+        check=True,
+    )
+    (wheel,) = folder.glob("haloy-*.whl")
+    release(wheel, "97.0")
+    release(wheel, "98.0")
+    release(wheel, "99.0", BROKEN)
+    return folder
+
+
+def release(wheel: Path, version: str, more: str = "") -> None:
+    """Make C{wheel} another version, with C{more} at the end of C{haloy/tap.py}.
+
+    It brings the command twistd, as Twisted would if it were installed there.
+    """
+    before = wheel.name.split("-")[1]
+    made = wheel.with_name(f"haloy-{version}-py3-none-any.whl")
+    with zipfile.ZipFile(wheel) as old, zipfile.ZipFile(made, "w") as new:
+        for name in old.namelist():
+            text = old.read(name).decode()
+            if name == "haloy/tap.py":
+                text += more
+            elif name.endswith("/entry_points.txt"):
+                text += "twistd = twisted.scripts.twistd:run\n"
+            elif name.endswith(("/METADATA", "/RECORD")):
+                text = text.replace(f"Version: {before}", f"Version: {version}")
+                text = text.replace(f"haloy-{before}.", f"haloy-{version}.")
+            name = name.replace(f"haloy-{before}.", f"haloy-{version}.")
+            new.writestr(name, text)
+
+
+@pytest.fixture
+def server(tmp_path: Path, docker: PrivateDocker, wheels: Path) -> Iterator[Machine]:
+    """Give a machine with systemd and Docker, and nothing of Haloy."""
+    socket = Path(docker.host.removeprefix("unix://"))
+    packages = Path(sysconfig.get_path("purelib"))
+    binds = {
+        socket: "/run/docker.sock",
+        packages: PACKAGES,
+        wheels: "/opt/wheels",
+        ROOT / "install.sh": "/opt/haloy-source/install.sh",
+        ROOT / "systemd": "/opt/haloy-source/systemd",
+    }
+    with machine(tmp_path / "machine", binds) as made:
+        asked = made.told("python3", "-c", "import sys; print(*sys.version_info[:2])")
+        if asked != " ".join(str(part) for part in sys.version_info[:2]):
+            pytest.skip(f"the system's Python is {asked}, the tests' is another")
+        made.told("mkdir", NEEDED)
+        for one in packages.iterdir():
+            if not one.name.startswith(("haloy", "__editable__")):
+                made_link = f"{PACKAGES}/{one.name}"
+                os.symlink(made_link, f"/proc/{made.pid}/root{NEEDED}/{one.name}")
+        made.variables |= {
+            "PYTHONPATH": NEEDED,
+            "PIP_NO_DEPS": "1",
+            "PIP_NO_INDEX": "1",
+            "PIP_NO_COMPILE": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        made.told("systemctl", "set-environment", f"PYTHONPATH={NEEDED}")
+        # As Docker's package has it: a group that may use the socket.
+        made.told("sh", "-c", "getent group docker || groupadd --system docker")
+        made.told("chgrp", "docker", "/run/docker.sock")
+        yield made
+
+
+def install(server: Machine, *options: str) -> str:
+    script = "/opt/haloy-source/install.sh"
+    return server.told("sh", script, "--wheel", wheel("97.0"), *options)
+
+
+def status_of(server: Machine, port: int) -> int:
+    """Return what a plain request to the machine is answered with."""
+    script = (
+        "import http.client as h; c = h.HTTPConnection('127.0.0.1', "
+        f"{port}, timeout=10); c.request('GET', '/'); print(c.getresponse().status)"
+    )
+    return int(server.told("python3", "-c", script))
+
+
+def verified(server: Machine) -> dict[str, bool]:
+    report = json.loads(server.told("haloyd", "verify", "--json"))
+    return {one["name"]: not one["problem"] for one in report["checks"]}
+
+
+def capabilities(server: Machine, unit: str) -> int:
+    """Return what a unit's main process may do."""
+    pid = server.show(unit, "MainPID")
+    lines = server.told("cat", f"/proc/{pid}/status").splitlines()
+    (found,) = [line for line in lines if line.startswith("CapEff:")]
+    return int(found.split()[1], 16)
+
+
+def test_two_services(server: Machine) -> None:
+    """Installed, reloaded, upgraded, not upgraded to what is broken, removed."""
+    said = install(server)
+    assert "API token:" in said
+    assert all(verified(server).values())
+    assert status_of(server, 80) == 404
+    for unit, user in (("haloyd", "haloy"), ("haloy-proxy", "haloy-proxy")):
+        assert server.show(unit, "User") == user
+        assert server.show(unit, "NRestarts") == "0"
+    assert capabilities(server, "haloyd") == 0
+    journal = server.journal("--unit=haloyd", "--unit=haloy-proxy")
+    assert "is ready" in journal
+    assert "plugin cache" not in journal, journal
+    fields = json.loads(
+        server.told("journalctl", "--unit=haloyd", "--grep=is ready", "--output=json")
+    )
+    assert fields["API"] == "9922"  # a field of its own, not text
+
+    again = install(server)
+    assert "kept" in again
+    assert "API token:" not in again
+    for unit in ("haloyd", "haloy-proxy"):
+        before = server.show(unit, "MainPID")
+        server.told("systemctl", "reload", unit)
+        assert server.show(unit, "MainPID") == before
+        assert server.show(unit, "ActiveState") == "active"
+
+    done = json.loads(server.told("haloyd", "upgrade", wheel("98.0"), "--json"))
+    assert done["after"] == "98.0"
+    assert running(server) == "98.0"
+    server.told("systemctl", "reload", "haloy-proxy")
+    # The link's python, which is the new version's: not the one it was started by.
+    assert {one.split()[0] for one in workers(server)} == {"/opt/haloy/venv/bin/python"}
+    assert status_of(server, 80) == 404
+    broken = server.run("haloyd", "upgrade", wheel("99.0"))
+    assert broken.returncode == 1
+    assert "haloyd 98.0 runs again" in broken.stderr, broken.stderr
+    assert running(server) == "98.0"
+    assert all(verified(server).values())
+    assert len(server.told("ls", "/opt/haloy/venvs").split()) == 2
+
+    refused = server.run("sh", "-c", "echo n | haloyd uninstall")
+    assert refused.returncode == 1
+    assert server.show("haloyd", "ActiveState") == "active"
+    server.told("haloyd", "uninstall", "--yes")
+    assert server.show("haloyd", "ActiveState") == "inactive"
+    assert server.run("test", "-e", "/opt/haloy").returncode == 1
+    assert "haloyd.yaml" in server.told("ls", "/etc/haloy")
+    assert "db" in server.told("ls", "/var/lib/haloy")
+
+
+def test_one_service(server: Machine) -> None:
+    """The drop-in: haloyd binds 80 and 443 itself, with no other privilege."""
+    install(server, "--one-process")
+    assert all(verified(server).values())
+    assert status_of(server, 80) == 404
+    assert server.run("systemctl", "cat", "haloy-proxy").returncode == 1
+    assert capabilities(server, "haloyd") == 1 << 10  # CAP_NET_BIND_SERVICE
+    server.told("systemctl", "reload", "haloyd")
+    server.told("systemctl", "stop", "haloyd")
+    assert server.show("haloyd", "Result") == "success"
+
+
+def workers(server: Machine) -> list[str]:
+    """Return the commands of the proxy's workers."""
+    pid = server.show("haloy-proxy", "MainPID")
+    return server.told("ps", "-o", "args=", "--ppid", pid).splitlines()
+
+
+def wheel(version: str) -> str:
+    return f"/opt/wheels/haloy-{version}-py3-none-any.whl"
+
+
+def running(server: Machine) -> str:
+    """Return the version that answers."""
+    script = (
+        "import json, urllib.request as u; "
+        "print(json.load(u.urlopen('http://127.0.0.1:9922/health'))['version'])"
+    )
+    return server.told("python3", "-c", script)
