@@ -166,9 +166,10 @@ class AcmeClient:
         order = await self._new_order(wish)
         url, body = order.location(), order.object()
         if body.get("status") == "pending":
-            await self._authorize_all(
-                list_at(body, "authorizations"), solver, deadline_s
-            )
+            urls = list_at(body, "authorizations")
+            if len(urls) > len(wish.names):
+                raise AcmeError("the CA wants more proven than was asked for")
+            await self._authorize_all(urls, wish.names, solver, deadline_s)
         done = await self._poll(url, {"ready", "valid", "invalid"}, deadline_s)
         if done["status"] == "ready":
             request = {"csr": signing_request(wish.key, wish.names)}
@@ -201,11 +202,15 @@ class AcmeClient:
             return await self._post(url, payload)
 
     async def _authorize_all(
-        self, urls: Sequence[Any], solver: Solver, deadline_s: float
+        self,
+        urls: Sequence[Any],
+        names: tuple[DomainName, ...],
+        solver: Solver,
+        deadline_s: float,
     ) -> None:
         """Prove control of every name; the first failure ends the others."""
         running = [
-            Deferred.fromCoroutine(self._authorize(str(url), solver, deadline_s))
+            Deferred.fromCoroutine(self._authorize(str(url), names, solver, deadline_s))
             for url in urls
         ]
         together = DeferredList(running, fireOnOneErrback=True, consumeErrors=True)
@@ -218,11 +223,16 @@ class AcmeClient:
                 one.cancel()
             await DeferredList(running, consumeErrors=True)
 
-    async def _authorize(self, url: str, solver: Solver, deadline_s: float) -> None:
+    async def _authorize(
+        self, url: str, names: tuple[DomainName, ...], solver: Solver, deadline_s: float
+    ) -> None:
         authorization = (await self._post(url, None)).object()
         if authorization.get("status") == "valid":
             return
         name = DomainName(text_at(object_at(authorization, "identifier"), "value"))
+        if name not in {one.removeprefix("*.") for one in names}:
+            # What is shown for it goes into DNS and to commands.
+            raise AcmeError("the CA wants a name proven that was not asked for")
         offered = [
             one
             for one in list_at(authorization, "challenges")

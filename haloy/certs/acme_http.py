@@ -111,9 +111,10 @@ def problem_error(
 ) -> AcmeError:
     """Return the error that a problem document (RFC 9457) describes."""
     detail = str(document.get("detail") or otherwise)[:DETAIL_LIMIT]
+    subproblems = document.get("subproblems")
     parts = [
         str(one.get("detail"))[:DETAIL_LIMIT]
-        for one in document.get("subproblems") or ()
+        for one in (subproblems if isinstance(subproblems, list) else ())
         if isinstance(one, Mapping) and one.get("detail")
     ]
     reason = "; ".join((detail, *parts[:10]))

@@ -24,6 +24,9 @@ from haloy.model.names import DomainName
 
 #: How long an account rests when the CA says "too many" without saying for how long.
 PAUSE: Final = timedelta(hours=1)
+#: No CA means more than this: limits are by the week. A mistake of its own must not
+#: keep a name without a certificate for years.
+LONGEST_S: Final = 7 * 86400.0
 #: Kinds of failure that the CA counts against us.
 COUNTED: Final = frozenset({"validation", "rejected", "timeout"})
 
@@ -100,6 +103,8 @@ class Ledger:
         """
         now = self._now()
         retry_s: float | None = getattr(problem, "retry_after_s", None)
+        if retry_s is not None:
+            retry_s = min(retry_s, LONGEST_S)
         told = problem if isinstance(problem, AcmeError) else AcmeError(problem.reason)
         if isinstance(problem, NotWritten):
             told.kind = "disk"

@@ -31,6 +31,8 @@ LADDER: Final = (
 EARLIEST: Final = timedelta(days=30)
 #: A pause that is longer is none: the clock has gone back since.
 LONGEST: Final = timedelta(days=14)
+#: How far the clock of who has signed a certificate may be ahead of ours.
+SKEW: Final = timedelta(hours=1)
 #: Kinds of failure that another CA would not repeat.
 ELSEWHERE: Final = frozenset({"transport", "rate", "timeout", "rejected"})
 #: Nothing can be asked of anybody before this.
@@ -89,6 +91,17 @@ def covers(certificate: Certificate, names: Iterable[DomainName]) -> bool:
         name in certificate.names or wildcard_of(name) in certificate.names
         for name in names
     )
+
+
+def unfit_for(name: DomainName, certificate: Certificate, now: datetime) -> str:
+    """Return why C{certificate} cannot serve C{name} now, C{""}: it can."""
+    if not covers(certificate, (name,)):
+        return f"is not for {name}"
+    if certificate.not_after <= now:
+        return "has ended"
+    if certificate.not_before > now + SKEW:
+        return f"is not valid before {certificate.not_before:%Y-%m-%d %H:%M} UTC"
+    return ""
 
 
 def wildcard_of(name: DomainName) -> DomainName:

@@ -15,6 +15,8 @@ from haloy.errors import CertificateError
 from haloy.model.certificate import Certificate, Secret
 from haloy.model.names import DomainName
 
+LEAST_RSA_BITS: Final = 2048
+CURVES: Final = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 _PUBLIC: Final = (
     serialization.Encoding.DER,
     serialization.PublicFormat.SubjectPublicKeyInfo,
@@ -45,10 +47,13 @@ def parse_pem(name: str, content: bytes) -> Certificate:
         found = [one for one in chain if _public(one) == public]
     except (ValueError, TypeError) as problem:
         raise CertificateError(f"cannot be read: {problem}", domain=name) from problem
-    if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
-        raise CertificateError("its key is neither ECDSA nor RSA", domain=name)
-    if not found:
-        raise CertificateError("key and certificate do not match", domain=name)
+    unfit = _unfit_key(key)
+    if not unfit and not found:
+        unfit = "key and certificate do not match"
+    if not unfit:
+        unfit = _unfit_signature(found[0])
+    if unfit:
+        raise CertificateError(unfit, domain=name)
     leaf = found[0]
     origin = _ORIGIN.match(content)
     pem = [leaf, *(one for one in chain if one != leaf)]
@@ -98,6 +103,32 @@ def fingerprint(certificate: Certificate) -> str:
 def _fingerprint(chain: bytes) -> str:
     """Every status has it; reading a certificate takes longer than all the rest."""
     return x509.load_pem_x509_certificate(chain).fingerprint(hashes.SHA256()).hex()
+
+
+def _unfit_key(key: object) -> str:
+    """Return why no client would be served with C{key}, C{""}: it is good enough.
+
+    What OpenSSL refuses to load (its security level 2), and curves that no browser
+    has: either would lock everybody out without a word.
+    """
+    if isinstance(key, rsa.RSAPrivateKey):
+        if key.key_size < LEAST_RSA_BITS:
+            return (
+                f"its RSA key has {key.key_size} bits; {LEAST_RSA_BITS} are the least"
+            )
+    elif not isinstance(key, ec.EllipticCurvePrivateKey):
+        return "its key is neither ECDSA nor RSA"
+    elif not isinstance(key.curve, CURVES):
+        return f"its key is on {key.curve.name}, which clients do not take"
+    return ""
+
+
+def _unfit_signature(leaf: x509.Certificate) -> str:
+    """Return why OpenSSL would not load C{leaf}, C{""}: it does."""
+    digest = leaf.signature_hash_algorithm
+    if isinstance(digest, hashes.SHA1 | hashes.MD5) and leaf.issuer != leaf.subject:
+        return f"it is signed with {digest.name}, which is broken"
+    return ""
 
 
 def _public(certificate: x509.Certificate) -> bytes:

@@ -28,9 +28,9 @@ from haloy.certs.memory import Attempt
 from haloy.certs.need import (
     Decision,
     Policy,
-    covers,
     decide,
     serving,
+    unfit_for,
     wanted_names,
 )
 from haloy.certs.pem import parse_pem
@@ -157,10 +157,9 @@ class CertificateService(Service):
     async def put(self, name: DomainName, pem: bytes) -> CertificateStatus | None:
         """Serve C{name} with C{pem}; see L{haloy.certs.interface.Certificates}."""
         certificate = evolve(parse_pem(name, pem), manual=True)
-        if not covers(certificate, (name,)):
-            raise CertificateError(f"is not for {name}", domain=name)
-        if certificate.not_after <= self._now():
-            raise CertificateError("has ended", domain=name)
+        unfit = unfit_for(name, certificate, self._now())
+        if unfit:
+            raise CertificateError(unfit, domain=name)
         await self._run(self._files.save, certificate, self._now())
         await self._load()
         self._look()
@@ -270,7 +269,8 @@ class CertificateService(Service):
 
     async def _order(self, decision: Decision, view: _Views) -> None:
         authority = self._known_authority(decision.directory) or self._authorities[0]
-        before = self._shelf.held.get(decision.name) if decision.renewal else None
+        held = self._shelf.held.get(decision.name)
+        before = held if decision.renewal else None
         solver = self._solving.solver(self._ledger.count(decision))
         attempt = None
         try:
@@ -286,6 +286,9 @@ class CertificateService(Service):
             await self._failed(decision, problem, view, attempt)
             return
         await self._ledger.issued(decision, attempt)
+        if self._shelf.overtaken(decision.name, held):
+            self._log.info("{name}: put there by hand meanwhile", name=decision.name)
+            return
         await self._keep(certificate)
         await self._publish()
         self._log.info(
@@ -379,6 +382,9 @@ class CertificateService(Service):
             if served is not None:
                 await self._presenter.replace_certificates(served)
                 self._shelf.served = served
+        except HaloyError as problem:
+            # The proxy is away. What it was to serve is tried again in a minute.
+            self._log.error("{problem}", problem=str(problem))
         finally:
             self._publishing.release()
 

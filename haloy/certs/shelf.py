@@ -60,6 +60,11 @@ class Shelf:
         self.held = held
         self._for_name = None
 
+    def overtaken(self, name: DomainName, before: Certificate | None) -> bool:
+        """Return whether somebody has put one for C{name} there since C{before}."""
+        now = self.held.get(name)
+        return now is not None and now.manual and now != before
+
     def all(self) -> dict[DomainName, Certificate]:
         """Return all that may be served, by name."""
         return {**self._kept, **self.held}

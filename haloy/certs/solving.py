@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from haloy.certs.acme import Solver
 from haloy.certs.challenge import dns_value, record_name
 from haloy.certs.interface import Presenter
-from haloy.errors import CertificateError
+from haloy.errors import CertificateError, HaloyError
 from haloy.model.certificate import Challenge, ChallengeKind
 
 BY_PROXY = (ChallengeKind.HTTP_01, ChallengeKind.TLS_ALPN_01)
@@ -67,16 +67,18 @@ class Solving:
         await self._dns.add(*_record(challenge))
 
     async def _withdraw(self, challenge: Challenge) -> None:
-        if challenge.kind is not ChallengeKind.DNS_01:
-            await self._presenter.withdraw(challenge)
-        elif self._dns is not None:
-            try:
+        try:
+            if challenge.kind is not ChallengeKind.DNS_01:
+                await self._presenter.withdraw(challenge)
+            elif self._dns is not None:
                 await self._dns.remove(*_record(challenge))
-            except CertificateError as problem:
-                # The order is not worse for it.
-                self._log.warn(
-                    "a TXT record stays behind: {problem}", problem=str(problem)
-                )
+        except HaloyError as problem:
+            # The order is not worse for it.
+            self._log.warn(
+                "a challenge for {name} stays behind: {problem}",
+                name=challenge.name,
+                problem=str(problem),
+            )
 
 
 def _record(challenge: Challenge) -> tuple[str, str]:

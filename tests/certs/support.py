@@ -22,6 +22,7 @@ from haloy.certs.renewal import CertificateService
 from haloy.certs.service import certificate_service
 from haloy.config.acme_settings import CHALLENGES, AcmeDnsSettings, AcmeSettings
 from haloy.config.daemon_file import DnsSettings
+from haloy.errors import HaloyError
 from haloy.model.app import Domain
 from haloy.model.certificate import Certificate, Challenge, ChallengeKind
 from haloy.model.names import DomainName
@@ -50,6 +51,7 @@ class Front:
     served: list[tuple[Certificate, ...]] = field(factory=list)
     presented: list[Challenge] = field(factory=list)
     withdrawn: list[Challenge] = field(factory=list)
+    away: bool = False
 
     async def present(self, challenge: Challenge) -> None:
         self.presented.append(challenge)
@@ -59,6 +61,7 @@ class Front:
             self.answers[challenge.token] = challenge.key_authorization
 
     async def withdraw(self, challenge: Challenge) -> None:
+        self._be_there()
         self.withdrawn.append(challenge)
         if challenge.kind is ChallengeKind.TLS_ALPN_01:
             self.contexts.withdraw_alpn(challenge)
@@ -66,8 +69,13 @@ class Front:
             self.answers.pop(challenge.token, None)
 
     async def replace_certificates(self, certificates: tuple[Certificate, ...]) -> None:
+        self._be_there()
         self.served.append(certificates)
         self.contexts.replace(certificates)
+
+    def _be_there(self) -> None:
+        if self.away:
+            raise HaloyError("haloy-proxy: the connection was lost")
 
     @property
     def names(self) -> set[str]:

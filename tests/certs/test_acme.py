@@ -206,6 +206,24 @@ def test_one_bad_name_ends_the_others(world: World) -> None:
             Scripted(200, b'{"identifier": {"value": "a"}, "challenges": [1]}'),
             "rejected",
         ),
+        (
+            "authz",
+            Scripted(
+                200,
+                b'{"identifier": {"value": "other.example.com"}, "challenges": '
+                b'[{"type": "http-01", "token": "t", "url": "https://ca.example/c"}]}',
+            ),
+            "rejected",
+        ),
+        (
+            "order",
+            Scripted(
+                201,
+                b'{"status": "pending", "authorizations": ["a", "b"]}',
+                {"Location": f"{BASE}/order/1"},
+            ),
+            "rejected",
+        ),
         ("challenge", problem(400, "malformed"), "rejected"),
         ("finalize", problem(400, "badCSR"), "rejected"),
         ("certificate", Scripted(500, b"oops"), "rejected"),

@@ -121,6 +121,11 @@ def test_subproblems_are_told() -> None:
     ca = FakeCa()
     ca.script["order"] = [Scripted(403, body)]
     assert posting(ca).reason == "two names; a.example.com is forbidden"
+    for odd in (b"7", b'"text"', b"{}"):
+        ca.script["order"] = [
+            Scripted(403, b'{"detail": "no", "subproblems": %s}' % odd)
+        ]
+        assert posting(ca).reason == "no"
 
 
 # --- nonces -------------------------------------------------------------------

@@ -127,6 +127,17 @@ def test_failures_count_where_the_ca_counts_them(
     assert bool(memory.paused) == (kind == "rate")
 
 
+@pytest.mark.parametrize("kind", ["rate", "rejected"])
+def test_no_authority_sends_us_away_for_years(life: Life, kind: str) -> None:
+    """A C{Retry-After} of its mistake would be a name without a certificate."""
+    ledger = life.begin()
+    problem = AcmeError("many", kind=kind, retry_after_s=9e9)
+    fail(ledger, life.decision(ledger), problem)
+    again = life.decision(life.begin()).due
+    assert again is not None
+    assert timedelta(days=6) < again - NOW <= timedelta(days=7)
+
+
 def test_problem_document_is_kept_whole(life: Life) -> None:
     """Whoever asks the CA for help needs it."""
     ledger = life.begin()

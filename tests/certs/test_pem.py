@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+from typing import Any
+
 import pytest
 from attrs import evolve
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from haloy.certs.pem import leaf, obtained, parse_pem, render_pem
 from haloy.errors import CertificateError
 from haloy.model.certificate import Secret
-from tests.support.certificates import DAY, NOW, SIGNER, make, make_pem
+from tests.support.certificates import DAY, NOW, SIGNER, make, make_pem, sign
 
 PEM = make_pem("shop.example.com", "WWW.Shop.example.com")
 
@@ -110,3 +114,47 @@ def test_key_does_not_show() -> None:
     shown = repr(make("shop.example.com"))
     assert "PRIVATE" not in shown
     assert evolve(make("a.example.com"), key=Secret(b"x")).key.value == b"x"
+
+
+WEAK = [
+    (
+        rsa.generate_private_key(65537, 1024),
+        "RSA key has 1024 bits; 2048 are the least",
+    ),
+    (ec.generate_private_key(ec.SECP256K1()), "on secp256k1, which clients do not"),
+    (ec.generate_private_key(ec.BrainpoolP256R1()), "brainpoolP256r1, which clients"),
+]
+
+
+@pytest.mark.parametrize(("key", "reason"), WEAK, ids=["rsa", "koblitz", "brainpool"])
+def test_key_that_locks_everybody_out_is_refused(key: Any, reason: str) -> None:
+    """OpenSSL would not load it, or no browser would shake hands."""
+    pem = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    made = sign(("a.example.com",), key.public_key(), NOW, DAY)
+    with pytest.raises(CertificateError, match=reason):
+        parse_pem("a.example.com", pem + made.public_bytes(serialization.Encoding.PEM))
+
+
+def test_signature_that_is_broken_is_refused(tmp_path: Path) -> None:
+    """SHA-1: OpenSSL does not load it either; one that signs itself does not matter."""
+    new = ("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-sha1")
+    made = []
+    for what, more in (("ca", ()), ("leaf", ("-CA", "ca.pem", "-CAkey", "ca.key"))):
+        files = ("-keyout", f"{what}.key", "-out", f"{what}.pem")
+        names = ("-addext", "subjectAltName=DNS:a.example.com", "-subj", f"/CN={what}")
+        done = subprocess.run(
+            [*new, *files, *names, *more],
+            cwd=tmp_path,
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        pem = (tmp_path / f"{what}.key").read_bytes()
+        made.append(pem + (tmp_path / f"{what}.pem").read_bytes())
+    assert parse_pem("a.example.com", made[0]).names == {"a.example.com"}
+    with pytest.raises(CertificateError, match="signed with sha1, which is broken"):
+        parse_pem("a.example.com", made[1])

@@ -499,11 +499,41 @@ def test_certificate_can_be_put(world: World) -> None:
     for pem, reason in (
         (make_pem("other.example.com"), "is not for"),
         (make_pem(SHOP, since=NOW - 9 * DAY, life=DAY), "has ended"),
+        (make_pem(SHOP, since=NOW + DAY), "is not valid before 2026-11-25"),
         (b"nonsense", "no private key"),
     ):
         with pytest.raises(CertificateError, match=reason):
             result(world.service.put(SHOP, pem))
     assert world.status().state == "manual"
+
+
+def test_one_that_is_put_during_an_order_stays(world: World) -> None:
+    """Who has imported a certificate does not find another one a moment later."""
+    gate: Deferred[None] = Deferred()
+    world.first.answers[SHOP] = [gate]
+    world.start(domain(SHOP))
+    result(world.service.put(SHOP, make_pem(SHOP, since=NOW)))
+    mine = world.status().fingerprint
+    gate.callback(None)
+    found = world.status()
+    assert (found.state, found.fingerprint, found.ordering) == ("manual", mine, False)
+    assert [path.name for path in world.folder.glob("*.pem*")] == [f"{SHOP}.pem"]
+    world.wait(DAY)
+    assert len(world.first.orders) == 1
+
+
+def test_proxy_that_is_away_fails_no_order(world: World) -> None:
+    """What was obtained is served when it is back."""
+    gate: Deferred[None] = Deferred()
+    world.first.answers[SHOP] = [gate]
+    world.start(domain(SHOP))
+    world.front.away = True
+    gate.callback(None)
+    found = world.status()
+    assert (found.state, found.failures) == ("valid", 0)
+    world.front.away = False
+    world.wait(timedelta(minutes=1))
+    assert SHOP in {one.name for one in world.front.served[-1] if one.directory}
 
 
 def test_changes_are_told_once(world: World) -> None:

@@ -91,3 +91,7 @@ def test_record_that_stays_behind_does_not_fail_an_order() -> None:
     records = Records(stuck=True)
     show(Solving(Front(), (DNS,), records).solver(0), DNS)
     assert [what for what, _, _ in records.log] == ["add"]
+    front = Front(away=True)
+    show(Solving(front).solver(0), HTTP)
+    assert front.presented
+    assert not front.withdrawn
