@@ -56,6 +56,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     # Both by the images that come and go.
     "haloy/deploy/pruning.py": "tests/api/test_images.py",
     "haloy/deploy/uploads.py": "tests/api/test_images.py",
+    "haloy/api/pieces.py": "tests/api/test_client.py",
     "haloy/store/layers.py": "tests/api/test_images.py",
     # The commands are tried together, against the real API.
     "haloy/cli/apps.py": "tests/cli/test_commands.py",

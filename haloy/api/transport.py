@@ -8,7 +8,7 @@ is taken up again before anything is said of how it ended.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from typing import Any
 
 from attrs import define, field
@@ -16,14 +16,12 @@ from treq.client import HTTPClient
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocol
-from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import deferLater
-from twisted.python.failure import Failure
-from twisted.web.client import URI, FileBodyProducer, ResponseDone
-from twisted.web.http import PotentialDataLoss
+from twisted.web.client import URI, FileBodyProducer
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IAgentEndpointFactory
 
+from haloy.api.pieces import Pieces, whole
 from haloy.api.sections import Sections
 from haloy.api.sse import EventReader
 from haloy.api.upgrade import upgrade
@@ -46,7 +44,11 @@ UPLOAD_IDLE_S = 300.0
 RETRIES = 4
 #: What daemons say where they have no such path (C{spec/api.md}).
 NO_ROUTE = "404 page not found"
+#: How often what only reads is asked again when its connection breaks off.
+REPEATS = 2
 RESUMES = 5
+#: Statuses of a server that is being started, or asked too much.
+_PASSING = frozenset({429, 502, 503, 504})
 
 _ERRORS: dict[int, type[HaloyError]] = {
     400: InvalidValue,
@@ -56,47 +58,6 @@ _ERRORS: dict[int, type[HaloyError]] = {
     409: Conflict,
     507: InsufficientStorage,
 }
-
-
-@define(eq=False, slots=False)
-class _Pieces(Protocol):
-    """A response's body as a queue; reading stops while nobody takes."""
-
-    _pieces: list[bytes] = field(factory=list, init=False)
-    _end: Failure | None = field(default=None, init=False)
-    _wanted: Deferred[None] | None = field(default=None, init=False)
-
-    def dataReceived(self, data: bytes) -> None:
-        """Keep a piece."""
-        self._pieces.append(data)
-        self._wake()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Remember the end."""
-        self._end = reason
-        self._wake()
-
-    async def read(self) -> bytes:
-        """Return the next piece, C{b""} at the end. @raise ServerUnreachable: cut."""
-        while not self._pieces:
-            if self._end is not None:
-                if self._end.check(ResponseDone, PotentialDataLoss):
-                    return b""
-                raise ServerUnreachable("the connection broke off")
-            self._wanted = Deferred()
-            await self._wanted
-        return self._pieces.pop(0)
-
-    def close(self) -> None:
-        """Want nothing more."""
-        transport: Any = self.transport
-        if self._end is None and transport is not None:
-            transport.loseConnection()
-
-    def _wake(self) -> None:
-        wanted, self._wanted = self._wanted, None
-        if wanted is not None and not wanted.called:
-            wanted.callback(None)
 
 
 @define(eq=False)
@@ -176,7 +137,7 @@ class Transport:
         body.on_read(lambda _: idle.reset(UPLOAD_IDLE_S) if idle.active() else None)
         try:
             response = await sending
-            text = await _whole(response.original)
+            text = await whole(response.original)
         finally:
             if idle.active():
                 idle.cancel()
@@ -195,25 +156,42 @@ class Transport:
         data: bytes | None,
         limit_s: float | None = None,
     ) -> tuple[int, bytes]:
-        """Return status and body; 429 is tried again after the wait it names."""
+        """Return status and body; 429 is tried again after the wait it names.
+
+        What only reads is asked again, too, when a server that has answered breaks
+        off; a time-out is no such thing.
+        """
+        limit_s = self._limit_s if limit_s is None else limit_s
+        repeats = REPEATS if method == "GET" and self._healthy else 0
         for attempt in range(RETRIES + 1):
-            headers = self._headers()
-            if data is not None:
-                headers.setRawHeaders("Content-Type", ["application/json"])
-            limit_s = self._limit_s if limit_s is None else limit_s
-            response = await self._send(method, path, headers, data, limit_s)
-            reading = Deferred.fromCoroutine(_whole(response.original))
-            reading.addTimeout(limit_s, self.reactor)
+            began_s = self.reactor.seconds()
             try:
-                body = await reading
-            except defer.TimeoutError:
-                raise ServerUnreachable(
-                    f"{self.base_url} stopped answering in the middle"
-                ) from None
+                response, body = await self._once(method, path, data, limit_s)
+            except ServerUnreachable:
+                if attempt >= repeats or self.reactor.seconds() - began_s >= limit_s:
+                    raise
+                await deferLater(self.reactor, 0.2 * 2**attempt)
+                continue
             if response.code != 429 or attempt == RETRIES:
                 return int(response.code), body
             await deferLater(self.reactor, _retry_after(response, attempt))
         raise AssertionError("the loop returns")
+
+    async def _once(
+        self, method: str, path: str, data: bytes | None, limit_s: float
+    ) -> tuple[Any, bytes]:
+        headers = self._headers()
+        if data is not None:
+            headers.setRawHeaders("Content-Type", ["application/json"])
+        response = await self._send(method, path, headers, data, limit_s)
+        reading = Deferred.fromCoroutine(whole(response.original))
+        reading.addTimeout(limit_s, self.reactor)
+        try:
+            return response, await reading
+        except defer.TimeoutError:
+            raise ServerUnreachable(
+                f"{self.base_url} stopped answering in the middle"
+            ) from None
 
     async def _send(
         self, method: str, path: str, headers: Headers, data: Any, limit_s: float | None
@@ -276,7 +254,7 @@ class Transport:
             headers = Headers({"Last-Event-ID": [seen]} if seen else {})
             reader = EventReader()
             try:
-                async for one in self.stream(path, headers, reader):
+                async for one in self.stream(path, headers, reader, _PASSING):
                     attempt = 0
                     yield one
                     seen = reader.last_id or seen
@@ -292,9 +270,16 @@ class Transport:
         )
 
     async def stream(
-        self, path: str, extra: Headers, reader: EventReader | None = None
+        self,
+        path: str,
+        extra: Headers,
+        reader: EventReader | None = None,
+        passing: Collection[int] = (),
     ) -> AsyncIterator[dict[str, Any]]:
-        """Yield the events of one stream, to its end."""
+        """Yield the events of one stream, to its end.
+
+        @param passing: statuses that are taken for a server that cannot be reached.
+        """
         reader = EventReader() if reader is None else reader
         headers = self._headers()
         headers.setRawHeaders("Accept", ["text/event-stream"])
@@ -303,8 +288,11 @@ class Transport:
             headers.setRawHeaders(name, values)
         response = await self._send("GET", path, headers, None, self._limit_s)
         if response.code != 200:
-            raise self._error(response.code, await _whole(response.original))
-        body = _Pieces()
+            problem = self._error(response.code, await whole(response.original))
+            if response.code in passing:
+                raise ServerUnreachable(str(problem)) from problem
+            raise problem
+        body = Pieces()
         response.original.deliverBody(body)
         try:
             while True:
@@ -350,15 +338,6 @@ class Transport:
         return await upgrade(
             self.reactor, endpoint, head, self._limit_s, self._error, protocol
         )
-
-
-async def _whole(response: Any) -> bytes:
-    body = _Pieces()
-    response.deliverBody(body)
-    pieces = []
-    while piece := await body.read():
-        pieces.append(piece)
-    return b"".join(pieces)
 
 
 def _reason(text: bytes) -> str:

@@ -18,6 +18,7 @@ from twisted.web.resource import Resource
 
 from haloy.api.agent import client_agent, client_endpoints
 from haloy.api.client import ApiClient
+from haloy.api.sections import section_of
 from haloy.api.service import ApiListener
 from haloy.api.transport import Transport
 from haloy.daemon.logs import LogRecord, ServerLog
@@ -94,12 +95,14 @@ class Scene:
         )
         await self.listener.start()
 
-    def client(self, token: str = TOKEN, port: int = 0) -> ApiClient:
+    def client(
+        self, token: str = TOKEN, port: int = 0, limit_s: float = 5.0
+    ) -> ApiClient:
         base_url = f"http://127.0.0.1:{port or self.listener.port}"
         agent = client_agent(self.reactor, "")
         endpoints = client_endpoints(self.reactor, "")
         return ApiClient(
-            Transport(self.reactor, agent, base_url, token, 5.0, endpoints)
+            Transport(self.reactor, agent, base_url, token, limit_s, endpoints)
         )
 
     async def running(self) -> None:
@@ -391,6 +394,71 @@ async def test_broken_log_is_taken_up(scene: Scene) -> None:
     last = b'id: 2\ndata: {"message":"b","isDeploymentComplete":true}\n\n'
     client = scene.scripted(first, head + chunk(last) + b"0\r\n\r\n")
     assert await messages(client.deployment_log(ID)) == ["a", "b"]
+
+
+#: An answer whose connection ends in the middle of its body.
+CUT = b'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"haloyd": '
+
+
+async def test_what_only_reads_is_asked_again(scene: Scene) -> None:
+    """A connection cut in the middle costs a moment, and twice is enough."""
+    fine = answer(200, {"haloyd": "1"})
+    client = scene.scripted(HEALTHY, CUT, CUT, fine)
+    assert (await client.version())["haloyd"] == "1"
+    with pytest.raises(ServerUnreachable):
+        await scene.scripted(HEALTHY, CUT, CUT, CUT, fine).version()
+
+
+async def test_what_changes_something_is_asked_once(scene: Scene) -> None:
+    """Nobody knows how far it came."""
+    client = scene.scripted(HEALTHY, CUT, answer(202))
+    with pytest.raises(ServerUnreachable):
+        await client.deploy({})
+
+
+async def test_who_does_not_answer_is_not_asked_again(scene: Scene) -> None:
+    """A time-out is the end, also of what only reads."""
+    asked: list[bytes] = []
+
+    class Silent(Protocol):
+        def dataReceived(self, data: bytes) -> None:
+            asked.append(data)
+            if b"/health" in data:
+                self.transport.write(HEALTHY)  # type: ignore[union-attr]  # connected
+
+    port = scene.reactor.listenTCP(
+        0, Factory.forProtocol(Silent), interface="127.0.0.1"
+    )
+    scene.ports.append(port)
+    client = scene.client(port=port.getHost().port, limit_s=0.3)
+    with pytest.raises(ServerUnreachable):
+        await client.version()
+    assert len(asked) == 2
+
+
+async def test_upload_that_is_cut(scene: Scene) -> None:
+    """It is told, with what went before, and not tried again behind one's back."""
+    moved: list[int] = []
+    layer = section_of(bytes(8 << 20))
+    with pytest.raises(ServerUnreachable):
+        await scene.scripted(b"").send_layer("sha256:0", layer, moved.append)
+    assert 0 < sum(moved) <= 8 << 20
+
+
+async def test_log_goes_on_behind_a_restart(scene: Scene) -> None:
+    """While haloyd is started its domain answers 503: the log is taken up later."""
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    first = b'id: 1\ndata: {"message":"a"}\n\n'
+    last = b'id: 2\ndata: {"message":"b","isDeploymentComplete":true}\n\n'
+    client = scene.scripted(
+        head + b"%x\r\n%s\r\n" % (len(first), first),
+        answer(503, b"haloyd is away\n"),
+        answer(429, b"too many\n"),
+        head + b"%x\r\n%s\r\n" % (len(last), last),
+    )
+    assert await messages(client.deployment_log(ID)) == ["a", "b"]
+    with pytest.raises(Forbidden):
+        await messages(scene.scripted(answer(403)).deployment_log(ID))
 
 
 async def test_refused_stream(scene: Scene) -> None:
