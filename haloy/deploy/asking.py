@@ -159,11 +159,16 @@ class Asking:
         )
         return tuple(record_of(row) for row in found)
 
-    async def deployment(self, app: AppName, identifier: str) -> DeploymentDetail:
-        """Return one deployment and its changes. @raise NotFound: there is none."""
+    async def row(self, app: AppName, identifier: str) -> DeploymentRow:
+        """Return how far a deployment is. @raise NotFound: there is none."""
         row = await self._tools.database.run(rows.find_deployment, app, identifier)
         if row is None:
             raise NotFound(f"app {app} has no deployment {identifier}")
+        return row
+
+    async def deployment(self, app: AppName, identifier: str) -> DeploymentDetail:
+        """Return one deployment and its changes. @raise NotFound: there is none."""
+        row = await self.row(app, identifier)
         before = await self._tools.database.run(rows.predecessor, row)
         return DeploymentDetail(
             record_of(row),

@@ -320,11 +320,11 @@ class DeployService:
         @raise NotFound: there is none.
         @raise Conflict: it has begun, or has ended.
         """
-        found = (await self._asking.deployment(app, identifier)).record
+        found = await self._asking.row(app, identifier)
         if not self._queue.cancel(app, found.id):
             raise Conflict(
                 f"deployment {found.id} of {app} does not wait any more: "
-                f"it is {found.state.value}"
+                f"it is {found.state}"
             )
         reason = f"it was cancelled by {asked_by} before it began"
         await self._conductor.supersede(app, found.id, reason, "cancelled")
