@@ -94,6 +94,7 @@ class HealthMonitorSettings:
     rise: int = 2
     timeout_s: float = 5.0
     concurrency: int = 10
+    replace_after_s: float = 60.0
 
 
 @frozen
@@ -178,6 +179,7 @@ health_monitor:
   rise: 2      # successes in a row until it is back
   timeout: 5s
   concurrency: 10
+  replace_after: 1m  # a replica that runs and fails for so long is replaced
 
 # What a deploy may ask of Docker. Allow a path by listing its prefix.
 policy:
@@ -243,7 +245,10 @@ def _dns(section: Section) -> DnsSettings:
 
 
 def _health(section: Section) -> HealthMonitorSettings:
-    section.only("enabled", "interval", "fall", "rise", "timeout", "concurrency")
+    section.only(
+        *("enabled", "interval", "fall", "rise", "timeout", "concurrency"),
+        "replace_after",
+    )
     default = HealthMonitorSettings()
     return HealthMonitorSettings(
         enabled=section.get("enabled", default.enabled, as_boolean),
@@ -252,6 +257,9 @@ def _health(section: Section) -> HealthMonitorSettings:
         rise=section.get("rise", default.rise, whole(1, 100)),
         timeout_s=section.get("timeout", default.timeout_s, between_s(0.05, 300)),
         concurrency=section.get("concurrency", default.concurrency, whole(1, 1000)),
+        replace_after_s=section.get(
+            "replace_after", default.replace_after_s, between_s(1, 86400)
+        ),
     )
 
 

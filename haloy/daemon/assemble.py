@@ -160,6 +160,7 @@ class _Parts:
             stored_credentials=self.stored_credentials,
             instance=instance_name(self.chosen.instance, secrets.token_hex(8)),
             names=self.certificates.advice,
+            hung_after_s=lambda: self.monitor.settings.replace_after_s,
         )
         self.events = EventStream(
             self.engine, reactor, self.deployments, self.routing.died

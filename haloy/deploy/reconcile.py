@@ -10,7 +10,6 @@ deployment is judged by what was read before its switch (D2, D8).
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any
 
 from attrs import define, evolve, field
@@ -30,7 +29,7 @@ from haloy.deploy.discovery import (
 from haloy.deploy.interface import Traffic
 from haloy.deploy.progress import Progress
 from haloy.deploy.queue import DeployQueue
-from haloy.deploy.repair import Assess, Repair, needs_repair
+from haloy.deploy.repair import Repair, needs_repair
 from haloy.errors import HaloyError
 from haloy.model.app import App, Replica
 from haloy.model.names import AppName
@@ -59,8 +58,6 @@ class Reconciler:
     _aftercare: Aftercare
     _queue: DeployQueue
     _reactor: Any
-    _now: Callable[[], datetime]
-    _assess: Assess
     _progress: Callable[[AppName], Progress | None]
     _discovered: Callable[[tuple[App, ...]], None]
     _log: Logger = field(factory=Logger, init=False)
@@ -166,8 +163,7 @@ class Reconciler:
                 wanted.get(name),
                 active.get(name),
                 self._aftercare.draining,
-                self._assess,
-                self._now(),
+                self._repair.hangs,
             ):
                 self._begin_repair(name)
         if only is None:

@@ -40,8 +40,8 @@ from haloy.store.replicas import (
 
 FIRST_RETRY_S = 1.0
 LONGEST_RETRY_S = 300.0
-#: A replica that runs and does not answer for so long is replaced.
-HUNG_AFTER_S = 60.0
+#: Between two replacements of one replica that hangs.
+HUNG_FIRST_S = 60.0
 HUNG_LONGEST_S = 3600.0
 HISTORY = 200
 
@@ -89,10 +89,11 @@ class Repair:
     _clock: IReactorTime
     _now: Callable[[], datetime]
     _assess: Assess
+    _hung_after_s: Callable[[], float]
     _instance: str = ""
     _log: Logger = field(factory=Logger, init=False)
     _down: Ladder = field(factory=lambda: Ladder(FIRST_RETRY_S, LONGEST_RETRY_S))
-    _hung: Ladder = field(factory=lambda: Ladder(HUNG_AFTER_S, HUNG_LONGEST_S))
+    _hung: Ladder = field(factory=lambda: Ladder(HUNG_FIRST_S, HUNG_LONGEST_S))
 
     async def containers(
         self, app: AppName | None = None
@@ -276,6 +277,17 @@ class Repair:
 
     # --- what hangs -----------------------------------------------------------------
 
+    def hangs(self, one: Found) -> bool:
+        """Return whether C{one} runs and has been unhealthy for too long."""
+        assessment = self._assess(one.container.id)
+        return (
+            one.running
+            and assessment is not None
+            and assessment.verdict is Verdict.UNHEALTHY
+            and self._now() - assessment.since
+            >= timedelta(seconds=self._hung_after_s())
+        )
+
     async def _replace_hung(self, now: Situation, active: DeploymentRow) -> bool:
         """Replace one replica that runs and has not answered for a long time.
 
@@ -283,9 +295,7 @@ class Repair:
         only make it worse.
         """
         for one in now.ours:
-            if one.labels.deployment != active.id or not is_hung(
-                one, self._assess(one.container.id), self._now()
-            ):
+            if one.labels.deployment != active.id or not self.hangs(one):
                 continue
             key = f"{active.app}/{active.id}/{one.replica.number}"
             if not self._hung.may_try(key, self._clock.seconds()):
@@ -339,23 +349,12 @@ def adoptable(now: Situation) -> tuple[DeploymentId, str] | None:
     return chosen, next(images)
 
 
-def is_hung(one: Found, assessment: Assessment | None, now: datetime) -> bool:
-    """Return whether a running container has been unhealthy for too long."""
-    return (
-        one.running
-        and assessment is not None
-        and assessment.verdict is Verdict.UNHEALTHY
-        and now - assessment.since >= timedelta(seconds=HUNG_AFTER_S)
-    )
-
-
 def needs_repair(
     members: Iterable[Found],
     wanted: AppRow | None,
     active: DeploymentRow | None,
     draining: Collection[str],
-    assess: Assess,
-    now: datetime,
+    hangs: Callable[[Found], bool],
 ) -> bool:
     """Return whether a look at an app gives reason for a closer one. Pure."""
     ours = [one for one in members if one.ours]
@@ -377,5 +376,5 @@ def needs_repair(
         or len(current) < count
         or active.state != "live"
         or any(one.container.state in _DOWN for one in current)
-        or any(is_hung(one, assess(one.container.id), now) for one in current)
+        or any(hangs(one) for one in current)
     )

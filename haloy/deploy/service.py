@@ -59,6 +59,8 @@ from haloy.tasks import Tasks
 
 #: How long who stops an app waits to hear how it went: clients wait 30 s.
 STOP_TOLD_S = 25.0
+#: How long a replica may run and fail before it is replaced, unless told otherwise.
+HUNG_AFTER_S = 60.0
 
 
 def deploy_service(
@@ -75,6 +77,7 @@ def deploy_service(
     stored_credentials: Callable[[str], Credentials | None] = no_credentials,
     instance: str = "",
     names: Names | None = None,
+    hung_after_s: Callable[[], float] = lambda: HUNG_AFTER_S,
 ) -> DeployService:
     """Return the service, not started; C{database} must be open by then.
 
@@ -85,6 +88,7 @@ def deploy_service(
     @param instance: which haloyd this is (C{store.instance}); the containers of
         another one on the same Docker are left alone.
     @param names: what is to be said of domains in a deployment's log.
+    @param hung_after_s: for how long a replica may run and fail before it is replaced.
     """
     journal = Journal(database, now)
     phases = PhaseTimes(reactor)
@@ -102,7 +106,15 @@ def deploy_service(
     )
     aftercare = Aftercare(engine, traffic, database, phases, tools.stop_grace_s)
     repair = Repair(
-        engine, database, traffic, aftercare, reactor, now, assess, instance
+        engine,
+        database,
+        traffic,
+        aftercare,
+        reactor,
+        now,
+        assess,
+        hung_after_s,
+        instance,
     )
     return DeployService(
         tools, aftercare, repair, reactor, now, policy, assess, discovered
@@ -154,8 +166,6 @@ class DeployService:
             self._aftercare,
             self._queue,
             self._reactor,
-            self._now,
-            self._assess,
             self._conductor.progress,
             self._discovered,
         )

@@ -37,11 +37,12 @@ class Watched:
 class Monitor(Service):
     """Keeps an assessment of every watched replica.
 
+    @ivar settings: see L{configure}.
     @ivar _changed: called with key and assessment whenever a verdict changes.
     """
 
     _reactor: Any
-    _settings: HealthMonitorSettings
+    settings: HealthMonitorSettings
     _now: Callable[[], datetime]
     _changed: Callable[[str, Assessment], None]
     _log: Logger = field(factory=Logger, init=False)
@@ -55,7 +56,7 @@ class Monitor(Service):
     def __attrs_post_init__(self) -> None:
         """Own the probes."""
         self._tasks = Tasks(self._log)
-        self._gate = DeferredSemaphore(self._settings.concurrency)
+        self._gate = DeferredSemaphore(self.settings.concurrency)
 
     def startService(self) -> None:
         """Begin the rounds, the first one after an interval."""
@@ -63,10 +64,10 @@ class Monitor(Service):
         self._begin()
 
     def _begin(self) -> None:
-        if self._settings.enabled:
+        if self.settings.enabled:
             self._round = LoopingCall(self.round)
             self._round.clock = self._reactor
-            running = self._round.start(self._settings.interval_s, now=False)
+            running = self._round.start(self.settings.interval_s, now=False)
             running.addErrback(
                 lambda failure: self._log.failure("health rounds ended", failure)
             )
@@ -80,9 +81,9 @@ class Monitor(Service):
 
     def configure(self, settings: HealthMonitorSettings) -> None:
         """Go on by C{settings}; what is known stays."""
-        if settings == self._settings:
+        if settings == self.settings:
             return
-        self._settings = settings
+        self.settings = settings
         self._gate = DeferredSemaphore(settings.concurrency)
         if self._round is not None and self._round.running:
             self._round.stop()
@@ -112,7 +113,7 @@ class Monitor(Service):
 
     def suspect(self, key: str) -> None:
         """Probe one replica now: somebody had trouble with it."""
-        if self.running and self._settings.enabled and key in self._watched:
+        if self.running and self.settings.enabled and key in self._watched:
             self._tasks.start(f"probing {key[:12]}", self._check(key))
 
     async def round(self) -> None:
@@ -140,12 +141,12 @@ class Monitor(Service):
         if watched is None:
             return
         result = await probe(
-            self._reactor, watched.address, watched.path, self._settings.timeout_s
+            self._reactor, watched.address, watched.path, self.settings.timeout_s
         )
         # Watching may have changed meanwhile: a new address is a new replica (D11).
         if self._watched.get(key) != watched:
             return
-        limits = Thresholds(fall=self._settings.fall, rise=self._settings.rise)
+        limits = Thresholds(fall=self.settings.fall, rise=self.settings.rise)
         after = self._known(key).after(
             result.passed, result.reason, limits, self._now()
         )

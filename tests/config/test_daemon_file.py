@@ -33,6 +33,7 @@ health_monitor:
   rise: 1
   timeout: 500ms
   concurrency: 5
+  replace_after: 90s
 policy:
   bind_mounts: [/srv, /data]
   host_network: refuse
@@ -60,7 +61,7 @@ def test_every_key() -> None:
         ),
         dns=DnsSettings(("127.0.0.1:8053",), False),
         acme=AcmeSettings("https://localhost:14000/dir", "/pebble.pem", "a@b.c"),
-        health_monitor=HealthMonitorSettings(False, 90.0, 4, 1, 0.5, 5),
+        health_monitor=HealthMonitorSettings(False, 90.0, 4, 1, 0.5, 5, 90.0),
         policy=PolicySettings(("/srv", "/data"), "refuse", "refuse"),
     )
 
@@ -135,6 +136,7 @@ def test_the_key_that_old_documents_name() -> None:
         ("health_monitor:\n  rise: true", 2, "whole number"),
         ("health_monitor:\n  timeout: 0s", 2, "out of range"),
         ("health_monitor:\n  concurrency: 0", 2, "1 to 1000"),
+        ("health_monitor:\n  replace_after: 0s", 2, "out of range"),
         ("policy:\n  privileged: allow", 2, "none of refuse"),
         ("policy:\n  bind_mounts: maybe", 2, "allow, refuse"),
         ("policy:\n  bind_mounts: [srv]", 2, "absolute"),
