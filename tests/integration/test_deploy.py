@@ -133,3 +133,28 @@ def test_rollback_is_fast(haloyd: Server) -> None:
         assert haloyd.end_of(identifier(2)).get("isDeploymentSuccess")
     assert clients.failures == []
     assert haloyd.get(SITE) == (200, "one")
+
+
+PRESET = """name: store
+server: 127.0.0.1:{port}
+preset: database
+image: {{repository: app, tag: {tag}, pull_policy: never}}
+volumes: ["haloytest-store:/kept"]
+"""
+
+
+def test_a_preset(haloyd: Server, tmp_path: Path) -> None:
+    """A database: one container of the app's own name, replaced, its volume kept."""
+    for tag in ("one", "two"):
+        config = PRESET.format(port=haloyd.daemon.api_port, tag=tag)
+        (tmp_path / "haloy.yaml").write_text(config)
+        done = haloyd.daemon.haloy("deploy", cwd=tmp_path)
+        assert done.returncode == 0, done.stdout + done.stderr
+        haloyd.until_containers("store", ["store"])
+        environment = haloyd.docker.docker("exec", "store", "env")
+        assert f"VERSION={tag}" in environment
+        haloyd.docker.docker("exec", "store", "touch", f"/kept/{tag}")
+    assert haloyd.docker.docker("exec", "store", "ls", "/kept").split() == [
+        "one",
+        "two",
+    ]

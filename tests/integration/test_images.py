@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import re
+import secrets
+import socket
+import threading
+import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import define
+from attrs import define, field
 
 from tests.integration.site import Server, build, identifier
 from tests.support.dockerd import PrivateDocker
@@ -18,6 +25,9 @@ from tests.support.registry import private_registry, write_login
 pytestmark = pytest.mark.docker
 
 SHOP = "shop.example.test"
+LAYER_MIB = 60
+#: How long a pull takes; C{HALOY_TEST_PULL_S=130} is longer than HEAD's limit for all.
+PULL_S = float(os.environ.get("HALOY_TEST_PULL_S", "4"))
 LOGIN = {"username": {"value": "me"}, "password": {"value": "secret"}}
 
 
@@ -156,3 +166,82 @@ def test_upload_is_never_replaced(haloyd: Server, shelf: Shelf) -> None:
     assert end.get("isDeploymentSuccess"), end
     assert haloyd.get(SHOP) == (200, "one")
     assert log.read_text().count("people/shop") == before
+
+
+@define(eq=False)
+class SlowWay:
+    """Leads to a host and port, at so many bytes a second on the way back."""
+
+    to: tuple[str, int]
+    bytes_a_second: float
+    listening: socket.socket = field(init=False)
+    _open: list[socket.socket] = field(factory=list, init=False)
+    _threads: list[threading.Thread] = field(factory=list, init=False)
+
+    def start(self) -> str:
+        """Return the address that leads there."""
+        self.listening = socket.create_server((self.to[0], 0))
+        self._run(self._accept)
+        return f"{self.to[0]}:{self.listening.getsockname()[1]}"
+
+    def stop(self) -> None:
+        """Close everything."""
+        for one in (self.listening, *self._open):
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(10)
+        for one in (self.listening, *self._open):
+            one.close()
+
+    def _run(self, doing: Callable[..., None], *arguments: Any) -> None:
+        thread = threading.Thread(target=doing, args=arguments)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = self.listening.accept()
+                far = socket.create_connection(self.to)
+                self._open += near, far
+                self._run(self._carry, near, far, 0.0)
+                self._run(self._carry, far, near, 1 / self.bytes_a_second)
+
+    def _carry(self, source: socket.socket, to: socket.socket, wait_s: float) -> None:
+        with suppress(OSError):
+            while piece := source.recv(65536):
+                to.sendall(piece)
+                time.sleep(wait_s * len(piece))
+            to.shutdown(socket.SHUT_WR)
+
+
+@pytest.mark.slow
+def test_progress_of_a_large_pull(haloyd: Server, shelf: Shelf) -> None:
+    """D13: the log tells how far it is, and bytes that come are no reason to end it."""
+    folder = shelf.folder / "large"
+    folder.mkdir()
+    (folder / "noise").write_bytes(secrets.token_bytes(LAYER_MIB << 20))
+    (folder / "Dockerfile").write_text("FROM app:one\nCOPY noise /noise\n")
+    haloyd.docker.docker("build", "-q", "-t", "app:large", str(folder))
+    shelf.push("app:large")
+    haloyd.docker.docker("rmi", "app:large")
+    host, _, port = shelf.address.rpartition(":")
+    way = SlowWay((host, int(port)), (LAYER_MIB << 20) / PULL_S)
+    far = Shelf(way.start(), haloyd.docker, shelf.folder)
+    try:
+        began = time.monotonic()
+        haloyd.submit(identifier(0), "", source=far.source())
+        end = haloyd.end_of(identifier(0), PULL_S + 90)
+        took_s = time.monotonic() - began
+    finally:
+        way.stop()
+    assert end.get("isDeploymentSuccess"), end
+    assert took_s > PULL_S
+    steps = re.findall(r"Pulled (\d+) of (\d+) MiB", told(haloyd, identifier(0)))
+    print(f"{took_s:.0f} s, told {len(steps)} times: {steps}")
+    done = [int(one) for one, _ in steps]
+    assert len(done) >= 3
+    assert done == sorted(done)
+    assert all(int(whole) >= LAYER_MIB - 1 for _, whole in steps)
+    assert haloyd.get(SHOP) == (200, "one")

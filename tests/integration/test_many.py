@@ -11,6 +11,7 @@ import pytest
 
 from tests.integration.site import Server, cpu_s, identifier, server
 from tests.support.dockerd import PrivateDocker
+from tests.support.waiting import allowance
 
 pytestmark = pytest.mark.docker
 
@@ -18,8 +19,8 @@ APPS = int(os.environ.get("HALOY_TEST_APPS", "8"))
 REPLICAS = 3
 #: The promise for a hundred apps.
 START_S, IDLE_PART, MEMORY_MIB = 10.0, 0.03, 150
-#: What a machine that is busy with other tests adds: to time, and to work.
-BUSY, DEAR = 4, 2
+#: What a busy machine adds to work: caches are shared.
+DEAR = 2
 #: Seconds of a core until all is routed, which others do not change much. It was 8.8
 #: for a hundred apps when each was taken over and routed for itself.
 WORK_S = 4 + 0.03 * APPS
@@ -86,8 +87,8 @@ def test_many_apps(tmp_path: Path, docker: PrivateDocker) -> None:
             f"{again_s:.1f} s again; {work_s:.1f} s of work; idle {idle:.1%} "
             f"of a core, {memory:.0f} MiB"
         )
-        assert first_s < START_S * BUSY
-        assert again_s < START_S * BUSY
+        assert first_s < START_S * allowance()
+        assert again_s < START_S * allowance()
         assert work_s < WORK_S
         assert idle < IDLE_PART * DEAR
         assert memory < MEMORY_MIB

@@ -1,4 +1,4 @@
-"""How long things take; the limits leave room for a machine that tests other things."""
+"""How long things take: what is promised, times what a busy machine is allowed."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import pytest
 
 from tests.integration.site import Server, identifier, load
 from tests.support.haloyd import TOKEN
+from tests.support.waiting import allowance
 
 pytestmark = pytest.mark.docker
 
 SHOP = "shop.example.test"
-#: What is promised, and what a busy machine adds.
+#: What is promised.
 WARM_S, SWITCH_S, BACK_S, ROLLBACK_S = 1.5, 0.25, 5.0, 5.0
-BUSY = 4
 
 CONFIG = """name: shop
 server: 127.0.0.1:{port}
@@ -57,7 +57,7 @@ def test_warm_deploy(haloyd: Server, tmp_path: Path) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
         took.append(found[0] - began)
         print(f"traffic after {took[-1]:.2f} s, command over after {whole_s:.2f} s")
-    assert min(took[1:]) < WARM_S * 2 * BUSY
+    assert min(took[1:]) < WARM_S * allowance()
 
 
 def test_from_healthy_to_the_first_request(haloyd: Server) -> None:
@@ -73,7 +73,7 @@ def test_from_healthy_to_the_first_request(haloyd: Server) -> None:
         watching.join()
         took.append(found[0] - healthy_at(haloyd, identifier(number)))
     print(f"from healthy to the first answer: {[f'{one:.3f}' for one in took]} s")
-    assert min(took) < SWITCH_S * BUSY
+    assert min(took) < SWITCH_S * allowance()
 
 
 def healthy_at(haloyd: Server, deployment: str) -> float:
@@ -102,7 +102,7 @@ def test_routed_again(haloyd: Server, does: list[str]) -> None:
     haloyd.docker.docker(*does, f"shop-{identifier(0)}")
     took_s = haloyd.until_serves(SHOP, "one", 60)
     print(f"docker {does[0]}: routed again after {took_s:.1f} s")
-    assert took_s < BACK_S * BUSY
+    assert took_s < BACK_S * allowance()
 
 
 def test_new_address(haloyd: Server) -> None:
@@ -114,7 +114,7 @@ def test_new_address(haloyd: Server) -> None:
     haloyd.docker.docker("network", "connect", "haloy", name)
     took_s = haloyd.until_serves(SHOP, "one", 60)
     print(f"a new address: routed again after {took_s:.1f} s")
-    assert took_s < BACK_S * BUSY
+    assert took_s < BACK_S * allowance()
 
 
 def test_paused(haloyd: Server) -> None:
@@ -152,7 +152,7 @@ def test_rollback(haloyd: Server) -> None:
         took_s = time.monotonic() - began
     print(f"rolled back under load in {took_s:.1f} s")
     assert clients.failures == []
-    assert took_s < ROLLBACK_S * BUSY
+    assert took_s < ROLLBACK_S * allowance()
     assert haloyd.get(SHOP) == (200, "one")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import itertools
 import os
@@ -141,30 +142,47 @@ class Traffic:
             client.close()
 
     def _websocket(self) -> None:
-        client = Client(self.name, self.server.daemon.https_port, 10)
         try:
-            client.connect()
-            key = base64.b64encode(os.urandom(16)).decode()
-            client.sock.sendall(
-                f"GET /ws HTTP/1.1\r\nHost: {self.name}\r\nUpgrade: websocket\r\n"
-                f"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-                f"Sec-WebSocket-Key: {key}\r\n\r\n".encode()
-            )
-            stream = client.sock.makefile("rb")
-            while stream.readline().strip():
-                pass
-            while not self._stop.wait(PAUSE_S):
-                text = f"message {self.messages}".encode()
-                client.sock.sendall(bytes([0x81, 0x80 | len(text)]) + bytes(4) + text)
-                got = stream.read(2 + len(text))
-                if got[2:] != text:
-                    self.failures.append(f"WebSocket: {got!r}, not {text!r}")
-                    return
-                self.messages += 1
-        except OSError as trouble:
+            with contextlib.closing(WebSocket(self.server, self.name)) as tunnel:
+                while not self._stop.wait(PAUSE_S):
+                    tunnel.echo(f"message {self.messages}")
+                    self.messages += 1
+        except (OSError, AssertionError) as trouble:
             self.failures.append(f"WebSocket: {trouble!r}")
-        finally:
-            client.close()
+
+
+class WebSocket:
+    """A WebSocket to a C{busy_app}, which sends every message back."""
+
+    def __init__(self, server: Server, name: str) -> None:
+        self._client = Client(name, server.daemon.https_port, 10)
+        self._client.connect()
+        key = base64.b64encode(os.urandom(16)).decode()
+        self._client.sock.sendall(
+            f"GET /ws HTTP/1.1\r\nHost: {name}\r\nUpgrade: websocket\r\n"
+            f"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            f"Sec-WebSocket-Key: {key}\r\n\r\n".encode()
+        )
+        self._stream = self._client.sock.makefile("rb")
+        head = self._stream.readline()
+        assert b" 101 " in head, head
+        while self._stream.readline().strip():
+            pass
+
+    def echo(self, message: str) -> None:
+        """Send a short message; it comes back, or this raises."""
+        text = message.encode()
+        self._client.sock.sendall(bytes([0x81, 0x80 | len(text)]) + bytes(4) + text)
+        got = self._stream.read(2 + len(text))
+        assert got[2:] == text, f"{got!r}, not {text!r}"
+
+    def until_ended(self) -> None:
+        """Return when the other side has ended it."""
+        assert self._stream.read() == b""
+
+    def close(self) -> None:
+        self._stream.close()
+        self._client.close()
 
 
 def _problem(path: str, status: int, text: bytes) -> str:
