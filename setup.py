@@ -51,10 +51,12 @@ HOT = (
     "http2/turn",
     "http2/upstream",
     "lane",
+    "metrics",
     "origin",
     "pool",
     "response_head",
     "seeking",
+    "switch",
     "upstream",
     "wheel",
 )

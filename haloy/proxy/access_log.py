@@ -16,6 +16,7 @@ TARGET_LIMIT: Final = 1024
 USER_AGENT_LIMIT: Final = 256
 
 _TIME: Final = '"time":"%s",'
+_SECONDS: Final = "%.6f"
 
 
 class AccessRecord(NamedTuple):
@@ -106,8 +107,8 @@ def to_json(record: AccessRecord, time: str = "") -> str:
     request_id, client, method, host, target, protocol, secure = record[:7]
     status, outcome, app, upstream, bytes_in, bytes_out = record[7:13]
     head_s, total_s, user_agent, tls, traceparent = record[13:]
-    total = f"{total_s:.6f}"
-    head = total if head_s == total_s else f"{head_s:.6f}"
+    total = _SECONDS % total_s
+    head = total if head_s == total_s else _SECONDS % head_s
     return (
         f"{{{time and _TIME % time}"
         f'"request_id":{quote(request_id)},"client":"{client}",'

@@ -31,7 +31,9 @@ READ_BYTES: Final = 65536
 _RECORD_BYTES: Final = 16384
 _RECORDS_AT_ONCE: Final = 7
 
-BULK_READ_BYTES: Final = 131072
+# Of upstreams more is read at once: answers up to this size need one read. Just below
+# what C's malloc would get from the kernel and give back for each read.
+BULK_READ_BYTES: Final = 126976
 
 _WOULD_BLOCK: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 

@@ -43,6 +43,9 @@ _line = re.compile(
     rb"GET (?!/\.well-known/acme-challenge/)(/[\x21\x22\x24-\x7e]*) HTTP/1\.1(?=\r\n)"
 )
 _END: Final = b"\r\n\r\n"
+
+# From this size on a copy less is worth a view.
+_LARGE_BYTES: Final = 16384
 _TRACE: Final = b"\r\ntraceparent: "
 
 
@@ -240,7 +243,10 @@ class Lane(User):
             self._lanes.learn_answer(extra, data, passed, driver.exchange)
             return
         client = self._client
-        client.send(answer.head + data[end:])
+        if end + answer.size_bytes < _LARGE_BYTES:
+            client.send(answer.head + data[end:])
+        else:
+            client.send(b"".join((answer.head, memoryview(data)[end:])))
         self._plan = None
         self._upstream = None
         self._sent = b""

@@ -51,6 +51,31 @@ class LeanReactor(EPollReactor):
         """Return monotonic seconds."""
         return time.monotonic()
 
+    def mainLoop(self) -> None:  # noqa: N802 - Twisted's
+        """Run until the reactor stops.
+
+        As the stock loop; what that does between two turns, each time, is done when
+        a call is due, has come from a thread, or has been asked to stop.
+        """
+        while self._started:
+            with self._lean_log.failuresHandled("unexpected error in the main loop"):
+                self.runUntilCurrent()
+                self._turns()
+
+    def _turns(self) -> None:
+        """Handle events until there is something else to do."""
+        timeout = self.timeout() if self.running else 0
+        self.doPoll(timeout)
+        while (
+            timeout != 0
+            and not self.threadCallQueue
+            and not self._justStopped
+            and self._started
+        ):
+            timeout = self.timeout()
+            if timeout != 0:
+                self.doPoll(timeout)
+
     def doPoll(self, timeout: float | None) -> None:
         """Wait for events and hand them on, then do what waits for the turn's end."""
         if self._at_end:

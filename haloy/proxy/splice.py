@@ -12,9 +12,9 @@ from typing import Final
 # A body with less than this to come is copied as usual.
 SPLICE_MIN_BYTES: Final = 131072
 
-# Measured: half of it doubles the cost, twice as much saves a fifth. It is memory of
-# the kernel, filled only while a client is slower than its replica.
-_PIPE_BYTES: Final = 524288
+# As much as anybody may have: each halving costs a fifth more. It is memory of the
+# kernel, filled only while a client is slower than its replica.
+_PIPE_BYTES: Final = 1048576
 _FLAGS: Final = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
 _SPARE_LIMIT: Final = 16
 _spare: list[Pipe] = []

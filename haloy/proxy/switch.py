@@ -352,7 +352,8 @@ class Switch:
         """Close what has been idle for too long, forget pools that are through."""
         now_s = self.wheel.now_s
         for key, pool in tuple(self.pools.items()):
-            pool.age(now_s)
+            if pool.idle:
+                pool.age(now_s)
             if pool.retired and not pool.outstanding and not pool.tunnels:
                 del self.pools[key]
         self.parking.tick(now_s)

@@ -16,7 +16,6 @@ from twisted.python.failure import Failure
 from haloy.model.app import Address, UnixAddress
 from haloy.proxy.descriptor import (
     BULK_READ_BYTES,
-    READ_BYTES,
     Descriptor,
     Reactor,
 )
@@ -113,12 +112,12 @@ class UpstreamConnection(Descriptor):
         return ""
 
     def doRead(self) -> None:
-        """Read what has come, more at once inside of large bodies."""
+        """Read what has come."""
         user = self.user
         if self.bulk and user is not None and user.upstream_readable():
             return
         try:
-            data = self.socket.recv(BULK_READ_BYTES if self.bulk else READ_BYTES)
+            data = self.socket.recv(BULK_READ_BYTES)
         except BlockingIOError:
             return
         except OSError:
