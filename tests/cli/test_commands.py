@@ -197,6 +197,17 @@ async def test_targets_asks_nobody(bench: Bench) -> None:
     assert "did you mean 'web'" in unknown.stderr
 
 
+async def test_looking_needs_no_secret(bench: Bench) -> None:
+    """CLI section 9, point 17: what is not used is not asked for."""
+    secret = {"from": {"secret": "onepassword:none.password"}}
+    bench.configure(name="hello", env=[{"name": "A", **secret}])
+    running_app(bench, b"one\n")
+    assert (await bench.haloy("deploy", "--dry-run")).returncode == 3
+    for command in (("status",), ("logs", "--no-follow"), ("exec", "--", "true")):
+        done = await bench.haloy(*command)
+        assert done.returncode == 0, done.stderr
+
+
 async def test_exec_passes_output_and_code(bench: Bench) -> None:
     """CLI section 9, point 20: streams apart, the remote code is the command's."""
     bench.configure(name="hello")

@@ -175,6 +175,23 @@ async def test_several_targets_and_one_that_fails(bench: Bench) -> None:
     assert "protected, not deployed: three" in done.stderr
 
 
+async def test_one_name_is_built_in_one_way(bench: Bench) -> None:
+    """CLI section 9, point 14: told before anything is built; alike is no problem."""
+
+    def target(version: str) -> dict[str, Any]:
+        args = [{"name": "VERSION", "value": version}]
+        image = {"repository": "shop", "tag": "1", "build": True}
+        return {"image": {**image, "build_config": {"args": args}}}
+
+    bench.configure(image=None, targets={"web": target("1"), "worker": target("2")})
+    done = await bench.haloy("deploy", "--all", "--dry-run")
+    assert done.returncode == 3
+    assert "targets web and worker build shop:1 in different ways" in done.stderr
+    bench.configure(image=None, targets={"web": target("1"), "worker": target("1")})
+    done = await bench.haloy("deploy", "--all", "--dry-run")
+    assert done.returncode == 0, done.stderr
+
+
 async def test_targets_must_be_chosen(bench: Bench) -> None:
     """--target is the same as --targets; an unknown one is named."""
     bench.configure(targets={"one": {"image": "one:1"}, "two": {"image": "two:1"}})
