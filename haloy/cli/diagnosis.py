@@ -11,7 +11,7 @@ import ssl
 import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import Enum
@@ -19,6 +19,7 @@ from typing import Any
 
 from attrs import frozen
 
+from haloy.api.through_proxy import proxy_for
 from haloy.config.client_file import base_url, is_local, split_server
 
 LIMIT_S = 5.0
@@ -100,6 +101,22 @@ def port_of_server(server: str) -> Check:
         )
         return Check("port", Level.FAIL, f"{host}:{port}: {problem}", step)
     return Check("port", Level.OK, f"{host}:{port} is open")
+
+
+def proxy_to_server(server: str, environment: Mapping[str, str]) -> Check | None:
+    """Return whether the proxy is there by which the server is reached, if any."""
+    proxy = (
+        None if is_local(server) else proxy_for(split_server(server)[0], environment)
+    )
+    if proxy is None:
+        return None
+    where = f"{proxy.host}:{proxy.port}"
+    try:
+        socket.create_connection((proxy.host, proxy.port), LIMIT_S).close()
+    except OSError as problem:
+        step = "correct HTTPS_PROXY, or name the server in NO_PROXY"
+        return Check("proxy", Level.FAIL, f"{where}: {problem}", step)
+    return Check("proxy", Level.OK, f"by {where}: DNS and ports of here do not count")
 
 
 def certificate_of_server(server: str, ca_file: str, now: datetime) -> Check | None:

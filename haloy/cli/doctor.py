@@ -121,16 +121,13 @@ def _from_outside(
     entry = project.servers.servers.get(server)
     ca_file = (entry.ca_file if entry else "") or os.environ.get("SSL_CERT_FILE", "")
     now = datetime.now(UTC)
-    name = diagnosis.name_of_server(server)
-    yield name
-    if name.level is Level.OK:
-        port = diagnosis.port_of_server(server)
-        yield port
-        if port.level is Level.OK:
-            certificate = diagnosis.certificate_of_server(server, ca_file, now)
-            if certificate is not None:
-                yield certificate
-        yield from diagnosis.health_of_server(server, ca_file, now)
+    proxy = diagnosis.proxy_to_server(server, os.environ)
+    if proxy is not None:
+        yield proxy
+        if proxy.level is Level.OK:
+            yield from diagnosis.health_of_server(server, ca_file, now)
+    else:
+        yield from _directly(server, ca_file, now)
     names = dict.fromkeys(
         name
         for one in group
@@ -139,6 +136,21 @@ def _from_outside(
     )
     for domain in names:
         yield diagnosis.domain(domain, server)
+
+
+def _directly(server: str, ca_file: str, now: datetime) -> Iterator[Check]:
+    """Yield what can be seen of a server that no proxy stands before."""
+    name = diagnosis.name_of_server(server)
+    yield name
+    if name.level is not Level.OK:
+        return
+    port = diagnosis.port_of_server(server)
+    yield port
+    if port.level is Level.OK:
+        certificate = diagnosis.certificate_of_server(server, ca_file, now)
+        if certificate is not None:
+            yield certificate
+    yield from diagnosis.health_of_server(server, ca_file, now)
 
 
 def _blocks(check: Check) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import http.client
+import ipaddress
 import json
 import os
 import shutil
@@ -83,7 +84,7 @@ def write_certificate(folder: Path, *names: str) -> None:
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=90))
         .add_extension(
-            x509.SubjectAlternativeName([x509.DNSName(one) for one in names]), False
+            x509.SubjectAlternativeName([_general(one) for one in names]), False
         )
         .sign(key, hashes.SHA256())
     )
@@ -104,6 +105,13 @@ def cpu_s(pid: int) -> float:
     """Return the processor time that a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _general(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
 
 
 @define(eq=False)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import socketserver
+import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -80,8 +82,10 @@ def edge(method: str, path: str, status: int = 0) -> Mapping[str, Any]:
 
 
 @contextmanager
-def go_daemon() -> Iterator[GoDaemon]:
-    """Give a daemon on loopback that says what was captured."""
+def go_daemon(
+    tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"
+) -> Iterator[GoDaemon]:
+    """Give a daemon on loopback that says what was captured, by TLS if wanted."""
     known = {call(one): one["response"] for one in captured("exchanges")}
     daemon = GoDaemon({**known})
 
@@ -106,7 +110,18 @@ def go_daemon() -> Iterator[GoDaemon]:
         daemon_threads = True
         allow_reuse_address = True
 
-    with Server(("127.0.0.1", 0), Handler) as server:
+        def get_request(self) -> tuple[socket.socket, Any]:
+            connection, address = super().get_request()
+            if tls is not None:
+                connection = tls.wrap_socket(
+                    connection, server_side=True, do_handshake_on_connect=False
+                )
+            return connection, address
+
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            """Leave out who does not trust us, or leaves early."""
+
+    with Server((host, 0), Handler) as server:
         daemon.port = int(server.server_address[1])
         serving = threading.Thread(target=server.serve_forever, args=(0.02,))
         serving.start()
