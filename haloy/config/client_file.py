@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -123,6 +124,14 @@ def read_client_file(folder: Path) -> ClientFile:
     return ClientFile(found)
 
 
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def add_server(
     folder: Path, text: str, token: str, *, force: bool = False, ca_file: str = ""
 ) -> tuple[str, str]:
@@ -135,7 +144,7 @@ def add_server(
     """
     server = normalise_server(text)
     host = split_server(server)[0]
-    if host.lower() not in LOCAL and ":" not in host:
+    if host.lower() not in LOCAL and not _is_address(host):
         parse_domain_name(host, "server")
     if not token.strip() or any(ord(one) < 0x20 for one in token):
         raise InvalidValue("is empty or has control characters", field="token")

@@ -173,5 +173,5 @@ def test_doctor_looks_at_certificates(way: Way) -> None:
     way("server", "add", server, TOKEN, "--force", "--ca-file", way.ca_file)
     told = look()
     state, text, _ = told["certificate"]
-    assert (state, "valid until" in text) == ("ok", True)
+    assert (state, "valid until" in text) == ("ok", True), text
     assert told["token"][0] == "ok"

@@ -137,7 +137,17 @@ def test_hosts_that_differ_in_punctuation_have_their_own_tokens(tmp_path: Path) 
     }
 
 
-@pytest.mark.parametrize("text", ["localhost:9922", "127.0.0.1", "a.com:8443", "[::1]"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "localhost:9922",
+        "127.0.0.1",
+        "a.com:8443",
+        "[::1]",
+        "10.0.0.2:8443",
+        "[fd00::2]",
+    ],
+)
 def test_ports_and_addresses_are_taken(tmp_path: Path, text: str) -> None:
     """Server add accepts host:port (decisions, "Configuration")."""
     assert add_server(tmp_path, text, "t")[0] == text
