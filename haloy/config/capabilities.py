@@ -96,5 +96,7 @@ def _needed(target: Target) -> Iterator[tuple[str, str]]:
         yield "proxy-options", "proxy"
         if target.proxy.protocol == "h2c":
             yield "h2c", "proxy.protocol"
+    if (target.health_check_path or "").startswith("grpc"):
+        yield "h2c", "health_check_path"
     if target.health_check_timeout is not None:
         yield "proxy-options", "health_check_timeout"

@@ -66,7 +66,9 @@ HELP: Mapping[str, Mapping[str, Help]] = {
         "domains": Help("Names that lead to the app."),
         "env": Help("Environment variables, in order."),
         "health_check_path": Help(
-            "Path that answers 200 to 399 when all is well.", "/"
+            "Path that answers 200 to 399 when all is well; `grpc` or `grpc:SERVICE` "
+            "asks grpc.health.v1.",
+            "/",
         ),
         "health_check_timeout": Help(
             f"How long a new replica may take to become healthy, {_DURATION}.", "1m"

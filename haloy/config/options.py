@@ -51,6 +51,7 @@ def health_check(target: Target) -> HealthCheck:
     return HealthCheck(
         path=target.health_check_path or "/",
         min_ready_s=target.min_ready_seconds or 0,
+        h2c=target.proxy is not None and target.proxy.protocol == "h2c",
     )
 
 

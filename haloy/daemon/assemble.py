@@ -27,7 +27,7 @@ from haloy.api.spool import Spools
 from haloy.certs.service import certificate_service
 from haloy.daemon.admission import Admission
 from haloy.daemon.condition import Condition
-from haloy.daemon.dataplane import choose_plane
+from haloy.daemon.dataplane import PROBE, choose_plane
 from haloy.daemon.events import EventStream
 from haloy.daemon.exclusive import ExclusiveUse
 from haloy.daemon.housekeeping import Housekeeping
@@ -137,14 +137,16 @@ class _Parts:
             now=_now,
             random=random.SystemRandom(),
         )
-        self.monitor = Monitor(reactor, file.health_monitor, _now, self.news.judged)
+        self.monitor = Monitor(
+            reactor, file.health_monitor, _now, self.news.judged, PROBE
+        )
         self.news.connect(self.routing, self.monitor, self.certificates)
         self.proxy.on_upstream_failure(lambda one: self.monitor.suspect(one.key))
 
     def make_deploying(self) -> None:
         """Make what changes what runs, and what follows it."""
         reactor = self.reactor
-        readiness = ReadinessCheck(self.engine, reactor, _now)
+        readiness = ReadinessCheck(self.engine, reactor, _now, PROBE)
         self.admission = Admission(self.routing, readiness, reactor, self.news.watch)
         self.registries = RegistryFile(self.chosen.registries)
         self.deployments = deploy_service(

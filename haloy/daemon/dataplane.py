@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from attrs import frozen
 from twisted.internet.defer import Deferred
@@ -17,11 +17,16 @@ from twisted.internet.defer import Deferred
 from haloy.config.daemon_file import ProxySettings
 from haloy.daemon.housekeeping import Renewable
 from haloy.daemon.operations import Operations
+from haloy.health.probe import prober
 from haloy.proxy.control.client import RemoteProxy
 from haloy.proxy.embedded import EmbeddedProxy, Settings
+from haloy.proxy.http2.asking import ask
 from haloy.proxy.interface import Proxy
 from haloy.proxy.tls import SniContexts
 from haloy.proxy.tls_policy import offered
+
+#: Asks a replica whether it is fit; HTTP/2 it is asked by the proxy's engine.
+PROBE: Final = prober(ask)
 
 
 class DataPlane(Proxy, Protocol):

@@ -25,7 +25,7 @@ from haloy.engine.interface import (
 )
 from haloy.errors import DeployFailed, HaloyError, NotFound
 from haloy.health.ports import listening_ports
-from haloy.health.probe import probe
+from haloy.health.probe import Prober
 from haloy.model.app import HealthCheck
 
 QUICK_S = 0.05
@@ -44,6 +44,7 @@ class ReadinessCheck:
     _engine: Engine
     _reactor: Any
     _now: Callable[[], datetime]
+    _probe: Prober
 
     async def until_healthy(
         self,
@@ -106,7 +107,7 @@ class ReadinessCheck:
         address = reachable_address(container, network, port)
         if address is None:
             return False, why_unreachable(container)
-        result = await probe(self._reactor, address, check.path, PROBE_LIMIT_S)
+        result = await self._probe(self._reactor, address, check, PROBE_LIMIT_S)
         return result.passed, result.reason
 
     async def _min_ready(self, container: Container, check: HealthCheck) -> None:

@@ -18,9 +18,9 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from haloy.config.daemon_file import HealthMonitorSettings
-from haloy.health.probe import probe
+from haloy.health.probe import Prober
 from haloy.health.state import Health, Thresholds
-from haloy.model.app import Address, Assessment, Verdict
+from haloy.model.app import Address, Assessment, HealthCheck, Verdict
 from haloy.tasks import Tasks
 
 
@@ -30,7 +30,7 @@ class Watched:
 
     key: str
     address: Address
-    path: str
+    check: HealthCheck
 
 
 @define(eq=False, slots=False)
@@ -39,12 +39,14 @@ class Monitor(Service):
 
     @ivar settings: see L{configure}.
     @ivar _changed: called with key and assessment whenever a verdict changes.
+    @ivar _probe_by: asks one replica.
     """
 
     _reactor: Any
     settings: HealthMonitorSettings
     _now: Callable[[], datetime]
     _changed: Callable[[str, Assessment], None]
+    _probe_by: Prober
     _log: Logger = field(factory=Logger, init=False)
     _watched: dict[str, Watched] = field(factory=dict, init=False)
     _health: dict[str, Health] = field(factory=dict, init=False)
@@ -140,8 +142,8 @@ class Monitor(Service):
         watched = self._watched.get(key)
         if watched is None:
             return
-        result = await probe(
-            self._reactor, watched.address, watched.path, self.settings.timeout_s
+        result = await self._probe_by(
+            self._reactor, watched.address, watched.check, self.settings.timeout_s
         )
         # Watching may have changed meanwhile: a new address is a new replica (D11).
         if self._watched.get(key) != watched:

@@ -7,7 +7,9 @@ is healthy; the body is not read.
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+from typing import Protocol as TypingProtocol
 
 from attrs import define, field, frozen
 from twisted.internet import defer
@@ -17,9 +19,13 @@ from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
-from haloy.model.app import Address
+from haloy.health import grpc
+from haloy.model.app import Address, HealthCheck
 
 HEAD_LIMIT_BYTES = 65536
+T = TypeVar("T")
+
+_FIELDS = ((b"user-agent", b"haloy-health"), (b"accept", b"*/*"))
 _STATUS = re.compile(rb"HTTP/1\.[01] ([1-9][0-9]{2})(?: [^\r\n]*)?\r?\n")
 
 
@@ -77,11 +83,52 @@ class _Request(Protocol):
         return found
 
 
+class Reply(TypingProtocol):
+    """An answer over HTTP/2; C{fields} are those of its head and its trailers."""
+
+    @property
+    def status(self) -> int:
+        """The status."""
+
+    @property
+    def body(self) -> bytes:
+        """The body, whole."""
+
+    @property
+    def fields(self) -> tuple[tuple[bytes, bytes], ...]:
+        """Names in lower case, and values."""
+
+
+#: Sends one request over HTTP/2 without TLS: reactor, address, method, path, fields,
+#: body, seconds for the connect. Where the app gives no answer it raises
+#: C{ConnectionAbortedError} with the reason.
+Ask = Callable[
+    [Any, Address, bytes, bytes, tuple[tuple[bytes, bytes], ...], bytes, float],
+    Coroutine[Deferred[Any], Any, Reply],
+]
+#: Asks one replica: reactor, address, what to ask, seconds for all of it.
+Prober = Callable[
+    [Any, Address, HealthCheck, float], Coroutine[Deferred[Any], Any, ProbeResult]
+]
+
+
+def prober(ask: Ask) -> Prober:
+    """Return what asks replicas; C{ask} is for those that speak HTTP/2."""
+
+    async def probe_any(
+        reactor: Any, address: Address, check: HealthCheck, timeout_s: float
+    ) -> ProbeResult:
+        if check.h2c or check.service is not None:
+            return await _probe_h2c(ask, reactor, address, check, timeout_s)
+        return await probe(reactor, address, check.path, timeout_s)
+
+    return probe_any
+
+
 async def probe(
     reactor: Any, address: Address, path: str, timeout_s: float
 ) -> ProbeResult:
     """Return what C{GET http://address/path} says; never raises for the app's fault."""
-    limit = f"no answer within {timeout_s:g} s"
     host = f"[{address.host}]" if ":" in address.host else address.host
     request = (
         f"GET {path} HTTP/1.1\r\nHost: {host}:{address.port}\r\n"
@@ -89,21 +136,56 @@ async def probe(
     ).encode()
     kind = TCP6ClientEndpoint if ":" in address.host else TCP4ClientEndpoint
     endpoint = kind(reactor, address.host, address.port, timeout=timeout_s)
-    asking = Deferred.fromCoroutine(_ask(endpoint, request))
-    asking.addTimeout(timeout_s, reactor)
-    try:
-        status = await asking
-    except defer.TimeoutError:
-        return ProbeResult(False, limit)
-    except OSError as problem:
-        return ProbeResult(False, _refused(problem, address.port))
-    except Exception as problem:  # Twisted's connection errors have no common base
-        return ProbeResult(False, _refused(problem, address.port))
+    status = await _in_time(
+        Deferred.fromCoroutine(_ask(endpoint, request)), reactor, address, timeout_s
+    )
+    if isinstance(status, ProbeResult):
+        return status
     if status == -1:
         return ProbeResult(False, "closed the connection without an answer")
     if status == 0:
         return ProbeResult(False, "answered something that is not HTTP")
+    return _by_status(path, status)
+
+
+async def _probe_h2c(
+    ask: Ask, reactor: Any, address: Address, check: HealthCheck, timeout_s: float
+) -> ProbeResult:
+    """Ask over HTTP/2: grpc.health.v1, or for a path."""
+    service = check.service
+    if service is None:
+        asking = ask(
+            reactor, address, b"GET", check.path.encode(), _FIELDS, b"", timeout_s
+        )
+    else:
+        asking = ask(
+            *(reactor, address, b"POST", grpc.CHECK, grpc.REQUEST_FIELDS),
+            *(grpc.question(service), timeout_s),
+        )
+    reply = await _in_time(Deferred.fromCoroutine(asking), reactor, address, timeout_s)
+    if isinstance(reply, ProbeResult):
+        return reply
+    if service is None:
+        return _by_status(check.path, reply.status)
+    said = dict(reply.fields).get(b"grpc-status", b"")
+    return ProbeResult(*grpc.verdict(reply.status, said, reply.body))
+
+
+def _by_status(path: str, status: int) -> ProbeResult:
     return ProbeResult(200 <= status <= 399, f"{path} answered {status}")
+
+
+async def _in_time(
+    asking: Deferred[T], reactor: Any, address: Address, timeout_s: float
+) -> T | ProbeResult:
+    """Return what C{asking} gives within C{timeout_s}, or why it gives nothing."""
+    asking.addTimeout(timeout_s, reactor)
+    try:
+        return await asking
+    except defer.TimeoutError:
+        return ProbeResult(False, f"no answer within {timeout_s:g} s")
+    except Exception as problem:  # Twisted's connection errors have no common base
+        return ProbeResult(False, _refused(problem, address.port))
 
 
 async def _ask(endpoint: Any, request: bytes) -> int:
@@ -118,6 +200,8 @@ async def _ask(endpoint: Any, request: bytes) -> int:
 
 def _refused(problem: BaseException, port: int) -> str:
     text = str(problem).lower()
+    if isinstance(problem, ConnectionAbortedError):
+        return str(problem)
     if "refused" in text:
         return f"port {port} refuses connections"
     if "timed out" in text or "timeout" in text or "took longer" in text:

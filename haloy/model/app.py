@@ -83,11 +83,24 @@ class UnixAddress:
 class HealthCheck:
     """How a replica proves that it is fit to serve.
 
-    An image with a Docker HEALTHCHECK of its own is asked through Docker instead.
+    C{path} is asked for by GET, over HTTP/2 if C{h2c}; C{grpc} asks grpc.health.v1
+    instead, C{grpc:NAME} about one service. An image with a Docker HEALTHCHECK of its
+    own is asked through Docker.
     """
 
     path: str = "/"
     min_ready_s: int = 0
+    h2c: bool = False
+
+    @property
+    def service(self) -> str | None:
+        """The service that grpc.health.v1 is asked about, empty for the server.
+
+        C{None}: it is not asked.
+        """
+        if self.path != "grpc" and not self.path.startswith("grpc:"):
+            return None
+        return self.path.partition(":")[2]
 
 
 @frozen

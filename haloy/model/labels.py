@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from attrs import frozen
 
 from haloy.errors import InvalidValue
-from haloy.model.app import Domain, HealthCheck, ProxyOptions, Strategy
+from haloy.model.app import Domain, HealthCheck, Protocol, ProxyOptions, Strategy
 from haloy.model.names import (
     AppName,
     DeploymentId,
@@ -76,13 +76,18 @@ def parse_labels(labels: Mapping[str, str]) -> AppLabels | None:
     if not app or not deployment:
         raise InvalidValue("is missing or empty", field=DEPLOYMENT if app else APP)
     path = parse_health_path(labels.get(HEALTH_PATH, "/"), HEALTH_PATH)
+    options = options_from_labels(labels)
     return AppLabels(
         app=AppName(app),
         deployment=DeploymentId(deployment),
         domains=_domains(labels),
         port=_port(labels.get(PORT)),
-        health=HealthCheck(path=path, min_ready_s=_number(labels.get(MIN_READY, "0"))),
-        proxy=options_from_labels(labels),
+        health=HealthCheck(
+            path=path,
+            min_ready_s=_number(labels.get(MIN_READY, "0")),
+            h2c=options.protocol is Protocol.H2C,
+        ),
+        proxy=options,
         replica=_number(labels.get(REPLICA, "0")),
         strategy=_strategy(labels.get(STRATEGY)),
         managed=labels.get(MANAGED_BY) == MANAGER,

@@ -136,12 +136,16 @@ def deployment_time(identifier: str) -> datetime | None:
 
 
 def parse_health_path(text: str, field: str) -> str:
-    """Return C{text} as the path that a probe asks for: C{/} and visible ASCII.
+    """Return C{text} as what a probe asks for: a path, C{/} and visible ASCII.
+
+    C{grpc}, or C{grpc:} and the name of a service, stand for grpc.health.v1.
 
     @raise InvalidValue: it is none.
     """
-    if not text.startswith("/"):
-        raise InvalidValue(f"{text!r} must begin with /", field=field)
+    if not text.startswith(("/", "grpc:")) and text != "grpc":
+        raise InvalidValue(
+            f"{text!r} must begin with /, or be grpc or grpc:SERVICE", field=field
+        )
     if not all("!" <= character <= "~" for character in text):
         raise InvalidValue(
             "must be visible ASCII (percent-encode the rest)", field=field

@@ -63,6 +63,13 @@ def test_each_new_key_has_its_capability() -> None:
     require(FULL, ALL)
 
 
+def test_a_question_by_grpc_needs_a_server_that_can_ask_it() -> None:
+    """A path needs nothing."""
+    asked = evolve(PLAIN, health_check_path="grpc:shop.Orders")
+    assert needed(asked) == (("h2c", "health_check_path"),)
+    assert needed(evolve(PLAIN, health_check_path="/grpc")) == ()
+
+
 @pytest.mark.parametrize("missing", sorted(ALL))
 def test_a_server_that_does_not_know_a_key_is_not_sent_it(missing: str) -> None:
     """CLI section 9, point 29: too old a daemon is told before anything happens."""

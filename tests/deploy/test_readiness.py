@@ -15,7 +15,9 @@ from twisted.internet.protocol import Factory, Protocol
 from haloy.deploy.readiness import ReadinessCheck
 from haloy.engine.interface import ContainerSpec, HealthState
 from haloy.errors import DeployFailed
+from haloy.health.probe import prober
 from haloy.model.app import HealthCheck
+from haloy.proxy.http2.asking import ask
 from tests.fakes.engine import FakeEngine
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
@@ -49,7 +51,7 @@ class Scene:
         await self.engine.start(self.container)
 
     async def check(self, timeout_s: float = 5, port: int = 0, **check: Any) -> None:
-        readiness = ReadinessCheck(self.engine, self.reactor, lambda: NOW)
+        readiness = ReadinessCheck(self.engine, self.reactor, lambda: NOW, prober(ask))
         wanted = port or self.port.getHost().port
         await readiness.until_healthy(
             self.container, HealthCheck(**check), wanted, "haloy", timeout_s

@@ -14,7 +14,9 @@ from twisted.internet.task import Clock, deferLater
 
 from haloy.config.daemon_file import HealthMonitorSettings
 from haloy.health.monitor import Monitor, Watched
-from haloy.model.app import Address, Assessment, Verdict
+from haloy.health.probe import prober
+from haloy.model.app import Address, Assessment, HealthCheck, Verdict
+from haloy.proxy.http2.asking import ask
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
@@ -74,14 +76,14 @@ def monitor(reactor: Any, verdicts: Verdicts, **settings: Any) -> Monitor:
     chosen = HealthMonitorSettings(
         **{"fall": 2, "rise": 2, "concurrency": 2, **settings}
     )
-    return Monitor(reactor, chosen, lambda: NOW, verdicts.take)
+    return Monitor(reactor, chosen, lambda: NOW, verdicts.take, prober(ask))
 
 
 async def test_verdicts_change_after_runs(app: Switchable, reactor: Any) -> None:
     """Unhealthy after `fall` failures, healthy after `rise` successes."""
     verdicts = Verdicts()
     health = monitor(reactor, verdicts)
-    health.watch([Watched("a", app.listen(), "/")])
+    health.watch([Watched("a", app.listen(), HealthCheck())])
     await health.round()
     app.well = False
     await health.round()
@@ -104,7 +106,7 @@ async def test_so_many_at_a_time(app: Switchable, reactor: Any) -> None:
     """A hundred replicas do not get a hundred probes at once."""
     health = monitor(reactor, Verdicts())
     address = app.listen()
-    health.watch([Watched(str(number), address, "/") for number in range(12)])
+    health.watch([Watched(str(number), address, HealthCheck()) for number in range(12)])
     await health.round()
     assert app.asked == 12
     assert app.most <= 2
@@ -116,7 +118,7 @@ async def test_what_is_watched_no_more_is_forgotten(
     """D11: a round that ends late says nothing of a replica that has gone."""
     verdicts = Verdicts()
     health = monitor(reactor, verdicts)
-    health.watch([Watched("a", app.listen(), "/")])
+    health.watch([Watched("a", app.listen(), HealthCheck())])
     round_ = health.round()
     task = Deferred.fromCoroutine(round_)
     health.watch([])
@@ -131,7 +133,7 @@ async def test_admitted_replica_is_healthy_at_once(
     """Whom a deployment has just found healthy, status shows so before a round."""
     health = monitor(reactor, Verdicts())
     health.admitted("a")
-    health.watch([Watched("a", app.listen(), "/")])
+    health.watch([Watched("a", app.listen(), HealthCheck())])
     assessment = health.assessment("a")
     assert assessment is not None
     assert assessment.verdict is Verdict.HEALTHY
@@ -141,7 +143,7 @@ async def test_suspect_is_probed_now(app: Switchable, reactor: Any) -> None:
     """P12: trouble that the proxy saw is looked into before the next round."""
     health = monitor(reactor, Verdicts(), interval_s=3600)
     health.startService()
-    health.watch([Watched("a", app.listen(), "/")])
+    health.watch([Watched("a", app.listen(), HealthCheck())])
     health.suspect("a")
     health.suspect("stranger")
     while not app.asked:

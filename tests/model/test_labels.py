@@ -203,3 +203,19 @@ def test_any_labels_are_read_or_invalid(labels: dict[str, str]) -> None:
     except InvalidValue as problem:
         wrong = problem.field
     assert wrong == "" or wrong.startswith("dev.haloy.")
+
+
+def test_an_app_that_speaks_http2_is_asked_over_it() -> None:
+    """By its protocol; the service of gRPC stands in the path."""
+    labels = {
+        **GO,
+        "dev.haloy.proxy.protocol": "h2c",
+        "dev.haloy.health-check-path": "grpc:shop.Orders",
+    }
+    said = parse_labels(labels)
+    assert said is not None
+    assert said.health == HealthCheck("grpc:shop.Orders", 7, h2c=True)
+    assert said.health.service == "shop.Orders"
+    assert HealthCheck("grpc").service == ""
+    assert HealthCheck("/grpc").service is None
+    assert to_labels(said)["dev.haloy.health-check-path"] == "grpc:shop.Orders"

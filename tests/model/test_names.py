@@ -173,13 +173,17 @@ def test_times_are_read_in_any_case() -> None:
     assert lower.year == 2026
 
 
-@pytest.mark.parametrize("path", ["/", "/healthz", "/a?b=c", "/%20"])
+@pytest.mark.parametrize(
+    "path", ["/", "/healthz", "/a?b=c", "/%20", "grpc", "grpc:a.B"]
+)
 def test_health_paths(path: str) -> None:
-    """A path begins with / and is visible ASCII."""
+    """A path begins with / and is visible ASCII; or it is a question of gRPC."""
     assert parse_health_path(path, "p") == path
 
 
-@pytest.mark.parametrize("path", ["", "x", "/a b", "/\r\nX: y", "/é", "/" + "a" * 2048])
+@pytest.mark.parametrize(
+    "path", ["", "x", "grpcs", "grpc: a", "/a b", "/\r\nX: y", "/é", "/" + "a" * 2048]
+)
 def test_what_is_no_health_path(path: str) -> None:
     """What cannot stand in a request line is refused."""
     with pytest.raises(InvalidValue):
