@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,8 @@ from attrs import define, field
 
 from haloy.cli.output import Output
 
+#: Columns for all that is known of a transfer.
+WIDE = 80
 _UNITS = ("KiB", "MiB", "GiB", "TiB")
 
 
@@ -70,18 +73,23 @@ class _Lines:
 
 
 def _bars() -> Any:
+    """Return bars for this terminal; a narrow one has no room for bytes and times."""
     # Only commands that send something pay for the library.
     from rich.progress import (  # noqa: PLC0415
         BarColumn,
         DownloadColumn,
         Progress,
+        TaskProgressColumn,
         TextColumn,
         TimeRemainingColumn,
         TransferSpeedColumn,
     )
 
+    name = TextColumn("[bold]{task.description}")
+    if shutil.get_terminal_size().columns < WIDE:
+        return Progress(name, BarColumn(10), TaskProgressColumn())
     return Progress(
-        TextColumn("[bold]{task.description}"),
+        name,
         BarColumn(),
         DownloadColumn(binary_units=True),
         TransferSpeedColumn(),

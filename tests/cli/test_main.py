@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -79,6 +80,20 @@ def test_help_imports_no_reactor() -> None:
         [sys.executable, "-c", script], capture_output=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_help_is_there_at_once(unmeasured: None) -> None:
+    """150 ms of the processor at most, the best of five: others may run too."""
+
+    def took_s() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        asked = [sys.executable, "-m", "haloy.cli.main", "--help"]
+        subprocess.run(asked, check=True, capture_output=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        user_s = after.ru_utime - before.ru_utime
+        return user_s + after.ru_stime - before.ru_stime
+
+    assert min(took_s() for _ in range(5)) <= 0.150
 
 
 def test_server_commands(home: Path) -> None:

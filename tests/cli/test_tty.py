@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -109,6 +111,34 @@ async def test_interrupted_deployment(bench: Bench) -> None:
 
     assert await bench.in_terminal(leave, "deploy") == 130
     staged.going_on.callback(None)
+
+
+#: Two transfers under way; Enter ends them.
+SENDING = """
+from haloy.cli.output import Output
+from haloy.cli.transfer import Transfer
+transfer = Transfer(Output())
+one = transfer.begin("one.example.com", 100 << 20)
+two = transfer.begin("two.example.com", 50 << 20)
+one(30 << 20); two(50 << 20)
+input()
+transfer.close()
+"""
+
+
+@pytest.mark.parametrize("columns", [100, 40])
+def test_a_bar_for_each_server(tmp_path: Path, columns: int) -> None:
+    """Both at once, each on one line; a narrow terminal leaves bytes and times out."""
+    program = (sys.executable, "-c", SENDING)
+    with Tty(tmp_path, os.environ, program=program, columns=columns) as tty:
+        tty.until("two.example.com")
+        tty.until("50.0/50.0 MiB" if columns > 80 else "100%")
+        lines = lines_of(tty)
+        tty.press(ENTER)
+        assert tty.end() == 0
+        assert not tty.screen.cursor.hidden
+    assert [line.split()[0] for line in lines] == ["one.example.com", "two.example.com"]
+    assert "30%" in lines[0] if columns < 80 else "30.0/100.0 MiB" in lines[0]
 
 
 async def test_watching_status(bench: Bench) -> None:

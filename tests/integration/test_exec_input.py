@@ -10,6 +10,7 @@ import time
 import pytest
 
 from tests.integration.command import LIMIT_S, Command
+from tests.support.tty import ENTER, INTERRUPT, Tty
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
@@ -55,6 +56,25 @@ def test_input_by_a_pipe(deployed: Command) -> None:
     assert piped(deployed, "sh", "-c", "echo oops >&2", data=b"") == (0, b"oops\n")
     assert piped(deployed, "head", "-c", "4", data=sent) == (0, sent[:4])
     assert piped(deployed, "true", data=sent) == (0, b"")
+
+
+def test_a_terminal(deployed: Command) -> None:
+    """A prompt, keys, Ctrl+C for the command there, another size, the exit code."""
+    variables = {**deployed.environment, "NO_COLOR": ""}
+    with Tty(deployed.folder, variables, "exec", "-it", "--", "sh") as tty:
+        tty.until("#")
+        tty.press("stty size; echo re'ady'" + ENTER)
+        assert "24 80" in tty.until("ready")
+        tty.resize(100, 30)
+        tty.press("sleep 0.5; stty size; echo resi'zed'" + ENTER)
+        assert "30 100" in tty.until("resized")
+        tty.press("echo be'gun'; sleep 1000" + ENTER)
+        tty.until("begun")
+        tty.press(INTERRUPT)
+        tty.press("echo st'ill' here" + ENTER)
+        tty.until("still here")
+        tty.press("exit 7" + ENTER)
+        assert tty.end() == 7
 
 
 def test_files_and_slow_readers(deployed: Command) -> None:
