@@ -25,7 +25,6 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "haloy/proxy/http2/forwarding.py": "tests/proxy/http2/test_stream.py",
     "haloy/proxy/http2/multiplexed.py": "tests/proxy/http2/test_downstream.py",
     "haloy/proxy/http2/outgoing.py": "tests/proxy/http2/test_stream.py",
-    "haloy/proxy/http2/trunk.py": "tests/proxy/http2/test_upstream.py",
     "haloy/proxy/http2/turn.py": "tests/proxy/http2/test_downstream.py",
     # Only protocols and values: whoever implements them is held to a contract.
     "haloy/certs/interface.py": "tests/certs/test_renewal.py",

@@ -141,6 +141,8 @@ class Pool:
         idle = self.idle
         while idle and now_s - idle[0].idle_since_s > IDLE_TIMEOUT_S:
             idle.pop(0).drop()
+        for trunk in tuple(self.trunks):
+            trunk.age(now_s, IDLE_TIMEOUT_S)
 
     def close_idle(self) -> None:
         """Close all idle connections."""

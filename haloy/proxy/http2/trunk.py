@@ -23,6 +23,7 @@ class Trunk(User):
 
     __slots__ = (
         "_blocked",
+        "_busy_at_s",
         "_dirty",
         "_pool",
         "_switch",
@@ -41,6 +42,8 @@ class Trunk(User):
         self._waiting: list[Branch] = []
         self._blocked: dict[Branch, None] = {}
         self._dirty = False
+        # When something was seen to be under way here.
+        self._busy_at_s = switch.wheel.now_s
 
     def open(self) -> str:
         """Begin to connect; return why it failed at once, or C{""}."""
@@ -82,6 +85,15 @@ class Trunk(User):
     def close_if_idle(self) -> None:
         """Close if nothing is under way."""
         if not self.engine.streams and not self._waiting:
+            self.close()
+
+    def age(self, now_s: float, limit_s: float) -> None:
+        """Close if nothing was under way for C{limit_s}; asked now and then."""
+        if self.engine.streams or self._waiting:
+            self._busy_at_s = now_s
+        elif now_s - self._busy_at_s > limit_s:
+            self.engine.shut_down(now=True)
+            self.flush()
             self.close()
 
     def close(self) -> None:

@@ -1,0 +1,160 @@
+"""Connections to apps that speak h2c, with scripted servers: what these may ask for."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from haloy.model.app import Protocol, ProxyOptions
+from haloy.proxy.http2 import frames
+from haloy.proxy.pool import IDLE_TIMEOUT_S
+from tests.proxy.conftest import Running, Starter
+from tests.proxy.http2.clients import H2Client, until
+from tests.proxy.http2.support import Frame, block, frame, number
+from tests.proxy.support import Backend, Peer, backend, in_thread
+
+OPTIONS = ProxyOptions(protocol=Protocol.H2C)
+
+
+def answer(stream: int, text: bytes = b"ok") -> bytes:
+    head = frame(frames.HEADERS, 4, stream, block(((":status", "200"),)))
+    return head + frame(frames.DATA, 1, stream, text)
+
+
+def server(
+    asked: Callable[[Peer, Frame, int], None], settings: bytes = b""
+) -> Callable[[Peer], None]:
+    """Return a script that calls C{asked} with each HEADERS and its number, from 0."""
+
+    def script(peer: Peer) -> None:
+        assert peer.exactly(24) == frames.PREFACE
+        peer.send(frame(frames.SETTINGS, 0, 0, settings))
+        count = 0
+        while len(start := peer.exactly(9)) == 9:
+            length, flags, stream = frames.HEADER.unpack(start)
+            one = Frame(length & 0xFF, flags, stream, peer.exactly(length >> 8))
+            if one.kind == frames.HEADERS:
+                asked(peer, one, count)
+                count += 1
+
+    return script
+
+
+async def served(running: Running, app: Backend) -> None:
+    await running.serve(app, options=OPTIONS)
+
+
+async def test_what_a_replica_has_refused_goes_out_again(
+    start_http2: Starter,
+) -> None:
+    """REFUSED_STREAM: it has not looked at the request (RFC 9113 section 8.7)."""
+    seen: list[int] = []
+
+    def asked(peer: Peer, one: Frame, count: int) -> None:
+        seen.append(one.stream)
+        if count == 0:
+            peer.send(frame(frames.RST_STREAM, 0, one.stream, number(7)))
+        else:
+            peer.send(answer(one.stream))
+
+    running = start_http2()
+    with backend(server(asked)) as app:
+        await served(running, app)
+        found = await in_thread(lambda: H2Client(running.https).get())
+        assert (found.status, found.body) == (200, b"ok")
+        assert seen == [1, 3]
+        assert app.connections == 1
+
+
+async def test_a_replica_that_says_goodbye(start_http2: Starter) -> None:
+    """What it has taken ends there; what it has not goes out on a new connection."""
+    both = threading.Event()
+    connections: list[Peer] = []
+
+    def asked(peer: Peer, one: Frame, count: int) -> None:
+        if peer not in connections:
+            connections.append(peer)
+        if len(connections) == 2:
+            peer.send(answer(one.stream, b"new"))
+        elif count == 1:
+            peer.send(frame(frames.GOAWAY, 0, 0, number(1) + number(0)))
+            peer.send(answer(1, b"old"))
+            both.set()
+
+    running = start_http2()
+    with backend(server(asked)) as app:
+        await served(running, app)
+
+        def talk() -> list[bytes]:
+            client = H2Client(running.https)
+            streams = [client.ask("/1"), client.ask("/2")]
+            return [client.answer(stream).body for stream in streams]
+
+        assert await in_thread(talk) == [b"old", b"new"]
+        assert both.is_set()
+        assert app.connections == 2
+        (pool,) = running.proxy._switch.pools.values()
+        await until(lambda: len(pool.trunks) == 1)
+
+
+async def test_no_more_streams_than_a_replica_takes(start_http2: Starter) -> None:
+    """MAX_CONCURRENT_STREAMS of 1: the second request has its own connection."""
+    waiting: list[tuple[Peer, int]] = []
+
+    def asked(peer: Peer, one: Frame, count: int) -> None:
+        if one.stream == 1 and not waiting and app.connections == 1:
+            peer.send(answer(1))
+            return
+        waiting.append((peer, one.stream))
+        if len(waiting) == 2:
+            for each, stream in waiting:
+                each.send(answer(stream))
+
+    running = start_http2()
+    limit = frames.SETTING.pack(frames.MAX_CONCURRENT_STREAMS, 1)
+    with backend(server(asked, limit)) as app:
+        await served(running, app)
+        client = await in_thread(lambda: H2Client(running.https))
+        # The first answer brings the limit with it.
+        assert (await in_thread(client.get)).status == 200
+        streams = [await in_thread(client.ask) for _ in range(2)]
+        for stream in streams:
+            assert (await in_thread(client.answer, stream)).status == 200
+        assert [stream for _, stream in waiting] == [3, 1]
+        assert app.connections == 2
+
+
+async def test_a_connection_that_nobody_uses_is_closed(start_http2: Starter) -> None:
+    """After the time that HTTP/1.1 has; not while a request is under way."""
+    held = threading.Event()
+    ended = threading.Event()
+
+    def asked(peer: Peer, one: Frame, count: int) -> None:
+        if count == 1:
+            held.set()
+            return
+        peer.send(answer(one.stream))
+
+    def script(peer: Peer) -> None:
+        server(asked)(peer)
+        ended.set()
+
+    running = start_http2()
+    with backend(script) as app:
+        await served(running, app)
+        client = await in_thread(lambda: H2Client(running.https))
+        assert (await in_thread(client.get)).status == 200
+        stream = await in_thread(client.ask)
+        await in_thread(held.wait, 10)
+        (pool,) = running.proxy._switch.pools.values()
+        now_s = running.proxy._switch.wheel.now_s
+        for step in range(1, 4):
+            pool.age(now_s + step * IDLE_TIMEOUT_S)
+        assert len(pool.trunks) == 1
+        await in_thread(client.cancel, stream)
+        await until(lambda: pool.outstanding == 0)
+        pool.age(now_s + 3.5 * IDLE_TIMEOUT_S)
+        assert len(pool.trunks) == 1
+        pool.age(now_s + 4.5 * IDLE_TIMEOUT_S)
+        assert not pool.trunks
+        assert await in_thread(ended.wait, 10)
