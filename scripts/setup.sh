@@ -44,6 +44,7 @@ package_of() {
         static-busybox) say busybox-static ;;
         systemd-analyze) say systemd ;;
         testssl) say testssl.sh ;;
+        nghttp) say nghttp2-client ;;
         ps) say procps ;;
         *) say "$1" ;;
     esac
