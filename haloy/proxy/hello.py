@@ -18,6 +18,7 @@ LIMIT_RECORDS: Final = 16
 
 _RECORD_HEADER: Final = 5
 _MESSAGE_HEADER: Final = 4
+_EXTENSION_HEADER: Final = 4
 _HANDSHAKE: Final = 22
 _CLIENT_HELLO: Final = 1
 _MAJOR_VERSION: Final = 3
@@ -94,21 +95,36 @@ def _parsed(body: bytes) -> Hello | NotTls:
 
 
 def _hello(body: bytes) -> Hello:
-    rest = body[_RANDOM:]
+    """Return what stands in C{body}; by position, as every handshake comes here.
+
+    @raise _Malformed: a length points past its vector.
+    """
+    position = _RANDOM
     for width in (1, 2, 1):  # session id, cipher suites, compression methods
-        _, rest = _vector(rest, width)
-    if not rest:
-        return Hello(b"", ())  # no extensions at all
-    extensions, _ = _vector(rest, 2)
+        position += width + int.from_bytes(body[position : position + width])
+    if position > len(body):
+        raise _Malformed
     name = b""
     protocols: tuple[bytes, ...] = ()
-    while extensions:
-        kind = int.from_bytes(extensions[:2])
-        content, extensions = _vector(extensions[2:], 2)
+    if position == len(body):
+        return Hello(name, protocols)  # no extensions at all
+    start = position + 2
+    end = start + int.from_bytes(body[position:start])
+    if end > len(body):
+        raise _Malformed
+    while start < end:
+        content = start + _EXTENSION_HEADER
+        if content > end:
+            raise _Malformed
+        kind = body[start] << 8 | body[start + 1]
+        size = body[start + 2] << 8 | body[start + 3]
+        start = content + size
+        if start > end:
+            raise _Malformed
         if kind == _SERVER_NAME:
-            name = _server_name(content)
+            name = _server_name(body[content:start])
         elif kind == _PROTOCOLS:
-            protocols = _protocols(content)
+            protocols = _protocols(body[content:start])
     return Hello(name, protocols)
 
 

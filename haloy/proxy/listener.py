@@ -134,6 +134,9 @@ class Listener:
 
     def start(self) -> None:
         """Begin to accept."""
+        # What is accepted has them from here (Linux): two calls less for each.
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._reactor.addReader(self)
 
     def stop(self) -> None:
@@ -174,13 +177,6 @@ class Listener:
                     self._pause(str(error))
                 return
             connection.setblocking(False)
-            try:
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            except OSError:
-                # It was reset before we came to it.
-                connection.close()
-                continue
             self._take(connection, plain_address(address[0]))
 
     def _pause(self, reason: str) -> None:

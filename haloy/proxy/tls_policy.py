@@ -66,6 +66,9 @@ def server_context(
     context.set_ciphers(CIPHERS)
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
     context.set_alpn_protocols(list(protocols))
+    # OpenSSL would seal and write two after a full handshake; a ticket may be used
+    # by several connections, and each of them is given another.
+    context.num_tickets = 1
     return context
 
 

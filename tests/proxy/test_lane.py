@@ -15,63 +15,17 @@ from hypothesis import strategies as st
 from haloy.model.app import Address, Domain, ProxyOptions
 from haloy.model.names import AppName, DomainName
 from haloy.proxy.access_log import AccessRecord
-from haloy.proxy.descriptor import Watched
 from haloy.proxy.downstream import Downstream
 from haloy.proxy.lane import ANSWERS_LIMIT, Lane, Lanes
 from haloy.proxy.routes import RoutedApp, Upstream, build_table
 from haloy.proxy.switch import Switch
 from haloy.proxy.upstream import UpstreamConnection
 from haloy.proxy.wheel import Wheel
+from tests.proxy.turns import Turns
 
 FIELDS = b"Host: app.example.com\r\nUser-Agent: me\r\nCookie: a=b\r\n"
 GET = b"GET /a?b=c HTTP/1.1\r\n" + FIELDS + b"\r\n"
 OK = b"HTTP/1.1 200 OK\r\nServer: x\r\nContent-Length: 5\r\n\r\nhello"
-
-
-@define(eq=False)
-class Turns:
-    """A reactor that goes on when it is told to."""
-
-    now_s: float = 1000.0
-    readers: dict[Watched, None] = field(factory=dict)
-    writers: dict[Watched, None] = field(factory=dict)
-    calls: list[object] = field(factory=list)
-
-    def addReader(self, reader: Watched) -> None:  # noqa: N802 - Twisted's
-        self.readers[reader] = None
-
-    def removeReader(self, reader: Watched) -> None:  # noqa: N802 - Twisted's
-        self.readers.pop(reader, None)
-
-    def addWriter(self, writer: Watched) -> None:  # noqa: N802 - Twisted's
-        self.writers[writer] = None
-
-    def removeWriter(self, writer: Watched) -> None:  # noqa: N802 - Twisted's
-        self.writers.pop(writer, None)
-
-    def callLater(self, delay: float, call: object, *args: object) -> None:  # noqa: N802 - Twisted's
-        self.calls.append(call)
-
-    def clock(self) -> float:
-        return self.now_s
-
-    def go(self) -> None:
-        """Handle events until there are none."""
-        for _ in range(1000):
-            calls, self.calls = self.calls, []
-            for call in calls:
-                assert callable(call)
-                call()
-            reads, writes, _ = select.select([*self.readers], [*self.writers], [], 0)
-            if not reads and not writes and not calls:
-                return
-            for one in writes:
-                if one in self.writers:
-                    one.doWrite()
-            for one in reads:
-                if one in self.readers:
-                    one.doRead()
-        raise AssertionError("it does not come to rest")
 
 
 def everything(peer: socket.socket) -> bytes:

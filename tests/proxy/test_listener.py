@@ -15,7 +15,7 @@ import pytest
 from haloy.errors import Conflict, InvalidValue
 from haloy.model.app import Domain
 from haloy.model.names import AppName, DomainName
-from haloy.proxy.listener import open_sockets, parse_listen
+from haloy.proxy.listener import Listener, open_sockets, parse_listen
 from haloy.proxy.routes import RoutedApp, build_table
 from tests.proxy.conftest import Starter
 from tests.proxy.support import (
@@ -27,6 +27,7 @@ from tests.proxy.support import (
     in_thread,
     upstream_of,
 )
+from tests.proxy.turns import Turns
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
@@ -189,3 +190,21 @@ def test_open_sockets() -> None:
         port = bound.getsockname()[1]
         with pytest.raises(Conflict, match=f"port {port} of 127.0.0.1 is in use"):
             open_sockets(f"127.0.0.1:{port}")
+
+
+def test_what_is_accepted_sends_at_once_and_notices_death() -> None:
+    """It has TCP_NODELAY and keep-alive from the listening socket."""
+    (listening,) = open_sockets("127.0.0.1:0")
+    taken: list[socket.socket] = []
+    listener = Listener(
+        Turns(), listening, lambda one, peer: taken.append(one), lambda: True
+    )
+    listener.start()
+    with socket.create_connection(("127.0.0.1", listener.port)):
+        listener.doRead()
+        (one,) = taken
+        with one:
+            assert one.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            assert one.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            assert not one.getblocking()
+    listener.stop()
