@@ -121,7 +121,9 @@ class Shelf:
         found = self._placeholders.get(names)
         if found is not None and found.not_after - now > PLACEHOLDER_LEFT:
             return found
-        return self_signed(names[0], names, now, PLACEHOLDER_LIFE)
+        # Not called by the name: a file may be, that is for other names.
+        called = DomainName(f"self-signed.{names[0].removeprefix('*.')}")
+        return self_signed(called, names, now, PLACEHOLDER_LIFE)
 
 
 def _uncovered(

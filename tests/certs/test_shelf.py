@@ -130,3 +130,13 @@ def test_hundreds_of_certificates_are_not_searched_for_each_name() -> None:
     # A name without any looks for one that has ended, in all.
     held(many[10:]).to_serve(tuple(domain(name) for name in many), NOW)
     assert Counted.looks < 20 * len(many)
+
+
+def test_file_by_a_name_that_it_is_not_for_takes_nobody_s_place() -> None:
+    """All are called differently: the split form keeps them by their names."""
+    odd = evolve(make("other.org"), name=DomainName("shop.example.com"))
+    here = shelf(odd)
+    served = here.to_serve((SHOP, domain("other.org")), NOW)
+    assert served is not None
+    assert names(served) == {"other.org", "shop.example.com", "www.shop.example.com"}
+    assert len({one.name for one in served}) == len(served)
