@@ -50,11 +50,15 @@ class Ledger:
         """Read what an earlier life has written."""
         self.memory = await self._run(self._files.load_memory, self._now())
 
-    def count(self, decision: Decision) -> int:
-        """Return how often it has failed in a row."""
+    def disproven(self, decision: Decision) -> int:
+        """Return how often it has failed in a row, if the last time by a challenge.
+
+        A CA that was away has said nothing of them: 0.
+        """
         failures = self.memory.failures.get(decision.name)
-        same = failures is not None and failures.names == decision.names
-        return failures.count if failures is not None and same else 0
+        if failures is None or failures.names != decision.names:
+            return 0
+        return failures.count if failures.kind == "validation" else 0
 
     async def began(self, decision: Decision) -> Attempt:
         """Write down an order before it is sent; it counts as failed until it is not.

@@ -271,7 +271,7 @@ class CertificateService(Service):
         authority = self._known_authority(decision.directory) or self._authorities[0]
         held = self._shelf.held.get(decision.name)
         before = held if decision.renewal else None
-        solver = self._solving.solver(self._ledger.count(decision))
+        solver = self._solving.solver(self._ledger.disproven(decision))
         attempt = None
         try:
             if view.problem:

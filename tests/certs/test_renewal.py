@@ -303,6 +303,8 @@ def test_second_ca_helps_out(world: World) -> None:
     assert world.second is not None
     assert len(world.first.orders) == len(world.second.orders) == 1
     assert world.status().directory == OTHER
+    # The first one was away: it has not found the preferred challenge wanting.
+    assert world.second.kinds[0][0].value == "http-01"
 
 
 def test_paused_ca_is_replaced_at_once_by_the_second(world: World) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.internet.task import deferLater
@@ -18,9 +19,13 @@ from haloy.certs.memory import Memory
 from haloy.certs.need import renew_at
 from haloy.certs.pem import leaf, parse_pem, render_pem
 from haloy.certs.renewal import CertificateService
-from haloy.config.acme_settings import AcmeDnsSettings
+from haloy.config.acme_settings import (
+    AcmeDnsSettings,
+    AcmeSettings,
+    AuthoritySettings,
+)
 from haloy.model.certificate import Certificate, ChallengeKind
-from haloy.model.names import DomainName
+from haloy.model.names import DomainName, parse_domain_name
 from tests.certs.conftest import need_pebble
 from tests.certs.support import (
     Front,
@@ -72,12 +77,18 @@ async def test_canonical_and_aliases_are_on_one_certificate(
     service = service_for(reactor, pebble, tmp_path, front)
     await service.start()
     with answering(front, pebble.http_port):
-        service.want((domain(SHOP, "www.shop.example.com"),))
+        # As somebody may write it; on the wire it is xn--bcher-kva.
+        idna = parse_domain_name("BÜCHER.example.com", "domain")
+        service.want((domain(SHOP, "www.shop.example.com", idna),))
         await obtained(reactor, service, SHOP)
     await service.stop()
     path = tmp_path / "certs" / "shop.example.com.pem"
     found = parse_pem(SHOP, path.read_bytes())
-    assert found.names == {SHOP, "www.shop.example.com"}
+    assert found.names == {
+        SHOP,
+        "www.shop.example.com",
+        "xn--bcher-kva.example.com",
+    }
     assert found.directory == pebble.directory_url
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
@@ -87,6 +98,7 @@ async def test_canonical_and_aliases_are_on_one_certificate(
     chain[-1].verify_directly_issued_by(root)
     chain[0].verify_directly_issued_by(chain[1])
     assert front.contexts.has("WWW.shop.example.com")
+    assert front.contexts.has("Xn--Bcher-Kva.example.com")
 
 
 async def test_restart_orders_nothing_and_an_alias_orders_for_its_own(
@@ -288,6 +300,36 @@ async def test_ca_that_dies_in_the_middle_disturbs_nothing(
     assert path.read_bytes() == render_pem(old)
     assert front.served[-1] == (old,)
     assert not front.answers
+
+
+async def test_second_ca_issues_while_the_first_is_away(
+    reactor: Any, pebble: Pebble, tmp_path: Path
+) -> None:
+    """Two real ones, each with its own account; the first has been killed."""
+    need_pebble()
+    front = Front()
+    with running_pebble(tmp_path / "pebble") as first:
+        first.kill()
+        settings = AcmeSettings(
+            directory=first.directory_url,
+            ca_file=first.ca_file,
+            fallback=AuthoritySettings(pebble.directory_url, pebble.ca_file),
+        )
+        service = service_for(
+            reactor, pebble, tmp_path, front, acme=settings, tick_s=0.5
+        )
+        with answering(front, pebble.http_port):
+            await service.start()
+            service.want((domain(SHOP),))
+            await until(reactor, lambda: bool(service.status()[0].failures))
+            ledger = service._ledger  # let the minute have passed
+            failures = ledger.memory.failures[SHOP]
+            ledger.memory = ledger.memory.failed(
+                SHOP, evolve(failures, not_before=failures.last)
+            )
+            await obtained(reactor, service, SHOP)
+            await service.stop()
+    assert held(tmp_path)[SHOP].directory == pebble.directory_url
 
 
 async def test_slow_validation_reuse_and_long_chains(
