@@ -106,9 +106,11 @@ async def test_renew_that_waits_says_until_when(bench: Bench) -> None:
     assert f"a certificate for {SHOP} is being ordered" in done.stdout
 
 
-@pytest.mark.parametrize("way", ["files", "env", "both"])
+@pytest.mark.parametrize("way", ["files", "env", "both", "secret"])
 async def test_import(bench: Bench, way: str) -> None:
-    """Key and chain, from files, from variables, or one of each."""
+    """Key and chain, from files, from variables, one of each, or a secret."""
+    vault = {"run": ["printf", "KEY=KEY\\nCHAIN=CHAIN\\n"], "format": "dotenv"}
+    bench.configure(secret_providers={"command": {"vault": vault}})
     key, chain = bench.folder / "key.pem", bench.folder / "chain.pem"
     key.write_text("KEY\n")
     chain.write_text("CHAIN\n")
@@ -116,6 +118,7 @@ async def test_import(bench: Bench, way: str) -> None:
         "files": [str(key), str(chain)],
         "env": ["--env", "THE_KEY", "--env", "THE_CHAIN"],
         "both": [str(key), "--env", "THE_CHAIN"],
+        "secret": ["--secret", "command:vault:KEY", "--secret", "command:vault:CHAIN"],
     }[way]
     done = await bench.haloy(
         *("certs", "import", "Shop.example.com", *arguments),

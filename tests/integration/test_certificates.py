@@ -6,6 +6,7 @@ import base64
 import json
 import socket
 import ssl
+import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +26,7 @@ from tests.certs.conftest import need_pebble
 from tests.certs.support import real_now
 from tests.support.certificates import DAY, make
 from tests.support.docker import require_docker
-from tests.support.haloyd import RunningDaemon, free_port, running_daemon
+from tests.support.haloyd import TOKEN, RunningDaemon, free_port, running_daemon
 from tests.support.pebble import Pebble, running_pebble
 from tests.support.proxy import running_proxy
 from tests.support.waiting import wait_until
@@ -179,6 +180,13 @@ def go_on(folder: Path, pebble: Pebble, url: str, key: AccountKey) -> None:
         daemon.start()
         until_from(daemon, pebble)
         assert len(memory(daemon)["attempts"]) == 1
+        # Damaged while it was away: moved aside, and ordered anew.
+        daemon.stop()
+        (daemon.data / "certs" / f"{NAME}.pem").write_bytes(b"\0" * 4096)
+        daemon.start()
+        until_from(daemon, pebble)
+        (aside,) = (daemon.data / "certs").glob(f"{NAME}.pem.corrupt-*")
+        assert aside.read_bytes() == b"\0" * 4096
 
 
 # --- killed --------------------------------------------------------------------------
@@ -206,6 +214,23 @@ def test_killed_in_the_middle_of_an_order(tmp_path: Path) -> None:
         issued = [one["issued"] for one in memory(daemon)["attempts"]]
         assert issued == [False, True]
         assert len(list((daemon.data / "certs" / "accounts").iterdir())) == 1
+        told_everywhere(daemon)
+
+
+def told_everywhere(daemon: RunningDaemon) -> None:
+    """In metrics and events as well."""
+    metrics = daemon.api("GET", "/metrics")[1]
+    assert f'haloy_certificate_held{{name="{NAME}"}} 1\n' in metrics
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{daemon.api_port}/v1/events",
+        headers={"Authorization": f"Bearer {TOKEN}", "Last-Event-ID": "0"},
+    )
+    with urllib.request.urlopen(request, timeout=20) as stream:
+        for line in stream:
+            event = json.loads(line[6:]) if line.startswith(b"data: ") else {}
+            if (event.get("kind"), event.get("state")) == ("certificate", "valid"):
+                assert event["subject"] == NAME
+                return
 
 
 def test_killed_in_the_middle_of_an_order_beside_a_proxy(tmp_path: Path) -> None:

@@ -105,6 +105,29 @@ async def test_every_worker_answers_and_every_worker_serves_the_new_one(
     assert checking.after == [{""}] * 4
 
 
+async def test_tls_alpn_is_answered_by_every_worker(
+    start_split: SplitStarter, reactor: Any, tmp_path: Path
+) -> None:
+    """RFC 8737 with port 80 closed: the CA looks three times for each name."""
+    need_pebble()
+    with running_pebble(tmp_path / "pebble") as pebble:
+        where = ports(pebble)
+        split = await start_split(plain=False, **{**where, "http": ""})
+        app = RoutedApp(AppName("shop"), (domain(SHOP, ALIAS),), ())
+        await split.proxy.replace_table(build_table(1, None, [app])[0])
+        service = service_for(
+            reactor, pebble, tmp_path, split.proxy, challenges=("tls-alpn-01",)
+        )
+        try:
+            await service.start()
+            service.want((domain(SHOP, ALIAS),))
+            await until(reactor, lambda: obtained(service, ""))
+            assert service.status()[0].failures == 0
+            assert len(set(await in_thread(served, split.https))) == 1
+        finally:
+            await maybeDeferred(service.stop)
+
+
 def obtained(service: CertificateService, before: str) -> bool:
     """Return whether there is another one than C{before}, with the proxy too."""
     (found,) = service.status()

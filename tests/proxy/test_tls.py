@@ -9,17 +9,20 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import cast
 
 import pytest
 from attrs import define
 from cryptography import x509
+from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
 
 from haloy.certs.challenge import ACME_IDENTIFIER, make_challenge
 from haloy.errors import CertificateError
 from haloy.model.certificate import Certificate, Challenge, ChallengeKind, Secret
 from haloy.model.names import DomainName
 from haloy.proxy.tls import NameRefused, SniContexts, ValidationAnswered
-from tests.proxy.support import make_certificate
+from tests.proxy.conftest import Starter
+from tests.proxy.support import in_thread, make_certificate
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
@@ -443,3 +446,33 @@ def test_swaps_disturb_no_handshake(contexts: SniContexts) -> None:
         stop.set()
         thread.join()
     assert contexts.unknown == 0
+
+
+async def test_flood_of_unknown_names_is_counted_and_not_logged(
+    start_proxy: Starter, contexts: SniContexts, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """P16: whoever scans for names costs no line each."""
+    running = start_proxy(plain=False, contexts=contexts)
+    lines: list[object] = []
+
+    def observe(event: LogEvent) -> None:
+        level = event.get("log_level")
+        if level is not None and level >= LogLevel.info:
+            lines.append(event)
+
+    def scan() -> None:
+        for number in range(50):
+            with (
+                socket.create_connection(("127.0.0.1", running.https), 10) as plain,
+                pytest.raises(ssl.SSLError, match=r"(?i)unrecognized.name"),
+            ):
+                client_context().wrap_socket(plain, server_hostname=f"app-{number}.org")
+
+    globalLogPublisher.addObserver(cast(ILogObserver, observe))
+    try:
+        await in_thread(scan)
+    finally:
+        globalLogPublisher.removeObserver(cast(ILogObserver, observe))
+    assert contexts.unknown == 50
+    assert lines == []
+    assert capfd.readouterr().err == ""
