@@ -23,7 +23,7 @@ from haloy.proxy.listener import parse_listen
 from haloy.proxy.privileges import become, give_up_privileges, group_id
 from haloy.proxy.sockets import first_environment, inherited
 from haloy.proxy.supervisor import Plan, Supervisor
-from haloy.systemd import notifier
+from haloy.systemd import Notifier, notifier
 
 DEFAULT_CONTROL = "/run/haloy/proxy.sock"
 DEFAULT_STATE = "/var/lib/haloy-proxy"
@@ -56,6 +56,8 @@ class Options(BaseOptions):
 class Proxy(Supervisor):
     """The supervisor with the signals of a process of its own."""
 
+    _systemd: Notifier
+
     def privilegedStartService(self) -> None:
         """Bind, or say in one line why not, and end with 1."""
         try:
@@ -65,16 +67,18 @@ class Proxy(Supervisor):
 
     def startService(self) -> None:
         """Replace the workers on SIGHUP and SIGUSR2 from now on."""
+        self._systemd = notifier(self._reactor, os.environ)
         try:
             super().startService()
         except ConfigError as problem:
             _give_up(problem)
         for number in (signal.SIGHUP, signal.SIGUSR2):
             signal.signal(number, self._signalled)
-        # Ports are bound and what was served last is served again: that is ready.
-        systemd = notifier(self._reactor, os.environ)
-        Deferred.fromCoroutine(systemd.start())
-        systemd.ready("serving")
+        Deferred.fromCoroutine(self._systemd.start())
+
+    def serves(self) -> None:
+        """Tell systemd: what was served last is served again, that is ready."""
+        self._systemd.ready("serving")
 
     def _signalled(self, number: int, frame: object) -> None:
         self._reactor.callFromThread(self.reload)

@@ -121,6 +121,8 @@ class Crew:
         self._tasks = Tasks(self._log)
         self._stopping = False
         self._wait_s = FIRST_WAIT_S
+        self._problem = ""
+        self._expecting: list[Deferred[None]] = []
         self._reloading = False
         self._reload_again = False
         self._rounds = LoopingCall(self._round)
@@ -129,11 +131,18 @@ class Crew:
     # --- what the supervisor asks -------------------------------------------------
 
     async def start(self) -> None:
-        """Return when all workers serve."""
+        """Return when all workers serve, or could not be started at first."""
         self._rounds.start(ROUND_S, now=False).addErrback(
             lambda failure: self._log.failure("watching the workers failed", failure)
         )
         await self._launch_all()
+
+    async def somebody_serves(self) -> None:
+        """Return when at least one worker serves."""
+        while not self.serving:
+            expected: Deferred[None] = Deferred()
+            self._expecting.append(expected)
+            await expected
 
     async def stop(self, limit_s: float) -> None:
         """Let all end in order, and kill what is left after C{limit_s}."""
@@ -149,6 +158,11 @@ class Crew:
         await ended
         if late.active():
             late.cancel()
+
+    @property
+    def problem(self) -> str:
+        """Why a worker ended or was not used, the newest such case; C{""}: none."""
+        return self._problem
 
     @property
     def members(self) -> tuple[Member, ...]:
@@ -272,6 +286,7 @@ class Crew:
         if isinstance(message, Hello):
             problem = version_problem(message, version("haloy"))
             if problem:
+                self._problem = problem
                 self._log.error("a worker is refused: {problem}", problem=problem)
                 self._kill((member,))
                 return
@@ -296,10 +311,11 @@ class Crew:
             )
         except Exception as problem:  # whatever it is, this one is of no use
             cause = getattr(problem, "subFailure", problem)
+            self._problem = str(getattr(cause, "value", cause))
             self._log.error(
                 "worker {pid} does not start: {problem}",
                 pid=member.pid,
-                problem=str(getattr(cause, "value", cause)),
+                problem=self._problem,
             )
             self._kill((member,))
             return
@@ -308,6 +324,9 @@ class Crew:
         self._log.info("worker {pid} serves", pid=member.pid)
         if not ready.called:
             ready.callback(True)
+        expecting, self._expecting = self._expecting, []
+        for expected in expecting:
+            expected.callback(None)
 
     def _retire(self, member: Member) -> None:
         member.retired = True
@@ -330,10 +349,9 @@ class Crew:
         if self._stopping:
             return
         if not member.retired or not reason.check(ProcessDone):
+            self._problem = reason.getErrorMessage()
             self._log.error(
-                "worker {pid} ended: {reason}",
-                pid=member.pid,
-                reason=reason.getErrorMessage(),
+                "worker {pid} ended: {reason}", pid=member.pid, reason=self._problem
             )
         if not member.retired and not self._reloading:
             self._replace(member)

@@ -157,8 +157,16 @@ class Supervisor(Service):
 
     async def _begin(self, crew: Crew) -> None:
         await crew.start()
+        if self.running and not crew.serving:
+            self._log.error(
+                "no worker could be started, nobody is served: {problem}; "
+                "this goes on trying",
+                problem=crew.problem,
+            )
+            await crew.somebody_serves()
         if not self.running:  # stopped meanwhile: there is nothing to announce
             return
+        self.serves()
         self._log.info(
             "haloy-proxy serves: {count} workers, http {http}, https {https}, "
             "table {generation}",
@@ -167,6 +175,9 @@ class Supervisor(Service):
             https=self.https_port,
             generation=self._tables.table.generation,
         )
+
+    def serves(self) -> None:
+        """Learn, once, that workers serve."""
 
     def stopService(self) -> Deferred[None]:
         """Accept no more; what is under way gets its time."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,6 +33,12 @@ async def until(reactor: Any, condition: Any) -> None:
         await deferLater(reactor, 0.01)
 
 
+def in_queue_s(pid: int) -> float:
+    """Return how long C{pid} has been ready to run and had no core."""
+    waited_ns = Path(f"/proc/{pid}/schedstat").read_text().split()[1]
+    return int(waited_ns) / 1e9
+
+
 def ask(port: int) -> int:
     peer = connect(port)
     peer.send(get())
@@ -43,23 +50,29 @@ def ask(port: int) -> int:
 async def test_a_killed_worker_is_replaced(
     start_split: SplitStarter, reactor: Any
 ) -> None:
-    """Within a second, by one that serves the present table."""
+    """Within a second, by one that serves the present table.
+
+    The time that processes stood in the queue for a core, which other programs had,
+    does not count.
+    """
     split = await start_split()
     with backend(answering(OK)) as one:
         await split.proxy.replace_table(table_of(one))
         before = split.supervisor.pids
-        os.kill(before[0], signal.SIGKILL)
+        queued_s = in_queue_s(os.getpid())
         killed_s = time.monotonic()
+        os.kill(before[0], signal.SIGKILL)
         await until(reactor, lambda: before[0] not in split.supervisor.pids)
         await until(reactor, lambda: len(split.supervisor.pids) == 2)
         took_s = time.monotonic() - killed_s
+        (new,) = set(split.supervisor.pids) - set(before)
+        queued_s = in_queue_s(os.getpid()) - queued_s + in_queue_s(new)
+        assert took_s - queued_s < 1, (took_s, queued_s)
         assert await in_thread(ask, split.http) == 200
         for pid in set(before) & set(split.supervisor.pids):
             os.kill(pid, signal.SIGKILL)
         await until(reactor, lambda: not set(before) & set(split.supervisor.pids))
         assert await in_thread(ask, split.http) == 200
-    print(f"replaced after {took_s:.2f} s")
-    assert took_s < 10  # under a second on a machine that does nothing else
 
 
 async def test_all_killed_at_once(start_split: SplitStarter, reactor: Any) -> None:
@@ -76,7 +89,7 @@ async def test_a_worker_that_hangs_is_killed(
     start_split: SplitStarter, reactor: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It says nothing for too long; another takes its place."""
-    monkeypatch.setattr("haloy.proxy.crew.ROUND_S", 0.3)
+    monkeypatch.setattr("haloy.proxy.crew.ROUND_S", 0.8)
     split = await start_split()
     hung = split.supervisor.pids[0]
     os.kill(hung, signal.SIGSTOP)

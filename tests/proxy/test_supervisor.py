@@ -8,10 +8,12 @@ import socket
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from attrs import evolve
 from twisted.internet.task import deferLater
+from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
 from haloy.errors import ConfigError
@@ -99,6 +101,59 @@ async def test_it_serves_before_haloyd_comes(
         again = await start_split(plain=False)
         await again.proxy.stopService()
         assert await in_thread(ask_tls, again.https) == (200, b"hello")
+
+
+class Announcing(Supervisor):
+    """Says when workers serve."""
+
+    def __init__(self, reactor: Any, plan: Plan) -> None:
+        super().__init__(reactor, plan, lambda: datetime.now(UTC))
+        self.announced: list[tuple[int, ...]] = []
+
+    def serves(self) -> None:
+        """Note who does."""
+        self.announced.append(self.pids)
+
+
+async def test_no_worker_can_be_started(
+    tmp_path: Path, reactor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error with the reason, no word of serving; it is tried until it works."""
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "sitecustomize.py").write_text("import os\nos._exit(7)\n")
+    monkeypatch.setenv("PYTHONPATH", str(broken))
+    said: list[str] = []
+
+    def observe(event: LogEvent) -> None:
+        if event["log_level"] >= LogLevel.error:
+            said.append(formatEvent(event))
+
+    plan = Plan(
+        workers=2,
+        control=tmp_path / "proxy.sock",
+        state=tmp_path / "state",
+        http="127.0.0.1:0",
+        https="",
+        stop_s=0.5,
+    )
+    supervisor = Announcing(reactor, plan)
+    globalLogPublisher.addObserver(observe)  # type: ignore[arg-type]  # a function does
+    try:
+        supervisor.startService()
+        while not any("nobody is served" in line for line in said):
+            await deferLater(reactor, 0.02)
+        assert any("exit code 7" in line for line in said if "nobody is served" in line)
+        assert not supervisor.announced
+        monkeypatch.delenv("PYTHONPATH")
+        while not supervisor.announced:
+            await deferLater(reactor, 0.02)
+        assert len(supervisor.announced) == 1
+        assert supervisor.announced[0]
+        assert await in_thread(ask, supervisor.http_port) == (404, ANY)
+    finally:
+        globalLogPublisher.removeObserver(observe)  # type: ignore[arg-type]  # as above
+        await supervisor.stopService()
 
 
 async def test_new_workers_know_what_the_old_ones_knew(
