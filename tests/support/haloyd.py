@@ -40,6 +40,7 @@ class RunningDaemon:
     """One haloyd with directories and ports of its own.
 
     @ivar prefix: the command that starts it, from the next start on.
+    @ivar reactor: the name of the one it runs on, likewise.
     """
 
     folder: Path
@@ -49,6 +50,7 @@ class RunningDaemon:
     https_port: int
     environment: Mapping[str, str] = field(factory=dict)
     prefix: tuple[str, ...] = field(default=(), init=False)
+    reactor: str = field(default="epoll", init=False)
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     @property
@@ -85,6 +87,7 @@ class RunningDaemon:
                     *twistd.COMMAND,
                     "--nodaemon",
                     "--pidfile=",
+                    f"--reactor={self.reactor}",
                     "haloyd",
                     "--config-dir",
                     str(self.config),
