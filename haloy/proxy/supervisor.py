@@ -15,8 +15,6 @@ from typing import Any, Final
 from attrs import frozen
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
-from twisted.internet.task import deferLater
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from haloy.config.private import make_directory
@@ -56,12 +54,12 @@ from haloy.proxy.kept import KeptFiles
 from haloy.proxy.sockets import Sockets, listening
 from haloy.proxy.tickets import SharedKeys
 from haloy.proxy.worker import read_settings
+from haloy.proxy.writer import Writer
 from haloy.tasks import Tasks
 
 #: What a drain may take longer than its limits before we stop waiting for it.
 _GRACE_S: Final = 10.0
 #: The table is written so often at most; what is lost by a crash haloyd sends again.
-_WRITE_EVERY_S: Final = 0.2
 
 
 @frozen
@@ -104,8 +102,7 @@ class Supervisor(Service):
         self._parked_until_s: dict[AppName, float] = {}
         self._tickets = SharedKeys(reactor, self._new_tickets)
         self._following = False
-        self._unwritten: dict[str, Callable[[], None]] = {}
-        self._writing = False
+        self._writer = Writer(reactor, self._tasks)
         self._sockets = Sockets()
         self._control: Any = None
         self._server: ControlServer | None = None
@@ -194,7 +191,7 @@ class Supervisor(Service):
         if self._crew is not None:
             await self._crew.stop(self._plan.stop_s + _GRACE_S)
         await self._tasks.stop()
-        self._write_now()
+        self._writer.write_now()
 
     def reload(self) -> None:
         """Replace the workers by ones from the code that is installed now."""
@@ -359,47 +356,11 @@ class Supervisor(Service):
 
     def _write_table(self) -> None:
         settings, table = self._settings, self._tables.table
-        self._write("table", lambda: self._files.save_table(settings, table))
+        self._writer.write("table", lambda: self._files.save_table(settings, table))
 
     def _write_certificates(self) -> None:
         held = self._certificates.certificates
-        self._write("certificates", lambda: self._files.save_certificates(held))
-
-    def _write(self, what: str, how: Callable[[], None]) -> None:
-        """Write soon, beside the reactor; of several the newest."""
-        self._unwritten[what] = how
-        if not self._writing:
-            self._writing = True
-            self._tasks.start("writing what is served", self._keep_writing())
-
-    async def _keep_writing(self) -> None:
-        try:
-            while self._unwritten:
-                await deferLater(self._reactor, _WRITE_EVERY_S)
-                _, how = self._unwritten.popitem()
-                written: Deferred[None] = deferToThreadPool(
-                    self._reactor, self._reactor.getThreadPool(), how
-                )
-                try:
-                    await written
-                except OSError as problem:
-                    self._not_kept(problem)
-        finally:
-            self._writing = False
-
-    def _write_now(self) -> None:
-        """Write what is left before the process ends."""
-        while self._unwritten:
-            _, how = self._unwritten.popitem()
-            try:
-                how()
-            except OSError as problem:
-                self._not_kept(problem)
-
-    def _not_kept(self, problem: OSError) -> None:
-        self._log.error(
-            "what is served cannot be kept: {problem}", problem=str(problem)
-        )
+        self._writer.write("certificates", lambda: self._files.save_certificates(held))
 
 
 def _port(sockets: Sequence[Any]) -> int:
