@@ -209,8 +209,8 @@ def running_daemon(
         environment=environment or {},
     )
     daemon.configure()
-    daemon.start()
     try:
+        daemon.start()
         yield daemon
     finally:
         daemon.stop()
