@@ -86,7 +86,7 @@ class News:
             for replica in app.replicas
         }
         self._monitor.watch(
-            Watched(replica.container_id, replica.address, app.health)
+            Watched(replica.container_id, replica.address, app.health, replica.told)
             for app in apps
             for replica in app.replicas
             if app.domains and replica.address is not None

@@ -7,19 +7,26 @@ started or removed; others are routed and left alone (C{docs/architecture.md}).
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 
 from attrs import frozen
 
 from haloy.engine.address import reachable_address
-from haloy.engine.interface import Container, ContainerState
+from haloy.engine.interface import Container, ContainerState, HealthState
 from haloy.errors import InvalidValue
-from haloy.model.app import App, Replica
+from haloy.model.app import App, Replica, Verdict
 from haloy.model.labels import APP, AppLabels, parse_labels
 from haloy.model.names import AppName, DeploymentId
 
 NETWORK = "haloy"
+#: What Docker's HEALTHCHECK means; it counts in the place of requests of ours.
+TOLD: Mapping[HealthState, Verdict | None] = {
+    HealthState.NONE: None,
+    HealthState.STARTING: Verdict.UNKNOWN,
+    HealthState.HEALTHY: Verdict.HEALTHY,
+    HealthState.UNHEALTHY: Verdict.UNHEALTHY,
+}
 _NEVER = datetime.min.replace(tzinfo=UTC)
 _NUMBER = re.compile(r"-r(\d+)\Z")
 
@@ -55,6 +62,7 @@ class Found:
             managed=self.ours,
             running=self.running,
             started_at=self.container.started_at,
+            told=TOLD[self.container.health],
         )
 
 

@@ -25,6 +25,7 @@ from haloy.deploy.containers import (
     strategy_of,
     volume_labels,
 )
+from haloy.deploy.discovery import TOLD
 from haloy.deploy.interface import DeploymentState
 from haloy.deploy.obtain import obtain_image, refuse_port
 from haloy.deploy.phases import Phase, phase_of
@@ -262,7 +263,11 @@ class DeploymentRun:
                 failure="network",
             )
         now.new[number] = evolve(
-            replica, address=address, running=True, started_at=container.started_at
+            replica,
+            address=address,
+            running=True,
+            started_at=container.started_at,
+            told=TOLD[container.health],
         )
         self._say("Replica is healthy", {"replica": str(number)})
 

@@ -1,6 +1,7 @@
 """Watches all replicas that ought to serve, routed or not.
 
-Rounds by a LoopingCall; in each, every replica is probed once, so many at a time.
+Rounds by a LoopingCall; in each, every replica is probed once, so many at a time,
+but for those that the engine checks itself (Docker's HEALTHCHECK): its word counts.
 A verdict goes to one callback when it changes. A hint from elsewhere (the proxy
 could not connect) asks for a probe at once.
 """
@@ -26,11 +27,12 @@ from haloy.tasks import Tasks
 
 @frozen
 class Watched:
-    """A replica to watch: C{key} is its container id."""
+    """A replica to watch: C{key} is its container id; C{told}: see L{Replica.told}."""
 
     key: str
     address: Address
     check: HealthCheck
+    told: Verdict | None = None
 
 
 @define(eq=False, slots=False)
@@ -102,6 +104,18 @@ class Monitor(Service):
         self._watched = {one.key: one for one in replicas}
         for key in before - self._watched.keys():
             self._health.pop(key, None)
+        if self.settings.enabled:
+            for one in self._watched.values():
+                self._hear(one.key, one.told)
+
+    def _hear(self, key: str, told: Verdict | None) -> None:
+        """Take the engine's word; while it has none yet, what is known stays."""
+        if told is None or told is Verdict.UNKNOWN:
+            return
+        if told is self._known(key).assessment.verdict:
+            return
+        reason = f"its HEALTHCHECK says {told.value}"
+        self._settle(key, Health(Assessment(told, reason, self._now())))
 
     def assessment(self, key: str) -> Assessment | None:
         """Return what we think of a replica, C{None} when it is not watched."""
@@ -126,7 +140,8 @@ class Monitor(Service):
         )
 
     async def _check(self, key: str) -> None:
-        if key in self._probing:
+        watched = self._watched.get(key)
+        if key in self._probing or watched is None or watched.told is not None:
             return
         self._probing.add(key)
         try:

@@ -131,6 +131,7 @@ class Replica:
 
     C{number} counts from 1. C{address} is C{None} while no address is reachable
     for us. C{managed} says that we made the container (and so may remove it).
+    C{told} is what the engine's own check of it says, C{None} without one.
     """
 
     container_id: str
@@ -142,6 +143,7 @@ class Replica:
     managed: bool
     running: bool
     started_at: datetime | None = None
+    told: Verdict | None = None
 
 
 @frozen

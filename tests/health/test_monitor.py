@@ -139,6 +139,42 @@ async def test_admitted_replica_is_healthy_at_once(
     assert assessment.verdict is Verdict.HEALTHY
 
 
+def told(verdict: Verdict) -> list[Watched]:
+    return [Watched("a", Address("127.0.0.1", 1), HealthCheck(), verdict)]
+
+
+async def test_what_the_engine_checks_itself_is_not_asked(reactor: Any) -> None:
+    """Docker's HEALTHCHECK counts alone; while it has no verdict, what was known."""
+    verdicts = Verdicts()
+    health = monitor(reactor, verdicts)
+    seen: list[Verdict] = []
+    for one in (
+        Verdict.UNKNOWN,
+        Verdict.HEALTHY,
+        Verdict.HEALTHY,
+        Verdict.UNHEALTHY,
+        Verdict.UNKNOWN,
+        Verdict.HEALTHY,
+    ):
+        health.watch(told(one))
+        await health.round()
+        found = health.assessment("a")
+        assert found is not None
+        seen.append(found.verdict)
+    assert [one.value for one in seen] == [
+        *("unknown", "healthy", "healthy", "unhealthy", "unhealthy", "healthy")
+    ]
+    assert len(verdicts.told) == 3
+
+
+def test_disabled_monitor_takes_nobodys_word() -> None:
+    """`enabled: false` counts for the engine's checks too."""
+    verdicts = Verdicts()
+    health = monitor(Clock(), verdicts, enabled=False)
+    health.watch(told(Verdict.UNHEALTHY))
+    assert verdicts.told == []
+
+
 async def test_suspect_is_probed_now(app: Switchable, reactor: Any) -> None:
     """P12: trouble that the proxy saw is looked into before the next round."""
     health = monitor(reactor, Verdicts(), interval_s=3600)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import tarfile
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.integration.site import Server, build, identifier, load
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.docker
 
@@ -117,6 +119,28 @@ def test_healthcheck_of_the_image(haloyd: Server, tmp_path: Path) -> None:
     assert end["fields"]["code"] == "health-check"
     assert "HEALTHCHECK says unhealthy" in end["fields"]["error"]
     assert haloyd.get(SHOP) == (200, "one")
+
+
+def test_healthcheck_counts_alone(haloyd: Server, tmp_path: Path) -> None:
+    """No request of ours is made beside it, at a deployment or later; its end ejects.
+
+    The app answers 404 where it would be asked, as one that speaks h2c would not
+    answer at all.
+    """
+    check = "HEALTHCHECK --interval=1s --retries=1 CMD test ! -e /sick"
+    (tmp_path / "Dockerfile").write_text(f"FROM app:one\n{check}\n")
+    haloyd.docker.docker("build", "-q", "-t", "app:checked", str(tmp_path))
+    end = haloyd.deploy(identifier(0), "app:checked", healthCheckPath="/no")
+    assert end["isDeploymentSuccess"], end
+    time.sleep(4)  # longer than two rounds, after which a replica is out
+    assert haloyd.get(SHOP) == (200, "one")
+    container = f"shop-{identifier(0)}"
+    haloyd.docker.docker("exec", container, "touch", "/sick")
+    wait_until(lambda: haloyd.get(SHOP)[0] == 503, haloyd.daemon.log_text)
+    status, text = haloyd.daemon.api("GET", "/v1/status/shop")
+    assert (status, "HEALTHCHECK says unhealthy" in text) == (200, True), text
+    haloyd.docker.docker("exec", container, "rm", "/sick")
+    haloyd.until_serves(SHOP, "one")
 
 
 def test_network_of_its_own(haloyd: Server) -> None:
