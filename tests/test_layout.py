@@ -91,7 +91,6 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "haloy/proxy/launch.py": "tests/proxy/test_worker.py",
     # The contract, on a real dockerd.
     "haloy/engine/http.py": "tests/engine/test_docker.py",
-    "haloy/engine/streams.py": "tests/engine/test_docker.py",
 }
 
 #: Modules over L{LONGEST_LINES} lines, and why they are not two.

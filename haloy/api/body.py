@@ -23,10 +23,14 @@ from haloy.api.hosts import check_host
 from haloy.api.spool import Spool, TooLarge
 from haloy.errors import HaloyError, InsufficientStorage, InvalidValue, TooMany
 
-JSON_LIMIT_BYTES = 32 << 20
+#: What one JSON body may have; lists of layers and their image may be longer.
+JSON_LIMIT_BYTES = 4 << 20
+LAYERS_LIMIT_BYTES = 32 << 20
 
 #: A body must move: nothing for so long ends the connection.
 IDLE_LIMIT_S = 60
+#: And so many bytes have to come in that time, unless it ends.
+PACE_BYTES = 16 << 10
 
 #: How long what is left of a refused body is read, so that the answer arrives.
 LINGER_S = 5.0
@@ -57,9 +61,12 @@ class LimitedRequest(Request):
     _received = 0
     _refused = False
     _linger: Any = None
+    _pace: Any = None
+    _limit = 0
 
     def process(self) -> None:
         """Answer, but to a path that is no text (C{spec/api.md} 1.1), nor twice."""
+        self._forget(self._pace)
         if self._refused:
             self._hang_up()
             return
@@ -83,12 +90,17 @@ class LimitedRequest(Request):
             return
         kind = (self.getHeader("Content-Type") or "").partition(";")[0].strip().lower()
         channel: Any = self.channel
-        is_file = kind in _STREAMED or channel._path == _LAYER
+        path = channel._path
+        layers = path.startswith(_LAYER + b"/")
+        self._limit = LAYERS_LIMIT_BYTES if layers else JSON_LIMIT_BYTES
+        if length != 0:
+            self._pace = channel.callLater(IDLE_LIMIT_S, self._check_pace, 0)
+        is_file = kind in _STREAMED or path == _LAYER
         if is_file and self.gate is not None:
             self._open_spool(self.gate, length)
             if self.spool is not None or self._refused:
                 return
-        if length is not None and length > JSON_LIMIT_BYTES:
+        if length is not None and length > self._limit:
             self._refuse_size()
             length = 0
         super().gotLength(length)
@@ -120,7 +132,7 @@ class LimitedRequest(Request):
         if self._refused:
             return
         self._received += len(data)
-        if self.spool is None and self._received > JSON_LIMIT_BYTES:
+        if self.spool is None and self._received > self._limit:
             self._refuse_size()
             return
         try:
@@ -133,9 +145,23 @@ class LimitedRequest(Request):
     def connectionLost(self, reason: Any) -> None:
         """Leave nothing behind of a body that was cut (E12)."""
         self._close()
-        if self._linger is not None and self._linger.active():
-            self._linger.cancel()
+        self._forget(self._linger)
+        self._forget(self._pace)
         super().connectionLost(reason)
+
+    def _forget(self, timer: Any) -> None:
+        if timer is not None and timer.active():
+            timer.cancel()
+
+    def _check_pace(self, before: int) -> None:
+        """Refuse a body that trickles (A7)."""
+        if self._received - before < PACE_BYTES:
+            self._answer(408, "the body comes too slowly", "too-slow")
+        else:
+            channel: Any = self.channel
+            self._pace = channel.callLater(
+                IDLE_LIMIT_S, self._check_pace, self._received
+            )
 
     def _close(self) -> None:
         if self.spool is not None:

@@ -27,6 +27,7 @@ _REASONS = {
     404: "There is no such thing.",
     405: "The path knows other methods.",
     409: "It does not fit what exists.",
+    408: "The body comes too slowly.",
     413: "The body is too large.",
     429: "Too many requests; `Retry-After` says when to come again.",
     502: "The container takes no connection.",
@@ -151,7 +152,7 @@ def _refusals(route: Route) -> list[int]:
     if route.needs_docker:
         found.add(503)
     if route.body is not None:
-        found.add(413)
+        found |= {408, 413}
     return sorted(found)
 
 

@@ -30,12 +30,17 @@ wire, so that its command drives this daemon too.
 - Each token may do 5 requests a second (bursts of 10), for layers 50 (100); more is
   429 with `Retry-After`. Ten failed authentications a minute from one address are 429
   too; a valid token is never held up by others. `GET /health` is never refused.
-- JSON is at most 32 MiB, a layer or archive 16 GiB. A body that stands still for 60 s
+- On its port the API answers to the names of loopback, to addresses and to its domain;
+  any other `Host` is 421, and one that is missing or there twice 400.
+- JSON is at most 4 MiB (lists of layers and their image 32), a layer or archive 16 GiB.
+  A body of which less than 16 KiB come in a minute is 408, and one that stands still
   ends its connection. Unknown fields are refused by name.
 - A stream is `text/event-stream`; every 30 s it has a comment. Who takes nothing for
   a minute loses the connection. Where events have an `id`, `Last-Event-ID` goes on
   behind it. Streams, tunnels and terminals end when their token is revoked or
   expires.
+- A stop answers when all is stopped, or after 25 s while it goes on; what could not be
+  stopped is named in the error.
 - With Docker away, routes that need it answer 503 with the reason.
 """
 

@@ -19,7 +19,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol
-from twisted.internet.task import deferLater
+from twisted.internet.task import LoopingCall, deferLater
 from twisted.web.client import Agent, HTTPConnectionPool
 
 from haloy.api import body as body_module
@@ -438,6 +438,41 @@ async def test_json_has_a_limit(
         f"{length}\n\n{body}"
     )
     assert (await peer.gone).startswith(b"HTTP/1.1 413 ")
+
+
+async def test_body_that_trickles(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A7: it moves, and would take for ever; what it has sent is gone."""
+    monkeypatch.setattr(body_module, "IDLE_LIMIT_S", 0.3)
+    peer = await server.raw(
+        "POST /v1/images/layers HTTP/1.1\nHost: [::]\nAuthorization: Bearer TOKEN\n"
+        "Content-Length: 1000000\n\n"
+    )
+    dripping = LoopingCall(lambda: peer.transport.write(b"x"))  # type: ignore[union-attr]  # connected
+    dripping.start(0.02)
+    try:
+        assert (await peer.gone).startswith(b"HTTP/1.1 408 ")
+    finally:
+        dripping.stop()
+    assert server.files() == []
+
+
+async def test_body_that_is_slow_and_steady(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long it takes."""
+    monkeypatch.setattr(body_module, "IDLE_LIMIT_S", 0.3)
+    monkeypatch.setattr(body_module, "PACE_BYTES", 1)
+    peer = await server.raw(
+        "POST /v1/images/layers HTTP/1.1\nHost: [::]\nAuthorization: Bearer TOKEN\n"
+        f"X-Layer-Digest: {DIGEST}\nConnection: close\n"
+        f"Content-Length: {len(LAYER)}\n\n"
+    )
+    for at in range(len(LAYER)):
+        peer.transport.write(LAYER[at : at + 1])  # type: ignore[union-attr]  # connected
+        await deferLater(server.reactor, 0.1)
+    assert (await peer.gone).startswith(b"HTTP/1.1 201 ")
 
 
 async def test_layer_has_a_limit(

@@ -94,7 +94,8 @@ def test_a_hundred_megabytes_of_json(haloyd: Server) -> None:
     before = memory_mib(pid)
     with socket.create_connection(("127.0.0.1", haloyd.daemon.api_port), 30) as one:
         one.sendall(
-            f"POST /v1/deploy HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n"
+            f"POST /v1/deploy HTTP/1.1\r\nHost: localhost\r\n"
+            f"Authorization: Bearer {TOKEN}\r\n"
             f"Content-Type: application/json\r\n"
             f"Content-Length: {BODY_BYTES}\r\n\r\n".encode()
         )
@@ -138,7 +139,7 @@ def test_readers_of_the_servers_log(haloyd: Server) -> None:
             one = socket.create_connection(("127.0.0.1", haloyd.daemon.api_port), 30)
             readers.append(kept.enter_context(one))
             one.sendall(
-                f"GET /v1/server-logs HTTP/1.1\r\nHost: x\r\n"
+                f"GET /v1/server-logs HTTP/1.1\r\nHost: localhost\r\n"
                 f"Authorization: Bearer {TOKEN}\r\n\r\n".encode()
             )
             assert one.recv(12) == b"HTTP/1.1 200"
