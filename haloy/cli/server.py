@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from haloy.cli.answers import of_server, tell_answers
+from haloy.cli.asking import interruptible
 from haloy.cli.context import (
     Selected,
     choose_servers,
@@ -74,12 +75,16 @@ def add(
     """Remember the server at URL and its API TOKEN.
 
     A token on the command line is for all users of this machine to see, and stays in
-    the shell's history: --token-stdin avoids both.
+    the shell's history: without one you are asked for it, and --token-stdin reads it.
     """
     words = " ".join(token)
-    if token_stdin == bool(words):
+    asks = not words and sys.stdin.isatty()
+    if not asks and token_stdin == bool(words):
         raise click.UsageError("give the token as an argument or by --token-stdin")
-    if token_stdin:
+    if asks:
+        with interruptible():
+            words = click.prompt("Token (not shown)", hide_input=True, err=True).strip()
+    elif token_stdin:
         words = sys.stdin.readline().strip()
     if check:
         _try(url, words, ca_file or "")

@@ -59,6 +59,13 @@ class Tty:
         """Type."""
         os.write(self._ours, keys.encode())
 
+    def until_listening(self) -> None:
+        """Wait until its reactor waits for something; where the kernel says so."""
+        where = Path(f"/proc/{self._process.pid}/wchan")
+        deadline = time.monotonic() + LIMIT_S / 4
+        while time.monotonic() < deadline and "ep_poll" not in where.read_text():
+            self._read(time.monotonic() + 0.1)
+
     def leave(self) -> int:
         """Press Ctrl+C, and again if that was too early; return the exit code.
 
