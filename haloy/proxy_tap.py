@@ -10,14 +10,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
-from twisted.application.service import IService
+from twisted.application.service import IService, IServiceCollection
 from twisted.internet.defer import Deferred
+from twisted.logger import ILogObserver
+from twisted.python.components import Componentized
 from twisted.python.usage import Options as BaseOptions
 from twisted.python.usage import UsageError
 
 from haloy.clock import make_monotonic
 from haloy.config.private import make_directory
 from haloy.errors import ConfigError, InvalidValue
+from haloy.observers import choose_observer
 from haloy.proxy.crew import LEAN, STOCK
 from haloy.proxy.listener import parse_listen
 from haloy.proxy.privileges import become, give_up_privileges, group_id
@@ -25,6 +28,7 @@ from haloy.proxy.sockets import first_environment, inherited
 from haloy.proxy.supervisor import Plan, Supervisor
 from haloy.systemd import Notifier, notifier
 
+NAME = "haloy-proxy"
 DEFAULT_CONTROL = "/run/haloy/proxy.sock"
 DEFAULT_STATE = "/var/lib/haloy-proxy"
 WORKERS_LIMIT = 64
@@ -57,6 +61,14 @@ class Proxy(Supervisor):
     """The supervisor with the signals of a process of its own."""
 
     _systemd: Notifier
+
+    def setServiceParent(self, parent: IServiceCollection) -> None:
+        """Join the application, and choose how it logs before logging begins."""
+        if isinstance(parent, Componentized):
+            stream = sys.__stdout__ or sys.stdout
+            observer = choose_observer("auto", stream, False, os.environ, NAME)
+            parent.setComponent(ILogObserver, observer)
+        super().setServiceParent(parent)
 
     def privilegedStartService(self) -> None:
         """Bind, or say in one line why not, and end with 1."""

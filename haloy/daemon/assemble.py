@@ -33,7 +33,7 @@ from haloy.daemon.exclusive import ExclusiveUse
 from haloy.daemon.housekeeping import Housekeeping
 from haloy.daemon.intents import Intents
 from haloy.daemon.lifecycle import Daemon, Part
-from haloy.daemon.logs import ServerLog, choose_observer
+from haloy.daemon.logs import ServerLog
 from haloy.daemon.news import News
 from haloy.daemon.operations import Operations
 from haloy.daemon.paths import Directories
@@ -52,6 +52,7 @@ from haloy.errors import HaloyError
 from haloy.health.monitor import Monitor
 from haloy.model.app import UnixAddress
 from haloy.model.names import DomainName
+from haloy.observers import choose_observer
 from haloy.store.database import Database
 from haloy.store.instance import instance_name
 from haloy.store.registries import RegistryFile

@@ -2,36 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import TextIO
 
 from attrs import define, field, frozen
 from twisted.logger import (
-    FileLogObserver,
-    FilteringLogObserver,
     ILogObserver,
     LogEvent,
     LogLevel,
-    LogLevelFilterPredicate,
-    formatEvent,
-    formatEventAsClassicLogText,
 )
 from zope.interface import implementer
 
-from haloy.daemon.journal import JOURNAL, JournalObserver, is_journal
+from haloy.observers import LEVELS, fields_of, message_of
 
 REPLAY = 100
-
-_LEVELS = {
-    LogLevel.debug: "DEBUG",
-    LogLevel.info: "INFO",
-    LogLevel.warn: "WARN",
-    LogLevel.error: "ERROR",
-    LogLevel.critical: "ERROR",
-}
 
 
 @frozen
@@ -73,10 +58,10 @@ class ServerLog:
             return
         self.record(
             LogRecord(
-                level=_LEVELS.get(level, "INFO"),
-                message=_message(event),
+                level=LEVELS.get(level, "INFO"),
+                message=message_of(event),
                 at=datetime.fromtimestamp(event["log_time"], UTC),
-                fields=_fields(event),
+                fields=fields_of(event),
             )
         )
 
@@ -110,85 +95,3 @@ class ServerLog:
     def followed(self) -> bool:
         """Whether anybody follows: requests need not be told otherwise."""
         return bool(self._followers)
-
-
-def text_observer(stream: TextIO, debug: bool) -> ILogObserver:
-    """Return the observer for people: one line an event, with tracebacks."""
-    return _filtered(FileLogObserver(stream, formatEventAsClassicLogText), debug)
-
-
-def json_observer(stream: TextIO, debug: bool) -> ILogObserver:
-    """Return the observer for machines: one JSON object an event and line."""
-    return _filtered(FileLogObserver(stream, _as_json), debug)
-
-
-def journal_observer(stream: TextIO, debug: bool, path: str = JOURNAL) -> ILogObserver:
-    """Return the observer for the journal; C{stream} gets what it does not take."""
-    plain = FileLogObserver(stream, formatEventAsClassicLogText)
-    return _filtered(JournalObserver(_described, plain, path), debug)
-
-
-def choose_observer(
-    form: str, stream: TextIO, debug: bool, environment: Mapping[str, str]
-) -> ILogObserver:
-    """Return the observer for C{log.format} of haloyd.yaml.
-
-    C{auto} is the journal where C{stream} goes there anyway, else text.
-    """
-    if form == "auto":
-        journal = environment.get("JOURNAL_STREAM", "")
-        form = "journal" if journal and is_journal(journal, stream.fileno()) else "text"
-    if form == "json":
-        return json_observer(stream, debug)
-    if form == "journal":
-        return journal_observer(stream, debug)
-    return text_observer(stream, debug)
-
-
-def _described(event: LogEvent) -> tuple[str, dict[str, str]]:
-    failure = event.get("log_failure")
-    fields = _fields(event)
-    if failure is not None:
-        fields["traceback"] = failure.getTraceback()
-    return _message(event), fields
-
-
-def _filtered(observer: ILogObserver, debug: bool) -> ILogObserver:
-    levels = LogLevelFilterPredicate(LogLevel.debug if debug else LogLevel.info)
-    if not debug:
-        # Factories and ports that start and stop are news to nobody.
-        for namespace in ("twisted", "log_legacy"):
-            levels.setLogLevelForNamespace(namespace, LogLevel.warn)
-    return FilteringLogObserver(observer, [levels])
-
-
-def _as_json(event: LogEvent) -> str:
-    line = {
-        "time": datetime.fromtimestamp(event["log_time"], UTC).isoformat(),
-        "level": _LEVELS.get(event.get("log_level", LogLevel.info), "INFO"),
-        "logger": event.get("log_namespace", ""),
-        "message": _message(event),
-        **_fields(event),
-    }
-    return json.dumps(line, ensure_ascii=False) + "\n"
-
-
-def _message(event: LogEvent) -> str:
-    text = formatEvent(event)
-    failure = event.get("log_failure")
-    if failure is not None:
-        text = (
-            f"{text}: {failure.getErrorMessage()}" if text else failure.getTraceback()
-        )
-    return text
-
-
-def _fields(event: LogEvent) -> dict[str, str]:
-    """Return the named fields as texts, without the logger's own C{log_*}."""
-    return {
-        key: str(value)
-        for key, value in event.items()
-        if not key.startswith("log_")
-        and key not in {"format", "isError", "time"}
-        and not key.startswith("_")
-    }

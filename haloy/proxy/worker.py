@@ -17,14 +17,10 @@ from typing import Any, Final, get_type_hints
 from attrs import fields
 from twisted.internet.protocol import Factory
 from twisted.internet.task import LoopingCall
-from twisted.logger import (
-    FileLogObserver,
-    Logger,
-    formatEventAsClassicLogText,
-    globalLogBeginner,
-)
+from twisted.logger import Logger, globalLogBeginner
 
 from haloy.clock import make_monotonic
+from haloy.observers import choose_observer
 from haloy.proxy.access_log import AccessRecord
 from haloy.proxy.control.changes import (
     CertificatesReader,
@@ -258,10 +254,8 @@ def run(control: int, http: Sequence[int], https: Sequence[int]) -> None:
 
     reactor: Any = installed  # the one of launch
     make_monotonic(reactor)
-    globalLogBeginner.beginLoggingTo(
-        [FileLogObserver(sys.stdout, formatEventAsClassicLogText)],
-        redirectStandardIO=False,
-    )
+    observer = choose_observer("auto", sys.stdout, False, os.environ, "haloy-proxy")
+    globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
     give_up_privileges()
     worker = Worker(
         reactor,

@@ -13,8 +13,9 @@ from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 
 from haloy.daemon.lifecycle import Daemon, Part
-from haloy.daemon.logs import ServerLog, text_observer
+from haloy.daemon.logs import ServerLog
 from haloy.errors import Conflict
+from haloy.observers import text_observer
 
 
 @define(eq=False)

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
-from io import StringIO
-from pathlib import Path
 
 from twisted.logger import ILogObserver, Logger, LogLevel
 from twisted.python.failure import Failure
 
-from haloy.daemon.logs import (
-    REPLAY,
-    LogRecord,
-    ServerLog,
-    choose_observer,
-    json_observer,
-    text_observer,
-)
+from haloy.daemon.logs import REPLAY, LogRecord, ServerLog
 
 
 def logger(observer: ILogObserver) -> Logger:
@@ -89,31 +79,3 @@ def test_failure_is_told_in_one_line() -> None:
         }
     )
     assert server.recent()[0].message == "listening failed: no such port"
-
-
-def test_text_and_json_carry_the_same_event() -> None:
-    """One call site, two forms."""
-    text, machine = StringIO(), StringIO()
-    for observer in (text_observer(text, False), json_observer(machine, False)):
-        log = logger(observer)
-        log.debug("hidden")
-        log.info("replica {replica} ejected", replica="shop-1")
-    assert text.getvalue().endswith("[haloy.test#info] replica shop-1 ejected\n")
-    line = json.loads(machine.getvalue())
-    assert line["message"] == "replica shop-1 ejected"
-    assert line["replica"] == "shop-1"
-    assert line["level"] == "INFO"
-
-
-def test_the_form_that_the_configuration_asks_for(tmp_path: Path) -> None:
-    """C{auto} is text unless the output is the journal's."""
-    with (tmp_path / "log").open("w+") as stream:
-        logger(choose_observer("json", stream, False, {})).info("one")
-        logger(choose_observer("auto", stream, False, {})).info("two")
-        elsewhere = {"JOURNAL_STREAM": "1:2"}
-        logger(choose_observer("auto", stream, False, elsewhere)).info("three")
-        stream.seek(0)
-        first, second, third = stream.read().splitlines()
-    assert json.loads(first)["message"] == "one"
-    assert second.endswith("] two")
-    assert third.endswith("] three")

@@ -157,6 +157,11 @@ def test_two_services(server: Machine) -> None:
         server.told("journalctl", "--unit=haloyd", "--grep=is ready", "--output=json")
     )
     assert fields["API"] == "9922"  # a field of its own, not text
+    said = server.told(
+        *("journalctl", "--unit=haloy-proxy", "--output=json", "--lines=1"),
+        "--grep=haloy-proxy serves",
+    )
+    assert json.loads(said)["SYSLOG_IDENTIFIER"] == "haloy-proxy"
 
     again = install(server)
     assert "kept" in again

@@ -69,15 +69,18 @@ class JournalObserver:
         describe: Callable[[LogEvent], tuple[str, Mapping[str, str]]],
         otherwise: ILogObserver,
         path: str = JOURNAL,
+        name: str = "haloyd",
     ) -> None:
         """Prepare.
 
         @param describe: gives an event's text and its fields.
         @param otherwise: gets what the journal does not take.
+        @param name: the program's, as the journal shows it.
         """
         self._describe = describe
         self._otherwise = otherwise
         self._path = path
+        self._name = name
 
     @property
     def reachable(self) -> bool:
@@ -91,7 +94,7 @@ class JournalObserver:
             {
                 "MESSAGE": text,
                 "PRIORITY": str(_PRIORITIES.get(event.get("log_level"), 6)),
-                "SYSLOG_IDENTIFIER": "haloyd",
+                "SYSLOG_IDENTIFIER": self._name,
                 "LOGGER": str(event.get("log_namespace", "")),
                 **fields,
             }

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from twisted.logger import Logger
 
-from haloy.daemon.journal import JournalObserver, encode, is_journal
-from haloy.daemon.logs import journal_observer, text_observer
+from haloy.journal import JournalObserver, encode, is_journal
+from haloy.observers import journal_observer, text_observer
 
 
 @pytest.fixture
