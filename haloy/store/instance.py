@@ -15,11 +15,16 @@ def instance_name(path: Path, fresh: str) -> str:
 
     Blocks for a small read, the first time for a write.
     """
+    kept = kept_name(path)
+    if not kept:
+        write_private(path, f"{fresh}\n".encode())
+    return kept or fresh
+
+
+def kept_name(path: Path) -> str:
+    """Return the name kept in C{path}, C{""} without one."""
     try:
         kept = path.read_text(encoding="ascii").strip()
     except (FileNotFoundError, UnicodeDecodeError):
-        kept = ""
-    if _NAME.fullmatch(kept):
-        return kept
-    write_private(path, f"{fresh}\n".encode())
-    return fresh
+        return ""
+    return kept if _NAME.fullmatch(kept) else ""

@@ -13,7 +13,8 @@ from haloy.daemon.command.options import directories, directory_options
 from haloy.daemon.command.output import json_option, tell
 from haloy.engine.interface import Engine
 from haloy.errors import HaloyError
-from haloy.model.labels import MANAGED_BY
+from haloy.model.labels import INSTANCE, MANAGED_BY
+from haloy.store.instance import kept_name
 
 UNITS = ("haloyd.service", "haloy-proxy.service", "haloy-proxy.socket")
 FILES = (
@@ -64,7 +65,8 @@ def uninstall(
     stopped = stop_units()
     removed: list[str] = []
     if remove_apps:
-        removed = ask_engine(remove_containers)
+        ours = kept_name(chosen.instance)
+        removed = ask_engine(lambda engine: remove_containers(engine, ours))
     for path in files:
         remove(path)
     if stopped:
@@ -89,10 +91,15 @@ def stop_units() -> bool:
     return True
 
 
-async def remove_containers(engine: Engine) -> list[str]:
-    """Stop and remove the containers that haloyd made; return their names."""
+async def remove_containers(engine: Engine, instance: str) -> list[str]:
+    """Stop and remove the containers that this haloyd made; return their names.
+
+    Those of another haloyd on the same Docker stay.
+    """
     names = []
     for one in await engine.containers({MANAGED_BY: "haloyd"}):
+        if one.labels.get(INSTANCE, "") not in ("", instance):
+            continue
         await engine.stop(one.id, 10)
         await engine.remove(one.id)
         names.append(one.name)

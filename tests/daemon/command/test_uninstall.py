@@ -11,7 +11,9 @@ from click.testing import CliRunner, Result
 from haloy.daemon.command import uninstall as module
 from haloy.daemon.command.main import main
 from haloy.daemon.command.uninstall import remove, remove_containers
+from haloy.engine.interface import ContainerSpec
 from haloy.errors import HaloyError
+from haloy.model.labels import INSTANCE, MANAGED_BY
 from tests.fakes.engine import FakeEngine
 
 
@@ -73,6 +75,18 @@ def test_what_cannot_be_removed(tmp_path: Path) -> None:
         remove(tmp_path / "none")
 
 
-async def test_only_containers_of_haloyd_go() -> None:
-    """By the label that haloyd gives to what it makes; there are none here."""
-    assert await remove_containers(FakeEngine()) == []
+async def test_only_containers_of_this_haloyd_go() -> None:
+    """By the labels that it gives to what it makes; of another one nothing goes."""
+    engine = FakeEngine()
+    engine.have_image("app:one")
+    for name, labels in {
+        "ours": {MANAGED_BY: "haloyd", INSTANCE: "0" * 16},
+        "ours-of-old": {MANAGED_BY: "haloyd"},
+        "another-haloyd": {MANAGED_BY: "haloyd", INSTANCE: "1" * 16},
+        "by-hand": {},
+    }.items():
+        await engine.create(ContainerSpec(name, "app:one", labels=labels))
+    gone = await remove_containers(engine, "0" * 16)
+    assert sorted(gone) == ["ours", "ours-of-old"]
+    left = {one.name for one in await engine.containers({})}
+    assert left == {"another-haloyd", "by-hand"}
