@@ -233,6 +233,12 @@ start_units() {
     fi
     systemctl enable --quiet haloyd
     systemctl restart haloyd
+    # haloyd says that it is ready before haloy-proxy has heard of everything.
+    tries=0
+    until "$prefix/venv/bin/haloyd" verify >/dev/null 2>&1 || [ $tries -ge 10 ]; do
+        tries=$((tries + 1))
+        sleep 1
+    done
     "$prefix/venv/bin/haloyd" verify || fail "haloyd does not run as it should; its log: journalctl -u haloyd"
 }
 

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import shutil
 import sys
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import click
 from attrs import asdict, frozen
 
+from haloy.config.client_file import split_server
 from haloy.config.daemon_file import DaemonFile
 from haloy.daemon.command.engine import ask_engine
 from haloy.daemon.command.init import NETWORK
 from haloy.daemon.command.options import directories, directory_options
 from haloy.daemon.paths import Directories
-from haloy.daemon.settings import read_settings, read_token_hash
+from haloy.daemon.settings import present_settings, read_settings, read_token_hash
 from haloy.engine.interface import Engine
 from haloy.errors import HaloyError
+
+LIMIT_S: Final = 10.0
+#: Parts that C{/health/ready} tells of, and what to do when one does not work.
+_PARTS: Final = {
+    "docker": "start Docker; haloyd goes on by itself when it answers",
+    "proxy": "`systemctl status haloy-proxy`, `journalctl -u haloy-proxy`",
+    "database": "look at the disk (`df -h`) and the log (`journalctl -u haloyd`)",
+    "config": "correct haloyd.yaml, then `systemctl reload haloyd`",
+}
 
 
 @frozen
@@ -39,13 +51,14 @@ class Check:
 @directory_options
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def verify(config_dir: str | None, data_dir: str | None, as_json: bool) -> None:
-    """Check directories, configuration, token, Docker, network and the API."""
+    """Check directories, files, token, disk, Docker, network, and what haloyd says."""
     chosen = directories(config_dir, data_dir)
     checks = [
         *check_directories(chosen),
         *check_files(chosen),
+        check_disk(chosen),
         *ask_engine(check_docker),
-        check_api(chosen),
+        *check_daemon(chosen),
     ]
     failed = [check for check in checks if not check.passed]
     if as_json:
@@ -107,21 +120,54 @@ async def check_docker(engine: Engine) -> list[Check]:
     ]
 
 
-def check_api(chosen: Directories) -> Check:
-    """Return whether the daemon's API answers on loopback."""
+def check_disk(chosen: Directories) -> Check:
+    """Return whether the disk of the data is full: haloyd prunes at that mark."""
+    name = f"room for {chosen.data}"
+    mark = _settings(chosen).disk.prune_percent
     try:
-        settings = read_settings(chosen)
-    except HaloyError:
-        settings = DaemonFile()
-    url = f"http://{settings.api.listen}/health"
-    try:
-        with urllib.request.urlopen(url, timeout=2) as answer:
-            problem = None if answer.status == 200 else f"answered {answer.status}"
-    except OSError as refused:
-        problem = str(getattr(refused, "reason", refused))
+        disk = shutil.disk_usage(chosen.data)
+    except OSError as problem:
+        return Check(name, problem.strerror or "", "run `haloyd init`")
+    percent = round(100 * (disk.total - disk.free) / disk.total)
     return _check(
-        f"API at {settings.api.listen}", problem, "start the daemon and read its log"
+        name,
+        f"the disk is {percent} % full" if percent >= mark else None,
+        "`haloy prune-images` removes old images; `df -h`, `docker system df`",
     )
+
+
+def check_daemon(chosen: Directories) -> list[Check]:
+    """Return whether the daemon answers on loopback, and what it says of its parts."""
+    listen = _settings(chosen).api.listen
+    name = f"API at {listen}"
+    host, port = split_server(listen)
+    connection = http.client.HTTPConnection(
+        host or "127.0.0.1", port or 0, timeout=LIMIT_S
+    )
+    try:
+        connection.request("GET", "/health/ready")
+        answer = connection.getresponse()
+        told = json.loads(answer.read())
+    except (OSError, ValueError, http.client.HTTPException) as problem:
+        return [Check(name, str(problem), "start the daemon and read its log")]
+    finally:
+        connection.close()
+    return [
+        Check(name),
+        *(
+            _check(f"haloyd's {part}", "" if told[part] == "ok" else told[part], advice)
+            for part, advice in _PARTS.items()
+            if part in told
+        ),
+    ]
+
+
+def _settings(chosen: Directories) -> DaemonFile:
+    """Return what the daemon runs by, as far as it can be known."""
+    try:
+        return present_settings(chosen).file
+    except HaloyError:
+        return DaemonFile()
 
 
 def _mode_problem(path: Path) -> str | None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +38,9 @@ def test_after_init_only_the_daemon_is_missing(
     haloyd("init", docker=docker.host)
     (tmp_path / "config" / "haloyd.yaml").write_text("api: {listen: '127.0.0.1:1'}\n")
     done = haloyd("verify", "--json", docker=docker.host)
-    wrong = [one for one in _checks(done.stdout).values() if one["problem"]]
+    checks = _checks(done.stdout)
+    checks.pop("room for")  # of whoever runs the tests
+    wrong = [one for one in checks.values() if one["problem"]]
     assert [one["name"] for one in wrong] == ["API at 127.0.0.1:1"]
     assert wrong[0]["next_step"] == "start the daemon and read its log"
     assert done.returncode == 1
@@ -73,3 +79,52 @@ def test_a_mistake_in_the_configuration_has_file_and_line(
     assert f"{file}:2" in done.stdout
     assert "domain" in done.stdout
     assert done.returncode == 1
+
+
+def test_what_the_daemon_says_of_its_parts(
+    haloyd: Haloyd, docker: DockerApi, tmp_path: Path
+) -> None:
+    """A daemon that answers and cannot reach its proxy is not passed as well."""
+    haloyd("init", docker=docker.host)
+    told = {"ready": False, "docker": "ok", "proxy": "it is away", "database": "ok"}
+    with answering(json.dumps(told).encode()) as port:
+        settings = f"api: {{listen: '127.0.0.1:{port}'}}\n"
+        (tmp_path / "config" / "haloyd.yaml").write_text(settings)
+        done = haloyd("verify", "--json", docker=docker.host)
+    checks = _checks(done.stdout)
+    assert done.returncode == 1
+    assert not checks[f"API at 127.0.0.1:{port}"]["problem"]
+    assert not checks["haloyd's database"]["problem"]
+    assert checks["haloyd's proxy"]["problem"] == "it is away"
+    assert "haloy-proxy" in checks["haloyd's proxy"]["next_step"]
+
+
+@contextmanager
+def answering(content: bytes) -> Iterator[int]:
+    """Answer one request with 503 and C{content}."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(4096)
+                head = f"HTTP/1.1 503 x\r\nContent-Length: {len(content)}\r\n\r\n"
+                connection.sendall(head.encode() + content)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield listening.getsockname()[1]
+        thread.join(10)
+
+
+def test_a_disk_that_fills_up(
+    haloyd: Haloyd, docker: DockerApi, tmp_path: Path
+) -> None:
+    """By the mark at which the daemon prunes."""
+    haloyd("init", docker=docker.host)
+    (tmp_path / "config" / "haloyd.yaml").write_text(
+        "api: {listen: '127.0.0.1:1'}\ndisk: {warn_percent: 1, prune_percent: 1}\n"
+    )
+    room = _checks(haloyd("verify", "--json", docker=docker.host).stdout)["room for"]
+    assert "% full" in room["problem"]
+    assert "prune-images" in room["next_step"]
