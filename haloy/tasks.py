@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar
 
 from attrs import define, field
-from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    DeferredList,
+    FirstError,
+    gatherResults,
+)
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+
+T = TypeVar("T")
+
+
+async def gathered(running: Sequence[Deferred[T]]) -> list[T]:
+    """Return all results in order, or raise the first failure as it is.
+
+    Then, and when this is cancelled, what still runs is cancelled.
+    """
+    try:
+        found: list[T] = await gatherResults(running, consumeErrors=True)
+    except FirstError as first:
+        for one in running:
+            one.cancel()
+        first.subFailure.raiseException()
+        raise
+    return found
 
 
 @define(eq=False)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import cast
 
-from twisted.internet.defer import Deferred
+import pytest
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import ILogObserver, LogEvent, Logger
 from twisted.python.failure import Failure
 
-from haloy.tasks import Tasks
+from haloy.errors import HaloyError
+from haloy.tasks import Tasks, gathered
 
 
 def _tasks() -> tuple[Tasks, list[LogEvent]]:
@@ -78,3 +80,32 @@ def test_stopping_nothing_returns_at_once() -> None:
     """A service that has started no task can stop."""
     tasks, _ = _tasks()
     assert Deferred.fromCoroutine(tasks.stop()).called
+
+
+async def test_gathered_in_order() -> None:
+    """Whichever is done first."""
+    one, two = Deferred[int](), Deferred[int]()
+    both = Deferred.fromCoroutine(gathered([one, two]))
+    two.callback(2)
+    one.callback(1)
+    assert await both == [1, 2]
+
+
+async def test_gathered_failure_is_the_failure() -> None:
+    """Not wrapped, so that who waits can tell it; the others are cancelled."""
+    one, two = Deferred[int](), Deferred[int]()
+    both = Deferred.fromCoroutine(gathered([one, two]))
+    two.errback(HaloyError("why"))
+    with pytest.raises(HaloyError, match="why"):
+        await both
+    assert one.called
+
+
+async def test_gathered_and_cancelled() -> None:
+    """A cancellation stays one."""
+    one = Deferred[int]()
+    both = Deferred.fromCoroutine(gathered([one]))
+    both.cancel()
+    with pytest.raises(CancelledError):
+        await both
+    assert one.called

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred
 
 from haloy.engine.interface import Engine
 from haloy.errors import HaloyError
+from haloy.tasks import gathered
 
 LIMIT_S = 60.0
 OUTPUT_LIMIT_BYTES = 4 << 20
@@ -25,8 +26,7 @@ async def execute(
         Deferred.fromCoroutine(_one(engine, container, command))
         for container in containers
     ]
-    results: list[dict[str, Any]] = await gatherResults(running, consumeErrors=True)
-    return results
+    return await gathered(running)
 
 
 async def _one(

@@ -42,6 +42,7 @@ from haloy.api.server_log import Log, follow_log
 from haloy.api.spool import Spools
 from haloy.api.sse import event
 from haloy.api.streaming import EventWriter, Streams, announce
+from haloy.api.terminal import check_command
 from haloy.api.terminal_server import Terminals
 from haloy.api.tunnel import Tunnels
 from haloy.certs.interface import Certificates
@@ -291,6 +292,7 @@ class Api:
         """Run a command in an app's containers."""
         caller = self._gatekeeper.admit(request, "exec", app_name)
         body = read_body(read_json(request), ExecBody)
+        check_command([*body.command])
         running = await self._running(app_name)
         chosen = choose_containers(running, body.container, body.everywhere)
         request.setHeader("Content-Type", "application/json")

@@ -20,6 +20,8 @@ from haloy.errors import InvalidValue
 #: The largest message either side takes.
 MESSAGE_LIMIT_BYTES = 1 << 20
 COMMAND_LIMIT = 1000
+#: Docker hangs, and with it all that asks for the container, on a much longer one.
+COMMAND_LIMIT_BYTES = 128 << 10
 SIZE_LIMIT = 1000
 STREAMS = {1: "stdout", 2: "stderr"}
 
@@ -97,6 +99,9 @@ def check_command(found: object) -> tuple[str, ...]:
         raise InvalidValue(f"more than {COMMAND_LIMIT} words", field="command")
     if not all(isinstance(word, str) and "\0" not in word for word in found):
         raise InvalidValue("wants a list of texts", field="command")
+    size = sum(len(word.encode(errors="surrogatepass")) + 1 for word in found)
+    if size > COMMAND_LIMIT_BYTES:
+        raise InvalidValue("is longer than 128 KiB", field="command")
     return tuple(found)
 
 

@@ -19,7 +19,7 @@ from attrs import define, field
 from docker import APIClient
 from docker.errors import APIError, DockerException
 from twisted.internet import defer
-from twisted.internet.defer import Deferred, DeferredLock, gatherResults
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
@@ -48,6 +48,7 @@ from haloy.errors import (
     NotFound,
     Unauthorized,
 )
+from haloy.tasks import gathered
 
 THREADS = 8
 #: How many containers one thread asks for: hundreds cost fewer changes of threads.
@@ -117,7 +118,7 @@ class DockerEngine:
             Deferred.fromCoroutine(self._call(inspect_all(ids[start : start + SOME])))
             for start in range(0, len(ids), SOME)
         ]
-        found: list[list[Container]] = await gatherResults(asked, consumeErrors=True)
+        found = await gathered(asked)
         return tuple(self._endings.complete(one) for some in found for one in some)
 
     async def container(self, container_id: str) -> Container:

@@ -57,6 +57,7 @@ def test_exec_as_captured(server: Server) -> None:
         ({"command": [1]}, "command[0]"),
         ({"command": ["a\0b"]}, "command[0]"),
         ({"command": ["x"], "containerId": 5}, "containerId"),
+        ({"command": ["x" * 70_000] * 2}, "128 KiB"),
         ({"command": ["x"], "odd": 5}, "odd: unknown field"),
         ({"command": ["x"], "containerId": "a", "allContainers": True}, "not both"),
     ],

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from haloy.api.terminal import (
     COMMAND_LIMIT,
+    COMMAND_LIMIT_BYTES,
     Asked,
     EndOfInput,
     Exited,
@@ -67,6 +68,8 @@ def test_told_comes_as_it_was_sent(message: Told) -> None:
         ({"type": "start", "command": "ls"}, "command"),
         ({"type": "start", "command": ["a\0"]}, "command"),
         ({"type": "start", "command": ["a"] * (COMMAND_LIMIT + 1)}, "command"),
+        ({"type": "start", "command": ["a" * COMMAND_LIMIT_BYTES]}, "command"),
+        ({"type": "start", "command": ["\ud800" * 50_000]}, "command"),
         ({"type": "start", "command": ["a"], "tty": 1}, "tty"),
         ({"type": "start", "command": ["a"], "containerId": 1}, "containerId"),
         ({"type": "start", "command": ["a"], "rows": "24"}, "rows"),

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from haloy.api.terminal import COMMAND_LIMIT_BYTES
 from tests.integration.site import Server, identifier, server
 from tests.integration.talk import API, HEAD, ask, plain, read_all, read_head
 from tests.support.dockerd import PrivateDocker
@@ -105,6 +106,17 @@ def test_command_whose_client_leaves(site: Server) -> None:
             lambda w=words: not runs(site, container, w),  # type: ignore[misc]  # the same
             site.daemon.log_text,
         )
+
+
+def test_longest_command(site: Server) -> None:
+    """Docker takes what is let through; a much longer one hangs it and the status."""
+    site.deploy(identifier(0), "app:one")
+    words = ["true", "x" * (COMMAND_LIMIT_BYTES - 6)]
+    status, text = site.daemon.api("POST", "/v1/exec/shop", {"command": words})
+    assert (status, json.loads(text)["results"][0]["exitCode"]) == (200, 0)
+    words[1] += "x"
+    assert site.daemon.api("POST", "/v1/exec/shop", {"command": words})[0] == 400
+    assert site.daemon.api("GET", "/v1/status/shop")[0] == 200
 
 
 # --- tunnels ----------------------------------------------------------------------
