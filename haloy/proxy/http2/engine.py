@@ -94,8 +94,8 @@ class Engine(Control):
             self._parse(data)
         except Broken as error:
             return self.fail(error.code, error.reason)
-        except BadBlock as error:
-            return self.fail(frames.COMPRESSION_ERROR, str(error))
+        except BadBlock as bad:  # a name of its own: compiled, one name has one type
+            return self.fail(frames.COMPRESSION_ERROR, str(bad))
         return events
 
     def fail(self, code: int, reason: str) -> list[Event]:

@@ -12,6 +12,7 @@ from haloy.proxy.http2.decoder import HeaderList, Rest
 from haloy.proxy.http2.head import Meaning, request_of
 from haloy.proxy.http2.hpack import Field
 from haloy.proxy.http2.plan import Plan, learn
+from haloy.proxy.origin import Origin
 
 
 @define
@@ -20,15 +21,18 @@ class Target:
 
 
 @define
-class Origin:
-    secure: bool = True
-    trusted: bool = False
-
-
-@define
 class Switch:
+    networks: tuple[()] = ()
+    secure_lanes: dict[bytes, object] = field(factory=dict)
+    plain_lanes: dict[bytes, object] = field(factory=dict)
     secure_targets: dict[bytes, Target] = field(factory=dict)
     plain_targets: dict[bytes, Target] = field(factory=dict)
+
+
+def origin_of(switch: Switch, *, secure: bool = True, trusted: bool = False) -> Origin:
+    origin = Origin(cast(Any, switch), "192.0.2.1", secure=secure)
+    origin.trusted = trusted
+    return origin
 
 
 def learned(
@@ -55,7 +59,7 @@ def learned(
     )
     head = render_request(request, b"", extra)
     learn(
-        cast(Any, switch), cast(Any, Origin(**facts)), fields, request,
+        cast(Any, switch), origin_of(switch, **facts), fields, request,
         cast(Any, target), head,
     )  # fmt: skip
     meaning = fields.rest.meaning
@@ -98,7 +102,7 @@ def test_fields_that_were_never_read_keep_nothing() -> None:
     fields = HeaderList([], Rest([], 0))
     request = RequestHead(b"GET", b"/", False)
     learn(
-        cast(Any, Switch()), cast(Any, Origin()), fields, request,
+        cast(Any, Switch()), origin_of(Switch()), fields, request,
         cast(Any, Target()), b"",
     )  # fmt: skip
     assert fields.rest.meaning is None
