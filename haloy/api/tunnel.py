@@ -77,6 +77,8 @@ class End(Protocol, TimeoutMixin):
         other, self.other = self.other, None
         if other is not None:
             other.other = None
+            # With a paused producer it would wait for more before it closes.
+            other.peer.unregisterProducer()
             other.peer.loseConnection()
         done, self.on_end = self.on_end, None
         if done is not None:

@@ -127,6 +127,34 @@ async def test_bytes_both_ways_and_half_close(scene: Scene) -> None:
     assert (await peer.gone).endswith(b"HELLObye")
 
 
+async def test_client_that_breaks_off_lets_the_app_go(scene: Scene) -> None:
+    """Also when the app was too slow to take it all: it gets the rest, and the end."""
+    ends: list[Any] = []
+
+    class Slow(Protocol):
+        def connectionMade(self) -> None:
+            transport: Any = self.transport
+            transport.pauseProducing()
+            ends.append(self)
+
+        def connectionLost(self, reason: Any = None) -> None:
+            ends.append("gone")
+
+    scene.app.factory.protocol = Slow
+    peer = await scene.ask()
+    await scene.until(peer, b"\r\n\r\n")
+    peer.transport.write(bytes(16 << 20))  # type: ignore[union-attr]  # connected
+    await deferLater(scene.reactor, 0.5)
+    peer.transport.abortConnection()  # type: ignore[union-attr]  # connected
+    await peer.gone
+    for _ in range(3):  # the tunnel hears of it when it writes: it does not read
+        ends[0].transport.write(b"x")
+        await deferLater(scene.reactor, 0.05)
+    ends[0].transport.resumeProducing()
+    while ends[-1] != "gone":
+        await deferLater(scene.reactor, 0.01)
+
+
 async def test_bytes_behind_the_request_are_not_lost(scene: Scene) -> None:
     """A client that does not wait for the 101."""
     peer = await scene.ask(rest=b"early")
