@@ -88,7 +88,10 @@ say "haloy $("$BIN/haloy" version) is at $BIN/haloy"
 
 case $(basename "${SHELL:-sh}") in
     bash) write_completion bash "$BASH_FILE" ;;
-    zsh) write_completion zsh "$ZSH_FILE" ;;
+    zsh)
+        write_completion zsh "$ZSH_FILE"
+        say "zsh finds it by this in ~/.zshrc, before compinit: fpath=($(dirname "$ZSH_FILE") \$fpath)"
+        ;;
     fish) write_completion fish "$FISH_FILE" ;;
 esac
 case ":$PATH:" in
