@@ -1,7 +1,7 @@
 """Floods against a real proxy: what they cost, and what others feel of it.
 
-The figures are generous, as the machine that runs tests is busy; what each costs
-on a quiet one is in C{bench/http2.py}.
+Each is ended by GOAWAY, or by closing; a tenth of a second of CPU and a quarter of
+one for others are promised besides.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from tests.proxy.support import answering, backend, in_thread
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 LARGE = b"HTTP/1.1 200 OK\r\nContent-Length: 400000\r\n\r\n" + b"x" * 400000
 
-CPU_S = 1.0
-LATENCY_S = 2.0
+#: What is promised is asserted this many times over: the machine does other things.
+LOAD = 4
+CPU_S = 0.1 * LOAD
+LATENCY_S = 0.25 * LOAD
 
 
 def resets() -> list[bytes]:
@@ -179,6 +181,7 @@ async def test_a_flood_is_ended_and_nobody_else_feels_it(
             frames.STREAM_CLOSED,
             frames.COMPRESSION_ERROR,
         )
+        print(f"{what}: {spent:.3f} s CPU, others waited {probe.worst_s:.3f} s")
         assert spent < CPU_S
         assert probe.worst_s < LATENCY_S
         switch = running.proxy._switch
