@@ -5,38 +5,43 @@ from __future__ import annotations
 from typing import Any, cast
 
 import pytest
-from attrs import define, field
 
-from haloy.proxy.head import RequestHead, render_request
+from haloy.model.app import Address
+from haloy.proxy.descriptor import Reactor
+from haloy.proxy.head import RequestHead, parse_request, render_request
 from haloy.proxy.http2.decoder import HeaderList, Rest
 from haloy.proxy.http2.head import Meaning, request_of
 from haloy.proxy.http2.hpack import Field
 from haloy.proxy.http2.plan import Plan, learn
 from haloy.proxy.origin import Origin
+from haloy.proxy.routes import Upstream
+from haloy.proxy.switch import Switch, Target
+from haloy.proxy.wheel import Wheel
+from tests.proxy.support import table_of
 
 
-@define
-class Target:
-    h2c: bool = False
-
-
-@define
-class Switch:
-    networks: tuple[()] = ()
-    secure_lanes: dict[bytes, object] = field(factory=dict)
-    plain_lanes: dict[bytes, object] = field(factory=dict)
-    secure_targets: dict[bytes, Target] = field(factory=dict)
-    plain_targets: dict[bytes, Target] = field(factory=dict)
-
-
-def origin_of(switch: Switch, *, secure: bool = True, trusted: bool = False) -> Origin:
-    origin = Origin(cast(Any, switch), "192.0.2.1", secure=secure)
-    origin.trusted = trusted
-    return origin
+def serving() -> tuple[Switch, Origin]:
+    """Return what a connection belongs to, and the connection as an origin."""
+    switch = Switch(
+        cast(Reactor, None),
+        Wheel(lambda: 100.0),
+        networks=(),
+        sink=None,
+        id_prefix="0123456789ab",
+        server_name=lambda connection: None,
+        take_over=lambda connection: None,
+    )
+    switch.replace_table(table_of(Upstream("one", Address("127.0.0.1", 1))))
+    return switch, Origin(switch, "192.0.2.1", secure=True)
 
 
 def learned(
-    *more: Field, method: bytes = b"GET", usual: bool = True, **facts: bool
+    *more: Field,
+    method: bytes = b"GET",
+    usual: bool = True,
+    secure: bool = True,
+    trusted: bool = False,
+    h2c: bool = False,
 ) -> Plan | None:
     """Let a request be noted; return the plan."""
     pseudo = [
@@ -49,19 +54,20 @@ def learned(
     request = request_of(fields, end=True)
     request.request_id = request.request_id or b"id1"
     request.traceparent = b"00-1-2-01"
-    target = Target(h2c=facts.pop("h2c", False))
-    switch = Switch()
-    if usual:
-        switch.secure_targets[b"app.example.com"] = target
+    switch, origin = serving()
+    target = origin.target_of(request)
+    assert isinstance(target, Target)
+    target.h2c = h2c
+    origin.secure = secure
+    origin.trusted = trusted
+    if not usual:
+        switch.secure_targets.clear()
     extra = (b"X-Forwarded-For: 1.2.3.4\r\nX-Request-ID: %b\r\ntraceparent: %b\r\n") % (
         request.request_id,
         request.traceparent,
     )
     head = render_request(request, b"", extra)
-    learn(
-        cast(Any, switch), origin_of(switch, **facts), fields, request,
-        cast(Any, target), head,
-    )  # fmt: skip
+    learn(switch, origin, fields, request, target, head)
     meaning = fields.rest.meaning
     assert isinstance(meaning, Meaning)
     return cast(Plan | None, meaning.plan)
@@ -101,8 +107,8 @@ def test_fields_that_were_never_read_keep_nothing() -> None:
     """There is nothing to hang it at."""
     fields = HeaderList([], Rest([], 0))
     request = RequestHead(b"GET", b"/", False)
-    learn(
-        cast(Any, Switch()), origin_of(Switch()), fields, request,
-        cast(Any, Target()), b"",
-    )  # fmt: skip
+    switch, origin = serving()
+    target = origin.target_of(parse_request(b"GET / HTTP/1.1\r\nHost: app.example.com"))
+    assert isinstance(target, Target)
+    learn(switch, origin, fields, request, target, b"")
     assert fields.rest.meaning is None
