@@ -5,19 +5,33 @@ The sessions use the environment that nox itself runs in: `./test` makes it, onc
 
 import configparser
 import os
+import shutil
 import sys
+import sysconfig
 from pathlib import Path
 
 import nox
 
 nox.needs_version = ">=2024.10"
 nox.options.default_venv_backend = "none"
-nox.options.sessions = ["lint", "types", "imports", "news", "docs", "tests"]
+nox.options.sessions = [
+    "lint", "types", "imports", "news", "docs", "compiled", "tests",
+]  # fmt: skip
 
 BIN = Path(sys.executable).parent
 CODE = ("haloy", "tests", "twisted", "bench", "scripts", "noxfile.py")
 #: Where coverage of this run and of every daemon it starts is gathered.
 DATA = Path(".nox") / "coverage"
+#: Where the compiled form is built, installed and tried.
+COMPILED = Path(".nox").resolve() / "compiled"
+PACKAGED = ("haloy", "twisted", "pyproject.toml", "setup.cfg", "setup.py",
+            "README.md", "LICENSE")  # fmt: skip
+#: The whole suite of the proxy, and of who says which form runs.
+OF_THE_PROXY = (
+    "tests/proxy",
+    "tests/test_proxy_tap.py",
+    "tests/daemon/command/test_version.py",
+)
 #: Its news about another program are no matter of ours.
 MKDOCS = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
 
@@ -58,6 +72,59 @@ def docs(session: nox.Session) -> None:
     """Do the documents name only what exists, and can the site be built of them?"""
     _run(session, "pytest", "-q", "tests/test_docs.py")
     _run(session, "mkdocs", "build", "--quiet", "--strict", env=MKDOCS)
+
+
+@nox.session
+def compiled(session: nox.Session) -> None:
+    """Do the proxy's tests pass on a wheel whose hot modules are compiled?
+
+    Built once, installed into an environment of its own that sees the dependencies of
+    this one, and tried from a folder without sources.
+    """
+    shutil.rmtree(COMPILED, ignore_errors=True)
+    python = _compiled_python(session)
+    for name in ("tests", "pyproject.toml"):
+        _copy(name, COMPILED / "run")
+    session.chdir(COMPILED / "run")
+    chosen = session.posargs or ("-m", "not docker and not acme", *OF_THE_PROXY)
+    environment = {**os.environ, "HALOY_TEST_FORM": "compiled"}
+    session.run(
+        str(python), "-P", "-m", "pytest", "-q", "--durations=10", *chosen,
+        env=environment,
+        external=True,
+    )  # fmt: skip
+
+
+def _compiled_python(session: nox.Session) -> Path:
+    """Return the interpreter of an environment with the compiled wheel."""
+    offline = ("--quiet", "--no-deps", "--no-index")
+    for name in PACKAGED:
+        _copy(name, COMPILED / "source")
+    _run(
+        session,
+        *("pip", "wheel", *offline, "--no-build-isolation"),
+        *("--wheel-dir", str(COMPILED), str(COMPILED / "source")),
+        env={**os.environ, "HALOY_COMPILED": "1"},
+    )
+    (wheel,) = COMPILED.glob("haloy-*.whl")
+    if wheel.name.endswith("none-any.whl"):
+        session.error("nothing was compiled: are gcc and Python's headers installed?")
+    python = COMPILED / "venv" / "bin" / "python"
+    _run(session, "python", "-m", "venv", "--without-pip", str(COMPILED / "venv"))
+    (site,) = COMPILED.glob("venv/lib/python*/site-packages")
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    _run(session, "pip", "--python", str(python), "install", *offline, str(wheel))
+    return python
+
+
+def _copy(name: str, folder: Path) -> None:
+    source = Path(name)
+    if source.is_dir():
+        kept_out = shutil.ignore_patterns("__pycache__", "dropin.cache")
+        shutil.copytree(source, folder / name, ignore=kept_out)
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, folder / name)
 
 
 @nox.session

@@ -26,6 +26,7 @@ as_root() {
 # have WHAT: whether a command, or what stands for a package without one, is there.
 have() {
     case $1 in
+        python3-dev) [ -e "$(python3 -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" ] ;;
         python3-venv) python3 -c 'import ensurepip, venv' 2>/dev/null ;;
         static-busybox) [ -x "$(command -v busybox)" ] && ! ldd "$(command -v busybox)" >/dev/null 2>&1 ;;
         ca-certificates) [ -s /etc/ssl/certs/ca-certificates.crt ] ;;

@@ -110,42 +110,6 @@ def test_the_wheel_holds_haloy_and_the_plugin_and_nothing_else(wheel: Path) -> N
     assert "haloy/py.typed" in names
 
 
-@pytest.mark.slow
-def test_a_compiled_wheel(checkout: Path, python: Path, tmp_path: Path) -> None:
-    """It has libraries beside the sources, says so, and reads requests as they do."""
-    _run(
-        sys.executable,
-        *("-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"),
-        *("--no-index", "--wheel-dir", str(tmp_path), str(checkout)),
-        folder=tmp_path,
-        compiled="1",
-    )
-    (built,) = tmp_path.glob("haloy-*.whl")
-    assert not built.name.endswith("none-any.whl")
-    _install(python, str(built), folder=tmp_path)
-    told = _run(str(python.with_name("haloyd")), "version", folder=tmp_path)
-    assert "(compiled proxy)" in told
-    modules = sorted(
-        str(path.relative_to(ROOT).with_suffix("")).replace("/", ".")
-        for path in (ROOT / "haloy" / "proxy").rglob("*.py")
-        if path.name != "__init__.py"
-    )
-    # Everything else must be able to build on what is compiled.
-    imports = "; ".join(f"import {module}" for module in modules)
-    _run(str(python), "-c", imports, folder=tmp_path)
-    script = (
-        "from haloy.proxy.fields import BadHead\n"
-        "from haloy.proxy.head import parse_request, render_request\n"
-        "head = parse_request(b'GET /x HTTP/1.1\\r\\nHost: a.example')\n"
-        "print(render_request(head, b'', b'X: y\\r\\n'))\n"
-        "try:\n    parse_request(b'GET /x HTTP/1.1\\r\\nHost : a.example')\n"
-        "except BadHead as error:\n    print(error.status)\n"
-    )
-    told = _run(str(python), "-c", script, folder=tmp_path)
-    whole = b"GET /x HTTP/1.1\r\nHost: a.example\r\nX: y\r\n\r\n"
-    assert told.splitlines() == [repr(whole), "400"]
-
-
 def test_uninstalling_leaves_twisted_alone(
     wheel: Path, python: Path, tmp_path: Path
 ) -> None:
@@ -245,7 +209,6 @@ def _run(
     *command: str,
     folder: Path,
     path: str = sysconfig.get_path("purelib"),
-    compiled: str = "0",
 ) -> str:
     """Return what C{command} prints; fail with all of it when it fails."""
     done = subprocess.run(
@@ -256,7 +219,6 @@ def _run(
                 key: value for key, value in os.environ.items() if "COVERAGE" not in key
             },
             "PYTHONPATH": path,
-            "HALOY_COMPILED": compiled,
             "PYTHONDONTWRITEBYTECODE": "1",
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         },
