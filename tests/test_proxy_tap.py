@@ -9,14 +9,18 @@ import subprocess
 import sys
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 from twisted.application.service import IServiceMaker
+from twisted.internet.task import deferLater
 from twisted.plugin import getPlugins
 from twisted.python.usage import UsageError
 
+from haloy.proxy.control.client import RemoteProxy
 from haloy.proxy.supervisor import Supervisor
 from haloy.proxy_tap import Options, makeService
+from tests.proxy.support import answering, backend, connect, get, in_thread, table_of
 from tests.support import twistd
 from tests.support.haloyd import free_port
 from tests.support.proxy import running_proxy
@@ -108,6 +112,35 @@ def test_sockets_of_systemd_are_used(tmp_path: Path) -> None:
         assert status(port) == 404
         environment = Path(f"/proc/{proxy.workers()[0]}/environ").read_text()
         assert "LISTEN_" not in environment
+
+
+async def test_descriptors_run_out(tmp_path: Path, reactor: Any) -> None:
+    """Idle clients take all that workers may open: tables still come, and are served.
+
+    What is refused is accepting alone; with room again it goes on by itself.
+    """
+    port = free_port()
+    few = ("prlimit", "--nofile=128:128")
+    where = ("--http", f"127.0.0.1:{port}")
+    remote = RemoteProxy(reactor, str(tmp_path / "proxy.sock"), {}, lambda _: None)
+    with (
+        running_proxy(tmp_path, *PLAIN, *where, prefix=few) as proxy,
+        backend(answering(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")) as one,
+    ):
+        remote.startService()
+        try:
+            idle = [connect(port) for _ in range(200)]
+            while "accepting pauses" not in proxy.log.read_text():
+                await deferLater(reactor, 0.05)
+            await remote.replace_table(table_of(one))
+            assert (await remote.traffic()).workers == 2
+            for peer in idle:
+                peer.close()
+            peer = connect(port)
+            peer.send(get())
+            assert (await in_thread(peer.response))[0] == 200
+        finally:
+            await remote.stopService()
 
 
 def test_what_cannot_be_bound_is_one_line(tmp_path: Path) -> None:
