@@ -40,6 +40,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "haloy/api/agent.py": "tests/api/test_client.py",
     "haloy/api/asked.py": "tests/api/test_server.py",
     "haloy/api/body.py": "tests/api/test_images.py",
+    "haloy/api/class_schema.py": "tests/api/test_openapi.py",
     "haloy/api/execution.py": "tests/api/test_operations.py",
     "haloy/api/gatekeeper.py": "tests/api/test_access.py",
     "haloy/api/logs.py": "tests/api/test_server.py",
@@ -53,6 +54,8 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "haloy/api/terminal_server.py": "tests/api/test_terminal_client.py",
     "haloy/api/transport.py": "tests/api/test_client.py",
     "haloy/api/upgrade.py": "tests/api/test_client.py",
+    # Only values: the schema that is made of them is tested.
+    "haloy/cli/shapes.py": "tests/cli/test_output_schema.py",
     # Both by the images that come and go.
     "haloy/deploy/pruning.py": "tests/api/test_images.py",
     "haloy/deploy/uploads.py": "tests/api/test_images.py",

@@ -100,7 +100,7 @@ class Certificate:
     directory: str = _LEFT_OUT
     reason: str = _LEFT_OUT
     problem: str = _LEFT_OUT
-    document: Mapping[str, Any] = _LEFT_OUT
+    document: str = _LEFT_OUT
     failures: int = _LEFT_OUT
     ordering: bool = _LEFT_OUT
     next_try: str = _LEFT_OUT

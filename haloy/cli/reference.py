@@ -21,8 +21,9 @@ What `haloy` can, as `haloy COMMAND --help` says it. Every command ends with one
 [exit codes](exit-codes.md). With `--json` there is one JSON document on stdout (a
 line each for `logs` and `server logs`) and everything for people is on stderr; a
 command that cannot do its work prints
-`{"error": {"code": …, "message": …, "exitCode": …}}`. Keys are added in later
-versions, never renamed.
+`{"error": {"code": …, "message": …, "exitCode": …}}`. What each command prints is
+described by [a JSON Schema](haloy-output.schema.json), in its `$defs` by the command's
+name, as `haloy status`. Keys are added in later versions, never renamed.
 """
 
 

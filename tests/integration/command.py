@@ -16,6 +16,7 @@ import yaml
 
 from tests.integration.site import Server
 from tests.support.haloyd import TOKEN
+from tests.support.printed import check_printed
 
 LIMIT_S = 90
 SITE = "shop.example.test"
@@ -71,6 +72,7 @@ class Command:
             finally:
                 process.kill()  # only if it has not ended: the block waits for it
         assert process.returncode == code, f"{arguments}: {out}\n{err}"
+        check_printed(arguments, out)
         return out if code == 0 else out + err
 
     def json(self, *arguments: str) -> Any:

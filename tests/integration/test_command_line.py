@@ -11,6 +11,7 @@ import pytest
 from tests.integration.command import SITE, Command, running
 from tests.integration.site import Server
 from tests.support.haloyd import TOKEN
+from tests.support.printed import check_printed
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
@@ -115,6 +116,9 @@ def test_the_server_itself(haloy: Command) -> None:
     with running(haloy, "server", "logs", *where) as log:
         assert log.stdout is not None
         assert log.stdout.readline().startswith("●")
+    with running(haloy, "server", "logs", "--json", *where) as log:
+        assert log.stdout is not None
+        check_printed(("server", "logs", "--json"), log.stdout.readline())
     token = haloy("tokens", "create", "ci", "--scope", "read", *where).strip()
     assert "ci" in haloy("tokens", "list", *where)
     haloy.environment["HALOY_API_TOKEN"] = token

@@ -19,6 +19,7 @@ from tests.fakes.database import MemoryDatabase
 from tests.fakes.deployments import FakeDeployments
 from tests.fakes.engine import FakeEngine
 from tests.support.api import TOKEN, make_api
+from tests.support.printed import check_printed
 from tests.support.tty import HALOY, Tty
 
 T = TypeVar("T")
@@ -113,4 +114,5 @@ class Bench:
             check=False,
             stdin=subprocess.DEVNULL,
         )
+        check_printed(arguments, done.stdout)
         return done
