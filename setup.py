@@ -18,6 +18,7 @@ from pathlib import Path
 from setuptools import Extension, setup
 
 HOT = (
+    "access_lines",
     "access_log",
     "balance",
     "body",

@@ -16,10 +16,12 @@ from attrs import define, field, frozen
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from haloy.proxy.access_log import AccessRecord, redacted, to_combined, to_json
+from haloy.proxy.access_lines import Lines, lines_of
+from haloy.proxy.access_log import AccessRecord, redacted
 
 FLUSH_S: Final = 1.0
-FLUSH_LINES: Final = 512
+# Few enough to stay in the processor's cache until they are written.
+FLUSH_LINES: Final = 128
 TOLD_EVERY_S: Final = 60.0
 
 
@@ -50,12 +52,17 @@ class AccessFile:
     _log: Logger = field(factory=Logger, init=False)
     _file: int = field(default=-1, init=False)
     _size: int = field(default=0, init=False)
+    _form: Lines = field(init=False)
+    _time_format: str = field(init=False)
     _lines: list[str] = field(factory=list, init=False)
     _flush: IDelayedCall | None = field(default=None, init=False)
     _share: int = field(default=0, init=False)
     _stamp_until_s: float = field(default=-1.0, init=False)
     _stamp: str = field(default="", init=False)
     _told_s: float = field(default=-TOLD_EVERY_S, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.configure(self._settings)
 
     def __call__(self, record: AccessRecord) -> None:
         """Write a record, soon."""
@@ -67,11 +74,12 @@ class AccessFile:
             self._share -= 100
         if settings.redact:
             record = redacted(record, settings.redact)
-        if settings.form == "json":
-            self._lines.append(to_json(record, self._time()))
-        else:
-            self._lines.append(to_combined(record, self._now()))
-        if len(self._lines) >= FLUSH_LINES:
+        now_s = self._reactor.seconds()
+        if now_s >= self._stamp_until_s:
+            self._look_at_the_clock(now_s)
+        lines = self._lines
+        lines.append(self._form.line(record, self._stamp))
+        if len(lines) >= FLUSH_LINES:
             self.flush()
         elif self._flush is None:
             self._flush = self._reactor.callLater(FLUSH_S, self.flush)
@@ -79,6 +87,8 @@ class AccessFile:
     def configure(self, settings: AccessSettings) -> None:
         """Write by C{settings} from now on."""
         self._settings = settings
+        self._form, self._time_format = lines_of(settings.form)
+        self._stamp_until_s = -1.0
 
     def reopen(self) -> None:
         """Write to a new file if somebody has renamed ours (logrotate)."""
@@ -108,14 +118,11 @@ class AccessFile:
             self._close()
             self._tell(problem)
 
-    def _time(self) -> str:
-        """Return the present second as RFC 3339 has it, made once a second."""
-        now_s = self._reactor.seconds()
-        if now_s >= self._stamp_until_s:
-            now = self._now()
-            self._stamp_until_s = now_s + 1 - now.microsecond / 1e6
-            self._stamp = f"{now:%Y-%m-%dT%H:%M:%S}Z"
-        return self._stamp
+    def _look_at_the_clock(self, now_s: float) -> None:
+        """Write down the present second, which all records in it share."""
+        now = self._now()
+        self._stamp_until_s = now_s + 1 - now.microsecond / 1e6
+        self._stamp = now.strftime(self._time_format)
 
     def _open(self) -> None:
         if self._path is None or self._file >= 0:

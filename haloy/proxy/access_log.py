@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from datetime import datetime
 from ipaddress import ip_address, ip_network
-from json.encoder import encode_basestring_ascii as quote
 from typing import Final, NamedTuple
 
 from haloy.proxy.exchange import Exchange
@@ -14,9 +12,6 @@ from haloy.proxy.head import RequestHead
 # What a client can make long is cut in the log (spec P21).
 TARGET_LIMIT: Final = 1024
 USER_AGENT_LIMIT: Final = 256
-
-_TIME: Final = '"time":"%s",'
-_SECONDS: Final = "%.6f"
 
 
 class AccessRecord(NamedTuple):
@@ -95,46 +90,6 @@ def record_of(
         request.user_agent[:USER_AGENT_LIMIT].decode("latin-1"),
         tls,
         request.traceparent.decode("ascii"),
-    )
-
-
-def to_json(record: AccessRecord, time: str = "") -> str:
-    """Return the record as one line of JSON, without the line end.
-
-    Written by hand, as it is done for each request: only what a client or a person
-    chose needs quoting. C{time} is when the request was over, C{""}: not told.
-    """
-    request_id, client, method, host, target, protocol, secure = record[:7]
-    status, outcome, app, upstream, bytes_in, bytes_out = record[7:13]
-    head_s, total_s, user_agent, tls, traceparent = record[13:]
-    total = _SECONDS % total_s
-    head = total if head_s == total_s else _SECONDS % head_s
-    return (
-        f"{{{time and _TIME % time}"
-        f'"request_id":{quote(request_id)},"client":"{client}",'
-        f'"method":{quote(method)},"host":{quote(host)},'
-        f'"target":{quote(target)},"protocol":"{protocol}",'
-        f'"secure":{"true" if secure else "false"},'
-        f'"status":{status},"outcome":"{outcome}",'
-        f'"app":{quote(app)},"upstream":{quote(upstream)},'
-        f'"bytes_in":{bytes_in},"bytes_out":{bytes_out},'
-        f'"head_s":{head},"total_s":{total},'
-        f'"user_agent":{quote(user_agent)},'
-        f'"tls":"{tls}","traceparent":"{traceparent}"}}'
-    )
-
-
-def to_combined(record: AccessRecord, at: datetime) -> str:
-    """Return the record as the line that log analysers know from Apache and nginx.
-
-    There is no user name, and no referrer is kept.
-    """
-    target = record.target if record.method else "-"
-    line = f"{record.method} {target} {record.protocol}" if record.method else "-"
-    agent = quote(record.user_agent or "-")
-    return (
-        f"{record.client} - - [{at:%d/%b/%Y:%H:%M:%S %z}] {quote(line)} "
-        f'{record.status} {record.bytes_out} "-" {agent}'
     )
 
 

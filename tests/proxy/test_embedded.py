@@ -14,7 +14,7 @@ from cryptography import x509
 from haloy.model.app import ProxyOptions
 from haloy.model.certificate import Certificate, Challenge, ChallengeKind, Secret
 from haloy.model.names import DomainName
-from haloy.proxy.access_log import to_json
+from haloy.proxy.access_lines import JsonLines
 from haloy.proxy.tls import SniContexts
 from tests.proxy.conftest import Starter
 from tests.proxy.support import (
@@ -65,7 +65,7 @@ async def test_get(start_proxy: Starter) -> None:
     assert first.upstream
     assert first.request_id != second.request_id
     assert 0 < first.head_s <= first.total_s < 5
-    assert json.loads(to_json(first))["client"] == "127.0.0.1"
+    assert json.loads(JsonLines().line(first, "now"))["client"] == "127.0.0.1"
 
 
 async def test_tls(start_proxy: Starter) -> None:
