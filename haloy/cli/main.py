@@ -129,4 +129,6 @@ if os.environ.get("_HALOY_COMPLETE", "").startswith("powershell"):
 
 
 if __name__ == "__main__":
-    main()
+    from haloy.cli.entry import main as begin
+
+    begin()

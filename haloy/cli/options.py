@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 import click
 from attrs import frozen
 
+from haloy.cli.entry import leave_orderly
 from haloy.cli.output import Output
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -44,6 +45,7 @@ def output_options(command: F) -> F:
     @functools.wraps(command)
     def wrapper(*args: Any, as_json: bool, quiet: bool, **options: Any) -> Any:
         output = Output(as_json=as_json, quiet=quiet)
+        leave_orderly()
         return command(*args, output=output, **options)
 
     as_json = click.option(

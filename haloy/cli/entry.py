@@ -1,0 +1,45 @@
+"""Where the process of C{haloy} begins and ends: Ctrl+C is quiet there too.
+
+Python raises C{KeyboardInterrupt} wherever it is, also in the middle of an import or
+while it ends, and shows a traceback then. Nothing is held at these times, so the
+process just goes. Imports little: until L{leave_at_once} is called, that holds not.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from types import FrameType
+from typing import NoReturn
+
+#: As C{haloy.cli.exits} has it; that would have to be imported.
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """Run the command."""
+    leave_at_once()
+    from haloy.cli.main import main as command  # noqa: PLC0415  (see above)
+
+    try:
+        command()
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED) from None
+    finally:
+        leave_at_once()
+
+
+def leave_at_once() -> None:
+    """Have Ctrl+C end the process with 130, unless it was started to ignore it."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _leave)
+
+
+def leave_orderly() -> None:
+    """Have Ctrl+C raise again: from here on there are things to put away."""
+    if signal.getsignal(signal.SIGINT) is _leave:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    os._exit(INTERRUPTED)

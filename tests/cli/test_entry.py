@@ -1,0 +1,90 @@
+"""Ctrl+C is quiet from the first import to the last: no time is awaited for it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+from haloy.cli import entry
+from haloy.cli.exits import INTERRUPTED
+
+#: The command, which interrupts itself at an import, told by Python's audit events.
+PROGRAM = """
+import os, signal, sys
+from haloy.cli.entry import main
+left = {count}
+def heard(event, values):
+    global left
+    if event == "import":
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.argv = ["haloy", *{arguments}]
+sys.addaudithook(heard)
+main()
+"""
+AT_THE_END = """
+import atexit, os, signal, sys
+from haloy.cli.entry import main
+atexit.register(os.kill, os.getpid(), signal.SIGINT)
+sys.argv = ["haloy", "version", "--quiet"]
+main()
+"""
+
+
+def run(program: str, folder: Path) -> tuple[int, str, str]:
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=folder,
+        env={**os.environ, "HALOY_CONFIG_DIR": str(folder / "client")},
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("count", [1, 2, 8, 30, 100, 250])
+def test_ctrl_c_at_an_import(count: int, tmp_path: Path) -> None:
+    """The first, one within click, one within the command's module, Twisted's."""
+    arguments = ["tokens", "list", "--server", "127.0.0.1:1"]
+    program = PROGRAM.format(count=count, arguments=arguments)
+    assert run(program, tmp_path) == (INTERRUPTED, "", "")
+
+
+def test_ctrl_c_while_python_ends(tmp_path: Path) -> None:
+    """What was printed stays printed."""
+    code, out, err = run(AT_THE_END, tmp_path)
+    assert (code, err) == (INTERRUPTED, "")
+    assert out.strip()
+
+
+def test_a_command_puts_away_what_it_holds() -> None:
+    """Once it runs, Ctrl+C is an exception again; who ignores it goes on doing so."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        entry.leave_at_once()
+        assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+        entry.leave_orderly()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        entry.leave_at_once()
+        entry.leave_orderly()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert entry.INTERRUPTED == INTERRUPTED
+
+
+def test_the_installed_command_begins_there() -> None:
+    """Not at the command itself."""
+    (script,) = entry_points(group="console_scripts", name="haloy")
+    assert script.load() is entry.main
