@@ -1,7 +1,8 @@
 """Where access records are written: a file of bounded size, some lines at a time.
 
-Lines are gathered and written together; nothing waits for the disk but the page
-cache. A disk that is full costs lines, counted and told, and no request.
+Records of a second are gathered, made into lines and written together, which costs
+less than one by one; nothing waits for the disk but the page cache. A disk that is
+full costs lines, counted and told, and no request.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from haloy.proxy.access_log import AccessRecord, redacted
 
 FLUSH_S: Final = 1.0
 # Few enough to stay in the processor's cache until they are written.
-FLUSH_LINES: Final = 128
+FLUSH_RECORDS: Final = 128
 TOLD_EVERY_S: Final = 60.0
 
 
@@ -54,10 +55,10 @@ class AccessFile:
     _size: int = field(default=0, init=False)
     _form: Lines = field(init=False)
     _time_format: str = field(init=False)
-    _lines: list[str] = field(factory=list, init=False)
+    _records: list[AccessRecord] = field(factory=list, init=False)
     _flush: IDelayedCall | None = field(default=None, init=False)
     _share: int = field(default=0, init=False)
-    _stamp_until_s: float = field(default=-1.0, init=False)
+    _second_ends_s: float = field(default=-1.0, init=False)
     _stamp: str = field(default="", init=False)
     _told_s: float = field(default=-TOLD_EVERY_S, init=False)
 
@@ -72,23 +73,22 @@ class AccessFile:
             if self._share < 100:
                 return
             self._share -= 100
-        if settings.redact:
-            record = redacted(record, settings.redact)
         now_s = self._reactor.seconds()
-        if now_s >= self._stamp_until_s:
-            self._look_at_the_clock(now_s)
-        lines = self._lines
-        lines.append(self._form.line(record, self._stamp))
-        if len(lines) >= FLUSH_LINES:
+        if now_s >= self._second_ends_s:
+            self._begin_second(now_s)
+        records = self._records
+        records.append(record)
+        if len(records) >= FLUSH_RECORDS:
             self.flush()
         elif self._flush is None:
             self._flush = self._reactor.callLater(FLUSH_S, self.flush)
 
     def configure(self, settings: AccessSettings) -> None:
         """Write by C{settings} from now on."""
+        self.flush()
         self._settings = settings
         self._form, self._time_format = lines_of(settings.form)
-        self._stamp_until_s = -1.0
+        self._second_ends_s = -1.0
 
     def reopen(self) -> None:
         """Write to a new file if somebody has renamed ours (logrotate)."""
@@ -106,22 +106,33 @@ class AccessFile:
             if self._flush.active():
                 self._flush.cancel()
             self._flush = None
-        if not self._lines:
+        if not self._records:
             return
-        lines, self._lines = self._lines, []
-        content = ("\n".join(lines) + "\n").encode("utf-8", "replace")
+        records, self._records = self._records, []
+        content = self._content(records)
         try:
             self._open()
             self._write(content)
         except OSError as problem:
-            self.lost += len(lines)
+            self.lost += len(records)
             self._close()
             self._tell(problem)
 
-    def _look_at_the_clock(self, now_s: float) -> None:
-        """Write down the present second, which all records in it share."""
+    def _content(self, records: list[AccessRecord]) -> bytes:
+        """Return the lines of C{records}, which are of the present second."""
+        redact = self._settings.redact
+        if redact:
+            records = [redacted(record, redact) for record in records]
+        line, stamp = self._form.line, self._stamp
+        lines = [line(record, stamp) for record in records]
+        lines.append("")
+        return "\n".join(lines).encode("utf-8", "replace")
+
+    def _begin_second(self, now_s: float) -> None:
+        """Write what is of the second before, and note the present one."""
+        self.flush()
         now = self._now()
-        self._stamp_until_s = now_s + 1 - now.microsecond / 1e6
+        self._second_ends_s = now_s + 1 - now.microsecond / 1e6
         self._stamp = now.strftime(self._time_format)
 
     def _open(self) -> None:

@@ -13,7 +13,7 @@ from attrs import evolve
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, globalLogPublisher
 
-from haloy.proxy.access_file import FLUSH_LINES, AccessFile, AccessSettings
+from haloy.proxy.access_file import FLUSH_RECORDS, AccessFile, AccessSettings
 from tests.proxy.test_metrics import RECORD
 
 AT = datetime(2026, 11, 24, 10, tzinfo=UTC)
@@ -47,9 +47,9 @@ def test_many_lines_do_not_wait(tmp_path: Path) -> None:
     """Memory does not grow with traffic."""
     path = tmp_path / "access.log"
     log, clock = _file(path)
-    for _ in range(FLUSH_LINES):
+    for _ in range(FLUSH_RECORDS):
         log(RECORD)
-    assert len(_lines(path)) == FLUSH_LINES
+    assert len(_lines(path)) == FLUSH_RECORDS
     log.close()
     assert not clock.getDelayedCalls()
 
