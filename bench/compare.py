@@ -223,10 +223,12 @@ def echo(connection: socket.socket, head: bytes) -> None:
 
 
 def swallow(connection: socket.socket, head: bytes) -> None:
-    """Take uploads of 10 MiB, one after the other."""
+    """Take uploads with a length, one after the other."""
     space = bytearray(MIB)
     while head:
-        left = 10 * MIB - len(head.partition(b"\r\n\r\n")[2])
+        told, _, body = head.partition(b"\r\n\r\n")
+        length = re.search(rb"content-length: *(\d+)", told.lower())
+        left = int(length.group(1) if length else 0) - len(body)
         while left > 0:
             got = connection.recv_into(space)
             if not got:

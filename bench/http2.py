@@ -1,48 +1,154 @@
-"""Compare the CPU that our proxy and nginx spend on HTTP/2 over TLS, in the same run.
+"""Compare the CPU that we, nginx and Caddy spend on HTTP/2 over TLS, in the same run.
 
 usage: python -m bench.http2 [--rounds N] [--seconds S] [--only WORD]
 
 As L{bench.compare}: user and system time of the proxy's processes for each answered
 request, median over the rounds; read ratios below 1.25 as equal. nginx has one
-worker. Needs nginx and h2load.
+worker. Needs nginx and h2load; Caddy is measured where it is.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import re
+import shutil
 import statistics
 import subprocess
 import tempfile
+from concurrent import futures
 from pathlib import Path
 
+import grpc
+from attrs import frozen
+
 from bench import compare
-from bench.compare import HOST, Stage, Target
+from bench.compare import HOST, MIB, Stage, Target, free_port, wait_for
 
-# What it is, connections, streams on each, and the path; {n} makes it unique.
+
+@frozen
+class Case:
+    """What it is, connections, streams on each, the path ({n} makes it unique).
+
+    C{body} is sent with each request; C{grpc}: it is a message for an app of gRPC.
+    """
+
+    name: str
+    connections: int
+    streams: int
+    path: str
+    host: str = HOST
+    body: bytes = b""
+    grpc: bool = False
+
+
 CASES = (
-    ("GET 1 KiB, 4 x 25", 4, 25, "/1k"),
-    ("GET 1 KiB, unique paths, 4 x 25", 4, 25, "/1k?page={n}&q=abcdef"),
-    ("GET 1 KiB, 20 x 1", 20, 1, "/1k"),
-    ("GET 100 KiB, 4 x 10", 4, 10, "/100k"),
-    ("GET 10 MiB, 2 x 2", 2, 2, "/10m"),
-)
+    Case("GET 1 KiB, 4 x 25", 4, 25, "/1k"),
+    Case("GET 1 KiB, unique paths, 4 x 25", 4, 25, "/1k?page={n}&q=abcdef"),
+    Case("GET 1 KiB, 20 x 1", 20, 1, "/1k"),
+    Case("GET 100 KiB, 4 x 10", 4, 10, "/100k"),
+    Case("GET 10 MiB, 2 x 2", 2, 2, "/10m"),
+    Case("POST 1 MiB, 4 x 2", 4, 2, "/", "up.example.com", b"x" * MIB),
+    Case(
+        "gRPC unary, 4 x 10", 4, 10, "/test.Test/echo", "grpc.example.com",
+        b"\0\0\0\0\x20" + b"x" * 32, grpc=True,
+    ),
+)  # fmt: skip
+
+GRPC_NGINX = """
+  upstream grpc {{ server 127.0.0.1:GRPC; keepalive 8; keepalive_requests 10000000; }}
+  server {{ listen 127.0.0.1:{http}; listen 127.0.0.1:{https} ssl http2;
+    server_name grpc.example.com; location / {{ grpc_pass grpc://grpc; }} }}
+"""
+CADDY = """
+{{
+  admin off
+  auto_https off
+}}
+https://app.example.com:{https}, https://up.example.com:{https},
+https://grpc.example.com:{https} {{
+  bind 127.0.0.1
+  tls {folder}/cert.pem {folder}/key.pem
+  log {{
+    output file {folder}/caddy.log
+  }}
+  @up host up.example.com
+  @grpc host grpc.example.com
+  reverse_proxy @up 127.0.0.1:{up}
+  reverse_proxy @grpc h2c://127.0.0.1:{grpc}
+  reverse_proxy 127.0.0.1:{app}
+}}
+"""
 
 
-def load(
-    target: Target, folder: Path, case: tuple[str, int, int, str], s: float
-) -> float:
+def grpc_server() -> tuple[grpc.Server, int]:
+    """Start a server in this process that answers each call with its message."""
+    server = grpc.server(futures.ThreadPoolExecutor(8))
+    echo = grpc.unary_unary_rpc_method_handler(lambda message, _: message)
+    handler = grpc.method_handlers_generic_handler("test.Test", {"echo": echo})
+    server.add_generic_rpc_handlers((handler,))
+    port: int = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    return server, port
+
+
+class Stage2(Stage):
+    """With an app of gRPC, and Caddy beside where it is installed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._server, self.grpc = grpc_server()
+        compare.FRONT = compare.FRONT.replace("{https} ssl;", "{https} ssl http2;")
+        compare.FRONT += GRPC_NGINX.replace("GRPC", str(self.grpc))
+        try:
+            super().__init__(folder, stock=False)
+            if shutil.which("caddy"):
+                self.targets.append(self._caddy())
+        except BaseException:
+            self._server.stop(None)
+            raise
+
+    def close(self) -> None:
+        super().close()
+        self._server.stop(None)
+
+    def _ours(self, stock: bool, *more: str) -> Target:
+        return super()._ours(stock, *more, f"grpc={self.grpc}")
+
+    def _caddy(self) -> Target:
+        https = free_port()
+        text = CADDY.format(
+            https=https, folder=self.folder, up=self.up, app=self.app, grpc=self.grpc
+        )
+        file = self.folder / "Caddyfile"
+        file.write_text(text)
+        process = subprocess.Popen(
+            ["caddy", "run", "--adapter", "caddyfile", "--config", str(file)],
+            env={**os.environ, "HOME": str(self.folder)},
+            stderr=subprocess.DEVNULL,
+        )
+        self.processes.append(process)
+        wait_for(https)
+        return Target("caddy", process.pid, 0, https)
+
+
+def load(target: Target, folder: Path, case: Case, s: float) -> float:
     """Ask for C{s} seconds; return how many answers came."""
-    _, connections, streams, path = case
     urls = folder / "urls"
-    count = 5000 if "{n}" in path else 1
+    count = 5000 if "{n}" in case.path else 1
     urls.write_text(
-        "".join(f"https://{HOST}{path.format(n=n)}\n" for n in range(count))
+        "".join(f"https://{case.host}{case.path.format(n=n)}\n" for n in range(count))
     )
-    command = ["h2load", "-t1", f"-c{connections}", f"-m{streams}", f"-D{s:g}"]
-    command += [f"--connect-to=127.0.0.1:{target.https}", "-i", str(urls)]
-    for field in compare.BROWSER:
-        name, _, value = field.partition(":")
+    command = ["h2load", "-t1", f"-c{case.connections}", f"-m{case.streams}"]
+    command += [f"-D{s:g}", f"--connect-to=127.0.0.1:{target.https}", "-i", str(urls)]
+    fields = compare.BROWSER
+    if case.body:
+        body = folder / "body"
+        body.write_bytes(case.body)
+        command += ["-d", str(body)]
+    if case.grpc:
+        fields = ("content-type: application/grpc", "te: trailers")
+    for one in fields:
+        name, _, value = one.partition(":")
         command += ["-H", f"{name.lower()}:{value}"]
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     match = re.search(r"(\d+) succeeded, (\d+) failed", text)
@@ -57,14 +163,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--only", default="")
     chosen = parser.parse_args()
-    compare.FRONT = compare.FRONT.replace("{https} ssl;", "{https} ssl http2;")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
-        stage = Stage(folder, stock=False)
+        stage = Stage2(folder)
         try:
             for case in CASES:
-                if chosen.only not in case[0]:
+                if chosen.only not in case.name:
                     continue
                 costs: dict[str, list[float]] = {one.name: [] for one in stage.targets}
                 for _ in range(chosen.rounds):
@@ -73,12 +178,11 @@ def main() -> None:
                         moved = load(target, folder, case, chosen.seconds)
                         spent = target.cpu_s() - before
                         costs[target.name].append(spent / moved * 1e6)
-                nginx, ours = (statistics.median(one) for one in costs.values())
-                print(
-                    f"{case[0]:34} nginx {nginx:8.0f}  haloy {ours:8.0f} µs"
-                    f"  x{ours / nginx:.2f}",
-                    flush=True,
-                )
+                nginx, *others = [statistics.median(one) for one in costs.values()]
+                shown = [f"{case.name:34} nginx {nginx:8.0f} µs"]
+                for target, cost in zip(stage.targets[1:], others, strict=True):
+                    shown.append(f"{target.name} {cost:8.0f} µs x{cost / nginx:.2f}")
+                print("  ".join(shown), flush=True)
         finally:
             stage.close()
 

@@ -15,7 +15,7 @@ import os
 import sys
 from pathlib import Path
 
-from haloy.model.app import Address, Domain
+from haloy.model.app import Address, Domain, Protocol, ProxyOptions
 from haloy.model.certificate import Certificate, Secret
 from haloy.model.names import AppName, DomainName
 from haloy.proxy.access_file import AccessFile, AccessSettings
@@ -45,8 +45,8 @@ def contexts_of(pem: Path) -> SniContexts:
     return contexts
 
 
-def table_of(app: int, ws: int, up: int) -> RouteTable:
-    """Return a table with 200 apps beside the three that are measured."""
+def table_of(app: int, ws: int, up: int, grpc: int = 0) -> RouteTable:
+    """Return a table with 200 apps beside those that are measured."""
     others = [(f"app{number}", app) for number in range(200)]
     table, _ = build_table(
         1,
@@ -58,7 +58,16 @@ def table_of(app: int, ws: int, up: int) -> RouteTable:
                 (Upstream(name, Address("127.0.0.1", port)),),
             )
             for name, port in (("app", app), ("ws", ws), ("up", up), *others)
-        ],
+        ]
+        + [
+            RoutedApp(
+                AppName("grpc"),
+                (Domain(DomainName("grpc.example.com")),),
+                (Upstream("grpc", Address("127.0.0.1", grpc)),),
+                ProxyOptions(protocol=Protocol.H2C),
+            )
+        ]
+        * bool(grpc),
     )
     return table
 
@@ -84,7 +93,8 @@ def main() -> None:
         contexts,
         log,
     )
-    table = table_of(app, ws, up)
+    calls = [int(one[5:]) for one in sys.argv if one.startswith("grpc=")]
+    table = table_of(app, ws, up, *calls)
     for proxy in (plain, secure):
         proxy.startService()
         proxy._switch.replace_table(table)
