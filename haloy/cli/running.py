@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
-from twisted.internet.task import react
+from twisted.internet.task import deferLater, react
 from twisted.python.failure import Failure
 
 from haloy.cli.exits import INTERRUPTED
@@ -39,7 +39,13 @@ def run(start: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
 
     async def carry_out(reactor: Any) -> None:
         try:
-            result = await start(reactor)
+            try:
+                result = await start(reactor)
+            finally:
+                # A Ctrl+C that came while something blocked is heard of in the next
+                # turn, and stops in the one after it; what failed, failed of it.
+                for _ in range(0 if stopping else 2):
+                    await deferLater(reactor, 0)
         except CancelledError:
             return
         except Exception as problem:  # carried out of react, which would print it

@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 
+import pytest
+
 START = """\
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
@@ -102,6 +104,23 @@ run(ask)
     code, out, err = _interrupted(program)
     assert (code, out) == (130, "")
     assert "broke off" not in err
+
+
+@pytest.mark.parametrize(
+    "ending", ["raise NotFound('the build failed')", "return 1", "await Deferred()"]
+)
+def test_ctrl_c_while_something_blocks(ending: str) -> None:
+    """A build that ends by it has not failed; one that goes on is no success."""
+    program = f"""
+import os, signal
+async def ask(reactor):
+    await deferLater(reactor, 0.01)
+    os.kill(os.getpid(), signal.SIGINT)  # as while a child runs
+    {ending}
+run(ask)
+print("not reached")
+"""
+    assert _run(program) == (130, "", "")
 
 
 def test_all_run_together() -> None:

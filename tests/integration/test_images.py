@@ -170,10 +170,11 @@ def test_upload_is_never_replaced(haloyd: Server, shelf: Shelf) -> None:
 
 @define(eq=False)
 class SlowWay:
-    """Leads to a host and port, at so many bytes a second on the way back."""
+    """Leads to a host and port, at so many bytes a second on the way back, or there."""
 
     to: tuple[str, int]
     bytes_a_second: float
+    is_slow_there: bool = False
     listening: socket.socket = field(init=False)
     _open: list[socket.socket] = field(factory=list, init=False)
     _threads: list[threading.Thread] = field(factory=list, init=False)
@@ -205,8 +206,11 @@ class SlowWay:
                 near, _ = self.listening.accept()
                 far = socket.create_connection(self.to)
                 self._open += near, far
-                self._run(self._carry, near, far, 0.0)
-                self._run(self._carry, far, near, 1 / self.bytes_a_second)
+                there_s, back_s = 0.0, 1 / self.bytes_a_second
+                if self.is_slow_there:
+                    there_s, back_s = back_s, there_s
+                self._run(self._carry, near, far, there_s)
+                self._run(self._carry, far, near, back_s)
 
     def _carry(self, source: socket.socket, to: socket.socket, wait_s: float) -> None:
         with suppress(OSError):

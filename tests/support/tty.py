@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import select
 import subprocess
 import sys
@@ -54,6 +55,16 @@ class Tty:
             stderr=inner,
         )
         os.close(inner)
+
+    @property
+    def pid(self) -> int:
+        """The program, which leads a session of its own."""
+        return self._process.pid
+
+    def looks(self, pattern: str) -> bool:
+        """Look at what there is within a moment; return whether it fits."""
+        self._read(time.monotonic() + 0.1)
+        return re.search(pattern, self.shown()) is not None
 
     def press(self, keys: str) -> None:
         """Type."""
@@ -109,7 +120,7 @@ class Tty:
         while self._read(deadline):
             pass
         code = self._process.wait(max(deadline - time.monotonic(), 1.0))
-        assert "Traceback" not in self.shown()
+        assert "Traceback" not in self.shown(), self.shown()
         return code
 
     def close(self) -> None:
