@@ -286,6 +286,8 @@ def test_a_shared_problem_of_the_file_is_told_once() -> None:
         ("healthCheckPath: /", "health_check_path"),
         ("nope: 1", "unknown key"),
         ("images: {x: {q: 1}}", "images.x.q"),
+        ("domains: [{domain: a.com, alias: [b.com]}]", "domains[0].alias"),
+        ("image: {build_config: {args: [{name: G, valu: x}]}}", "args[0].valu"),
     ],
 )
 def test_vectors_that_are_refused(text: str, word: str) -> None:

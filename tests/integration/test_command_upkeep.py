@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.certs.conftest import need_pebble
 from tests.integration.command import SITE, Command
-from tests.integration.site import Server, write_certificate
+from tests.integration.site import Server, server, write_certificate
 from tests.integration.test_certificates import (
     NAME,
     authority,
@@ -185,3 +186,36 @@ def test_certificates(docker: PrivateDocker, tmp_path: Path) -> None:
         told = haloy("certs", "import", NAME, str(own), *where)
         assert f"{NAME} is served until" in told
         wait_until(lambda: served(daemon).issuer != second.issuer, daemon.log_text)
+
+
+def test_two_servers(
+    haloy: Command, haloyd: Server, docker: PrivateDocker, tmp_path: Path
+) -> None:
+    """One call deploys to both; where one fails the other is deployed all the same."""
+    with server(tmp_path / "second", docker) as second:
+        places = {"east": haloyd, "west": second}
+        targets: dict[str, Any] = {
+            name: {
+                "name": name,
+                "server": f"localhost:{one.daemon.api_port}",
+                "domains": [{"domain": f"{name}.example.test"}],
+            }
+            for name, one in places.items()
+        }
+        haloy.configure(targets=targets)
+        told = haloy.json("deploy", "--all")
+        assert {one["target"]: one["ok"] for one in told} == {
+            "east": True,
+            "west": True,
+        }
+        for name, one in places.items():
+            assert one.get(f"{name}.example.test") == (200, "one")
+        servers = {one["server"] for one in haloy.json("status", "--all")}
+        assert servers == {one["server"] for one in targets.values()}
+
+        targets["west"] |= {"health_check_path": "/no", "health_check_timeout": "2s"}
+        haloy.configure(targets=targets)
+        told_all = haloy("deploy", "--all", "--tag", "two", code=7)
+        assert "1 of 2 targets failed" in told_all
+        assert haloyd.get("east.example.test") == (200, "two")
+        assert second.get("west.example.test") == (200, "one")
