@@ -79,6 +79,7 @@ def test_a_deployment_that_waits_is_taken_back(haloy: Command, haloyd: Server) -
     wait_until(
         lambda: "failed" in {state for state, _ in states().values()},
         haloyd.daemon.log_text,
+        60.0,
     )
     assert haloyd.get(SITE) == (200, "one")
 
