@@ -11,14 +11,15 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Collection
-from http.client import responses
 from typing import Any, Protocol, cast
 from urllib.parse import unquote_to_bytes
 
 from twisted.web.http import Request as BaseRequest
 from twisted.web.server import Request, Site
 
-from haloy.api.answers import retry_after, status_of
+from haloy.api.answers import retry_after, status_of, text_answer
+from haloy.api.channel import ApiChannel
+from haloy.api.heads import BODY_TOO_SLOW, Refusal, clean_path
 from haloy.api.hosts import check_host
 from haloy.api.spool import Spool, TooLarge
 from haloy.errors import HaloyError, InsufficientStorage, InvalidValue, TooMany
@@ -31,9 +32,6 @@ LAYERS_LIMIT_BYTES = 32 << 20
 IDLE_LIMIT_S = 60
 #: And so many bytes have to come in that time, unless it ends.
 PACE_BYTES = 16 << 10
-
-#: How long what is left of a refused body is read, so that the answer arrives.
-LINGER_S = 5.0
 
 _STREAMED = ("application/octet-stream", "multipart/form-data")
 #: Whatever type it says it has (C{spec/api.md} 1.5).
@@ -60,23 +58,31 @@ class LimitedRequest(Request):
     spool: Spool | None = None
     _received = 0
     _refused = False
-    _linger: Any = None
     _pace: Any = None
     _limit = 0
 
     def process(self) -> None:
-        """Answer, but to a path that is no text (C{spec/api.md} 1.1), nor twice."""
-        self._forget(self._pace)
-        if self._refused:
-            self._hang_up()
-            return
+        """Answer; a path must be text, and a clean one (C{spec/api.md} 1.1)."""
+        self._forget_pace()
         try:
             unquote_to_bytes(self.path).decode()
         except UnicodeDecodeError:
             self._refuse(InvalidValue("is not UTF-8", field="path"))
-            self._hang_up()
-        else:
+            return
+        clean = clean_path(self.path)
+        if self.path == b"*":
+            self._end(text_answer(self, 404, "404 page not found"))
+        elif clean == self.path:
             super().process()
+        else:
+            # With the same method, query and body.
+            _, mark, query = self.uri.partition(b"?")
+            self.setHeader(b"Location", clean + mark + query)
+            self._end(text_answer(self, 307, "Temporary Redirect"))
+
+    def _end(self, body: bytes) -> None:
+        self.write(body)
+        self.finish()
 
     def render(self, resrc: Any) -> None:
         """Answer, without telling what we are made of."""
@@ -145,18 +151,17 @@ class LimitedRequest(Request):
     def connectionLost(self, reason: Any) -> None:
         """Leave nothing behind of a body that was cut (E12)."""
         self._close()
-        self._forget(self._linger)
-        self._forget(self._pace)
+        self._forget_pace()
         super().connectionLost(reason)
 
-    def _forget(self, timer: Any) -> None:
-        if timer is not None and timer.active():
-            timer.cancel()
+    def _forget_pace(self) -> None:
+        if self._pace is not None and self._pace.active():
+            self._pace.cancel()
 
     def _check_pace(self, before: int) -> None:
         """Refuse a body that trickles (A7)."""
         if self._received - before < PACE_BYTES:
-            self._answer(408, "the body comes too slowly", "too-slow")
+            self._answer(BODY_TOO_SLOW)
         else:
             channel: Any = self.channel
             self._pace = channel.callLater(
@@ -169,43 +174,24 @@ class LimitedRequest(Request):
 
     def _refuse(self, problem: HaloyError) -> None:
         retry = retry_after(problem) if isinstance(problem, TooMany) else ""
-        self._answer(status_of(problem), str(problem), problem.code, retry)
+        self._answer(Refusal(status_of(problem), str(problem), problem.code, retry))
 
     def _refuse_size(self) -> None:
-        self._answer(413, "the body is too large", "too-large")
+        self._answer(Refusal(413, "the body is too large", "too-large"))
 
-    def _answer(self, status: int, text: str, code: str, retry: str = "") -> None:
-        """Answer at once; the rest of the body is read for a while, for nobody.
-
-        Who hangs up on what is still being sent takes the answer along.
-        """
-        if self._refused:
-            return
+    def _answer(self, why: Refusal) -> None:
+        """Answer at once; what is left of the body is for nobody."""
         self._refused = True
         self._close()
-        head = [
-            f"HTTP/1.1 {status} {responses[status]}",
-            "Content-Type: text/plain; charset=utf-8",
-            "X-Content-Type-Options: nosniff",
-            f"X-Haloy-Error: {code}",
-            "Connection: close",
-            f"Content-Length: {len(text.encode()) + 1}",
-            *([f"Retry-After: {retry}"] if retry else ()),
-        ]
         channel: Any = self.channel
-        channel.transport.write("\r\n".join([*head, "", f"{text}\n"]).encode())
-        self._linger = channel.callLater(LINGER_S, self._hang_up)
-
-    def _hang_up(self) -> None:
-        channel: Any = self.channel
-        if channel is not None:
-            channel.transport.loseConnection()
+        channel.refuse(why)
 
 
 class QuietSite(Site):
     """A site without twisted.web's own access log: actions are logged as such."""
 
     noisy = False
+    protocol: Any = ApiChannel
     displayTracebacks = False  # noqa: N815  (Twisted's name)
 
     def log(self, request: BaseRequest) -> None:

@@ -23,6 +23,7 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.web.client import Agent, HTTPConnectionPool
 
 from haloy.api import body as body_module
+from haloy.api import channel as channel_module
 from haloy.api import spool as spool_module
 from haloy.api.service import ApiListener
 from haloy.deploy.space import Space
@@ -128,7 +129,7 @@ class Server:
 
 @pytest.fixture(autouse=True)
 def _no_lingering(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(body_module, "LINGER_S", 0.05)
+    monkeypatch.setattr(channel_module, "LINGER_S", 0.05)
 
 
 @pytest_twisted.async_yield_fixture
@@ -229,7 +230,7 @@ async def test_answer_to_a_refused_body_arrives(
 ) -> None:
     """What is still being sent is read for a while: the client hears the reason."""
     monkeypatch.setattr(body_module, "JSON_LIMIT_BYTES", 10)
-    monkeypatch.setattr(body_module, "LINGER_S", 5.0)
+    monkeypatch.setattr(channel_module, "LINGER_S", 5.0)
     much = 20 << 20
     peer = await server.raw(
         "POST /v1/images/prune HTTP/1.1\nHost: localhost\n"
