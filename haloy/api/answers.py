@@ -133,10 +133,18 @@ def error_answer(request: Any, failure: Any) -> bytes:
         _log.error("{path}: {problem}", path=path, problem=str(problem))
     if isinstance(problem, TooMany):
         request.setHeader("Retry-After", retry_after(problem))
+    return text_answer(request, status, told(problem), problem.code)
+
+
+def told(problem: HaloyError) -> str:
+    """Return what a client hears of C{problem}, in one line.
+
+    What Docker says becomes any of three classes, by its status (A20).
+    """
     text = str(problem).replace("\n", " ")
-    if isinstance(problem, EngineError):
-        text = without_places(text)
-    return text_answer(request, status, text, problem.code)
+    if isinstance(problem, EngineError | NotFound | Conflict):
+        return without_places(text)
+    return text
 
 
 def without_places(text: str) -> str:

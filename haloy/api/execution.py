@@ -6,6 +6,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
+from haloy.api.answers import told
 from haloy.engine.interface import Engine
 from haloy.errors import HaloyError
 from haloy.tasks import gathered
@@ -41,7 +42,7 @@ async def _one(
             "exitCode": -1,
             "stdout": "",
             "stderr": "",
-            "error": str(problem),
+            "error": told(problem),
         }
     result |= {
         "exitCode": done.exit_code,

@@ -20,6 +20,7 @@ from wsproto.connection import Connection
 from wsproto.events import AcceptConnection
 from wsproto.utilities import ProtocolError
 
+from haloy.api.answers import told
 from haloy.api.asked import choose_containers
 from haloy.api.gatekeeper import Lease
 from haloy.api.takeover import leave_http, take_connection
@@ -81,7 +82,7 @@ class Terminal:
         except defer.TimeoutError:
             self._end(Refused("invalid", "no start came"))
         except HaloyError as problem:
-            self._end(Refused(problem.code, str(problem)))
+            self._end(Refused(problem.code, told(problem)))
         except Exception:  # nobody above could answer any more
             _log.failure("a terminal failed")
             self._end(Refused("bug", "haloyd made a mistake; its log says more"))
@@ -120,7 +121,7 @@ class Terminal:
             else:
                 self._asked(decode_asked(message))
         except HaloyError as problem:
-            self._end(Refused(problem.code, str(problem)), 1008)
+            self._end(Refused(problem.code, told(problem)), 1008)
 
     def _input(self, data: bytes) -> None:
         if self._session is None:

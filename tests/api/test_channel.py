@@ -16,6 +16,8 @@ from twisted.internet.threads import deferToThread
 from haloy.api import channel as channel_module
 from haloy.api.heads import HEAD_LIMIT_BYTES
 from haloy.api.service import ApiListener
+from haloy.errors import Conflict, EngineError, EngineUnavailable, HaloyError, NotFound
+from tests.api.test_server import exchange
 from tests.fakes.database import MemoryDatabase
 from tests.fakes.deployments import FakeDeployments
 from tests.fakes.engine import FakeEngine
@@ -53,6 +55,7 @@ class Api:
     """The API on a port."""
 
     listener: ApiListener
+    deployments: FakeDeployments
 
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.listener.port), timeout=30)
@@ -77,7 +80,7 @@ async def api(reactor: Any, tmp_path: Path) -> AsyncIterator[Api]:
         reactor, made.resource(), "127.0.0.1:0", tmp_path / "api.sock", made.gate
     )
     await listener.start()
-    yield Api(listener)
+    yield Api(listener, deployments)
     await listener.stop()
     database.close()
     await deferLater(reactor, 0.01)
@@ -238,3 +241,18 @@ async def test_paths(api: Api, line: bytes, status: int, location: str | None) -
     assert "Server" not in answer.headers
     if not line.startswith(b"HEAD"):
         assert int(answer.headers["Content-Length"]) == len(answer.body)
+
+
+@pytest.mark.parametrize("kind", [NotFound, Conflict, EngineError, EngineUnavailable])
+async def test_what_docker_says_has_no_places(api: Api, kind: type[HaloyError]) -> None:
+    """A20: whatever class its status makes of it."""
+    api.deployments.refuse = kind(
+        "open /var/lib/docker/x: dial tcp 172.17.0.3:80: no such thing"
+    )
+    body = exchange("POST /v1/deploy")["request"]["body"].encode()
+    answer = await api.say(
+        b"POST /v1/deploy HTTP/1.1\r\n" + HOST + AUTH + b"Connection: close\r\n"
+        b"Content-Length: %d\r\n\r\n" % len(body) + body
+    )
+    assert answer.headers["X-Haloy-Error"] == kind.code
+    assert answer.body == "open …: dial tcp …: no such thing\n"

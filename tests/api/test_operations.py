@@ -14,7 +14,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from haloy.api.server_log import WAITING_LIMIT, entry, follow_log
 from haloy.api.streaming import EventWriter
 from haloy.daemon.logs import LogRecord, ServerLog
-from haloy.errors import EngineUnavailable
+from haloy.errors import Conflict, EngineUnavailable
 from tests.api.test_server import Server, exchange, running, same_headers
 from tests.support.api import TOKEN
 
@@ -75,14 +75,14 @@ def test_exec_where_nothing_runs(server: Server) -> None:
 
 
 def test_exec_that_fails_is_a_result(server: Server) -> None:
-    """One container's trouble does not hide what the others said."""
+    """One container's trouble does not hide what the others said (A20: no paths)."""
     running(server, b"")
-    server.engine.failures["exec"] = EngineUnavailable("killed after 60 s")
+    server.engine.failures["exec"] = Conflict("/run/x/y.pid: killed after 60 s")
     answer = server.ask(
         "POST", "/v1/exec/hello", {"command": ["x"], "allContainers": True}
     )
     (result,) = answer.json["results"]
-    assert (result["exitCode"], result["error"]) == (-1, "killed after 60 s")
+    assert (result["exitCode"], result["error"]) == (-1, "…: killed after 60 s")
 
 
 # --- registries -----------------------------------------------------------------
