@@ -68,6 +68,8 @@ class StreamClient(Outgoing):
         self._ended = end
         try:
             request = request_of(fields, end=end)
+            if request.framing == LENGTH and not end:
+                self._expect(request.length_bytes)
         except Malformed:
             self._refuse(400)
             self.reset(frames.PROTOCOL_ERROR)
@@ -76,8 +78,6 @@ class StreamClient(Outgoing):
         except BadHead as error:
             self._answer(pages.error(error.status), self._refuse(error.status))
             return
-        if request.framing == LENGTH and not end:
-            self.stream.left_bytes = request.length_bytes
         target = self.connection.origin.target_of(request)
         if isinstance(target, pages.Page):
             self._answer_at_once(target, request)
@@ -105,6 +105,17 @@ class StreamClient(Outgoing):
         if end and fields is not None and request.method == b"GET":
             learn(connection.switch, connection.origin, fields, request, target, head)
         driver.seek()
+
+    def _expect(self, length_bytes: int) -> None:
+        """Have the engine count the body, of which some may have come with the head.
+
+        @raise Malformed: what has come is not of that length (RFC 9113 section 8.1.1).
+        """
+        stream = self.stream
+        left = length_bytes - sum([len(piece) for piece in stream.inbox])
+        if left < 0 or (left and not stream.receiving):
+            raise Malformed("a body that is not as long as was told")
+        stream.left_bytes = left
 
     def go_on(
         self,

@@ -205,6 +205,48 @@ async def test_a_malformed_request_reaches_nobody(start_http2: Starter) -> None:
     assert [record.status for record in running.records] == [400]
 
 
+async def test_a_body_begins_with_its_head(start_http2: Starter) -> None:
+    """What comes in one segment with the head counts towards the length told."""
+    running = start_http2()
+
+    def talk() -> str:
+        client = RawClient(running.https)
+        fields = (*POST, ("content-length", "10"))
+        client.send(head(1, fields, end=False), frame(frames.DATA, 0, 1, b"12345"))
+        client.send(frame(frames.PING, 0, 0, b"12345678"))
+        client.until(frames.PING)
+        client.send(frame(frames.DATA, frames.END_STREAM, 1, b"67890"))
+        return client.status(1)
+
+    with backend(echoing) as app:
+        await running.serve(app)
+        assert await in_thread(talk) == "200"
+    assert [record.bytes_in for record in running.records] == [10]
+
+
+@pytest.mark.parametrize(
+    ("body", "flags"),
+    [(b"1234", frames.END_STREAM), (b"123456789AB", frames.END_STREAM), (b"1" * 11, 0)],
+)
+async def test_a_body_of_another_length_reaches_nobody(
+    start_http2: Starter, body: bytes, flags: int
+) -> None:
+    """Also if it comes in one segment with its head (RFC 9113 section 8.1.1)."""
+    running = start_http2()
+
+    def talk() -> None:
+        client = RawClient(running.https)
+        fields = (*POST, ("content-length", "10"))
+        client.send(head(1, fields, end=False), frame(frames.DATA, flags, 1, body))
+        assert client.until(frames.RST_STREAM).body == number(frames.PROTOCOL_ERROR)
+
+    with backend(echoing) as app:
+        await running.serve(app)
+        await in_thread(talk)
+        assert app.connections == 0
+    assert [record.status for record in running.records] == [400]
+
+
 async def test_a_request_taken_back_in_the_same_segment(start_http2: Starter) -> None:
     """Reaches no backend."""
     running = start_http2()
