@@ -106,13 +106,13 @@ TESTS: dict[str, tuple[str, ...]] = {
     ),
     "P19 the log lacks what one looks for": (
         "proxy/test_embedded.py::test_redirects_to_https",
-        "proxy/test_access_log.py::test_a_record_as_json",
+        "proxy/test_access_lines.py::test_a_record_as_json",
     ),
     "P20 a stop drains one port after the other": (
         "proxy/test_times.py::test_a_stop_lets_requests_end",
     ),
     "P21 one request can fill the log": (
-        "proxy/test_access_log.py::test_what_a_client_makes_long_is_cut",
+        "proxy/test_access_lines.py::test_what_a_client_makes_long_is_cut",
     ),
     "P22 apps speak plain HTTP/1.1 over TCP only": (
         "proxy/test_embedded.py::test_the_api",
