@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from mypy_extensions import mypyc_attr
@@ -169,27 +170,33 @@ class Descriptor:
             return
         if not data:
             self.ended()
-            return
-        self.received(data)
-        if len(data) == _RECORD_BYTES and self.tls is not None:
-            self._read_records()
+        elif len(data) == _RECORD_BYTES and self.tls is not None:
+            self._read_records(data)
+        else:
+            self.received(data)
 
-    def _read_records(self) -> None:
-        """Read on after a full record of TLS: one call gives one record."""
-        for _ in range(_RECORDS_AT_ONCE):
-            if not self._reading:
-                return
+    def _read_records(self, first: bytes) -> None:
+        """Read on after a full record of TLS: one call gives one record.
+
+        They are taken together, so that a large body has few turns.
+        """
+        records = [first]
+        end: Callable[[], None] | None = None
+        while len(records) <= _RECORDS_AT_ONCE and len(records[-1]) == _RECORD_BYTES:
             try:
                 data = self.socket.recv(READ_BYTES)
             except _WOULD_BLOCK:
-                return
+                break
             except OSError:
-                self.drop()
-                return
+                end = self.drop
+                break
             if not data:
-                self.ended()
-                return
-            self.received(data)
+                end = self.ended
+                break
+            records.append(data)
+        self.received(b"".join(records))
+        if end is not None and not self.gone:
+            end()
 
     def doWrite(self) -> None:
         """Write what is buffered."""

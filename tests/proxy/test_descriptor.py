@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Iterator
+from typing import cast
 
 import pytest
 from attrs import define, field
@@ -51,8 +53,10 @@ class Noting(Descriptor):
         super().__init__(reactor, Wheel(lambda: 0.0), connection)
         self.told: list[str] = []
         self.data = b""
+        self.turns = 0
 
     def received(self, data: bytes) -> None:
+        self.turns += 1
         self.data += data
 
     def ended(self) -> None:
@@ -67,6 +71,20 @@ class Noting(Descriptor):
 
     def relieved(self) -> None:
         self.told.append("relieved")
+
+
+class Records(socket.socket):
+    """Stands for TLS: each call gives one record, then what is scripted."""
+
+    def __init__(self, script: list[bytes | OSError]) -> None:
+        super().__init__()
+        self.script = script
+
+    def recv(self, bufsize: int, flags: int = 0) -> bytes:
+        one = self.script.pop(0)
+        if isinstance(one, OSError):
+            raise one
+        return one
 
 
 @define(eq=False)
@@ -195,3 +213,41 @@ def test_a_spurious_writable_event(pair: Pair) -> None:
     pair.ours.doWrite()
     assert pair.ours.told == ["flushed"]
     assert pair.reactor.writers == []
+
+
+RECORD = b"r" * 16384
+
+
+@pytest.mark.parametrize(
+    ("script", "size", "told"),
+    [
+        ([RECORD, RECORD, b"end"], 2 * len(RECORD) + 3, []),
+        ([RECORD, RECORD, ssl.SSLWantReadError()], 2 * len(RECORD), []),
+        ([RECORD, b""], len(RECORD), ["ended"]),
+        ([RECORD, ConnectionResetError()], len(RECORD), ["lost"]),
+        ([b"short"], 5, []),
+    ],
+)
+def test_records_of_tls_are_taken_together(
+    script: list[bytes | OSError], size: int, told: list[str]
+) -> None:
+    """A large body has one turn for several; what ends it is told after them."""
+    with Records(list(script)) as connection:
+        ours = Noting(FakeReactor(), connection)
+        ours.tls = cast(ssl.SSLSocket, connection)
+        ours.resume()
+        ours.doRead()
+        assert ours.turns == 1
+        assert len(ours.data) == size
+        assert ours.told == told
+        assert connection.script == []
+
+
+def test_records_are_taken_in_turns() -> None:
+    """One connection does not hold up the others, however much comes."""
+    with Records([RECORD] * 20) as connection:
+        ours = Noting(FakeReactor(), connection)
+        ours.tls = cast(ssl.SSLSocket, connection)
+        ours.resume()
+        ours.doRead()
+        assert len(ours.data) == 8 * len(RECORD)
