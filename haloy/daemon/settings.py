@@ -80,7 +80,10 @@ def present_settings(chosen: Directories) -> Settings:
     except ConfigError as problem:
         if not chosen.last_good_config.exists():
             raise
-        return Settings(_parse(chosen.last_good_config), str(problem))
+        try:
+            return Settings(_parse(chosen.last_good_config), str(problem))
+        except ConfigError:
+            raise problem from None  # the file that people correct
 
 
 def read_environment(chosen: Directories) -> dict[str, str]:

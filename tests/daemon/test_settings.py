@@ -66,6 +66,10 @@ def test_bad_file_without_a_good_one(chosen: Directories) -> None:
     chosen.config_file.write_bytes(b"\xff")
     with pytest.raises(ConfigError, match="cannot be read"):
         start_settings(chosen)
+    chosen.last_good_config.parent.mkdir(exist_ok=True)
+    chosen.last_good_config.write_bytes(b"\xff")
+    with pytest.raises(ConfigError, match=r"haloyd\.yaml: cannot be read"):
+        start_settings(chosen)
 
 
 def test_order_of_environment_files(

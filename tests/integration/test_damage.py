@@ -6,6 +6,8 @@ line.
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import threading
 import time
@@ -85,6 +87,46 @@ def test_damaged_files(haloyd: Server, damage: Damage) -> None:
     assert end["isDeploymentSuccess"], end
     assert haloyd.get(SHOP) == (200, "two")
     haloyd.until_containers("shop", [f"shop-{identifier(2)}"])
+
+
+def test_a_damaged_configuration(haloyd: Server) -> None:
+    """It is never moved: the last good copy runs, one line tells, and it is not ready.
+
+    Corrected, it counts from SIGHUP on. Without a copy that is good the start is
+    refused in one line.
+    """
+    daemon = haloyd.daemon
+    haloyd.deploy(identifier(0), "app:one")
+    daemon.stop()
+    config = daemon.config / "haloyd.yaml"
+    good = config.read_bytes()
+    overwrite(config)
+    damaged = config.read_bytes()
+    daemon.log.unlink()
+    daemon.start(wait=False)
+    haloyd.until_serves(SHOP, "one")
+    status, text = daemon.api("GET", "/health/ready")
+    assert (status, str(config) in text) == (503, True), text
+    told = [line for line in daemon.log_text().splitlines() if str(config) in line]
+    assert len(told) == 1, told
+    assert "running by the last good configuration" in told[0]
+    assert haloyd.deploy(identifier(1), "app:two")["isDeploymentSuccess"]
+    assert config.read_bytes() == damaged
+    config.write_bytes(good)
+    os.kill(daemon.pid, signal.SIGHUP)
+    daemon.wait_ready()
+    daemon.stop()
+    config.write_bytes(good[: good.index(b"listen") + 3])  # cut in a word
+    overwrite(daemon.data / "haloyd.yaml.last-good")
+    daemon.log.unlink()
+    daemon.start(wait=False)
+    assert daemon.process is not None
+    assert daemon.process.wait(30) == 1
+    (line,) = daemon.log_text().splitlines()
+    assert line.startswith(f"haloyd: {config}:"), line
+    config.write_bytes(good)
+    daemon.start()
+    haloyd.until_serves(SHOP, "two")
 
 
 @pytest.fixture
