@@ -245,6 +245,7 @@ class _Parts:
             Part("the thread pool", self.start_pool, self.stop_pool),
             Part("the access log", _nothing, self.operations.finish),
             Part("the database", self.database.open, self.database.close),
+            Part("what is counted", self.operations.tally.start, _nothing),
             Part("events", _nothing, self.news.stop),
             Part("Docker", self.look_for_docker, self.engine.close),
             Part("the routes", self.restore_routes, self.routing.stop),

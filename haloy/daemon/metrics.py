@@ -32,7 +32,8 @@ from haloy.proxy.metrics import (
     TrafficReading,
 )
 from haloy.store.database import Database
-from haloy.store.deployments import SERVED, finished_since, states_in_progress
+from haloy.store.deployments import SERVED, ended_behind, states_in_progress
+from haloy.store.logs import last_line
 
 LAG_EVERY_S: Final = 0.5
 
@@ -74,21 +75,28 @@ class DeployTally:
     """Adds up deployments that have ended since the daemon began.
 
     Rows of the database come and go with their app's history; a counter must not
-    go back.
+    go back. What is new is told by the number of its end, not by the time of it: a
+    clock that is set back makes no deployment an old one.
     """
 
     _database: Database
-    _since: str
+    _seen: int = field(default=0, init=False)
     _ended: Counter[tuple[str, str]] = field(factory=Counter, init=False)
     _seconds: Counter[tuple[str, str]] = field(factory=Counter, init=False)
     _apps: AppsToldApart = field(factory=AppsToldApart, init=False)
 
+    async def start(self) -> None:
+        """Count from now on."""
+        self._seen = await self._database.run(last_line)
+
     async def read(self) -> DeployReading:
         """Return the sums up to now."""
         states = await self._database.run(states_in_progress)
-        for row in await self._database.run(finished_since, self._since):
-            app, state, begun, ended = row
-            self._since = max(self._since, ended)
+        for row in await self._database.run(ended_behind, self._seen):
+            seq, app, state, begun, ended = row
+            if seq <= self._seen:
+                continue  # who asked at the same time has counted it
+            self._seen = seq
             label = self._apps.label(app)
             key = (label, "succeeded" if state in SERVED else state)
             took = datetime.fromisoformat(ended) - datetime.fromisoformat(begun)

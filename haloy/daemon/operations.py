@@ -70,7 +70,7 @@ class Operations:
         self.notifier = notifier(reactor, os.environ)
         self.lag = Lag(reactor)
         self.metrics = Metrics(self._read, self._in_thread)
-        self.tally = DeployTally(self._database, self._now().isoformat())
+        self.tally = DeployTally(self._database)
         self.layers = LayerShelf(
             reactor, self._pool, self._database, self._chosen.layers
         )

@@ -368,13 +368,22 @@ def states_in_progress(cursor: sqlite3.Cursor) -> dict[str, int]:
     return {str(state): int(count) for state, count in cursor.fetchall()}
 
 
-def finished_since(
-    cursor: sqlite3.Cursor, since: str
-) -> list[tuple[str, str, str, str]]:
-    """Return app, state, beginning and end of what has ended after C{since}."""
+def ended_behind(
+    cursor: sqlite3.Cursor, line: int
+) -> list[tuple[int, str, str, str, str]]:
+    """Return what has ended behind C{line}, the number of a line of a log.
+
+    As number of the end marker, app, state, beginning and end, by that number.
+    """
     cursor.execute(
-        "SELECT app, state, created_at, finished_at FROM deployment "
-        "WHERE finished_at > ? ORDER BY finished_at",
-        (since,),
+        "SELECT end.seq, d.app, d.state, d.created_at, d.finished_at "
+        "FROM deploy_log AS end JOIN deployment AS d "
+        "ON d.app = end.app AND d.id = end.deployment "
+        "WHERE end.complete AND end.seq > ? AND d.finished_at IS NOT NULL "
+        "ORDER BY end.seq",
+        (line,),
     )
-    return [(str(a), str(b), str(c), str(d)) for a, b, c, d in cursor.fetchall()]
+    return [
+        (int(seq), str(app), str(state), str(begun), str(ended))
+        for seq, app, state, begun, ended in cursor.fetchall()
+    ]

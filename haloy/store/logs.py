@@ -54,6 +54,13 @@ def add_log(cursor: sqlite3.Cursor, line: LogRow) -> None:
     )
 
 
+def last_line(cursor: sqlite3.Cursor) -> int:
+    """Return the number of the newest line of all logs; 0: there is none."""
+    cursor.execute("SELECT coalesce(max(seq), 0) FROM deploy_log")
+    (newest,) = cursor.fetchone()
+    return int(newest)
+
+
 def read_log(
     cursor: sqlite3.Cursor, app: str, deployment: str, after: int
 ) -> list[LogRow]:

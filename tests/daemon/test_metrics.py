@@ -7,8 +7,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, cast
 
+from attrs import define, field
 from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from haloy.certs.interface import CertificateStatus
@@ -188,7 +190,7 @@ def test_lag() -> None:
 
 
 async def test_deployments_are_counted_once() -> None:
-    """Also when their rows go; nothing of before the start counts."""
+    """Also when their rows go, or the clock goes back; nothing of before the start."""
     database = MemoryDatabase()
 
     def add(app: str, state: str, begun: str, ended: str | None) -> None:
@@ -197,10 +199,16 @@ async def test_deployments_are_counted_once() -> None:
             "created_at, finished_at) VALUES (?, ?, ?, '{}', '{}', '', ?, ?)",
             (app, begun + state, state, begun, ended),
         )
+        database.connection.execute(
+            "INSERT INTO deploy_log (app, deployment, level, message, at, complete) "
+            "VALUES (?, ?, 'INFO', '', ?, ?)",
+            (app, begun + state, ended or begun, ended is not None),
+        )
 
     day = "2026-11-24T10:00:"
-    add("shop", "live", "2026-11-23T10:00:00+00:00", "2026-11-23T10:00:01+00:00")
-    tally = DeployTally(cast(Any, database), NOW.isoformat())
+    add("shop", "live", "2026-11-25T10:00:00+00:00", "2026-11-25T10:00:01+00:00")
+    tally = DeployTally(cast(Any, database))
+    await tally.start()
     assert await tally.read() == NONE
     add("shop", "retired", f"{day}00+00:00", f"{day}02.500000+00:00")
     add("shop", "live", f"{day}03+00:00", f"{day}05+00:00")
@@ -208,8 +216,50 @@ async def test_deployments_are_counted_once() -> None:
     add("blog", "checking", f"{day}07+00:00", None)
     await tally.read()
     database.connection.execute("DELETE FROM deployment WHERE app = 'shop'")
+    add("blog", "failed", "2026-01-01T10:00:00+00:00", "2026-01-01T10:00:01+00:00")
     found = await tally.read()
     assert found.states == {"checking": 1}
-    assert found.ended == {("shop", "succeeded"): 2, ("blog", "failed"): 1}
+    assert found.ended == {("shop", "succeeded"): 2, ("blog", "failed"): 2}
     assert found.seconds["shop", "succeeded"] == 4.5
+    database.close()
+
+
+@define(eq=False)
+class LateDatabase(MemoryDatabase):
+    """Answers when it is told to, by what it found when it was asked."""
+
+    waiting: list[Deferred[None]] = field(factory=list)
+
+    async def run(self, work: Any, *args: Any) -> Any:
+        found = await super().run(work, *args)
+        self.waiting.append(Deferred())
+        await self.waiting[-1]
+        return found
+
+    def answer(self) -> None:
+        waiting, self.waiting = self.waiting, []
+        for one in waiting:
+            one.callback(None)
+
+
+def test_two_who_ask_at_once_count_a_deployment_once() -> None:
+    """The database answers in threads: both may find the same row new."""
+    database = LateDatabase()
+    end = "2026-11-24T10:00:00+00:00"
+    database.connection.execute(
+        "INSERT INTO deployment (app, id, state, target, stored, fingerprint, "
+        "created_at, finished_at) VALUES ('shop', '1', 'live', '{}', '{}', '', ?, ?)",
+        (end, end),
+    )
+    database.connection.execute(
+        "INSERT INTO deploy_log (app, deployment, level, message, at, complete) "
+        "VALUES ('shop', '1', 'INFO', '', ?, 1)",
+        (end,),
+    )
+    tally = DeployTally(cast(Any, database))
+    asked = [Deferred.fromCoroutine(tally.read()) for _ in range(2)]
+    database.answer()
+    database.answer()
+    for one in asked:
+        assert cast(DeployReading, one.result).ended == {("shop", "succeeded"): 1}
     database.close()
