@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,6 @@ BODY_LIMIT_BYTES = 16 << 30
 #: A body without a length is given room in steps of this size.
 STEP_BYTES = 64 << 20
 UPLOADS_LIMIT = 32
-_NO_SPACE = 28
 
 
 class TooLarge(Exception):
@@ -62,19 +62,17 @@ class Spool:
             raise TooLarge
         if self.size > self._granted:
             self.grant(STEP_BYTES)
-        try:
+        with _told():
             self._file.write(data)
-        except OSError as problem:
-            if problem.errno == _NO_SPACE:
-                raise InsufficientStorage(
-                    "insufficient disk space on the server for the upload"
-                ) from problem
-            raise
         self._hash.update(data)
 
     def finish(self) -> Path:
-        """Return the file with all that was written in it."""
-        self._file.flush()
+        """Return the file with all that was written in it.
+
+        @raise InsufficientStorage: the last of it finds no room.
+        """
+        with _told():
+            self._file.flush()
         return self.path
 
     def tell(self) -> int:
@@ -92,10 +90,24 @@ class Spool:
     def close(self) -> None:
         """Give the room back, and remove the file unless it was moved away."""
         if not self._file.closed:
-            self._file.close()
+            with suppress(OSError):  # what is in its buffer goes with the file
+                self._file.close()
             self._room.close()
             self.path.unlink(missing_ok=True)
             self._done()
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Make a full disk an error with a name."""
+    try:
+        yield
+    except OSError as problem:
+        if problem.errno != errno.ENOSPC:
+            raise
+        raise InsufficientStorage(
+            "insufficient disk space on the server for the upload"
+        ) from problem
 
 
 @define(eq=False)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import http.client
 import json
 import os
-import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 
 import pytest
 
 from tests.integration.site import Server, build, identifier, load, server
+from tests.support.disks import fill, filled, small_disk
 from tests.support.dockerd import PrivateDocker
+from tests.support.haloyd import TOKEN
 from tests.support.waiting import allowance, wait_until
 
 pytestmark = pytest.mark.docker
@@ -90,20 +92,6 @@ def test_reboot(haloyd: Server) -> None:
     haloyd.until_containers("shop", names)
 
 
-@contextmanager
-def small_disk(folder: Path) -> Iterator[Path]:
-    """Mount a file system of 16 MiB."""
-    folder.mkdir()
-    subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=16m,mode=700", "haloytest", str(folder)],
-        check=True,
-    )
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
 def test_full_disk(tmp_path: Path, docker: PrivateDocker) -> None:
     """A deploy is refused with the reason, traffic goes on, room is all it takes.
 
@@ -145,14 +133,49 @@ def test_full_disk(tmp_path: Path, docker: PrivateDocker) -> None:
         docker.clear(("app:one", "app:two"))
 
 
-def fill(descriptor: int) -> None:
-    """Write until nothing more goes in, down to single bytes."""
-    for size in (1 << 20, 1 << 12, 1):
-        try:
-            while True:
-                os.write(descriptor, b"\0" * size)
-        except OSError:
-            continue
+def send_layer(
+    haloyd: Server, layer: bytes, between: AbstractContextManager[None]
+) -> tuple[int, str]:
+    """Return status and text of an upload, the second half sent in C{between}."""
+    connection = http.client.HTTPConnection("127.0.0.1", haloyd.daemon.api_port, 10)
+    half = len(layer) // 2
+    with closing(connection):
+        connection.putrequest("POST", "/v1/images/layers")
+        for name, value in {
+            "Authorization": f"Bearer {TOKEN}",
+            "Content-Type": "application/octet-stream",
+            "Content-Length": str(len(layer)),
+            "X-Layer-Digest": f"sha256:{hashlib.sha256(layer).hexdigest()}",
+        }.items():
+            connection.putheader(name, value)
+        connection.endheaders(layer[:half])
+        spools = haloyd.daemon.data / "tmp"
+        wait_until(lambda: bool([*spools.glob("haloy-*")]), haloyd.daemon.log_text)
+        with between:
+            connection.send(layer[half:])
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+
+
+def test_full_disk_takes_no_layer(tmp_path: Path, docker: PrivateDocker) -> None:
+    """507 with the reason and nothing left of it; the same layer when there is room.
+
+    The disk fills up while it is sent; of the small one nothing was written yet.
+    """
+    data = tmp_path / "data"
+    layers = [os.urandom(size) for size in (4 << 10, 256 << 10)]
+    # 2 GiB always stay free: an upload that would take of them is refused before.
+    with small_disk(data, "3g"), server(tmp_path, docker) as haloyd:
+        for layer in layers:
+            status, text = send_layer(haloyd, layer, filled(data))
+            assert (status, "disk space" in text) == (507, True), text
+        assert [*data.glob("tmp/haloy-*")] == []
+        assert [*data.glob("layers/*")] == []
+        for layer in layers:
+            assert send_layer(haloyd, layer, nullcontext())[0] == 201
+        kept = {path.read_bytes() for path in data.glob("layers/*/*")}
+        assert kept == set(layers)
+        assert "Traceback" not in haloyd.daemon.log_text()
 
 
 #: Serves, and when /eat is there ends for want of memory; the seventh time it is well.
