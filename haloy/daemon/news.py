@@ -15,6 +15,7 @@ from haloy.certs.renewal import CertificateService
 from haloy.daemon.intents import Intents
 from haloy.daemon.routing import Routing
 from haloy.daemon.snapshot import SnapshotWriter
+from haloy.errors import HaloyError
 from haloy.health.monitor import Monitor, Watched
 from haloy.model.app import App, Assessment, Verdict
 from haloy.tasks import Tasks
@@ -94,6 +95,15 @@ class News:
 
     def _tell(self, kind: str, app: str, subject: str, state: str, reason: str) -> None:
         """Write an event beside what goes on."""
-        self._telling.start(
-            "writing an event", self._happened.tell(kind, app, subject, state, reason)
-        )
+
+        async def write() -> None:
+            try:
+                await self._happened.tell(kind, app, subject, state, reason)
+            except HaloyError as problem:
+                self._log.warn(
+                    "an event of {subject} is not kept: {problem}",
+                    subject=subject,
+                    problem=str(problem),
+                )
+
+        self._telling.start("writing an event", write())

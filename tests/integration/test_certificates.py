@@ -25,6 +25,7 @@ from haloy.config.trust import trusting
 from tests.certs.conftest import need_pebble
 from tests.certs.support import real_now
 from tests.support.certificates import DAY, make
+from tests.support.disks import filled, small_disk
 from tests.support.docker import require_docker
 from tests.support.haloyd import TOKEN, RunningDaemon, free_port, running_daemon
 from tests.support.pebble import Pebble, running_pebble
@@ -249,3 +250,41 @@ def test_killed_in_the_middle_of_an_order_beside_a_proxy(tmp_path: Path) -> None
             issued = until_from(daemon, pebble)
             daemon.kill()
             assert [served(daemon) for _ in range(12)] == [issued] * 12
+
+
+def test_a_full_disk_keeps_the_certificate(tmp_path: Path) -> None:
+    """What comes while the disk is full is served, and written when there is room.
+
+    The file of the one before stays whole meanwhile; an import is refused with the
+    reason, and taken later.
+    """
+    own = render_pem(make(NAME, since=real_now() - DAY)).decode()
+    path, data = f"/v1/certificates/{NAME}", tmp_path / "data"
+    pem = data / "certs" / f"{NAME}.pem"
+    with (
+        small_disk(data),
+        authority(tmp_path, SLOW) as pebble,
+        site(tmp_path, pebble) as daemon,
+    ):
+        first = until_from(daemon, pebble)
+        wait_until(lambda: status(daemon)["state"] == "valid", daemon.log_text)
+        ca_log = tmp_path / "pebble" / "pebble.log"
+        said = ca_log.stat().st_size
+        assert daemon.api("POST", f"{path}/renew")[0] == 202
+        wait_until(lambda: "order" in ca_log.read_text()[said:], daemon.log_text)
+        with filled(data):
+            code, text = daemon.api("POST", path, {"pem": own})
+            assert (code, "disk space" in text) == (507, True), text
+            wait_until(lambda: served(daemon) != first, daemon.log_text)
+            second = until_from(daemon, pebble)
+            told = "the disk has not taken it yet"
+            wait_until(lambda: told in json.dumps(status(daemon)), daemon.log_text)
+            assert old(pem.read_bytes()) == first
+        # It is looked at every minute; whoever asks for something need not wait.
+        assert daemon.api("POST", f"{path}/renew")[0] == 202
+        wait_until(lambda: old(pem.read_bytes()) == second, daemon.log_text)
+        assert [*pem.parent.glob(".*.tmp")] == []
+        assert "No space left" in daemon.log_text()
+        assert "Traceback" not in daemon.log_text()
+        assert daemon.api("POST", path, {"pem": own})[0] == 200
+        assert served(daemon) == old(own.encode())
