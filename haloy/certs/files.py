@@ -84,16 +84,21 @@ class CertificateFiles:
         @raise NotWritten: the disk does not take it.
         """
         path = self._folder / f"{certificate.name}.pem"
+        aside: Path | None = None
         try:
             before = parse_pem(certificate.name, path.read_bytes())
             if before.manual and not certificate.manual:
-                path.rename(path.with_name(f"{path.name}.replaced-{stamp(now)}"))
+                name = path.with_name(f"{path.name}.replaced-{stamp(now)}")
+                name.hardlink_to(path)  # in its place, too, until there is another
+                aside = name
         except (OSError, CertificateError):
             pass  # none, or none that is worth keeping
         try:
             make_directory(self._folder)
             write_private(path, render_pem(certificate))
         except OSError as problem:
+            if aside is not None:
+                aside.unlink(missing_ok=True)
             raise NotWritten(
                 f"{path} cannot be written: {problem.strerror}", domain=certificate.name
             ) from problem

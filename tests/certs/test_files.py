@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
 import stat
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from haloy.certs.files import Account, CertificateFiles
+from haloy.certs.files import Account, CertificateFiles, NotWritten
 from haloy.certs.jose import AccountKey
 from haloy.certs.memory import Memory
 from haloy.certs.pem import render_pem
@@ -131,6 +132,22 @@ def test_one_put_there_by_hand_is_kept_when_it_is_replaced(
     assert kept.read_bytes() == before
     files.save(make(SHOP, directory=LE), NOW + DAY)
     assert len(list(folder.iterdir())) == 2
+
+
+def test_one_put_there_by_hand_stays_when_the_disk_is_full(
+    files: CertificateFiles, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In its place, whole, and alone."""
+    path = put(folder, "shop.example.com.pem", make_pem(SHOP))
+    before = path.read_bytes()
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(NotWritten, match="No space left"):
+        files.save(make(SHOP, directory=LE), NOW)
+    assert [one.read_bytes() for one in folder.iterdir()] == [before]
 
 
 def test_full_disk_is_one_error_with_a_reason(folder: Path) -> None:
