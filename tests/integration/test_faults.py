@@ -201,6 +201,8 @@ def test_out_of_memory_while_live(haloyd: Server, tmp_path: Path) -> None:
     reasons: list[str] = []
 
     def well() -> bool:
+        # Slowly: who asks too often is told so.
+        time.sleep(0.2)
         status, text = haloyd.daemon.api("GET", "/v1/status/shop")
         assert status == 200, text
         reasons.extend(
