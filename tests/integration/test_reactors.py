@@ -37,7 +37,8 @@ def test_everything_once(haloyd: Server, tmp_path: Path, chosen: str) -> None:
     assert people.failures == []
     assert people.count > 0
     assert people.messages > 0
-    (replica,) = haloyd.containers("shop", running=True)
+    replica = f"shop-{identifier(1)}"
+    haloyd.until_containers("shop", [replica])
     haloyd.docker.docker("kill", replica)
     haloyd.until_serves(SHOP, "two")
     haloyd.daemon.stop()
