@@ -76,6 +76,8 @@ async def test_old_replicas_are_watched_during_a_deploy(server: World) -> None:
 async def test_look_that_fails_is_repeated_soon(server: World) -> None:
     """Docker is asked again after a second, not at the next round (E3)."""
     await server.deploy(ONE)
+    # The look at what the deployment has left is over, too.
+    await server.settled(lambda: any(server.reported[-1:]))
     server.engine.failures["containers"] = EngineUnavailable("no answer")
     reports = len(server.reported)
     server.service.poke(None)
