@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -163,10 +164,16 @@ async def test_a_large_server_is_read_in_less_than_50_ms() -> None:
     metrics = Metrics(read, at_once)
     took = []
     text = b""
-    for _ in range(7):
-        began = time.process_time()
-        text = await metrics.text()
-        took.append(time.process_time() - began)
+    # Measuring coverage takes longer than what is measured.
+    tracing = sys.gettrace()
+    sys.settrace(None)
+    try:
+        for _ in range(7):
+            began = time.process_time()
+            text = await metrics.text()
+            took.append(time.process_time() - began)
+    finally:
+        sys.settrace(tracing)
     assert min(took) < 0.05
     seen = samples(text)
     assert seen["process_cpu_seconds_total{}"] > 0
