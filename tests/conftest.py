@@ -6,6 +6,7 @@ import functools
 import gc
 import inspect
 import signal
+import sys
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, cast
 
@@ -41,6 +42,15 @@ def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
     """Start programs without coverage: it needs memory, libraries and its files."""
     for name in ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def untraced() -> Iterator[None]:
+    """Measure no coverage meanwhile: it takes longer than what is measured."""
+    tracing = sys.gettrace()
+    sys.settrace(None)
+    yield
+    sys.settrace(tracing)
 
 
 @pytest.fixture

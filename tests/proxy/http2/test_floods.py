@@ -156,6 +156,7 @@ def attack(port: int, pieces: list[bytes]) -> int | None:
     return client.end()
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("what", FLOODS)
 async def test_a_flood_is_ended_and_nobody_else_feels_it(
     start_http2: Starter, what: str
