@@ -352,8 +352,7 @@ class Switch:
         """Close what has been idle for too long, forget pools that are through."""
         now_s = self.wheel.now_s
         for key, pool in tuple(self.pools.items()):
-            if pool.idle:
-                pool.age(now_s)
+            pool.age(now_s)
             if pool.retired and not pool.outstanding and not pool.tunnels:
                 del self.pools[key]
         self.parking.tick(now_s)

@@ -146,15 +146,21 @@ async def test_a_connection_that_nobody_uses_is_closed(start_http2: Starter) -> 
         assert (await in_thread(client.get)).status == 200
         stream = await in_thread(client.ask)
         await in_thread(held.wait, 10)
-        (pool,) = running.proxy._switch.pools.values()
-        now_s = running.proxy._switch.wheel.now_s
-        for step in range(1, 4):
-            pool.age(now_s + step * IDLE_TIMEOUT_S)
-        assert len(pool.trunks) == 1
+        switch = running.proxy._switch
+        (pool,) = switch.pools.values()
+
+        def passed(limits: float) -> int:
+            """Let so many times the limit pass; return how many stand then."""
+            now_s = switch.wheel.now_s
+            switch.wheel.now_s = now_s + limits * IDLE_TIMEOUT_S
+            switch.tick()
+            switch.wheel.now_s = now_s
+            return len(pool.trunks)
+
+        for limits in (1, 2, 3, 0):
+            assert passed(limits) == 1
         await in_thread(client.cancel, stream)
         await until(lambda: pool.outstanding == 0)
-        pool.age(now_s + 3.5 * IDLE_TIMEOUT_S)
-        assert len(pool.trunks) == 1
-        pool.age(now_s + 4.5 * IDLE_TIMEOUT_S)
-        assert not pool.trunks
+        assert passed(0.5) == 1
+        assert passed(1.5) == 0
         assert await in_thread(ended.wait, 10)
