@@ -59,7 +59,6 @@ from haloy.tasks import Tasks
 
 #: What a drain may take longer than its limits before we stop waiting for it.
 _GRACE_S: Final = 10.0
-#: The table is written so often at most; what is lost by a crash haloyd sends again.
 
 
 @frozen
@@ -267,10 +266,7 @@ class Supervisor(Service):
 
     def _new_tickets(self, keys: Secret) -> None:
         if self._crew is not None:
-            self._tasks.start("renewing tickets", self._spread(self._crew, keys))
-
-    async def _spread(self, crew: Crew, keys: Secret) -> None:
-        await crew.ask(Tickets(keys))
+            self._tasks.start("renewing tickets", _tell(self._crew, Tickets(keys)))
 
     # --- what haloyd says ---------------------------------------------------------
 
@@ -336,10 +332,7 @@ class Supervisor(Service):
         self._orphans |= self._challenges.keys()
         if self._following and self._crew is not None and self.running:
             self._following = False
-            self._tasks.start("leaving the log", self._quiet(self._crew))
-
-    async def _quiet(self, crew: Crew) -> None:
-        await crew.ask(Follow(False))
+            self._tasks.start("leaving the log", _tell(self._crew, Follow(False)))
 
     def _forget_orphans(self) -> None:
         """Answer no more what a new haloyd, that has told its own, does not know."""
@@ -347,10 +340,8 @@ class Supervisor(Service):
         for challenge in orphans:
             self._challenges.pop(challenge, None)
             if self._crew is not None:
-                self._tasks.start("withdrawing", self._withdraw(self._crew, challenge))
-
-    async def _withdraw(self, crew: Crew, challenge: Challenge) -> None:
-        await crew.ask(Withdraw(challenge))
+                telling = _tell(self._crew, Withdraw(challenge))
+                self._tasks.start("withdrawing", telling)
 
     # --- the disk -----------------------------------------------------------------
 
@@ -361,6 +352,11 @@ class Supervisor(Service):
     def _write_certificates(self) -> None:
         held = self._certificates.certificates
         self._writer.write("certificates", lambda: self._files.save_certificates(held))
+
+
+async def _tell(crew: Crew, message: Message) -> None:
+    """Tell all workers; what they answer is of no interest."""
+    await crew.ask(message)
 
 
 def _port(sockets: Sequence[Any]) -> int:

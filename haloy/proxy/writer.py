@@ -15,6 +15,7 @@ from twisted.logger import Logger
 
 from haloy.tasks import Tasks
 
+#: So often at most; what is lost by a crash haloyd sends again.
 _WRITE_EVERY_S: Final = 0.2
 
 
