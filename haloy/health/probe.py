@@ -129,9 +129,8 @@ async def probe(
     reactor: Any, address: Address, path: str, timeout_s: float
 ) -> ProbeResult:
     """Return what C{GET http://address/path} says; never raises for the app's fault."""
-    host = f"[{address.host}]" if ":" in address.host else address.host
     request = (
-        f"GET {path} HTTP/1.1\r\nHost: {host}:{address.port}\r\n"
+        f"GET {path} HTTP/1.1\r\nHost: {address.authority}\r\n"
         "User-Agent: haloy-health\r\nAccept: */*\r\nConnection: close\r\n\r\n"
     ).encode()
     kind = TCP6ClientEndpoint if ":" in address.host else TCP4ClientEndpoint

@@ -71,6 +71,12 @@ class Address:
     host: str
     port: int
 
+    @property
+    def authority(self) -> str:
+        """Host and port as they stand in a URL (RFC 3986 section 3.2)."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
 
 @frozen
 class UnixAddress:

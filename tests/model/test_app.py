@@ -21,6 +21,12 @@ def test_addresses_can_be_keys() -> None:
     assert {Address("10.0.0.1", 80): 1}[Address("10.0.0.1", 80)] == 1
 
 
+def test_an_address_in_a_url() -> None:
+    """An IPv6 literal has brackets there."""
+    assert Address("192.0.2.1", 80).authority == "192.0.2.1:80"
+    assert Address("2001:db8::1", 80).authority == "[2001:db8::1]:80"
+
+
 def test_strategies_are_the_words_of_the_configuration() -> None:
     """The values are what people write."""
     assert {one.value for one in Strategy} == {"rolling", "replace", "blue_green"}

@@ -34,7 +34,7 @@ def tell_table(
 ) -> None:
     """Print C{value} as one JSON object, or a table."""
     if as_json:
-        click.echo(json.dumps(value))
+        tell(value, (), as_json)
         return
     from haloy.tables import print_table  # noqa: PLC0415  (rich takes a while)
 

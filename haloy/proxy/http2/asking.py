@@ -108,13 +108,12 @@ async def ask(
     @raise NoAnswer: none came that is one.
     @raise Exception: the connection did not come about (Twisted's errors).
     """
-    host = f"[{address.host}]" if ":" in address.host else address.host
     head = encode(
         [
             (b":method", method),
             (b":scheme", b"http"),
             (b":path", path),
-            (b":authority", f"{host}:{address.port}".encode()),
+            (b":authority", address.authority.encode()),
             *fields,
         ]
     )
