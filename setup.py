@@ -58,6 +58,7 @@ HOT = (
     "pool",
     "response_head",
     "seeking",
+    "short_way",
     "splice",
     "switch",
     "upstream",

@@ -282,13 +282,10 @@ class Forwarding(Seeker):
         pool = upstream.pool
         self.release()
         upstream.bulk = False
-        upstream.user = None
-        if exchange.keep_upstream and exchange.request_done and not upstream.broken:
-            # It may have been paused for a slow client: the pool needs it awake.
-            upstream.resume()
-            upstream.reused = True
-            pool.keep(upstream, self.switch.wheel.now_s)
+        if exchange.keep_upstream and exchange.request_done:
+            upstream.give_back(self.switch.wheel.now_s)
         else:
+            upstream.user = None
             upstream.drop()
         self._log("done")
         pool.finished()

@@ -21,17 +21,16 @@ from typing import TYPE_CHECKING, Final
 
 from mypy_extensions import mypyc_attr
 
-from haloy.proxy.access_log import TARGET_LIMIT, USER_AGENT_LIMIT, AccessRecord
 from haloy.proxy.exchange import COMPLETE, Exchange
 from haloy.proxy.fields import TARGET_LIMIT_BYTES
 from haloy.proxy.forwarding import Forwarding
 from haloy.proxy.head import RequestHead
 from haloy.proxy.head_cache import take_over
-from haloy.proxy.upstream import UpstreamConnection, User
+from haloy.proxy.short_way import END, Plan, ShortWay, plan_of
 
 if TYPE_CHECKING:
     from haloy.proxy.downstream import Downstream
-    from haloy.proxy.switch import Switch, Target
+    from haloy.proxy.switch import Target
 
 PLANS_LIMIT: Final = 512
 ANSWERS_LIMIT: Final = 256
@@ -42,27 +41,9 @@ BLOCK_LIMIT_BYTES: Final = 2048
 _line = re.compile(
     rb"GET (?!/\.well-known/acme-challenge/)(/[\x21\x22\x24-\x7e]*) HTTP/1\.1(?=\r\n)"
 )
-_END: Final = b"\r\n\r\n"
 
 # From this size on a copy less is worth a view.
 _LARGE_BYTES: Final = 16384
-_TRACE: Final = b"\r\ntraceparent: "
-
-
-class Plan:
-    """What becomes of a block of fields, from one client and for one table.
-
-    C{middle} is what the app gets between request line and the request's id.
-    """
-
-    __slots__ = ("middle", "name", "request", "target", "user_agent")
-
-    def __init__(self, request: RequestHead, target: Target, middle: bytes) -> None:
-        self.request = request
-        self.target = target
-        self.middle = middle
-        self.name = request.name
-        self.user_agent = request.user_agent[:USER_AGENT_LIMIT].decode("latin-1")
 
 
 class Answer:
@@ -103,8 +84,7 @@ class Lanes:
         C{peer} is the client's address, C{head} is what the app got.
         """
         line = b"GET %b HTTP/1.1" % request.target
-        tail = request.request_id + _TRACE + request.traceparent + _END
-        fields = block[len(line) :] + _END
+        fields = block[len(line) :] + END
         if (
             request.length_bytes
             or request.framing
@@ -114,15 +94,15 @@ class Lanes:
             or target.h2c
             or len(fields) > BLOCK_LIMIT_BYTES
             or not block.startswith(line)
-            or not head.startswith(line)
-            or not head.endswith(tail)
             or not self._plans_limit
         ):
             return False
+        plan = plan_of(line, request, target, head)
+        if plan is None:
+            return False
         if len(self.plans) >= self._plans_limit:
             self.plans.clear()
-        middle = head[len(line) : -len(tail)]
-        self.plans[peer, fields] = Plan(request, target, middle)
+        self.plans[peer, fields] = plan
         return True
 
     def learn_answer(
@@ -132,7 +112,7 @@ class Lanes:
 
         What is private to one client is not kept.
         """
-        end = data.find(_END) + len(_END)
+        end = data.find(END) + len(END)
         size_bytes = len(data) - end
         if (
             exchange.response != COMPLETE
@@ -150,38 +130,18 @@ class Lanes:
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
-class Lane(User):
+class Lane(ShortWay):
     """The short way of one connection's requests, one after the other."""
 
-    __slots__ = (
-        "_answers",
-        "_client",
-        "_lanes",
-        "_peer",
-        "_plan",
-        "_plans",
-        "_request_id",
-        "_sent",
-        "_switch",
-        "_target",
-        "_traceparent",
-        "_upstream",
-    )
+    __slots__ = ("_answers", "_client", "_lanes", "_peer", "_plans")
 
     def __init__(self, client: Downstream, lanes: Lanes) -> None:
+        super().__init__(client.switch)
         self._client = client
-        self._switch: Switch = client.switch
         self._lanes = lanes
         self._plans = lanes.plans
         self._answers = lanes.answers
         self._peer = client.origin.peer
-        # Of the request under way; without meaning between two.
-        self._plan: Plan | None = None
-        self._target = b""
-        self._request_id = b""
-        self._traceparent = b""
-        self._sent = b""
-        self._upstream: UpstreamConnection | None = None
 
     # The way up.
 
@@ -203,34 +163,16 @@ class Lane(User):
         if switch.retiring or (asked is not None and asked != plan.name):
             return False
         client.set_off(self)
-        switch.requests_total += 1
-        request_id = self._request_id = switch.next_request_id()
-        traceparent = self._traceparent = switch.next_traceparent()
-        self._plan = plan
-        self._target = match[1]
-        self._sent = sent = b"".join(
-            (data[:end], plan.middle, request_id, _TRACE, traceparent, _END)
-        )
-        target = plan.target
-        now_s = switch.wheel.now_s
-        pool = target.only or target.pick(now_s, ())
-        if pool is None or not pool.idle or pool.outstanding >= pool.limit:
-            driver = self.general()
-            if not driver.try_at(pool):
-                driver.seek()
-            return True
-        self._upstream = upstream = pool.idle.pop()
-        pool.outstanding += 1
-        upstream.user = self
-        upstream.send(sent)
-        switch.wheel.arm(client, target.response_timeout_s)
+        self._begin(plan, data[:end], match[1])
+        if self._send(plan):
+            switch.wheel.arm(client, plan.target.response_timeout_s)
         return True
 
     # The way down.
 
     def upstream_received(self, data: bytes) -> None:
         """Answer with C{data} if it is a whole answer of a known kind."""
-        end = data.find(_END) + 4
+        end = data.find(END) + 4
         plan = self._plan
         upstream = self._upstream
         if plan is None or upstream is None:
@@ -247,77 +189,21 @@ class Lane(User):
             client.send(answer.head + data[end:])
         else:
             client.send(b"".join((answer.head, memoryview(data)[end:])))
+        pool = self._give_back(upstream)
         self._plan = None
-        self._upstream = None
         self._sent = b""
-        upstream.user = None
-        pool = upstream.pool
-        if upstream.broken:
-            upstream.drop()
-        else:
-            upstream.resume()
-            upstream.reused = True
-            pool.keep(upstream, self._switch.wheel.now_s)
-        self._log(plan, answer, pool.key)
+        self._log(
+            plan,
+            client.origin,
+            client.started_s,
+            answer.status,
+            answer.size_bytes,
+            pool.key,
+        )
         pool.finished()
         client.finished(keep=True, complete=True)
 
-    def _log(self, plan: Plan, answer: Answer, key: str) -> None:
-        """Write the record that L{haloy.proxy.origin.Origin.log} would write."""
-        switch = self._switch
-        sink = switch.sink
-        if sink is None:
-            return
-        origin = self._client.origin
-        took_s = switch.wheel.clock() - self._client.started_s
-        values = (
-            self._request_id.decode("ascii"),
-            origin.peer,
-            "GET",
-            plan.name,
-            self._target[:TARGET_LIMIT].decode("ascii"),
-            "HTTP/1.1",
-            origin.secure,
-            answer.status,
-            "done",
-            plan.target.app,
-            key,
-            0,
-            answer.size_bytes,
-            took_s,
-            took_s,
-            plan.user_agent,
-            origin.tls,
-            self._traceparent.decode("ascii"),
-        )
-        # Not by the constructor, which names all of them once more.
-        sink(tuple.__new__(AccessRecord, values))
-
     # What else may happen meanwhile is for the general way.
-
-    def upstream_connected(self) -> None:
-        """Learn that the connection stands, which it did."""
-
-    def upstream_refused(self, reason: str) -> None:
-        """Learn that the connection did not come about, which it has."""
-
-    def upstream_readable(self) -> bool:
-        """Take bytes by L{upstream_received}."""
-        return False
-
-    def upstream_ended(self) -> None:
-        """Learn that the upstream will send nothing more."""
-        self.general().upstream_ended()
-
-    def upstream_lost(self) -> None:
-        """Learn that the connection broke."""
-        self.general().upstream_lost()
-
-    def upstream_flushed(self) -> None:
-        """Learn that the request is with the kernel."""
-
-    def upstream_relieved(self) -> None:
-        """Learn that the upstream takes bytes again."""
 
     def client_flushed(self) -> None:
         """Learn that the client has taken everything."""
@@ -334,10 +220,6 @@ class Lane(User):
     def client_lost(self) -> None:
         """Learn that the client is gone."""
         self.general().client_lost()
-
-    def expired(self) -> None:
-        """Learn that the answer has not come in its time."""
-        self.general().expired()
 
     def general(self) -> Forwarding:
         """Hand over to the driver that the general way would have by now."""
@@ -357,11 +239,8 @@ class Lane(User):
             max_body_bytes=target.max_body_bytes,
         )
         driver = Forwarding(client, target, exchange, self._sent, fresh=False)
-        upstream = self._upstream
-        if upstream is not None:
-            driver.upstream = upstream
-            driver.upstream_key = upstream.pool.key
-            upstream.user = driver
+        if self._upstream is not None:
+            driver.use(self._upstream)
         self._plan = None
         self._upstream = None
         self._sent = b""

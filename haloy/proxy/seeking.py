@@ -140,16 +140,20 @@ class Seeker(User):
             upstream = self._dial(pool)
             if upstream is None:
                 return False
-        self.upstream = upstream
-        self.upstream_key = pool.key
+        self.use(upstream)
         pool.began()
-        upstream.user = self
         upstream.send(self._request_bytes)
         if upstream.connected:
             self.sent()
         else:
             self.client.wheel.arm(self.client, self.target.connect_timeout_s)
         return True
+
+    def use(self, upstream: UpstreamConnection) -> None:
+        """Have C{upstream}, on which the request is, or is about to be, on its way."""
+        self.upstream = upstream
+        self.upstream_key = upstream.pool.key
+        upstream.user = self
 
     def _dial(self, pool: Pool) -> UpstreamConnection | None:
         try:

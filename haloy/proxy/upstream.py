@@ -111,6 +111,17 @@ class UpstreamConnection(Descriptor):
             return errno.errorcode.get(code, str(code))
         return ""
 
+    def give_back(self, now_s: float) -> None:
+        """Be idle in the pool after a whole exchange, unless it is broken."""
+        self.user = None
+        if self.broken:
+            self.drop()
+            return
+        # It may have been paused for a slow client: the pool needs it awake.
+        self.resume()
+        self.reused = True
+        self.pool.keep(self, now_s)
+
     def doRead(self) -> None:
         """Read what has come."""
         user = self.user

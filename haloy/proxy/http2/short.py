@@ -13,16 +13,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from haloy.proxy.access_log import TARGET_LIMIT, AccessRecord
 from haloy.proxy.dispatch import CHALLENGE_PREFIX
 from haloy.proxy.fields import BadHead
 from haloy.proxy.http2 import head as heads
 from haloy.proxy.http2.decoder import HeaderList
 from haloy.proxy.http2.exchange import known_answer
-from haloy.proxy.http2.plan import END, TRACE, Plan
 from haloy.proxy.http2.sender import Stream
 from haloy.proxy.http2.stream import StreamClient
-from haloy.proxy.upstream import UpstreamConnection, User
+from haloy.proxy.short_way import END, Plan, ShortWay
 from haloy.proxy.wheel import NEVER
 
 if TYPE_CHECKING:
@@ -46,86 +44,52 @@ def take(connection: Http2Downstream, stream: Stream, fields: HeaderList) -> boo
     except (heads.Malformed, BadHead):
         return False
     target = plan.target
-    switch = connection.switch
     if (
         start.method != b"GET"
         or start.authority != plan.authority
-        or target.table is not switch.table
+        or target.table is not connection.switch.table
         or start.target.startswith(CHALLENGE_PREFIX)
     ):
         return False
-    switch.requests_total += 1
-    request = ShortRequest(connection, stream, fields, plan, start.target)
+    request = ShortRequest(connection, stream, fields)
     stream.owner = request
-    pool = target.only or target.pick(switch.wheel.now_s, ())
-    if pool is None or pool.full or not pool.idle:
-        driver = request.general()
-        if pool is None or pool.full or not driver.send_to(pool, fresh=False):
-            driver.seek()
-        return True
-    request.send_on(pool.idle.pop())
+    request.begin(plan, start.target)
     return True
 
 
-class ShortRequest(User):
+class ShortRequest(ShortWay):
     """A request under way by the short way, and its client."""
 
-    __slots__ = (
-        "_connection",
-        "_fields",
-        "_plan",
-        "_request_id",
-        "_sent",
-        "_started_s",
-        "_stream",
-        "_target",
-        "_traceparent",
-        "_upstream",
-        "due_s",
-        "slot",
-    )
+    __slots__ = ("_connection", "_fields", "_started_s", "_stream", "due_s", "slot")
 
     def __init__(
-        self,
-        connection: Http2Downstream,
-        stream: Stream,
-        fields: HeaderList,
-        plan: Plan,
-        target: bytes,
+        self, connection: Http2Downstream, stream: Stream, fields: HeaderList
     ) -> None:
-        switch = connection.switch
+        super().__init__(connection.switch)
         self._connection = connection
         self._stream = stream
         self._fields = fields
-        self._plan = plan
-        self._target = target
-        self._request_id = request_id = switch.next_request_id()
-        self._traceparent = traceparent = switch.next_traceparent()
-        self._sent = b"".join(
-            (b"GET ", target, plan.middle, request_id, TRACE, traceparent, END)
-        )
-        self._started_s = switch.wheel.clock()
-        self._upstream: UpstreamConnection | None = None
+        self._started_s = connection.wheel.clock()
         self.due_s = NEVER
         self.slot = 0
 
-    def send_on(self, upstream: UpstreamConnection) -> None:
-        """Send it on an idle connection, which is taken out of its pool."""
-        self._upstream = upstream
-        upstream.pool.began()
-        upstream.user = self
-        upstream.send(self._sent)
-        self._connection.wheel.arm(self, self._plan.target.response_timeout_s)
+    def begin(self, plan: Plan, target: bytes) -> None:
+        """Send it up."""
+        self._begin(plan, b"GET " + target, target)
+        if self._send(plan):
+            self._connection.wheel.arm(self, plan.target.response_timeout_s)
 
     def upstream_received(self, data: bytes) -> None:
         """Answer with C{data} if it is a whole answer of a known kind."""
         end = data.find(END)
+        plan = self._plan
         upstream = self._upstream
-        known = known_answer(self._plan.target.extra, data, end)
+        if plan is None or upstream is None:
+            return
+        known = known_answer(plan.target.extra, data, end)
         connection = self._connection
         if (
             known is None
-            or upstream is None
             or not known.whole(len(data) - end - 4)
             or not connection.has_room_for(None)
             or not connection.engine.whole(self._stream, known.block, data[end + 4 :])
@@ -135,52 +99,22 @@ class ShortRequest(User):
         self._stream.owner = None
         connection.mark()
         connection.wheel.forget(self)
-        self._upstream = None
-        upstream.user = None
-        pool = upstream.pool
-        if upstream.broken:
-            upstream.drop()
-        else:
-            upstream.resume()
-            upstream.reused = True
-            pool.keep(upstream, connection.wheel.now_s)
-        self._log(known.status, known.length_bytes, pool.key)
-        pool.finished()
-
-    def _log(self, status: int, size_bytes: int, key: str) -> None:
-        """Write the record that L{haloy.proxy.origin.Origin.log} would write."""
-        connection = self._connection
-        sink = connection.switch.sink
-        if sink is None:
-            return
-        origin = connection.origin
-        took_s = connection.wheel.clock() - self._started_s
-        plan = self._plan
-        values = (
-            self._request_id.decode("ascii"),
-            origin.peer,
-            "GET",
-            plan.name,
-            self._target[:TARGET_LIMIT].decode("ascii"),
-            origin.protocol,
-            origin.secure,
-            status,
-            "done",
-            plan.target.app,
-            key,
-            0,
-            size_bytes,
-            took_s,
-            took_s,
-            plan.user_agent,
-            origin.tls,
-            self._traceparent.decode("ascii"),
+        pool = self._give_back(upstream)
+        self._log(
+            plan,
+            connection.origin,
+            self._started_s,
+            known.status,
+            known.length_bytes,
+            pool.key,
         )
-        # Not by the constructor, which names all of them once more.
-        sink(tuple.__new__(AccessRecord, values))
+        pool.finished()
 
     def general(self) -> StreamForwarding:
         """Hand over to the driver that the general way would have by now."""
+        plan = self._plan
+        if plan is None:
+            raise ValueError("no request is under way")
         connection = self._connection
         wheel = connection.wheel
         left_s = self.due_s - wheel.now_s
@@ -192,7 +126,7 @@ class ShortRequest(User):
         self._stream.owner = client
         upstream, self._upstream = self._upstream, None
         driver = client.go_on(
-            request, self._plan.target, self._sent, upstream, self._started_s
+            request, plan.target, self._sent, upstream, self._started_s
         )
         if left_s < NEVER:
             wheel.arm(client, left_s)
@@ -205,36 +139,8 @@ class ShortRequest(User):
         self.general()
         self._stream.owner.lost()
 
-    def expired(self) -> None:
-        """Learn that the answer has not come in its time."""
-        self.general().expired()
-
     def body_came(self) -> None:
         """Learn that a body comes, which it does not."""
 
     def body_ended(self, trailers: object) -> None:
         """Learn that the request has ended, which it had."""
-
-    def upstream_connected(self) -> None:
-        """Learn that the connection stands, which it did."""
-
-    def upstream_refused(self, reason: str) -> None:
-        """Learn that the connection did not come about, which it has."""
-
-    def upstream_readable(self) -> bool:
-        """Take bytes by L{upstream_received}."""
-        return False
-
-    def upstream_ended(self) -> None:
-        """Learn that the upstream will send nothing more."""
-        self.general().upstream_ended()
-
-    def upstream_lost(self) -> None:
-        """Learn that the connection broke."""
-        self.general().upstream_lost()
-
-    def upstream_flushed(self) -> None:
-        """Learn that the request is with the kernel."""
-
-    def upstream_relieved(self) -> None:
-        """Learn that the upstream takes bytes again."""

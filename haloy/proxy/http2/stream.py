@@ -103,7 +103,7 @@ class StreamClient(Outgoing):
         self.stream.chatty = target.h2c
         self.driver = driver
         if end and fields is not None and request.method == b"GET":
-            learn(connection.switch, connection.origin, fields, request, target, head)
+            learn(connection.origin, fields, request, target, head)
         driver.seek()
 
     def _expect(self, length_bytes: int) -> None:
@@ -141,9 +141,7 @@ class StreamClient(Outgoing):
         driver.grpc = False
         self.driver = driver
         if upstream is not None:
-            driver.upstream = upstream
-            driver.upstream_key = upstream.pool.key
-            upstream.user = driver
+            driver.use(upstream)
         return driver
 
     def _refuse(self, status: int) -> RequestHead:

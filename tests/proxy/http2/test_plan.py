@@ -12,9 +12,10 @@ from haloy.proxy.head import RequestHead, parse_request, render_request
 from haloy.proxy.http2.decoder import HeaderList, Rest
 from haloy.proxy.http2.head import Meaning, request_of
 from haloy.proxy.http2.hpack import Field
-from haloy.proxy.http2.plan import Plan, learn
+from haloy.proxy.http2.plan import learn
 from haloy.proxy.origin import Origin
 from haloy.proxy.routes import Upstream
+from haloy.proxy.short_way import Plan
 from haloy.proxy.switch import Switch, Target
 from haloy.proxy.wheel import Wheel
 from tests.proxy.support import table_of
@@ -67,7 +68,7 @@ def learned(
         request.traceparent,
     )
     head = render_request(request, b"", extra)
-    learn(switch, origin, fields, request, target, head)
+    learn(origin, fields, request, target, head)
     meaning = fields.rest.meaning
     assert isinstance(meaning, Meaning)
     return cast(Plan | None, meaning.plan)
@@ -107,8 +108,8 @@ def test_fields_that_were_never_read_keep_nothing() -> None:
     """There is nothing to hang it at."""
     fields = HeaderList([], Rest([], 0))
     request = RequestHead(b"GET", b"/", False)
-    switch, origin = serving()
+    _, origin = serving()
     target = origin.target_of(parse_request(b"GET / HTTP/1.1\r\nHost: app.example.com"))
     assert isinstance(target, Target)
-    learn(switch, origin, fields, request, target, b"")
+    learn(origin, fields, request, target, b"")
     assert fields.rest.meaning is None

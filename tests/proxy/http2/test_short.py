@@ -15,8 +15,8 @@ from haloy.model.app import ProxyOptions
 from haloy.proxy.http2 import frames
 from haloy.proxy.http2.downstream import Http2Downstream
 from haloy.proxy.http2.head import Meaning
-from haloy.proxy.http2.plan import Plan
 from haloy.proxy.http2.short import ShortRequest
+from haloy.proxy.short_way import Plan
 from tests.proxy.conftest import Running, Starter
 from tests.proxy.http2.clients import Answer, H2Client, until
 from tests.proxy.http2.support import Fields

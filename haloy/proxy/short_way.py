@@ -1,0 +1,198 @@
+"""What the short ways of HTTP/1.1 and HTTP/2 share: plans, and one request on its way.
+
+A plain request is done as one like it was done before (L{haloy.proxy.lane},
+L{haloy.proxy.http2.short}). Whatever else may happen to it is for the general machine,
+which is made as it would stand at that moment.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from mypy_extensions import mypyc_attr
+
+from haloy.proxy.access_log import TARGET_LIMIT, USER_AGENT_LIMIT, AccessRecord
+from haloy.proxy.head import RequestHead
+from haloy.proxy.pool import Pool
+from haloy.proxy.upstream import UpstreamConnection, User
+
+if TYPE_CHECKING:
+    from haloy.proxy.forwarding import Forwarding
+    from haloy.proxy.origin import Origin
+    from haloy.proxy.switch import Switch, Target
+
+TRACE: Final = b"\r\ntraceparent: "
+END: Final = b"\r\n\r\n"
+
+
+class Plan:
+    """What becomes of a request's fields, from one client and for one table.
+
+    C{request} had them; C{middle} is what the app gets between the beginning of the
+    request line, which differs, and the request's id.
+    """
+
+    __slots__ = ("middle", "name", "request", "target", "user_agent")
+
+    def __init__(self, request: RequestHead, target: Target, middle: bytes) -> None:
+        self.request = request
+        self.target = target
+        self.middle = middle
+        self.name = request.name
+        self.user_agent = request.user_agent[:USER_AGENT_LIMIT].decode("latin-1")
+
+    @property
+    def authority(self) -> bytes:
+        """The Host field, as the client writes it."""
+        return self.request.host
+
+
+def plan_of(
+    line: bytes, request: RequestHead, target: Target, head: bytes
+) -> Plan | None:
+    """Return the plan for requests like one that the app got as C{head}.
+
+    C{line} is the beginning that differs. C{None}: C{head} is not of this kind.
+    """
+    tail = request.request_id + TRACE + request.traceparent + END
+    if not (head.startswith(line) and head.endswith(tail)):
+        return None
+    return Plan(request, target, head[len(line) : -len(tail)])
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class ShortWay(User):
+    """One request that a plan was there for, as the user of its upstream."""
+
+    __slots__ = (
+        "_plan",
+        "_request_id",
+        "_sent",
+        "_switch",
+        "_target",
+        "_traceparent",
+        "_upstream",
+    )
+
+    def __init__(self, switch: Switch) -> None:
+        self._switch = switch
+        # Of the request under way; without meaning between two.
+        self._plan: Plan | None = None
+        self._target = b""
+        self._request_id = b""
+        self._traceparent = b""
+        self._sent = b""
+        self._upstream: UpstreamConnection | None = None
+
+    # What subclasses answer to.
+
+    def general(self) -> Forwarding:
+        """Hand over to the driver that the general way would have by now."""
+        raise NotImplementedError
+
+    # One request.
+
+    def _begin(self, plan: Plan, line: bytes, target: bytes) -> None:
+        """Make what the app gets; C{line} is the beginning, C{target} in it."""
+        switch = self._switch
+        switch.requests_total += 1
+        request_id = self._request_id = switch.next_request_id()
+        traceparent = self._traceparent = switch.next_traceparent()
+        self._plan = plan
+        self._target = target
+        self._sent = b"".join((line, plan.middle, request_id, TRACE, traceparent, END))
+
+    def _send(self, plan: Plan) -> bool:
+        """Send it on an idle connection of the pool whose turn it is.
+
+        False: there was none, and the general way has taken over.
+        """
+        target = plan.target
+        pool = target.only or target.pick(self._switch.wheel.now_s, ())
+        if pool is None or not pool.idle or pool.outstanding >= pool.limit:
+            driver = self.general()
+            if not driver.try_at(pool):
+                driver.seek()
+            return False
+        upstream = self._upstream = pool.idle.pop()
+        pool.outstanding += 1
+        upstream.user = self
+        upstream.send(self._sent)
+        return True
+
+    def _give_back(self, upstream: UpstreamConnection) -> Pool:
+        """Let go of the upstream after a whole answer; return its pool.
+
+        The caller tells that it has finished, when everything else is done.
+        """
+        self._upstream = None
+        upstream.give_back(self._switch.wheel.now_s)
+        return upstream.pool
+
+    def _log(
+        self,
+        plan: Plan,
+        origin: Origin,
+        started_s: float,
+        status: int,
+        size_bytes: int,
+        key: str,
+    ) -> None:
+        """Write the record that L{haloy.proxy.origin.Origin.log} would write."""
+        switch = self._switch
+        sink = switch.sink
+        if sink is None:
+            return
+        took_s = switch.wheel.clock() - started_s
+        values = (
+            self._request_id.decode("ascii"),
+            origin.peer,
+            "GET",
+            plan.name,
+            self._target[:TARGET_LIMIT].decode("ascii"),
+            origin.protocol,
+            origin.secure,
+            status,
+            "done",
+            plan.target.app,
+            key,
+            0,
+            size_bytes,
+            took_s,
+            took_s,
+            plan.user_agent,
+            origin.tls,
+            self._traceparent.decode("ascii"),
+        )
+        # Not by the constructor, which names all of them once more.
+        sink(tuple.__new__(AccessRecord, values))
+
+    # What else may happen meanwhile is for the general way.
+
+    def upstream_connected(self) -> None:
+        """Learn that the connection stands, which it did."""
+
+    def upstream_refused(self, reason: str) -> None:
+        """Learn that the connection did not come about, which it has."""
+
+    def upstream_readable(self) -> bool:
+        """Take bytes by C{upstream_received}."""
+        return False
+
+    def upstream_ended(self) -> None:
+        """Learn that the upstream will send nothing more."""
+        self.general().upstream_ended()
+
+    def upstream_lost(self) -> None:
+        """Learn that the connection broke."""
+        self.general().upstream_lost()
+
+    def upstream_flushed(self) -> None:
+        """Learn that the request is with the kernel."""
+
+    def upstream_relieved(self) -> None:
+        """Learn that the upstream takes bytes again."""
+
+    def expired(self) -> None:
+        """Learn that the answer has not come in its time."""
+        self.general().expired()
