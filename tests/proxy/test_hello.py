@@ -138,6 +138,10 @@ def test_changed_bytes_raise_nothing(data: st.DataObject) -> None:
         record(b"\x02\0\0\0"),  # a ServerHello
         b"\x16\x03\x01\0\0",
         record(message(b"\0\0\0\x09short")),
+        record(message(b"\0\0\0")),  # no whole extension
+        record(b"\x01" + vector(b"\3\3" + bytes(32) + b"\xff", 3)),  # a session id
+        record(b"\x01" + vector(message(None)[4:] + b"\0\x09", 3)),
+        record(message(extension(0, b"\0"))),  # a name without a length
         record(message(extension(16, vector(b"\x09h2", 2)))),
     ],
 )

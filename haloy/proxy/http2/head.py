@@ -234,6 +234,7 @@ def _learn(field: Field) -> tuple[int, bytes]:
 
 
 def _frame(head: RequestHead, length: bytes | None, *, end: bool) -> None:
+    """Say how long the body is: there is one, or C{length} was told."""
     if length is not None:
         if not length.isdigit():
             raise Malformed("Content-Length")
@@ -241,7 +242,7 @@ def _frame(head: RequestHead, length: bytes | None, *, end: bool) -> None:
         head.framing = LENGTH
         if end and head.length_bytes:
             raise Malformed("a body that does not come")
-    elif not end:
+    else:
         head.framing = CHUNKED
 
 

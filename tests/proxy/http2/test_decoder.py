@@ -103,6 +103,19 @@ def test_repeated_fields_are_the_same_object() -> None:
     assert len(decoder._rests) <= 8
 
 
+def test_what_is_remembered_is_bounded() -> None:
+    """Many paths before many endings, while the table stays as it is."""
+    encoder = oracle.Encoder()
+    decoder = Decoder(65536)
+    for n in range(40):
+        path = oracle.NeverIndexedHeaderTuple(b":path", b"/%d" % n)
+        field = oracle.NeverIndexedHeaderTuple(b"x-a", b"%d" % n)
+        found = decoder.decode_request(encoder.encode([path, field]))
+        assert found.pseudo + found.rest.fields == [path, field]
+        assert 0 < len(decoder._known) <= 8
+        assert 0 < len(decoder._rests) <= 8
+
+
 def test_what_is_long_is_not_remembered() -> None:
     """And refused each time."""
     decoder = Decoder(1000)

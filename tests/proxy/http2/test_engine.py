@@ -344,6 +344,9 @@ def test_a_long_header_list_is_told_and_the_connection_goes_on() -> None:
     opened(engine, 7)
     engine.receive(frame(HEADERS, 4, 7, crumbs), 0.0)
     assert resets(engine) == [(7, frames.PROTOCOL_ERROR)]
+    # What was under way when the stream was reset changes nothing.
+    assert engine.receive(frame(HEADERS, 5, 7, crumbs), 0.0) == []
+    assert resets(engine) == []
 
 
 def test_a_connection_takes_a_number_of_requests() -> None:
