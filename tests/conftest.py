@@ -37,16 +37,6 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_collection_finish() -> None:
-    """Keep what collecting made out of the collector's way.
-
-    Every test ends with a collection; looking through all modules and all tests each
-    time took more than half of a run.
-    """
-    gc.collect()
-    gc.freeze()
-
-
 @pytest.fixture
 def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
     """Start programs without coverage: it needs memory, libraries and its files."""
@@ -77,6 +67,17 @@ def logged_failures() -> Iterator[list[Failure]]:
     globalLogPublisher.addObserver(observer)
     yield seen
     globalLogPublisher.removeObserver(observer)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kept_from_the_collector() -> None:
+    """Let the collections of a module's tests look at what the module makes only.
+
+    Every test ends with a collection; looking through all modules, all tests and what
+    is kept of earlier ones took more than half of a run.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
