@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from haloy.proxy import splice
+from tests.proxy.apps import OK, POST
 from tests.proxy.conftest import Starter
 from tests.proxy.support import Peer, backend, connect, get, in_thread
 
@@ -18,8 +19,6 @@ SIZE = 20_000_000
 BODY = os.urandom(1_000_000) * 20
 DIGEST = hashlib.sha256(BODY).hexdigest()
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % SIZE
-POST = b"POST / HTTP/1.1\r\nHost: app.example.com\r\n"
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,7 @@ import threading
 
 import pytest
 
+from tests.proxy.apps import OK
 from tests.proxy.conftest import Starter
 from tests.proxy.support import (
     Peer,
@@ -18,9 +19,6 @@ from tests.proxy.support import (
     get,
     in_thread,
 )
-
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
-POST = b"POST / HTTP/1.1\r\nHost: app.example.com\r\n"
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])

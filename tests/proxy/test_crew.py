@@ -13,6 +13,7 @@ from twisted.internet.task import deferLater
 
 from haloy.proxy.crew import STOCK, Crew
 from haloy.proxy.sockets import Sockets, listening
+from tests.proxy.apps import OK
 from tests.proxy.conftest import Split, SplitStarter
 from tests.proxy.support import (
     Peer,
@@ -23,8 +24,6 @@ from tests.proxy.support import (
     in_thread,
     table_of,
 )
-
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
 
 async def until(reactor: Any, condition: Any) -> None:

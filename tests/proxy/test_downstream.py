@@ -10,7 +10,8 @@ import threading
 
 import pytest
 
-from tests.proxy.conftest import Running, Starter
+from tests.proxy.apps import OK, POST, Recorder, good
+from tests.proxy.conftest import Starter
 from tests.proxy.support import (
     Peer,
     answering,
@@ -19,39 +20,8 @@ from tests.proxy.support import (
     connect_tls,
     get,
     in_thread,
-    parse_head,
 )
 from tests.proxy.test_head import BAD_REQUESTS
-
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
-POST = b"POST / HTTP/1.1\r\nHost: app.example.com\r\n"
-
-
-class Recorder:
-    """A lenient backend that remembers every request line it was given."""
-
-    def __init__(self) -> None:
-        self.heads: list[bytes] = []
-
-    def __call__(self, peer: Peer) -> None:
-        while head := peer.head():
-            self.heads.append(head)
-            fields = parse_head(b"x 1\r\n" + head)[1]
-            if fields.get("transfer-encoding") == "chunked":
-                peer.chunked()
-            elif "content-length" in fields:
-                peer.exactly(int(fields["content-length"]))
-            peer.send(OK)
-
-
-async def good(running: Running) -> int:
-    def client() -> int:
-        peer = connect(running.http)
-        peer.send(get(target="/good"))
-        return peer.response()[0]
-
-    return await in_thread(client)
-
 
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: app.example.com\r\n\r\n"
 
@@ -77,7 +47,7 @@ async def test_bad_heads(start_proxy: Starter, status: int, block: bytes) -> Non
         assert answer.startswith(b"HTTP/1.1 %d " % status)
         assert b"\r\nConnection: close\r\n" in answer
         assert answer.count(b"HTTP/1.1 ") == 1
-        assert await good(running) == 200
+        assert await good(running.http) == 200
     assert len(recorder.heads) == 1
 
 
@@ -119,7 +89,7 @@ async def test_bad_bodies(
         answer = await in_thread(client)
         assert answer.startswith(b"HTTP/1.1 400 ")
         assert answer.count(b"HTTP/1.1 ") == 1
-        assert await good(running) == 200
+        assert await good(running.http) == 200
     assert not any(b"smuggled" in head for head in recorder.heads)
 
 

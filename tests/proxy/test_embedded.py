@@ -16,6 +16,7 @@ from haloy.model.certificate import Certificate, Challenge, ChallengeKind, Secre
 from haloy.model.names import DomainName
 from haloy.proxy.access_lines import JsonLines
 from haloy.proxy.tls import SniContexts
+from tests.proxy.apps import OK, one_request
 from tests.proxy.conftest import Starter
 from tests.proxy.support import (
     Peer,
@@ -28,18 +29,6 @@ from tests.proxy.support import (
     in_thread,
     make_certificate,
 )
-
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
-
-
-def one_request(
-    port: int, request: bytes, method: str = "GET"
-) -> tuple[int, dict[str, str], bytes]:
-    peer = connect(port)
-    peer.send(request)
-    answer = peer.response(method)
-    peer.close()
-    return answer
 
 
 async def test_get(start_proxy: Starter) -> None:

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from tests.proxy.apps import OK
 from tests.proxy.conftest import Starter
 from tests.proxy.support import (
     Peer,
@@ -18,18 +19,6 @@ from tests.proxy.support import (
     in_thread,
     parse_head,
 )
-
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
-
-
-def one_request(
-    port: int, request: bytes, method: str = "GET"
-) -> tuple[int, dict[str, str], bytes]:
-    peer = connect(port)
-    peer.send(request)
-    answer = peer.response(method)
-    peer.close()
-    return answer
 
 
 @pytest.mark.parametrize("size", [0, 1, 70000, 3_000_000])

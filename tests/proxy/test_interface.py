@@ -12,6 +12,7 @@ from attrs import define
 from haloy.proxy.interface import Proxy
 from haloy.proxy.routes import Upstream
 from tests.contracts.proxy import ProxyContract
+from tests.proxy.apps import OK
 from tests.proxy.conftest import SplitStarter, Starter
 from tests.proxy.support import (
     Backend,
@@ -22,8 +23,6 @@ from tests.proxy.support import (
     get,
     upstream_of,
 )
-
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
 
 @define

@@ -17,6 +17,7 @@ from haloy.model.app import Domain
 from haloy.model.names import AppName, DomainName
 from haloy.proxy.listener import Listener, open_sockets, parse_listen
 from haloy.proxy.routes import RoutedApp, build_table
+from tests.proxy.apps import OK
 from tests.proxy.conftest import Starter
 from tests.proxy.support import (
     Peer,
@@ -28,8 +29,6 @@ from tests.proxy.support import (
     upstream_of,
 )
 from tests.proxy.turns import Turns
-
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
 
 @contextmanager

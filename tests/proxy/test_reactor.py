@@ -9,14 +9,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.proxy.apps import OK
 from tests.proxy.support import (
     answering,
     backend,
     connect,
     get,
 )
-
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
 SERVER = """
 import sys

@@ -7,7 +7,8 @@ import time
 
 from haloy.model.app import ProxyOptions
 from haloy.proxy.interface import UpstreamFailure
-from tests.proxy.conftest import Running, Starter
+from tests.proxy.apps import OK, POST, Recorder
+from tests.proxy.conftest import Starter
 from tests.proxy.support import (
     Backend,
     Peer,
@@ -16,37 +17,7 @@ from tests.proxy.support import (
     connect,
     get,
     in_thread,
-    parse_head,
 )
-
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
-POST = b"POST / HTTP/1.1\r\nHost: app.example.com\r\n"
-
-
-class Recorder:
-    """A lenient backend that remembers every request line it was given."""
-
-    def __init__(self) -> None:
-        self.heads: list[bytes] = []
-
-    def __call__(self, peer: Peer) -> None:
-        while head := peer.head():
-            self.heads.append(head)
-            fields = parse_head(b"x 1\r\n" + head)[1]
-            if fields.get("transfer-encoding") == "chunked":
-                peer.chunked()
-            elif "content-length" in fields:
-                peer.exactly(int(fields["content-length"]))
-            peer.send(OK)
-
-
-async def good(running: Running) -> int:
-    def client() -> int:
-        peer = connect(running.http)
-        peer.send(get(target="/good"))
-        return peer.response()[0]
-
-    return await in_thread(client)
 
 
 def refusing() -> Backend:

@@ -17,6 +17,7 @@ from twisted.internet.task import deferLater
 from haloy.model.app import Domain
 from haloy.model.names import AppName, DomainName
 from haloy.proxy.routes import RoutedApp, RouteTable, Upstream, build_table
+from tests.proxy.apps import OK
 from tests.proxy.conftest import Split, SplitStarter
 from tests.proxy.support import (
     Backend,
@@ -31,7 +32,6 @@ from tests.proxy.support import (
 
 pytestmark = pytest.mark.slow
 
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 POST = b"POST / HTTP/1.1\r\nHost: app.example.com\r\nContent-Length: 4\r\n\r\nbody"
 RELOADS = 20
 

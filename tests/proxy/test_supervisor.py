@@ -22,6 +22,7 @@ from haloy.model.names import AppName, DomainName
 from haloy.proxy.control.client import RemoteProxy
 from haloy.proxy.interface import DrainLimits, Leftover
 from haloy.proxy.supervisor import Plan, Supervisor
+from tests.proxy.apps import OK
 from tests.proxy.conftest import Split, SplitStarter
 from tests.proxy.support import (
     Peer,
@@ -35,7 +36,6 @@ from tests.proxy.support import (
     table_of,
 )
 
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 CHALLENGE = Challenge(
     ChallengeKind.HTTP_01, DomainName("app.example.com"), "tok", "tok.thumb"
 )

@@ -24,6 +24,7 @@ from haloy.proxy.tickets import (
     use_keys,
 )
 from haloy.proxy.tls import SniContexts
+from tests.proxy.apps import OK
 from tests.proxy.conftest import SplitStarter, Starter
 from tests.proxy.support import (
     answering,
@@ -36,7 +37,6 @@ from tests.proxy.support import (
 from tests.proxy.test_supervisor import reloaded
 from tests.proxy.test_tls import certificate, client_context, handshake
 
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 NAME = "app.example.com"
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 VISITS = 12

@@ -10,6 +10,7 @@ from attrs import define
 
 from haloy.model.app import Address, ProxyOptions
 from haloy.proxy.routes import Upstream
+from tests.proxy.apps import OK, POST
 from tests.proxy.conftest import Running, Starter
 from tests.proxy.support import (
     Peer,
@@ -20,9 +21,6 @@ from tests.proxy.support import (
     get,
     in_thread,
 )
-
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
-POST = b"POST / HTTP/1.1\r\nHost: app.example.com\r\n"
 
 
 @define(eq=False)

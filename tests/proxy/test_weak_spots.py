@@ -15,6 +15,7 @@ import pytest
 
 from haloy.model.app import Address, ProxyOptions
 from haloy.proxy.routes import Upstream
+from tests.proxy.apps import OK
 from tests.proxy.conftest import Starter
 from tests.proxy.support import (
     Peer,
@@ -27,7 +28,6 @@ from tests.proxy.support import (
 )
 
 ROOT = Path(__file__).parents[2]
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
 TESTS: dict[str, tuple[str, ...]] = {
     "P1 the app's end does not reach WSS clients": (

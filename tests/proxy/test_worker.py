@@ -9,6 +9,7 @@ import pytest
 from twisted.internet.task import deferLater
 
 from haloy.proxy.worker import read_settings
+from tests.proxy.apps import OK
 from tests.proxy.conftest import SplitStarter
 from tests.proxy.support import (
     answering,
@@ -20,7 +21,6 @@ from tests.proxy.support import (
     table_of,
 )
 
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 LIMIT_MIB = 45
 
 

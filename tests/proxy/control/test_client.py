@@ -14,6 +14,7 @@ from haloy.model.names import AppName, DomainName
 from haloy.proxy.control.client import ProxyUnavailable, RemoteProxy
 from haloy.proxy.interface import DrainLimits
 from haloy.proxy.routes import RouteTable
+from tests.proxy.apps import OK
 from tests.proxy.conftest import SplitStarter
 from tests.proxy.support import (
     answering,
@@ -24,7 +25,6 @@ from tests.proxy.support import (
     table_of,
 )
 
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 CHALLENGE = Challenge(ChallengeKind.HTTP_01, DomainName("x.example"), "tok", "tok.p")
 
 
