@@ -205,10 +205,10 @@ class Sender:
         stream.receiving = stream.sending = False
         self._grown_bytes -= stream.grown_bytes
         # What nobody took is thrown away: the connection's window gets it back.
-        if stream.inbox:
+        if stream.inbox and not self.client:
             left = sum([len(piece) for piece in stream.inbox])
-            stream.inbox = []
             self._credit_connection(left)
+        stream.inbox = []
 
     # Windows.
 

@@ -260,6 +260,9 @@ class Branch(UpstreamConnection):
 
     def lost_by_peer(self, code: int) -> None:
         """Tell the driver that there is no answer, or no rest of it."""
+        if self._ended:
+            # All of it is here, and waits for the client.
+            return
         user, self.user = self.user, None
         # The replica has not looked at it: it may go out again.
         self.reused = code == frames.REFUSED_STREAM

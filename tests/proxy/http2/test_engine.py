@@ -448,6 +448,22 @@ def test_an_answer_with_all_its_parts() -> None:
     assert engine.receive_window >= 65535
 
 
+def test_an_answer_before_the_end_of_its_request_is_whole() -> None:
+    """The rest of the body is not wanted: RST_STREAM behind the end takes nothing."""
+    engine = client()
+    stream = engine.open(block(POST), end=False)
+    whole = (
+        frame(frames.HEADERS, 4, 1, block(((":status", "200"),)))
+        + frame(frames.DATA, 1, 1, b"early")
+        + frame(frames.RST_STREAM, 0, 1, number(frames.NO_ERROR))
+    )
+    events = engine.receive(whole, 0.0)
+    assert kinds(events) == [(RESPONSE, 1), (BODY, 1), (END, 1)]
+    assert engine.take_body(stream) == b"early"
+    assert not engine.streams
+    assert not stream.sending
+
+
 def test_an_answer_may_be_a_head_alone() -> None:
     """Trailers-only."""
     engine = client()
