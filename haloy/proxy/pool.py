@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 IDLE_LIMIT: Final = 128
 IDLE_TIMEOUT_S: Final = 60.0
+# For how long an app that does not speak HTTP/2 is not offered it again.
+DECLINED_S: Final = 60.0
 QUEUE_LIMIT: Final = 1024
 
 # A request that must not arrive twice goes out on a pooled connection only if that
@@ -41,12 +43,15 @@ class Pool:
     @ivar ejected_until: monotonic seconds; it refused connections a moment ago.
     @ivar full_share_at: monotonic seconds; before, it gets less than its turn.
     @ivar h2c: it speaks HTTP/2 without TLS, on C{trunks}.
+    @ivar declined_until: monotonic seconds; it was offered HTTP/2 for a call of gRPC
+        a moment ago and does not speak it.
     @ivar retired: it is no longer in the table: nothing new goes there.
     """
 
     __slots__ = (
         "_backoff",
         "address",
+        "declined_until",
         "ejected_until",
         "full_share_at",
         "h2c",
@@ -70,6 +75,7 @@ class Pool:
         self.outstanding = 0
         self.tunnels = 0
         self.h2c = False
+        self.declined_until = 0.0
         self.trunks: list[Trunk] = []
         self.ejected_until = 0.0
         self.full_share_at = 0.0
@@ -180,6 +186,12 @@ class Pool:
     def failed(self, now_s: float) -> None:
         """Leave it alone for a while: it did not take a connection."""
         self.ejected_until = now_s + self._backoff.after_failure()
+
+    def declined(self, now_s: float) -> None:
+        """Note that it does not speak HTTP/2; it is offered again after a while."""
+        self.declined_until = now_s + DECLINED_S
+        for trunk in tuple(self.trunks):
+            trunk.close_if_idle()
 
     def answered(self) -> None:
         """Note that it took a connection."""

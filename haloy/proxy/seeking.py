@@ -29,6 +29,7 @@ class Seeker(User):
     @ivar upstream: the connection in use, C{None} while there is none.
     @ivar upstream_key: of the replica that had it last, for the log.
     @ivar over: it has ended and been logged.
+    @ivar grpc: it is a call of gRPC: apps that speak HTTP/2 get it over that.
     """
 
     __slots__ = (
@@ -39,6 +40,7 @@ class Seeker(User):
         "_timed_out",
         "_tried",
         "client",
+        "grpc",
         "over",
         "request",
         "switch",
@@ -66,6 +68,7 @@ class Seeker(User):
         self.upstream: UpstreamConnection | None = None
         self.upstream_key = ""
         self.over = False
+        self.grpc = False
         self._queue: Pool | None = None
         self._tried: tuple[str, ...] = ()
         self._failure = ""
@@ -131,7 +134,7 @@ class Seeker(User):
         """Send the request on a connection of C{pool}; false: it failed at once."""
         now_s = self.switch.wheel.now_s
         upstream = None
-        if not fresh and not self._fresh:
+        if not fresh and not self._fresh and not self._by_trunk(pool):
             careful = self.request.method not in IDEMPOTENT_METHODS
             if careful:
                 now_s = self.switch.wheel.clock()
@@ -173,7 +176,7 @@ class Seeker(User):
     def _connection(self, pool: Pool) -> UpstreamConnection:
         """Return a new connection, for which idle ones of all apps may have to go."""
         switch = self.switch
-        if pool.h2c:
+        if self._by_trunk(pool):
             return Branch(switch, pool)
         try:
             return UpstreamConnection(switch.reactor, switch.wheel, pool)
@@ -181,6 +184,12 @@ class Seeker(User):
             if not switch.close_idle():
                 raise
         return UpstreamConnection(switch.reactor, switch.wheel, pool)
+
+    def _by_trunk(self, pool: Pool) -> bool:
+        """Tell whether the request goes to C{pool} over HTTP/2."""
+        if pool.h2c:
+            return True
+        return self.grpc and pool.declined_until <= self.switch.wheel.now_s
 
     def _refused(self, pool: Pool, reason: str) -> None:
         self._tried = (*self._tried, pool.key)
@@ -204,7 +213,11 @@ class Seeker(User):
 
     def dial_timed_out(self) -> None:
         """Try the next upstream: this one took no connection in its time."""
-        self._timed_out = True
+        upstream = self.upstream
+        if isinstance(upstream, Branch) and upstream.unheard:
+            upstream.pool.declined(self.switch.wheel.now_s)
+        else:
+            self._timed_out = True
         self.upstream_refused("timed out")
 
     def upstream_connected(self) -> None:
@@ -214,10 +227,14 @@ class Seeker(User):
             self.sent()
 
     def upstream_refused(self, reason: str) -> None:
-        """Try the next upstream: nothing was sent yet."""
+        """Try the next upstream: nothing was sent yet.
+
+        Or the same one over HTTP/1.1, if all that it refused was HTTP/2.
+        """
         upstream = self.release()
         if upstream is not None:
-            self._refused(upstream.pool, reason)
+            if not (isinstance(upstream, Branch) and upstream.unheard):
+                self._refused(upstream.pool, reason)
             self.seek()
             upstream.pool.finished()
 

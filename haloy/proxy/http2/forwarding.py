@@ -16,13 +16,11 @@ if TYPE_CHECKING:
 class StreamForwarding(Forwarding):
     """As L{Forwarding}, for a client whose body ends by itself.
 
-    @ivar grpc: it is a call of gRPC: silence has no limit but that of a tunnel, as a
-        call has its own deadline and may wait for either side.
+    Of a call of gRPC silence has no limit but that of a tunnel, as a call has its own
+    deadline and may wait for either side.
     """
 
-    __slots__ = ("grpc",)
-
-    grpc: bool
+    __slots__ = ()
 
     def arm_for_request(self) -> None:
         """Wait for the answer; of a call, as long as for a tunnel."""

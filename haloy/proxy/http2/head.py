@@ -44,8 +44,11 @@ _bad_value = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]|\A[\t ]|[\t ]\Z")
 _USUAL_METHODS: Final = frozenset(
     (b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS")
 )
+_TRAILERS: Final = b"TE: trailers"
 # CONNECT has :method and :authority alone (RFC 9113 section 8.5).
 _PROXY_FIELDS: Final = 1 | 8
+# gRPC by its own name; gRPC-Web is ordinary HTTP.
+_call = re.compile(rb"content-type: *application/grpc *(?:[+;]|\Z)", re.IGNORECASE)
 _BETWEEN_HOPS: Final = frozenset((CONNECTION, TRANSFER_ENCODING, UPGRADE))
 _FORBIDDEN: Final = frozenset((b"keep-alive", b"proxy-connection"))
 
@@ -119,6 +122,15 @@ def request_of(fields: HeaderList | None, *, end: bool) -> RequestHead:
     return head
 
 
+def is_call(request: RequestHead) -> bool:
+    """Tell whether this is a call of gRPC, which needs HTTP/2 all the way."""
+    return (
+        request.method == b"POST"
+        and _TRAILERS in request.fields
+        and any(_call.match(line) is not None for line in request.fields)
+    )
+
+
 def start_of(fields: HeaderList) -> Start:
     """Return what the pseudo-header fields say.
 
@@ -167,7 +179,7 @@ def _ordinary_fields(fields: list[Field]) -> Meaning:
         elif action == TE:
             if value.lower() != b"trailers":
                 raise Malformed("TE")
-            lines.append(b"TE: trailers")
+            lines.append(_TRAILERS)
         else:
             remember(head, action, value)
             meaning.named = True

@@ -7,7 +7,7 @@ connection lets it write, and the upstream is not read while too much waits.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from haloy.proxy import pages
 from haloy.proxy.body import LENGTH
@@ -19,7 +19,7 @@ from haloy.proxy.http2 import frames
 from haloy.proxy.http2.decoder import HeaderList
 from haloy.proxy.http2.exchange import StreamExchange, encode_lines
 from haloy.proxy.http2.forwarding import StreamForwarding
-from haloy.proxy.http2.head import Malformed, request_of
+from haloy.proxy.http2.head import Malformed, is_call, request_of
 from haloy.proxy.http2.hpack import Field, encode_field
 from haloy.proxy.http2.outgoing import Outgoing
 from haloy.proxy.http2.plan import learn
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from haloy.proxy.switch import Target
     from haloy.proxy.tunnel import Tunnel
     from haloy.proxy.upstream import UpstreamConnection
-
-_GRPC: Final = b"content-type: application/grpc"
 
 
 class StreamClient(Outgoing):
@@ -97,9 +95,7 @@ class StreamClient(Outgoing):
         extra = connection.origin.fields_for(request, target)
         head = render_request(request, b"", extra)
         driver = StreamForwarding(self, target, exchange, head, fresh=False)
-        driver.grpc = self._grpc = target.h2c and any(
-            line.lower().startswith(_GRPC) for line in request.fields
-        )
+        driver.grpc = self._grpc = not target.is_api and is_call(request)
         self.stream.chatty = target.h2c
         self.driver = driver
         if end and fields is not None and request.method == b"GET":
@@ -138,7 +134,6 @@ class StreamClient(Outgoing):
             max_body_bytes=target.max_body_bytes,
         )
         driver = StreamForwarding(self, target, exchange, head, fresh=False)
-        driver.grpc = False
         self.driver = driver
         if upstream is not None:
             driver.use(upstream)

@@ -63,9 +63,18 @@ class Trunk(User):
             and len(engine.streams) + len(self._waiting) < engine.peer_streams
         )
 
+    @property
+    def stands(self) -> bool:
+        """Whether requests may go out.
+
+        To an app that has not said that it speaks HTTP/2 none goes before its SETTINGS
+        have come: what it could take for HTTP/1.1 is the preface alone.
+        """
+        return self.connection.connected and (self._pool.h2c or self.engine.greeted)
+
     def take(self, branch: Branch) -> None:
         """Send the request of C{branch} as soon as the connection stands."""
-        if self.connection.connected:
+        if self.stands:
             branch.begin()
         else:
             self._waiting.append(branch)
@@ -125,7 +134,11 @@ class Trunk(User):
     # What the connection says.
 
     def upstream_connected(self) -> None:
-        """Send what waits."""
+        """Send what waits, if the app is known to understand it."""
+        if self.stands:
+            self._begin()
+
+    def _begin(self) -> None:
         waiting, self._waiting = self._waiting, []
         for branch in waiting:
             branch.begin()
@@ -142,6 +155,8 @@ class Trunk(User):
         """Act on what has come."""
         for event in self.engine.receive(data, self._switch.wheel.now_s):
             self._act(event)
+        if self._waiting and self.stands and not self.engine.failed:
+            self._begin()
         self.mark()
 
     def upstream_readable(self) -> bool:
@@ -196,6 +211,11 @@ class Trunk(User):
             branch.pump()
 
     def _lose(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        if waiting:
+            self._pool.declined(self._switch.wheel.now_s)
+        for branch in waiting:
+            branch.refused("does not speak HTTP/2")
         for stream in tuple(self.engine.streams.values()):
             owner, stream.owner = stream.owner, None
             if owner is not None:

@@ -34,6 +34,8 @@ class Branch(UpstreamConnection):
     """One request on a L{Trunk}, for its driver a connection of its own.
 
     It has no socket, so nothing of a descriptor's is set up or called.
+
+    @ivar unheard: it ended while it waited for the app to say that it speaks HTTP/2.
     """
 
     __slots__ = (
@@ -48,6 +50,7 @@ class Branch(UpstreamConnection):
         "_trunk",
         "_waits",
         "stream",
+        "unheard",
     )
 
     def __init__(self, switch: Switch, pool: Pool) -> None:
@@ -63,6 +66,7 @@ class Branch(UpstreamConnection):
         self.congested = False
         self.unsent = None
         self.stream: Stream | None = None
+        self.unheard = False
         self._trunk: Trunk | None = None
         self._head = b""
         self._body: ChunkedBody | LengthBody | None = None
@@ -82,7 +86,7 @@ class Branch(UpstreamConnection):
             if reason:
                 return reason
         self._trunk = trunk
-        self.connected = trunk.connection.connected
+        self.connected = trunk.stands
         return ""
 
     # What the driver asks for.
@@ -206,6 +210,7 @@ class Branch(UpstreamConnection):
         self._pending.clear()
         trunk, self._trunk = self._trunk, None
         if trunk is not None:
+            self.unheard = trunk.connection.connected and self.stream is None
             trunk.forget(self)
 
     def half_close(self) -> bool:

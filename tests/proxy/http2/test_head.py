@@ -201,6 +201,27 @@ def test_what_was_learned_is_bounded_and_holds_no_secrets() -> None:
     assert not any(name == b"x-long" for name, _ in module._learned)
 
 
+@pytest.mark.parametrize(
+    ("kind", "is_one"),
+    [
+        (b"application/grpc", True),
+        (b"Application/gRPC+proto", True),
+        (b"application/grpc; charset=utf-8", True),
+        (b"application/grpc-web", False),
+        (b"application/grpc-web+proto", False),
+        (b"application/json", False),
+    ],
+)
+def test_calls_of_grpc_are_known_by_their_type(kind: bytes, is_one: bool) -> None:
+    """And by what they ask for; gRPC-Web is ordinary HTTP."""
+    asked = [*changed(method=b"POST"), (b"content-type", kind)]
+    trailers = (b"te", b"trailers")
+    assert module.is_call(request_of([*asked, trailers], end=False)) is is_one
+    assert not module.is_call(request_of(asked, end=False))
+    fetched = [*BASE, (b"content-type", kind), trailers]
+    assert not module.is_call(request_of(fetched, end=True))
+
+
 def test_trailers_become_lines() -> None:
     """Those that are fields."""
     assert trailer_lines([(b"x-a", b"1"), (b"b\n", b"1"), (b"c", b"\r")]) == [b"x-a: 1"]

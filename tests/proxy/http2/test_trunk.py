@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+import pytest
+
 from haloy.model.app import Protocol, ProxyOptions
 from haloy.proxy.http2 import frames
 from haloy.proxy.pool import IDLE_TIMEOUT_S
 from tests.proxy.conftest import Running, Starter
-from tests.proxy.http2.clients import H2Client, until
-from tests.proxy.http2.support import Frame, block, frame, number
-from tests.proxy.support import Backend, Peer, backend, in_thread
+from tests.proxy.http2.clients import Answer, H2Client, until
+from tests.proxy.http2.support import Frame, block, frame, number, split
+from tests.proxy.support import Backend, Peer, answering, backend, in_thread
 
 OPTIONS = ProxyOptions(protocol=Protocol.H2C)
 
@@ -164,3 +166,100 @@ async def test_a_connection_that_nobody_uses_is_closed(start_http2: Starter) -> 
         assert passed(0.5) == 1
         assert passed(1.5) == 0
         assert await in_thread(ended.wait, 10)
+
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nold"
+CALL = [("content-type", "application/grpc"), ("te", "trailers")]
+
+
+def called(running: Running, body: bytes = b"\0\0\0\0\0") -> bytes:
+    """Make a call of gRPC and return the body of the answer."""
+    client = H2Client(running.https)
+    found = client.get("/Some/call", method="POST", fields=CALL, body=body)
+    client.close()
+    assert found.status == 200
+    return found.body
+
+
+async def test_an_answer_before_the_end_of_its_request(start_http2: Starter) -> None:
+    """It arrives whole, though its stream is reset right behind it."""
+
+    def asked(peer: Peer, one: Frame, count: int) -> None:
+        done = frame(frames.RST_STREAM, 0, one.stream, number(frames.NO_ERROR))
+        peer.send(answer(one.stream, b"early") + done)
+
+    running = start_http2()
+    with backend(server(asked)) as app:
+        await served(running, app)
+        for _ in range(3):
+            assert await in_thread(called, running, b"x" * 100_000) == b"early"
+        assert app.connections == 1
+
+
+async def test_a_call_goes_over_http2_where_the_rest_does_not(
+    start_http2: Starter,
+) -> None:
+    """An app that says nothing of its protocol, and speaks both on one port."""
+    # gRPC-Web is for HTTP/1.1, too.
+    web = [("content-type", "application/grpc-web"), ("te", "trailers")]
+
+    def asked(client: H2Client) -> Answer:
+        return client.get(method="POST", fields=web)
+
+    over_http2 = server(lambda peer, one, _: peer.send(answer(one.stream, b"new")))
+
+    def script(peer: Peer) -> None:
+        start = peer.exactly(4)
+        peer.buffer = start + peer.buffer
+        (over_http2 if start == b"PRI " else answering(OK))(peer)
+
+    running = start_http2()
+    with backend(script) as app:
+        await running.serve(app)
+        for _ in range(2):
+            assert await in_thread(called, running) == b"new"
+            client = await in_thread(lambda: H2Client(running.https))
+            assert (await in_thread(client.get)).body == b"old"
+            assert (await in_thread(asked, client)).body == b"old"
+        assert app.connections == 2
+
+
+@pytest.mark.parametrize("says", ["it is wrong", "nothing", "the end"])
+async def test_a_call_of_an_app_that_speaks_http1_alone(
+    start_http2: Starter, says: str
+) -> None:
+    """It sees the preface and nothing of the request, which comes over HTTP/1.1."""
+    offered: list[bytes] = []
+
+    def script(peer: Peer) -> None:
+        start = peer.exactly(4)
+        if start == b"PRI ":
+            if says == "it is wrong":
+                peer.send(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+            if says != "the end":
+                offered.append(start + peer.until(b"impossible"))
+            else:
+                offered.append(start + peer.exactly(20 + 9 + 6))
+            return
+        peer.buffer = start + peer.buffer
+        assert b"content-type: application/grpc" in peer.head()
+        assert peer.chunked() == b"\0\0\0\0\0"
+        peer.send(OK)
+
+    running = start_http2()
+    options = ProxyOptions(connect_timeout_s=0.3)
+    with backend(script) as app:
+        await running.serve(app, options=options)
+        for _ in range(3):
+            assert await in_thread(called, running) == b"old"
+        (pool,) = running.proxy._switch.pools.values()
+        assert pool.ejected_until == 0.0
+        await until(lambda: not pool.trunks)
+        # It was asked once, and will be again after a while.
+        await until(lambda: len(offered) == 1)
+        greeting = frames.PREFACE + frames.settings((frames.ENABLE_PUSH, 0))
+        goodbye = offered[0].removeprefix(greeting)
+        assert not goodbye or split(goodbye)[0].kind == frames.GOAWAY
+        pool.declined_until = 0.0
+        assert await in_thread(called, running) == b"old"
+        await until(lambda: len(offered) == 2)
