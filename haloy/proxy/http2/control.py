@@ -120,14 +120,12 @@ class Control(Sender):
         self._spend(budget.RESET)
         stream = self.streams.get(stream_id)
         if stream is not None:
-            inbox = stream.inbox
-            whole = self.client and not stream.receiving
-            self._forget(stream)
-            if whole:
+            if self.client and not stream.receiving:
                 # The answer is complete: only the rest of the request is not wanted
                 # (RFC 9113 section 8.1). It may not have been taken yet.
-                stream.inbox = inbox
+                self._forget_untaken(stream)
             else:
+                self._forget(stream)
                 self._events.append((RESET, stream, frames.NUMBER.unpack(body)[0]))
 
     def _priority(self, stream_id: int, body: bytes) -> None:

@@ -61,6 +61,7 @@ class Http2Downstream(Multiplexed):
         "_block_since_s",
         "_blocked",
         "_dirty",
+        "_held_bytes",
         "_moved_at_s",
         "_output",
         "_quiet_since_s",
@@ -89,6 +90,7 @@ class Http2Downstream(Multiplexed):
         self._output: dict[Outgoing, None] = {}
         self._blocked: dict[Outgoing, None] = {}
         self._dirty = False
+        self._held_bytes = 0
         self._started_s = now_s
         self._quiet_since_s = now_s
         self._moved_at_s = now_s
@@ -120,7 +122,14 @@ class Http2Downstream(Multiplexed):
         engine.may_grow = self.switch.waits < PROCESS_HIGH_BYTES
         for event in engine.receive(data, self.wheel.now_s):
             self._act(event)
+        self._count_held()
         self.mark()
+
+    def _count_held(self) -> None:
+        """Count bodies that apps have not taken with what waits in the process."""
+        held_bytes = 0 if self.gone else self.engine.held_bytes
+        self.switch.waits += held_bytes - self._held_bytes
+        self._held_bytes = held_bytes
 
     def _act(self, event: Event) -> None:
         kind, stream, what = event
@@ -172,6 +181,7 @@ class Http2Downstream(Multiplexed):
         if peers[peer] <= 0:
             del peers[peer]
         self._lose_streams()
+        self._count_held()
 
     def _lose_streams(self) -> None:
         for stream in tuple(self.engine.streams.values()):
@@ -235,6 +245,7 @@ class Http2Downstream(Multiplexed):
         self._dirty = False
         if self.gone or self.state == LINGERING:
             return
+        self._count_held()
         for _ in range(_ROUNDS):
             more = self._gather()
             data = self.engine.take()

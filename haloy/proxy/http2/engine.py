@@ -223,8 +223,10 @@ class Engine(Control):
                 self._credit_connection(counted)
                 self._abort(stream, frames.PROTOCOL_ERROR)
                 return
-        if self.client:
-            # A slow stream must not hold up those of other clients.
+        self.held_bytes += counted
+        if self.client or self.may_grow:
+            # A stream that nobody takes must not hold up the others.
+            stream.advanced_bytes += counted
             self._credit_connection(counted)
         if counted != size:
             self.credit(stream, counted - size)
@@ -250,10 +252,7 @@ class Engine(Control):
         stream.receiving = False
         self._events.append((END, stream, trailers))
         if not stream.sending:
-            inbox = stream.inbox
-            stream.inbox = []
-            self._forget(stream)
-            stream.inbox = inbox
+            self._forget_untaken(stream)
 
     def _headers(self, stream_id: int, flags: int, body: bytes) -> None:
         body = frames.without_padding(flags, body)

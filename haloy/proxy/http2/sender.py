@@ -16,8 +16,8 @@ from haloy.proxy.http2.hpack import TABLE_EMPTY
 # everybody starts with, then twice as much each time that a window was used up.
 STREAM_WINDOW_BYTES: Final = 262144
 CONNECTION_WINDOW_BYTES: Final = 1048576
-# Streams that grew share half of the connection's window: a few uploads that
-# stall leave room for the others.
+# What streams of one client may have grown, all together: bodies that nobody takes
+# are held to 64 KiB for each of the others.
 _GROWN_LIMIT_BYTES: Final = CONNECTION_WINDOW_BYTES // 2
 
 # How many streams that we have reset are remembered: their peer may not know yet.
@@ -39,11 +39,13 @@ class Stream:
     @ivar left_bytes: to come of a body whose length was told, -1 when it was not.
     @ivar inbox: pieces of the body that came and nobody has taken yet.
     @ivar answered: the head of the final answer has come (as a client).
+    @ivar advanced_bytes: the connection's window got them back before they were taken.
     @ivar chatty: small pieces are this stream's business, as in gRPC.
     @ivar owner: whoever drives it.
     """
 
     __slots__ = (
+        "advanced_bytes",
         "answered",
         "chatty",
         "grown_bytes",
@@ -66,6 +68,7 @@ class Stream:
         self.window_bytes = frames.DEFAULT_WINDOW
         self.grown_bytes = 0
         self.owed_bytes = 0
+        self.advanced_bytes = 0
         self.receiving = True
         self.sending = True
         self.left_bytes = -1
@@ -80,7 +83,9 @@ class Sender:
 
     @ivar streams: those in use, by number.
     @ivar queued_bytes: written and not taken.
-    @ivar may_grow: windows may become larger; false when memory is short.
+    @ivar held_bytes: came of bodies and were not taken.
+    @ivar may_grow: windows may become larger, and a body that nobody takes does not
+        hold up the others; false when memory is short.
     """
 
     def __init__(self, *, client: bool, now_s: float) -> None:
@@ -91,6 +96,7 @@ class Sender:
         self.queued_bytes = 0
         self.send_window = frames.DEFAULT_WINDOW
         self.receive_window = frames.DEFAULT_WINDOW
+        self.held_bytes = 0
         self.may_grow = True
         self._window_bytes = frames.DEFAULT_WINDOW
         self._owed_bytes = 0
@@ -205,17 +211,22 @@ class Sender:
         stream.receiving = stream.sending = False
         self._grown_bytes -= stream.grown_bytes
         # What nobody took is thrown away: the connection's window gets it back.
-        if stream.inbox and not self.client:
-            left = sum([len(piece) for piece in stream.inbox])
-            self._credit_connection(left)
+        if stream.inbox:
+            self._taken(stream, sum([len(piece) for piece in stream.inbox]))
+            stream.inbox = []
+
+    def _forget_untaken(self, stream: Stream) -> None:
+        """Forget a stream whose inbox somebody still takes."""
+        inbox = stream.inbox
         stream.inbox = []
+        self._forget(stream)
+        stream.inbox = inbox
 
     # Windows.
 
     def credit(self, stream: Stream, size: int) -> None:
         """Let the peer send C{size} bytes more: the other side took as many."""
-        if not self.client:
-            self._credit_connection(size)
+        self._taken(stream, size)
         if not stream.receiving:
             return
         stream.owed_bytes += size
@@ -225,6 +236,14 @@ class Sender:
             stream.receive_window += increment
             stream.owed_bytes = 0
             self.write(frames.window_update(stream.id, increment))
+
+    def _taken(self, stream: Stream, size: int) -> None:
+        """Give the connection's window back what it did not get when it came."""
+        self.held_bytes -= size
+        advanced = min(size, stream.advanced_bytes)
+        stream.advanced_bytes -= advanced
+        if size > advanced:
+            self._credit_connection(size - advanced)
 
     def _growth(self, stream: Stream) -> int:
         more = min(stream.window_bytes, STREAM_WINDOW_BYTES - stream.window_bytes)

@@ -23,7 +23,9 @@ from tests.proxy.support import Peer, connect
 NAME = "app.example.com"
 
 
-def tls_peer(port: int, name: str = NAME, protocols: Sequence[str] = ("h2",)) -> Peer:
+def tls_peer(
+    port: int, name: str | None = NAME, protocols: Sequence[str] = ("h2",)
+) -> Peer:
     """Return a connection whose handshake has chosen the first protocol."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
@@ -55,8 +57,11 @@ class Answer:
 class H2Client:
     """A blocking client by the h2 package."""
 
-    def __init__(self, port: int, name: str = NAME, *, window: int = 65535) -> None:
-        self.peer = tls_peer(port, name)
+    def __init__(
+        self, port: int, name: str = NAME, *, window: int = 65535, named: bool = True
+    ) -> None:
+        """C{named}: the handshake says for which name the connection is."""
+        self.peer = tls_peer(port, name if named else None)
         self.name = name
         config = h2.config.H2Configuration(client_side=True, header_encoding="latin-1")
         self.h2 = h2.connection.H2Connection(config)

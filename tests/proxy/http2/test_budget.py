@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from haloy.proxy.http2 import frames
 from haloy.proxy.http2.budget import BURST, Budget
+from tests.proxy.http2.support import client, frame, head, number, opened, server
 
 
 def test_a_burst_is_taken_and_more_is_not() -> None:
@@ -30,3 +32,57 @@ def test_tokens_are_earned() -> None:
     assert budget.tokens == BURST - 6.0
     budget.earn(100.0)
     assert budget.tokens == BURST
+
+
+def test_a_day_of_events_is_no_flood() -> None:
+    """Small ones every five seconds, windows opened for each, pings between."""
+    engine = server()
+    stream = opened(engine, end=True)
+    engine.headers(stream, b"\x88", end=False)
+    ping = frame(frames.PING, 0, 0, b"12345678")
+    opening = b"".join(frame(frames.WINDOW_UPDATE, 0, n, number(40)) for n in (0, 1))
+    for now_s in range(5, 86400, 5):
+        engine.data(stream, b"data: 0123456789 0123456789 0123456789\n\n", end=False)
+        engine.take()
+        engine.receive(opening if now_s % 15 else opening + ping, float(now_s))
+        assert not engine.failed
+    assert engine.budget.tokens > BURST / 2
+
+
+def test_a_gibibyte_down_is_no_flood() -> None:
+    """Windows opened and pings sent as grpcio does; in no time at all."""
+    engine = server()
+    stream = opened(engine, end=True)
+    stream.chatty = True
+    engine.headers(stream, b"\x88", end=False)
+    piece = bytes(16384)
+    ping = frame(frames.PING, 0, 0, b"12345678")
+    opening = b"".join(frame(frames.WINDOW_UPDATE, 0, n, number(32768)) for n in (0, 1))
+    for count in range(65536 // 2):
+        assert engine.room(stream) >= 32768
+        for _ in range(2):
+            engine.data(stream, piece, end=False)
+        engine.take()
+        engine.receive(opening if count % 16 else opening + ping, 0.0)
+    assert not engine.failed
+    assert engine.budget.tokens > BURST / 2
+
+
+def test_a_gibibyte_up_is_no_flood() -> None:
+    """Whether the peer is a client or an app, which pings while it sends."""
+    sent = frame(frames.DATA, 0, 1, bytes(16384)) * 2
+    ping = frame(frames.PING, 0, 0, b"12345678")
+    receiving = server()
+    stream = opened(receiving)
+    asking = client()
+    answered = asking.open(b"\x82", end=True)
+    asking.receive(head(1, ((":status", "200"),), end=False), 0.0)
+    for engine, one in ((receiving, stream), (asking, answered)):
+        for count in range(65536 // 2):
+            # A gibibyte in a minute.
+            now_s = count / 32768 * 60
+            engine.receive(sent if count % 64 else sent + ping, now_s)
+            engine.credit(one, len(engine.take_body(one)))
+            engine.take()
+        assert not engine.failed
+        assert engine.held_bytes == 0

@@ -6,13 +6,16 @@ one for others are promised besides.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from haloy.proxy.http2 import frames
+from haloy.proxy.http2.downstream import Http2Downstream
 from tests.proxy.conftest import Starter
 from tests.proxy.http2.clients import H2Client, RawClient, until
 from tests.proxy.http2.support import GET, POST, block, frame, head, number
@@ -25,6 +28,14 @@ LARGE = b"HTTP/1.1 200 OK\r\nContent-Length: 400000\r\n\r\n" + b"x" * 400000
 LOAD = 4
 CPU_S = 0.1 * LOAD
 LATENCY_S = 0.25 * LOAD
+# The client of the test is in the same process, and so is the app.
+GROWTH_BYTES = 24 * 1048576
+
+
+def resident_bytes() -> int:
+    """Return how much memory this process has."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def resets() -> list[bytes]:
@@ -55,8 +66,12 @@ def malformed() -> list[bytes]:
 
 def continuations() -> list[bytes]:
     """Return a header block that never ends (CVE-2024-27316)."""
+    return endless(b"", 50000)
+
+
+def endless(piece: bytes, count: int) -> list[bytes]:
     start = frame(frames.HEADERS, 1, 1, block(GET))
-    return [start, *[frame(frames.CONTINUATION, 0, 1, b"")] * 50000]
+    return [start, *[frame(frames.CONTINUATION, 0, 1, piece)] * count]
 
 
 def bombs() -> list[bytes]:
@@ -98,13 +113,21 @@ def churn() -> list[bytes]:
     return [*opened, *[down + up] * 10000]
 
 
-# What is sent, and whether the connection has to end for it.
+def dribble() -> list[bytes]:
+    """Return a window that is opened octet by octet."""
+    closed = frame(frames.SETTINGS, 0, 0, frames.SETTING.pack(4, 0))
+    octet = frame(frames.WINDOW_UPDATE, 0, 1, number(1))
+    return [closed, head(1), *[octet] * 40000]
+
+
+# What is sent; each ends its connection.
 FLOODS: dict[str, Callable[[], list[bytes]]] = {
     "rapid reset": resets,
     "resets that we make": made_resets,
     "bodies after the end": half_closed,
     "malformed requests": malformed,
     "CONTINUATION": continuations,
+    "long CONTINUATION": lambda: endless(b"\x0f\x11\0" * 5000, 500),
     "HPACK bombs": bombs,
     "cookie crumbs": crumbs,
     "uploads without end": unfinished,
@@ -115,6 +138,7 @@ FLOODS: dict[str, Callable[[], list[bytes]]] = {
     "DATA of one octet": lambda: small_data(b"x", 60000),
     "PRIORITY": lambda: of(frame(frames.PRIORITY, 0, 9, bytes(5)), 100000),
     "WINDOW_UPDATE": lambda: of(frame(frames.WINDOW_UPDATE, 0, 0, number(1)), 100000),
+    "windows by the octet": dribble,
     "unknown frames": lambda: of(frame(200), 100000),
 }
 
@@ -126,6 +150,7 @@ class Probe:
         self._port = port
         self._over = threading.Event()
         self.worst_s = 0.0
+        self.worst_bytes = 0
         self.answers = 0
         self._thread = threading.Thread(target=self._ask, daemon=True)
         self._thread.start()
@@ -137,6 +162,7 @@ class Probe:
             if client.get("/probe").status == 200:
                 self.answers += 1
             self.worst_s = max(self.worst_s, time.monotonic() - began)
+            self.worst_bytes = max(self.worst_bytes, resident_bytes())
         client.close()
 
     def end(self) -> None:
@@ -161,13 +187,14 @@ def attack(port: int, pieces: list[bytes]) -> int | None:
 async def test_a_flood_is_ended_and_nobody_else_feels_it(
     start_http2: Starter, what: str
 ) -> None:
-    """GOAWAY, little CPU, a prompt answer for others, and nothing left behind."""
+    """GOAWAY, little CPU and memory, a prompt answer for others, nothing left."""
     running = start_http2()
     pieces = FLOODS[what]()
     with backend(answering(OK)) as app:
         await running.serve(app)
         probe = Probe(running.https)
         await until(lambda: probe.answers > 0)
+        held = resident_bytes()
         began = time.thread_time()
         code = await in_thread(attack, running.https, pieces)
         spent = time.thread_time() - began
@@ -182,9 +209,14 @@ async def test_a_flood_is_ended_and_nobody_else_feels_it(
             frames.STREAM_CLOSED,
             frames.COMPRESSION_ERROR,
         )
-        print(f"{what}: {spent:.3f} s CPU, others waited {probe.worst_s:.3f} s")
+        grown = probe.worst_bytes - held
+        print(
+            f"{what}: {spent:.3f} s CPU, others waited {probe.worst_s:.3f} s, "
+            f"{grown / 1048576:.1f} MiB more"
+        )
         assert spent < CPU_S
         assert probe.worst_s < LATENCY_S
+        assert grown < GROWTH_BYTES
         switch = running.proxy._switch
         await until(lambda: not switch.clients)
         assert switch.waits == 0
@@ -192,12 +224,19 @@ async def test_a_flood_is_ended_and_nobody_else_feels_it(
         await until(lambda: all(not pool.outstanding for pool in switch.pools.values()))
 
 
-async def test_stalled_downloads_hold_little(start_http2: Starter) -> None:
-    """A hundred on one connection: little memory, and all of it comes back."""
+@pytest.mark.parametrize("window", [0, frames.WINDOW_LIMIT])
+async def test_stalled_downloads_hold_little(start_http2: Starter, window: int) -> None:
+    """A hundred on one connection: little memory, and all of it comes back.
+
+    The client opens no window, or any window, and reads nothing.
+    """
     running = start_http2()
 
     def begin() -> RawClient:
-        client = RawClient(running.https, settings=frames.SETTING.pack(4, 0))
+        settings = frames.SETTING.pack(frames.INITIAL_WINDOW_SIZE, window)
+        client = RawClient(running.https, settings=settings)
+        more = number(frames.WINDOW_LIMIT - frames.DEFAULT_WINDOW)
+        client.send(frame(frames.WINDOW_UPDATE, 0, 0, more))
         client.send(*(client.get(n) for n in range(1, 201, 2)))
         return client
 
@@ -207,6 +246,11 @@ async def test_stalled_downloads_hold_little(start_http2: Starter) -> None:
         switch = running.proxy._switch
         await until(lambda: switch.waits > 1048576)
         assert switch.waits < 100 * 150_000
+        assert all(
+            len(one.unsent or b"") < 1048576
+            for one in switch.clients
+            if isinstance(one, Http2Downstream)
+        )
         found = await in_thread(lambda: H2Client(running.https).get().status)
         assert found == 200
         client.peer.close()

@@ -113,25 +113,60 @@ def test_streams_that_grew_leave_room_for_others() -> None:
     assert streams[-1].window_bytes == sender.STREAM_WINDOW_BYTES
 
 
+def test_a_body_that_nobody_takes_holds_up_its_stream_only() -> None:
+    """The connection's window is given back when the bytes come, once."""
+    engine = server()
+    stream = opened(engine)
+    engine.receive(frame(DATA, 0, 1, b"x" * 16384) * 2, 0.0)
+    assert [one.stream for one in split(engine.take())] == [0]
+    assert engine.held_bytes == 32768
+    engine.credit(stream, 32768)
+    assert [one.stream for one in split(engine.take())] == [1]
+    assert engine.held_bytes == 0
+    assert stream.advanced_bytes == 0
+
+
+def test_a_body_that_nobody_takes_holds_up_all_when_memory_is_short() -> None:
+    """What came before is not given back a second time."""
+    engine = server()
+    stream = opened(engine)
+    engine.receive(frame(DATA, 0, 1, b"x" * 16000), 0.0)
+    engine.may_grow = False
+    engine.receive(frame(DATA, 0, 1, b"x" * 16384) * 2, 0.0)
+    assert engine.take() == b""
+    engine.credit(stream, 16000)
+    assert engine.take() == b""
+    engine.credit(stream, 32768)
+    assert split(engine.take()) == [
+        (frames.WINDOW_UPDATE, 0, 0, number(48768)),
+        (frames.WINDOW_UPDATE, 0, 1, number(48768)),
+    ]
+
+
 def test_a_client_gives_credit_for_streams_only() -> None:
     """The connection's was given when the bytes came: others are not held up."""
     engine = client()
     stream = engine.open(b"\x82", end=True)
     engine.take()
-    engine.credit(stream, 40000)
-    assert [one.stream for one in split(engine.take())] == [1]
     for _ in range(9):
-        engine.credit(stream, 262144)
+        size = stream.receive_window // 2
+        pieces = [frame(DATA, 0, 1, b"x" * 16000)] * (size // 16000 + 1)
+        engine.receive(b"".join(pieces), 0.0)
+        engine.take()
+        engine.credit(stream, len(pieces) * 16000)
+        assert [one.stream for one in split(engine.take())] == [1]
     assert stream.window_bytes == sender.STREAM_WINDOW_BYTES
 
 
 def test_what_nobody_took_of_a_stream_goes_back_to_the_connection() -> None:
     """A reset stream keeps nothing of the window."""
     engine = server()
+    engine.may_grow = False
     stream = opened(engine)
     engine.receive(frame(DATA, 0, 1, b"x" * 16384) * 3, 0.0)
     engine.take()
     engine.reset(stream, 0)
+    assert engine.held_bytes == 0
     written = split(engine.take())
     assert [one.kind for one in written] == [frames.WINDOW_UPDATE, frames.RST_STREAM]
     assert stream.inbox == []

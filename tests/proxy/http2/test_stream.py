@@ -6,9 +6,12 @@ import threading
 
 import pytest
 
-from haloy.model.app import ProxyOptions
+from haloy.model.app import Domain, ProxyOptions
+from haloy.model.names import AppName, DomainName
 from haloy.proxy.http2 import frames
+from haloy.proxy.http2.sender import CONNECTION_WINDOW_BYTES
 from haloy.proxy.http2.stream import StreamClient
+from haloy.proxy.routes import RoutedApp, build_table
 from tests.proxy.conftest import Starter
 from tests.proxy.http2.clients import H2Client, RawClient, until
 from tests.proxy.http2.support import POST, frame, head, number
@@ -19,6 +22,7 @@ from tests.proxy.support import (
     backend,
     echoing,
     in_thread,
+    upstream_of,
 )
 
 
@@ -441,6 +445,48 @@ async def test_an_upload_stops_where_the_backend_stops(start_http2: Starter) -> 
     assert got[0] == size
     # What the kernel's buffers take, and one window.
     assert stalled < size
+
+
+async def test_uploads_to_a_slow_app_hold_up_no_other(start_http2: Starter) -> None:
+    """Bodies that nobody takes, more than a connection's window; all of it is counted.
+
+    The slow app takes one request and does not answer it: the others wait.
+    """
+    running = start_http2()
+    waiting = 30
+
+    def silent(peer: Peer) -> None:
+        peer.until(b"impossible")
+
+    def stall(client: H2Client) -> None:
+        client.name = "slow.example.com"
+        for _ in range(waiting + 1):
+            stream = client.ask(method="POST", body=None)
+            client.upload(stream, b"x" * 65535, end=False)
+        client.name = "app.example.com"
+
+    def upload(client: H2Client) -> int:
+        return client.get(method="POST", body=b"x" * 300_000).status
+
+    with backend(silent) as slow, backend(echoing) as app:
+        apps = [
+            RoutedApp(
+                AppName(name),
+                (Domain(DomainName(f"{name}.example.com")),),
+                (upstream_of(one),),
+                ProxyOptions(max_connections=limit),
+            )
+            for name, one, limit in (("slow", slow, 1), ("app", app, 9))
+        ]
+        await running.serve(table=build_table(1, None, apps)[0])
+        client = await in_thread(lambda: H2Client(running.https, named=False))
+        await in_thread(stall, client)
+        switch = running.proxy._switch
+        await until(lambda: switch.waits >= waiting * 65535)
+        assert waiting * 65535 > CONNECTION_WINDOW_BYTES
+        assert await in_thread(upload, client) == 200
+        client.close()
+        await until(lambda: switch.waits == 0)
 
 
 async def test_a_small_answer_is_not_held_up_by_large_ones(
