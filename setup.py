@@ -32,6 +32,7 @@ HOT = (
     "forwarding",
     "head",
     "head_cache",
+    "hello",
     "http2/budget",
     "http2/control",
     "http2/decoder",

@@ -7,6 +7,7 @@ checks no more than it reads: the handshake itself is the TLS library's.
 
 from __future__ import annotations
 
+import struct
 from typing import Final
 
 from attrs import frozen
@@ -49,6 +50,10 @@ class NeedMore:
 @frozen
 class NotTls:
     """These bytes do not begin a ClientHello that is read here."""
+
+
+#: Kind and size of an extension.
+_extension = struct.Struct(">HH").unpack_from
 
 
 class _Malformed(Exception):
@@ -116,8 +121,7 @@ def _hello(body: bytes) -> Hello:
         content = start + _EXTENSION_HEADER
         if content > end:
             raise _Malformed
-        kind = body[start] << 8 | body[start + 1]
-        size = body[start + 2] << 8 | body[start + 3]
+        kind, size = _extension(body, start)
         start = content + size
         if start > end:
             raise _Malformed
