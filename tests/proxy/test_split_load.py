@@ -144,7 +144,7 @@ async def test_killed_workers(start_split: SplitStarter, reactor: Any) -> None:
 
 
 def thousand(generation: int, one: Backend) -> RouteTable:
-    """Return a table of 1,000 apps; a tenth of them are new in each generation."""
+    """Return a table of 1,000 apps; all are new in every tenth generation."""
     table, conflicts = build_table(
         generation,
         None,
