@@ -96,8 +96,9 @@ class Rotation:
 
     def forget(self, keys: Collection[str]) -> None:
         """Drop what is remembered of upstreams that are gone."""
-        for key in keys:
-            self._credit.pop(key, None)
+        if self._credit:  # most have no newcomer
+            for key in keys:
+                self._credit.pop(key, None)
 
 
 def _second_choice(

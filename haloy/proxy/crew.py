@@ -35,6 +35,7 @@ from haloy.proxy.control.protocol import (
     Reading,
     Retire,
     Serve,
+    packed,
     version_problem,
 )
 from haloy.proxy.interface import ProxyStats
@@ -183,8 +184,9 @@ class Crew:
         @raise TimeoutError: one has not answered.
         """
         told = [member for member in self._members if member.fed]
+        once = packed(message)
         found: Any = await DeferredList(
-            [member.link.ask(message, limit_s) for member in told], consumeErrors=True
+            [member.link.ask(once, limit_s) for member in told], consumeErrors=True
         )
         answers = []
         for done, result in found:

@@ -303,8 +303,11 @@ class Switch:
         serving = {app for key, (_, _, app) in wanted.items() if self._serves(key)}
         for key, (upstream, limit, app) in wanted.items():
             self._admit(key, upstream, limit, slowly=app in serving)
-        for key in [key for key in self.pools if key not in wanted]:
+        gone = [key for key in self.pools if key not in wanted]
+        for key in gone:
             self._retire(key)
+        for rotation in self._rotations.values():
+            rotation.forget(gone)
         owners = {app for _, _, app in wanted.values()}
         for name in set(self._rotations) - owners:
             del self._rotations[name]
@@ -328,8 +331,6 @@ class Switch:
     def _retire(self, key: str) -> None:
         pool = self.pools[key]
         pool.retire()
-        for rotation in self._rotations.values():
-            rotation.forget((key,))
         if not pool.outstanding and not pool.tunnels:
             del self.pools[key]
 

@@ -17,7 +17,7 @@ from haloy.proxy.control.protocol import CertificatesPart, TablePart
 from haloy.proxy.interface import Leftover, ProxyStats
 from haloy.proxy.routes import Route, RouteTable
 
-ROUTES_IN_PART: Final = 100
+ROUTES_IN_PART: Final = 50
 CERTIFICATES_IN_PART: Final = 16
 
 _T = TypeVar("_T")

@@ -7,7 +7,7 @@ the first wait of each question.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionLost
@@ -22,11 +22,16 @@ from haloy.proxy.control.protocol import (
     FRAME_LIMIT_BYTES,
     Meaning,
     Message,
+    Packed,
     Refused,
     pack,
     unpack,
 )
 from haloy.tasks import Tasks
+
+#: After a frame from this size on, other events come before the next one: what stands
+#: in it took long to read, and requests wait meanwhile.
+LONG_FRAME_BYTES: Final = 2048
 
 
 class ProxyRefused(HaloyError):
@@ -96,6 +101,9 @@ class Link(Int32StringReceiver):
             )
             self.abort()
             return
+        if len(string) >= LONG_FRAME_BYTES:
+            self.pauseProducing()
+            self._clock.callLater(0, self._go_on)
         if meaning is Meaning.QUESTION:
             self._tasks.start("answering", self._work(number, message))
         elif meaning is Meaning.NEWS:
@@ -108,6 +116,11 @@ class Link(Int32StringReceiver):
                 waiter.errback(Failure(ProxyRefused(message.reason)))
             else:
                 waiter.callback(message)
+
+    def _go_on(self) -> None:
+        """Take the next frame, if there is still somebody who sends them."""
+        if self.up:
+            self.resumeProducing()
 
     async def _work(self, number: int, message: Message) -> None:
         meaning, answer = Meaning.ANSWER, None
@@ -128,7 +141,7 @@ class Link(Int32StringReceiver):
         """Send news; without a connection it is lost."""
         self._say(Meaning.NEWS, 0, message)
 
-    def ask(self, message: Message, limit_s: float) -> Deferred[Message]:
+    def ask(self, message: Message | Packed, limit_s: float) -> Deferred[Message]:
         """Return the answer to C{message}.
 
         It fails with L{ProxyRefused}, with C{ConnectionLost}, or with
@@ -155,6 +168,6 @@ class Link(Int32StringReceiver):
         transport: Any = self.transport
         transport.abortConnection()
 
-    def _say(self, meaning: Meaning, number: int, message: Message) -> None:
+    def _say(self, meaning: Meaning, number: int, message: Message | Packed) -> None:
         if self.up:
             self.sendString(pack(meaning, number, message))

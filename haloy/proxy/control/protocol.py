@@ -243,11 +243,21 @@ Message = (
 )
 
 
-def pack(meaning: Meaning, number: int, message: Message) -> bytes:
+class Packed(bytes):
+    """A message as it stands in a frame: made once, for several links."""
+
+    __slots__ = ()
+
+
+def packed(message: Message) -> Packed:
+    """Return C{message} as it stands in a frame."""
+    return Packed(json.dumps(encode(message), separators=(",", ":")).encode("ascii"))
+
+
+def pack(meaning: Meaning, number: int, message: Message | Packed) -> bytes:
     """Return a frame without its length."""
-    return json.dumps(
-        [meaning.value, number, encode(message)], separators=(",", ":")
-    ).encode("ascii")
+    inner = message if isinstance(message, Packed) else packed(message)
+    return b'["%b",%d,%b]' % (meaning.value.encode("ascii"), number, inner)
 
 
 def unpack(frame: bytes) -> tuple[Meaning, int, Message]:

@@ -14,7 +14,8 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
-from haloy.proxy.control.link import Link, ProxyRefused
+from haloy.model.names import AppName
+from haloy.proxy.control.link import LONG_FRAME_BYTES, Link, ProxyRefused
 from haloy.proxy.control.protocol import (
     FRAME_LIMIT_BYTES,
     Done,
@@ -24,6 +25,7 @@ from haloy.proxy.control.protocol import (
     Serve,
     Unpark,
     pack,
+    packed,
 )
 
 AnswerIt = Callable[[Message], Awaitable[Message]]
@@ -71,6 +73,55 @@ def pass_on(one: End, other: Link) -> None:
     data = one.wire.value()
     one.wire.clear()
     other.dataReceived(data)
+
+
+def test_others_come_between_long_frames() -> None:
+    """A long frame has a turn of the reactor to itself; short ones come together."""
+    long = Unpark(AppName("a" * LONG_FRAME_BYTES))
+    telling, told = End(), End()
+    teller, hearer = telling.link(), told.link()
+    for message in (Serve(), long, long, Serve(), Serve()):
+        teller.tell(message)
+    pass_on(telling, hearer)
+    assert told.news == [Serve(), long]
+    assert told.wire.producerState == "paused"
+    between: list[int] = []
+    told.clock.callLater(0, lambda: between.append(len(told.news)))
+    told.clock.advance(0)
+    assert between == [3]
+    assert told.news == [Serve(), long, long, Serve(), Serve()]
+    assert told.wire.producerState == "producing"
+    assert not told.clock.getDelayedCalls()
+
+
+def test_nothing_is_taken_after_the_end() -> None:
+    """What stands behind a long frame is not worked on once the connection is lost."""
+    telling, told = End(), End()
+    teller, hearer = telling.link(), told.link()
+    teller.tell(Unpark(AppName("a" * LONG_FRAME_BYTES)))
+    teller.tell(Serve())
+    pass_on(telling, hearer)
+    hearer.connectionLost(Failure(ConnectionLost()))
+    told.clock.advance(0)
+    assert len(told.news) == 1
+
+
+def test_a_message_is_packed_once_for_several_links() -> None:
+    """It arrives as one that each link has packed itself."""
+    heard: list[Message] = []
+
+    async def hear(message: Message) -> Message:
+        heard.append(message)
+        return Done()
+
+    once = packed(Hello(1, "é"))
+    for _ in range(2):
+        asking, working = End(), End(hear)
+        asker, worker = asking.link(), working.link()
+        asker.ask(once, 5)
+        pass_on(asking, worker)
+        pass_on(working, asker)
+    assert heard == [Hello(1, "é")] * 2
 
 
 def test_a_question_gets_its_answer() -> None:
