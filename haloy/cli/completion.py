@@ -77,15 +77,14 @@ add_completion_class(ZshComplete)
 @click.command("completion")
 @click.argument("shell", type=click.Choice(SHELLS))
 def completion_(shell: str) -> None:
-    r"""Print the completion script of SHELL.
+    """Print the completion script of SHELL.
 
     \b
-    bash: haloy completion bash \
-              > ~/.local/share/bash-completion/completions/haloy
+    bash: haloy completion bash > ~/.local/share/bash-completion/completions/haloy
     zsh:  haloy completion zsh > "${fpath[1]}/_haloy"
     fish: haloy completion fish > ~/.config/fish/completions/haloy.fish
     PowerShell: haloy completion powershell >> $PROFILE
-    """
+    """  # noqa: D301  (click's mark of what is not wrapped)
     found = get_completion_class(shell)
     if found is None:
         raise AssertionError(f"{shell} is a choice and has no class")

@@ -25,6 +25,10 @@ def main() -> None:
         command()
     except KeyboardInterrupt:
         raise SystemExit(INTERRUPTED) from None
+    except OSError as problem:  # stdout took no help: its disk is full
+        from haloy.cli.failing import fail_unexpectedly  # noqa: PLC0415
+
+        raise SystemExit(fail_unexpectedly(problem, False, False)) from None
     finally:
         leave_at_once()
 

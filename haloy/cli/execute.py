@@ -35,7 +35,7 @@ def exec_(
     command: tuple[str, ...],
     output: Output,
 ) -> None:
-    r"""Run COMMAND in the app's first container, as in haloy exec -- ls -l.
+    """Run COMMAND in the app's first container, as in haloy exec -- ls -l.
 
     Ends with the exit code of the command. With -it it has your terminal, with -i
     your standard input:
@@ -43,7 +43,7 @@ def exec_(
     \b
         haloy exec -it -- sh
         haloy exec -i -- psql < dump.sql
-    """
+    """  # noqa: D301  (click's mark of what is not wrapped)
     if container and all_containers:
         raise click.UsageError("give --container or --all-containers, not both")
     project, chosen = choose(selection)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,8 @@ import click
 
 from haloy.cli.echo import echo
 from haloy.cli.exits import ERROR, exit_code
+from haloy.config.excerpt import shown_line
 from haloy.errors import ConfigError, HaloyError
-
-#: A literal value on the line that is shown: it may be a secret.
-_VALUE = re.compile(r"((?:^|[\s{,])[\"']?(?:value|password|token)[\"']?\s*[:=]\s*).*")
-_LONGEST = 120
 
 
 def show_problem(problem: HaloyError, prefix: str = "") -> None:
@@ -49,10 +46,9 @@ def _excerpt(problem: ConfigError) -> str:
         return ""
     try:
         text = Path(problem.path).read_text(encoding="utf-8-sig", errors="replace")
-        line = text.split("\n")[problem.line - 1].rstrip()
+        line = shown_line(text.split("\n")[problem.line - 1]).replace("\t", " ")
     except (OSError, IndexError):
         return ""
-    line = _VALUE.sub(r"\1***", line.replace("\t", " "))[:_LONGEST]
     head = f"{problem.line:5} | "
     if not problem.column or problem.column > len(line) + 1:
         return head + line
@@ -79,7 +75,8 @@ def fail(problem: HaloyError, as_json: bool) -> int:
     """Tell what went wrong; return the exit code."""
     code = exit_code(problem)
     if as_json:
-        echo(json.dumps(problem_json(problem, code), indent=2))
+        with suppress(OSError):  # it may be stdout's disk that is full
+            echo(json.dumps(problem_json(problem, code), indent=2))
     show_problem(problem)
     return code
 

@@ -97,9 +97,19 @@ _SELECTION_FIELDS = ("config", "names", "everything", "server", "app", "limit_s"
 def _split(
     ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]
 ) -> tuple[str, ...]:
-    return tuple(
+    names = tuple(
         part.strip() for value in values for part in value.split(",") if part.strip()
     )
+    if values and not names:
+        raise click.BadParameter("is empty")
+    return names
+
+
+def _said(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str:
+    """Refuse C{""}: a script's variable that is unset selects something else."""
+    if value is not None and not value.strip():
+        raise click.BadParameter("is empty")
+    return value or ""
 
 
 def _complete(what: str) -> Callable[..., list[str]]:
@@ -123,6 +133,7 @@ def _config(command: Any) -> Any:
         default=".",
         show_default=True,
         type=click.Path(),
+        callback=_said,
         help="Configuration file, or the folder it is in.",
     )(command)
 
@@ -150,8 +161,8 @@ def _server(command: Any) -> Any:
     return click.option(
         "-s",
         "--server",
-        default="",
         metavar="URL",
+        callback=_said,
         shell_complete=_complete("servers"),
         help="This server; no configuration is read.",
     )(command)
@@ -160,8 +171,8 @@ def _server(command: Any) -> Any:
 def _app(command: Any) -> Any:
     return click.option(
         "--app",
-        default="",
         metavar="NAME",
+        callback=_said,
         shell_complete=_complete("apps"),
         help="This app; with --server no configuration is needed.",
     )(command)

@@ -66,6 +66,23 @@ def test_ctrl_c_while_python_ends(tmp_path: Path) -> None:
     assert out.strip()
 
 
+@pytest.mark.parametrize("arguments", [["--help"], ["version", "--json"], ["version"]])
+def test_a_full_disk_under_stdout(arguments: list[str]) -> None:
+    """A sentence and exit code 1: a file that lacks its end is no success."""
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "haloy.cli.main", *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=50,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith("✖ this machine refuses it: ")
+    assert done.stderr.count("\n") == 1
+
+
 def test_a_command_puts_away_what_it_holds() -> None:
     """Once it runs, Ctrl+C is an exception again; who ignores it goes on doing so."""
     before = signal.getsignal(signal.SIGINT)

@@ -58,6 +58,8 @@ def test_help_and_mistakes(name: str) -> None:
     """Help tells of each option; an unknown one is exit code 2 and no help."""
     shown = CliRunner().invoke(main, [*name.split(), "--help"])
     assert shown.exit_code == 0
+    assert "\\b" not in shown.output
+    assert "\b" not in shown.output
     for parameter in ALL[name].params:
         if isinstance(parameter, click.Option) and not parameter.hidden:
             assert parameter.help, parameter.name

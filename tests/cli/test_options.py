@@ -56,6 +56,19 @@ def test_apps_and_servers_are_selected_without_a_configuration() -> None:
     ]
 
 
+@pytest.mark.parametrize("option", ["--server", "--app", "--targets", "--config"])
+def test_an_empty_value_is_a_mistake(option: str) -> None:
+    """C{--server "$SERVER"} with nothing in it must not choose something else."""
+
+    @click.command()
+    @app_options
+    def command(selection: Selection) -> None:
+        raise AssertionError(selection)
+
+    done = CliRunner().invoke(command, [option, " "])
+    assert (done.exit_code, "is empty" in done.output) == (2, True)
+
+
 def test_how_to_speak_is_an_object() -> None:
     """--json and --quiet make an output."""
     seen: list[tuple[bool, bool]] = []
