@@ -15,11 +15,14 @@ from typing import Any
 import yaml
 from attrs import field, frozen
 
+from haloy.config.excerpt import shown_line
 from haloy.errors import ConfigError
 
 SIZE_LIMIT_BYTES = 1 << 20
 NODES_LIMIT = 50_000
 CONTEXT_LINES = 1
+_TOO_DEEP = "is nested too deeply"
+_TOO_LONG = "has a number of too many digits"  # for Python's int
 
 #: Line and column, both from 1.
 Place = tuple[int, int]
@@ -95,6 +98,15 @@ class _Loader(yaml.SafeLoader):
             found.setdefault((key.tag, str(key.value)), (key, value))
         node.value = list(found.values())
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """Return the value of C{node}; PyYAML takes a tag of the file at its word."""
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, KeyError, AttributeError):
+            raise yaml.constructor.ConstructorError(
+                None, None, f"is no {node.tag.rpartition(':')[2]}", node.start_mark
+            ) from None
+
     def _pairs(self, value: yaml.Node) -> list[_Pair]:
         several = isinstance(value, yaml.SequenceNode)
         pairs: list[_Pair] = []
@@ -160,7 +172,7 @@ def _parse_yaml(text: str, path: str) -> Document:
     except yaml.YAMLError as problem:
         raise _yaml_error(problem, text, path) from None
     except RecursionError:
-        raise ConfigError("is nested too deeply", path=path) from None
+        raise ConfigError(_TOO_DEEP, path=path) from None
 
 
 def _walk(
@@ -241,7 +253,7 @@ def _context(text: str, line: int) -> str:
     rows = text.splitlines()
     first, last = max(0, line - CONTEXT_LINES), min(len(rows), line + CONTEXT_LINES + 1)
     return "\n".join(
-        f"{'>' if number == line else ' '} {number + 1:4} | {rows[number]}"
+        f"{'>' if number == line else ' '} {number + 1:4} | {shown_line(rows[number])}"
         for number in range(first, last)
     )
 
@@ -264,8 +276,10 @@ def _parse_json(text: str, path: str) -> Document:
     except _Twice as problem:
         line, column = _json_lines(text).get((problem.key,), (0, 0))
         raise ConfigError(str(problem), path=path, line=line, column=column) from None
-    except (ValueError, RecursionError) as problem:
-        raise ConfigError(str(problem), path=path) from None
+    except RecursionError:
+        raise ConfigError(_TOO_DEEP, path=path) from None
+    except ValueError:
+        raise ConfigError(_TOO_LONG, path=path) from None
     return Document(value, path, _json_lines(text))
 
 
@@ -306,6 +320,10 @@ def _parse_toml(text: str, path: str) -> Document:
         match = re.search(r"line (\d+), column (\d+)", str(problem))
         line, column = (int(match[1]), int(match[2])) if match else (0, 0)
         raise ConfigError(str(problem), path=path, line=line, column=column) from None
+    except RecursionError:
+        raise ConfigError(_TOO_DEEP, path=path) from None
+    except ValueError:
+        raise ConfigError(_TOO_LONG, path=path) from None
     return Document(value, path, _toml_lines(text))
 
 

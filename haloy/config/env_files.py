@@ -12,10 +12,11 @@ from pathlib import Path
 
 from haloy.config.dotenv import EnvText, parse_env, set_in
 from haloy.config.private import write_private
+from haloy.errors import ConfigError
 
 
 def read_env_file(path: Path) -> dict[str, str]:
-    """Return the variables in C{path}; a missing or unreadable file has none.
+    """Return the variables in C{path}; a missing file has none.
 
     Lines that are no assignment are left out; L{read_env_text} tells them.
     """
@@ -23,11 +24,20 @@ def read_env_file(path: Path) -> dict[str, str]:
 
 
 def read_env_text(path: Path) -> EnvText:
-    """Return what C{path} says, with the numbers of the lines left out."""
+    """Return what C{path} says, with the numbers of the lines left out.
+
+    A folder of this name is no such file: virtual environments are called C{.env} too.
+
+    @raise ConfigError: it is there and cannot be read: another file's values would
+        count in place of its own.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig", errors="replace")
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return EnvText(())
+    except OSError as problem:
+        reason = f"cannot be read: {problem.strerror}"
+        raise ConfigError(reason, path=str(path)) from None
     return parse_env(text)
 
 

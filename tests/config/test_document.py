@@ -114,12 +114,37 @@ def test_a_key_that_stands_twice_is_refused(text: str) -> None:
         "a: 1\n---\nb: 2",
         "x: " + "9" * 5000,
         "a: 'x",
+        'a: !!int "x"',
+        'a: !!float "x"',
+        'a: !!bool "x"',
+        'a: !!timestamp "x"',
+        'a: !!binary "x"',
     ],
 )
 def test_hostile_yaml_is_an_error(text: str) -> None:
     """No tag makes an object, and no nesting or number overwhelms the reader."""
     with pytest.raises(ConfigError):
         _yaml(text)
+
+
+@pytest.mark.parametrize("kind", ["json", "toml"])
+@pytest.mark.parametrize("value", ["9" * 5000, "[" * 5000 + "]" * 5000])
+def test_hostile_json_and_toml(kind: str, value: str) -> None:
+    """Python's limits are not the reader's matter."""
+    text = f'{{"a": {value}}}' if kind == "json" else f"a = {value}"
+    with pytest.raises(ConfigError, match=r"too many digits|too deeply"):
+        parse_document(text, "f", kind)
+
+
+@pytest.mark.parametrize("kind", ["yaml", "json"])
+def test_what_is_shown_around_a_mistake_has_no_secrets(kind: str) -> None:
+    """Nor a line without an end: CI keeps its logs."""
+    row = '"password": "s3cret",'
+    text = f"{{{row}\n{'x' * 9000} ]"
+    with pytest.raises(ConfigError) as caught:
+        parse_document(text, "f", kind)
+    assert "s3cret" not in str(caught.value)
+    assert len(str(caught.value)) < 500
 
 
 def test_alias_bombs_are_refused() -> None:

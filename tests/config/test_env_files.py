@@ -10,6 +10,7 @@ from haloy.config.env_files import (
     read_env_text,
     set_variable,
 )
+from haloy.errors import ConfigError
 
 
 @pytest.fixture
@@ -46,6 +47,19 @@ def test_the_order_of_precedence(folders: tuple[Path, Path, Path]) -> None:
         assert environment({}, folders, "web")["V7"] == str(i)
         place.unlink()
     assert environment({}, folders, "web") == {}
+
+
+def test_a_file_that_cannot_be_read_is_not_passed_over(
+    folders: tuple[Path, Path, Path],
+) -> None:
+    """C{.env.web} that is there and does not count would deploy the values of .env."""
+    (folders[0] / ".env").write_text("A=1\n")
+    (folders[0] / ".env.web").symlink_to(".env.web")  # also root cannot read it
+    with pytest.raises(ConfigError, match="cannot be read") as caught:
+        environment({}, folders, "web")
+    assert caught.value.path == str(folders[0] / ".env.web")
+    (folders[1] / ".env").mkdir()
+    assert environment({}, folders) == {"A": "1"}
 
 
 def test_a_target_s_file_is_for_that_target_only(
