@@ -17,6 +17,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from haloy.api.unreachable import why
 from haloy.errors import ConfigError, ServerUnreachable
 
 #: The head of a proxy's answer is never this long.
@@ -106,7 +107,7 @@ class ThroughProxy:
             lambda: _Opening(self._head, protocol_factory, done)
         )
         waiting: Deferred[Any] = self._endpoint.connect(factory)
-        waiting.addCallbacks(begin, lambda failure: _end(done, failure))
+        waiting.addCallbacks(begin, lambda failure: _end(done, _of_proxy(failure)))
         return done
 
 
@@ -167,6 +168,16 @@ class _Opening(Protocol):
         self._done.callback(self._inner)
         if rest:
             self._inner.dataReceived(rest)
+
+
+def _of_proxy(failure: Failure) -> Failure:
+    """Return a failure to reach the proxy as one that names it."""
+    if failure.check(CancelledError):
+        return failure
+    told = why(failure.value)
+    return Failure(
+        ServerUnreachable(f"the proxy of HTTPS_PROXY cannot be reached: {told}")
+    )
 
 
 def _end(done: Deferred[Any], failure: Failure) -> None:

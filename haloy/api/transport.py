@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from typing import Any
 
 from attrs import define, field
+from hyperlink import EncodedURL
 from treq.client import HTTPClient
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
@@ -24,6 +25,7 @@ from twisted.web.iweb import IAgent, IAgentEndpointFactory
 from haloy.api.pieces import Pieces, whole
 from haloy.api.sections import Sections
 from haloy.api.sse import EventReader
+from haloy.api.unreachable import why
 from haloy.api.upgrade import upgrade
 from haloy.errors import (
     Conflict,
@@ -58,6 +60,14 @@ _ERRORS: dict[int, type[HaloyError]] = {
     409: Conflict,
     507: InsufficientStorage,
 }
+
+
+class _Url(EncodedURL):
+    """Encodes names for the wire, and leaves an IPv6 address as it is."""
+
+    def to_uri(self) -> EncodedURL:
+        """Return it in ASCII; hyperlink takes C{::1} for a name and refuses it."""
+        return self if ":" in self.host else super().to_uri()
 
 
 @define(eq=False)
@@ -158,6 +168,8 @@ class Transport:
     ) -> tuple[int, bytes]:
         """Return status and body; 429 is tried again after the wait it names.
 
+        A wait longer than C{limit_s} is the caller's to have, who is told of it.
+
         What only reads is asked again, too, when a server that has answered breaks
         off; a time-out is no such thing.
         """
@@ -172,9 +184,15 @@ class Transport:
                     raise
                 await deferLater(self.reactor, 0.2 * 2**attempt)
                 continue
+            wait_s = _retry_after(response, attempt)
             if response.code != 429 or attempt == RETRIES:
                 return int(response.code), body
-            await deferLater(self.reactor, _retry_after(response, attempt))
+            if wait_s > limit_s:
+                raise TooMany(
+                    f"{self.base_url} is asked too often: {_reason(body)}; "
+                    f"try again in {wait_s:g} s"
+                )
+            await deferLater(self.reactor, wait_s)
         raise AssertionError("the loop returns")
 
     async def _once(
@@ -199,7 +217,7 @@ class Transport:
         try:
             return await self._http.request(
                 method,
-                self.base_url + path,
+                _Url.from_text(self.base_url + path),
                 headers=headers,
                 data=data,
                 timeout=limit_s,
@@ -210,7 +228,7 @@ class Transport:
             raise
         except Exception as problem:  # connection and TLS errors have no common base
             raise ServerUnreachable(
-                f"server not available at {self.base_url}: {_told(problem)}"
+                f"server not available at {self.base_url}: {why(problem)}"
             ) from problem
 
     def _headers(self) -> Headers:
@@ -360,12 +378,3 @@ def _retry_after(response: Any, attempt: int) -> float:
     asked_s = float(raw) if raw.isascii() and raw.isdigit() and len(raw) < 4 else 0.0
     backoff_s: float = 0.3 * 2**attempt
     return max(asked_s, backoff_s)
-
-
-def _told(problem: Exception) -> str:
-    """Return what a person can use of a connection error."""
-    reasons = getattr(problem, "reasons", None)
-    if reasons:
-        return "; ".join(str(one.getErrorMessage()) for one in reasons)
-    text = str(problem) or type(problem).__name__
-    return text.rstrip(".")

@@ -21,6 +21,7 @@ from haloy.api.client import ApiClient
 from haloy.api.sections import section_of
 from haloy.api.service import ApiListener
 from haloy.api.transport import Transport
+from haloy.config.client_file import base_url
 from haloy.daemon.logs import LogRecord, ServerLog
 from haloy.deploy.interface import LogEntry
 from haloy.engine.interface import ContainerSpec
@@ -361,6 +362,32 @@ async def test_busy_server_is_asked_again(scene: Scene) -> None:
     assert (await client.version())["haloyd"] == "1"
     with pytest.raises(TooMany):
         await scene.scripted(HEALTHY, busy).version()
+
+
+async def test_a_wait_that_is_too_long_is_told(scene: Scene) -> None:
+    """A minute of silence would look like a hang."""
+    busy = answer(429, b"too many\n", "Retry-After: 59")
+    with pytest.raises(TooMany, match="too many; try again in 59 s"):
+        await scene.scripted(HEALTHY, busy).version()
+
+
+async def test_a_server_by_its_ipv6_address(scene: Scene) -> None:
+    """C{[::1]} is this machine as 127.0.0.1 is (C{spec/cli.md} 2.1)."""
+
+    class Script(Protocol):
+        def dataReceived(self, data: bytes) -> None:
+            hosts.append(data.split(b"Host: ")[1].split(b"\r\n")[0].decode())
+            self.transport.write(answer(200, {"haloyd": "1"}))  # type: ignore[union-attr]  # connected
+            self.transport.loseConnection()  # type: ignore[union-attr]  # connected
+
+    hosts: list[str] = []
+    port = scene.reactor.listenTCP(0, Factory.forProtocol(Script), interface="::1")
+    scene.ports.append(port)
+    server = f"[::1]:{port.getHost().port}"
+    agent = client_agent(scene.reactor, "")
+    client = ApiClient(Transport(scene.reactor, agent, base_url(server), TOKEN, 5.0))
+    assert (await client.version())["haloyd"] == "1"
+    assert hosts == [server, server]
 
 
 async def test_something_else_answers(scene: Scene) -> None:
