@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import sysconfig
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,8 @@ pytestmark = [pytest.mark.docker, pytest.mark.slow]
 ROOT = Path(__file__).parents[2]
 #: Where the tests' packages are on that machine, and those of them that Haloy needs.
 PACKAGES, NEEDED = "/opt/tests-packages", "/opt/tests-needed"
+#: Short, yet longer than a start on a busy machine keeps the event loop from turning.
+WATCHDOG_S = 4
 #: What a release looks like that can do everything but start.
 BROKEN = """
 def makeService(options):
@@ -172,6 +175,7 @@ def test_two_services(server: Machine) -> None:
         assert server.show(unit, "MainPID") == before
         assert server.show(unit, "ActiveState") == "active"
 
+    hung(server)
     done = json.loads(server.told("haloyd", "upgrade", wheel("98.0"), "--json"))
     assert done["after"] == "98.0"
     assert running(server) == "98.0"
@@ -206,6 +210,39 @@ def test_one_service(server: Machine) -> None:
     server.told("systemctl", "reload", "haloyd")
     server.told("systemctl", "stop", "haloyd")
     assert server.show("haloyd", "Result") == "success"
+
+
+def hung(server: Machine) -> None:
+    """See that systemd's watchdog kills a process that hangs and starts it anew.
+
+    Requests are answered while one hangs: by the proxy while haloyd does, by the
+    workers while their supervisor does.
+    """
+    for unit in ("haloyd", "haloy-proxy"):
+        folder = f"/run/systemd/system/{unit}.service.d"
+        short = f"[Service]\nWatchdogSec={WATCHDOG_S}s\n"
+        server.told("mkdir", "-p", folder)
+        server.told("sh", "-c", f"printf '{short}' >{folder}/watchdog.conf")
+    server.told("systemctl", "daemon-reload")
+    server.told("systemctl", "restart", "haloy-proxy", "haloyd")
+    for unit in ("haloyd", "haloy-proxy"):
+        pid = server.show(unit, "MainPID")
+        server.told("kill", "-STOP", pid)
+        answers = set()
+        deadline = time.monotonic() + 60
+        # Nobody but systemd ends a stopped process, and only for its watchdog.
+        while server.show(unit, "NRestarts") == "0":
+            answers.add(status_of(server, 80))
+            assert time.monotonic() < deadline, server.journal(f"--unit={unit}")
+        assert answers == {404}
+        while server.show(unit, "ActiveState") != "active":
+            assert time.monotonic() < deadline, server.journal(f"--unit={unit}")
+        assert server.show(unit, "MainPID") != pid
+    assert status_of(server, 80) == 404
+    for unit in ("haloyd", "haloy-proxy"):
+        server.told("rm", "-r", f"/run/systemd/system/{unit}.service.d")
+    server.told("systemctl", "daemon-reload")
+    server.told("systemctl", "restart", "haloy-proxy", "haloyd")
 
 
 def workers(server: Machine) -> list[str]:
