@@ -2,9 +2,11 @@
 
 usage: python -m bench.access [--rounds N] [--seconds S]
 
+The cheapest request, and the one that promises are measured by, plain and over TLS.
 The three get the same load in turn, round after round, and write to a file. What
 counts is their processor time for a request of 1 KiB; of each round the cost is what
-a log adds to the figure of the round without one. Needs nginx (as the app) and wrk.
+a log adds to the figure of the round without one. Needs nginx (as the app), wrk and
+h2load.
 """
 
 from __future__ import annotations
@@ -16,20 +18,26 @@ from pathlib import Path
 
 from bench.compare import BROWSER, Stage, Target, wait_for, wrk
 
-HEADS = {"plain head": (), "browser's head": BROWSER}
+REQUESTS: dict[str, tuple[bool, tuple[str, ...]]] = {
+    "plain head": (False, ()),
+    "browser's head": (False, BROWSER),
+    "browser's head, TLS": (True, BROWSER),
+}
 
 
-def spent_us(target: Target, seconds: float, fields: tuple[str, ...]) -> float:
+def spent_us(
+    target: Target, seconds: float, tls: bool, fields: tuple[str, ...]
+) -> float:
     """Return microseconds of processor time a request."""
     before = target.cpu_s()
-    count = wrk(target, "/1k", seconds, False, fields)
+    count = wrk(target, "/1k", seconds, tls, fields)
     return (target.cpu_s() - before) / count * 1e6
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--seconds", type=int, default=2)
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
@@ -43,16 +51,16 @@ def main() -> None:
             }
             for target in targets.values():
                 wait_for(target.http)
-            for head, fields in HEADS.items():
+            for request, (tls, fields) in REQUESTS.items():
                 rounds = [
                     {
-                        name: spent_us(target, chosen.seconds, fields)
+                        name: spent_us(target, chosen.seconds, tls, fields)
                         for name, target in targets.items()
                     }
                     for _ in range(chosen.rounds)
                 ]
                 base = statistics.median(one["none"] for one in rounds)
-                print(f"{head}: {base:.1f} µs a request without a log")
+                print(f"{request}: {base:.1f} µs a request without a log")
                 for name in ("json", "combined"):
                     part = statistics.median(one[name] / one["none"] for one in rounds)
                     print(f"  {name}: {part - 1:+.1%}")

@@ -245,7 +245,7 @@ def wrk(
     target: Target, path: str, seconds: float, tls: bool, fields: tuple[str, ...] = ()
 ) -> float:
     if tls:
-        return h2load(target, path, seconds)
+        return h2load(target, path, seconds, fields)
     many = 4 if path == "/10m" else 64
     command = ["wrk", "-t1", f"-c{many}", f"-d{seconds:g}s", "-H", f"Host: {HOST}"]
     for one in fields:
@@ -258,11 +258,14 @@ def wrk(
     return float(match.group(1)) if match else 0.0
 
 
-def h2load(target: Target, path: str, seconds: float) -> float:
+def h2load(
+    target: Target, path: str, seconds: float, fields: tuple[str, ...] = ()
+) -> float:
     """Ask over TLS with HTTP/1.1; wrk sends no server name for an address."""
     text = subprocess.run(
         ["h2load", "--h1", "-t1", f"-c{4 if path == '/10m' else 64}", f"-D{seconds:g}",
-         f"--connect-to=127.0.0.1:{target.https}", f"https://{HOST}{path}"],
+         f"--connect-to=127.0.0.1:{target.https}",
+         *(f"--header={one}" for one in fields), f"https://{HOST}{path}"],
         check=True, capture_output=True, text=True,
     ).stdout  # fmt: skip
     match = re.search(r"(\d+) succeeded, (\d+) failed", text)

@@ -83,7 +83,8 @@ def main() -> None:
 
     (named,) = [one[4:] for one in sys.argv if one.startswith("log=")] or [os.devnull]
     form = "combined" if "combined" in sys.argv else "json"
-    log = AccessFile(reactor, Path(named), AccessSettings(form)) if named else None
+    settings = AccessSettings(form, redact=frozenset({"query"}))  # as by default
+    log = AccessFile(reactor, Path(named), settings) if named else None
     plain = EmbeddedProxy(
         reactor, Settings(http=f"127.0.0.1:{http}", https=""), contexts, log
     )

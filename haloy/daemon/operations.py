@@ -38,7 +38,7 @@ from haloy.engine.interface import Engine
 from haloy.errors import HaloyError
 from haloy.health.monitor import Monitor
 from haloy.proxy.access_file import AccessFile, AccessSettings
-from haloy.proxy.access_log import AccessRecord, redacted
+from haloy.proxy.access_log import AccessRecord, Visit, redacted
 from haloy.proxy.interface import Proxy
 from haloy.store.database import Database
 from haloy.systemd import Notifier, notifier
@@ -151,13 +151,14 @@ class Operations:
         """Return whether anybody is told of requests: a file, or a reader."""
         return self._access is not None or self._server_log.followed
 
-    def record_request(self, record: AccessRecord) -> None:
+    def record_request(self, visit: Visit) -> None:
         """Write a request to the access log, and tell those who follow it."""
         if self._access is not None:
-            self._access(record)
+            self._access(visit)
         if self._server_log.followed:
             redact = self.reload.settings.file.log.access_redact
-            self._server_log.record(log_record(redacted(record, redact), self._now()))
+            record = redacted(visit.record(), redact)
+            self._server_log.record(log_record(record, self._now()))
 
     def _access_file(self, log: LogSettings) -> AccessFile | None:
         if log.access == "off":

@@ -1,6 +1,6 @@
-"""Where access records are written: a file of bounded size, some lines at a time.
+"""Where visits are written: a file of bounded size, some lines at a time.
 
-Records of a second are gathered, made into lines and written together, which costs
+Visits of a second are gathered, made into lines and written together, which costs
 less than one by one; nothing waits for the disk but the page cache. A disk that is
 full costs lines, counted and told, and no request.
 """
@@ -18,11 +18,10 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from haloy.proxy.access_lines import Lines, lines_of
-from haloy.proxy.access_log import AccessRecord, redacted
+from haloy.proxy.access_log import Visit
 
-FLUSH_S: Final = 1.0
 # Few enough to stay in the processor's cache until they are written.
-FLUSH_RECORDS: Final = 128
+FLUSH_VISITS: Final = 128
 TOLD_EVERY_S: Final = 60.0
 
 
@@ -43,7 +42,7 @@ class AccessSettings:
 
 @define(eq=False)
 class AccessFile:
-    """A sink of records. C{path} C{None} is standard output."""
+    """A sink of visits. C{path} C{None} is standard output."""
 
     _reactor: IReactorTime
     _path: Path | None
@@ -55,40 +54,36 @@ class AccessFile:
     _size: int = field(default=0, init=False)
     _form: Lines = field(init=False)
     _time_format: str = field(init=False)
-    _records: list[AccessRecord] = field(factory=list, init=False)
-    _flush: IDelayedCall | None = field(default=None, init=False)
+    _visits: list[Visit] = field(factory=list, init=False)
+    _second: IDelayedCall | None = field(default=None, init=False)
     _share: int = field(default=0, init=False)
-    _second_ends_s: float = field(default=-1.0, init=False)
     _stamp: str = field(default="", init=False)
     _told_s: float = field(default=-TOLD_EVERY_S, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.configure(self._settings)
 
-    def __call__(self, record: AccessRecord) -> None:
-        """Write a record, soon."""
-        settings = self._settings
-        if settings.percent < 100 and not record.failed:
-            self._share += settings.percent
+    def __call__(self, visit: Visit) -> None:
+        """Write a visit, soon."""
+        percent = self._settings.percent
+        if percent < 100 and not visit.kind.failed:
+            self._share += percent
             if self._share < 100:
                 return
             self._share -= 100
-        now_s = self._reactor.seconds()
-        if now_s >= self._second_ends_s:
-            self._begin_second(now_s)
-        records = self._records
-        records.append(record)
-        if len(records) >= FLUSH_RECORDS:
+        if self._second is None:
+            self._begin_second()
+        visits = self._visits
+        visits.append(visit)
+        if len(visits) >= FLUSH_VISITS:
             self.flush()
-        elif self._flush is None:
-            self._flush = self._reactor.callLater(FLUSH_S, self.flush)
 
     def configure(self, settings: AccessSettings) -> None:
         """Write by C{settings} from now on."""
         self.flush()
         self._settings = settings
-        self._form, self._time_format = lines_of(settings.form)
-        self._second_ends_s = -1.0
+        self._form, self._time_format = lines_of(settings.form, settings.redact)
+        self._forget_second()
 
     def reopen(self) -> None:
         """Write to a new file if somebody has renamed ours (logrotate)."""
@@ -98,42 +93,38 @@ class AccessFile:
     def close(self) -> None:
         """Write what waits, and no more."""
         self.flush()
+        self._forget_second()
         self._close()
 
     def flush(self) -> None:
         """Write what waits."""
-        if self._flush is not None:
-            if self._flush.active():
-                self._flush.cancel()
-            self._flush = None
-        if not self._records:
+        if not self._visits:
             return
-        records, self._records = self._records, []
-        content = self._content(records)
+        visits, self._visits = self._visits, []
+        content = self._form.text(visits, self._stamp).encode("utf-8", "replace")
         try:
             self._open()
             self._write(content)
         except OSError as problem:
-            self.lost += len(records)
+            self.lost += len(visits)
             self._close()
             self._tell(problem)
 
-    def _content(self, records: list[AccessRecord]) -> bytes:
-        """Return the lines of C{records}, which are of the present second."""
-        redact = self._settings.redact
-        if redact:
-            records = [redacted(record, redact) for record in records]
-        line, stamp = self._form.line, self._stamp
-        lines = [line(record, stamp) for record in records]
-        lines.append("")
-        return "\n".join(lines).encode("utf-8", "replace")
-
-    def _begin_second(self, now_s: float) -> None:
-        """Write what is of the second before, and note the present one."""
-        self.flush()
+    def _begin_second(self) -> None:
+        """Note the present second; what is of it is written when it ends."""
         now = self._now()
-        self._second_ends_s = now_s + 1 - now.microsecond / 1e6
         self._stamp = now.strftime(self._time_format)
+        left_s = 1 - now.microsecond / 1e6
+        self._second = self._reactor.callLater(left_s, self._end_second)
+
+    def _end_second(self) -> None:
+        self._second = None
+        self.flush()
+
+    def _forget_second(self) -> None:
+        if self._second is not None:
+            self._second.cancel()
+            self._second = None
 
     def _open(self) -> None:
         if self._path is None or self._file >= 0:

@@ -1,19 +1,17 @@
-"""Access records as lines of text: JSON, or what log analysers know as combined.
+"""Visits as lines of text: JSON, or what log analysers know as combined.
 
-Written by hand, as it is done for each request. Only what a client or a person chose
-needs quoting, and most of that is the same in many records (the app, the host, the
-user agent): the pieces of a line that repeat are quoted once and looked up after
-that. The memory for it is bounded and is lost when it is full.
+Written by hand, as it is done for each request. Most of a line is the same for all
+visits of a kind and made once: quoted, where a client or a person chose it, and
+redacted. What differs is put in between.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from json.encoder import encode_basestring_ascii as quote
 from typing import Final, Protocol
 
-from haloy.proxy.access_log import AccessRecord
-
-PIECES_LIMIT: Final = 512
+from haloy.proxy.access_log import Kind, Visit, network_of, without_query
 
 # A constant, as this is the way that is fast compiled, too.
 _SECONDS: Final = "%.6f"
@@ -26,113 +24,114 @@ COMBINED_TIME: Final = "%d/%b/%Y:%H:%M:%S +0000"
 class Lines(Protocol):
     """What both forms answer to."""
 
-    def line(self, record: AccessRecord, time: str) -> str:
-        """Return C{record} as one line without its end; C{time}: when it was over."""
+    def text(self, visits: Iterable[Visit], time: str) -> str:
+        """Return a line for each; C{time}: when they were over."""
 
 
 class JsonLines:
-    """One JSON object a line, with the fields of a record in their order."""
+    """One JSON object a line, with the fields of a record in their order.
 
-    __slots__ = ("_pieces",)
+    @param redact: what is left out (L{haloy.proxy.access_log.redacted}).
+    """
 
-    def __init__(self) -> None:
-        self._pieces: dict[tuple[str | bool | int, ...], tuple[str, str, str]] = {}
+    __slots__ = ("_no_query", "_redact")
 
-    def line(self, record: AccessRecord, time: str) -> str:
-        """Return C{record}."""
-        (
-            request_id,
-            client,
-            method,
-            host,
-            target,
-            protocol,
-            secure,
-            status,
-            outcome,
-            app,
-            upstream,
-            bytes_in,
-            bytes_out,
-            head_s,
-            total_s,
-            user_agent,
-            tls,
-            traceparent,
-        ) = record
-        key = (
-            client,
-            method,
-            host,
-            protocol,
-            secure,
-            status,
-            outcome,
-            app,
-            upstream,
-            user_agent,
-            tls,
-        )
-        pieces = self._pieces.get(key)
-        if pieces is None:
-            pieces = self._quoted(record, key)
-        before, middle, after = pieces
-        total = _SECONDS % total_s
-        head = total if head_s == total_s else _SECONDS % head_s
-        return (
-            f'{{"time":"{time}","request_id":{quote(request_id)}'
-            f"{before}{quote(target)}"
-            f'{middle}{bytes_in},"bytes_out":{bytes_out},"head_s":{head},'
-            f'"total_s":{total}{after}{traceparent}"}}'
-        )
+    def __init__(self, redact: Collection[str] = ()) -> None:
+        self._redact = redact
+        self._no_query = "query" in redact
 
-    def _quoted(
-        self, record: AccessRecord, key: tuple[str | bool | int, ...]
-    ) -> tuple[str, str, str]:
-        """Return what stands before the target, after it, and before the trace."""
-        if len(self._pieces) >= PIECES_LIMIT:
-            self._pieces.clear()
-        pieces = self._pieces[key] = (
-            f',"client":"{record.client}","method":{quote(record.method)},'
-            f'"host":{quote(record.host)},"target":',
-            f',"protocol":"{record.protocol}",'
-            f'"secure":{"true" if record.secure else "false"},'
-            f'"status":{record.status},"outcome":"{record.outcome}",'
-            f'"app":{quote(record.app)},"upstream":{quote(record.upstream)},'
-            f'"bytes_in":',
-            f',"user_agent":{quote(record.user_agent)},"tls":"{record.tls}",'
-            f'"traceparent":"',
+    def text(self, visits: Iterable[Visit], time: str) -> str:
+        """Return a line for each of C{visits}."""
+        begin = f'{{"time":"{time}","request_id":"'
+        no_query = self._no_query
+        lines = []
+        for visit in visits:
+            kind, request_id, target, bytes_out, head_s, total_s, traceparent = visit
+            pieces = kind.pieces
+            if pieces is None or pieces[0] is not self:
+                pieces = self._prepare(kind)
+            _, before, middle, after = pieces
+            if no_query and "?" in target:
+                target = without_query(target)
+            total = _SECONDS % total_s
+            head = total if head_s == total_s else _SECONDS % head_s
+            # Ids and traces that need quoting are not taken from a client.
+            lines.append(
+                f"{begin}{request_id}{before}{quote(target)}{middle}{bytes_out}"
+                f',"head_s":{head},"total_s":{total}{after}{traceparent}"}}\n'
+            )
+        return "".join(lines)
+
+    def _prepare(self, kind: Kind) -> tuple[object, str, str, str]:
+        """Make what stands before the target, after it, and before the trace."""
+        client, agent = _shown(kind, self._redact)
+        pieces = kind.pieces = (
+            self,
+            f'","client":"{client}","method":{quote(kind.method)},'
+            f'"host":{quote(kind.host)},"target":',
+            f',"protocol":"{kind.protocol}",'
+            f'"secure":{"true" if kind.secure else "false"},'
+            f'"status":{kind.status},"outcome":"{kind.outcome}",'
+            f'"app":{quote(kind.app)},"upstream":{quote(kind.upstream)},'
+            f'"bytes_in":{kind.bytes_in},"bytes_out":',
+            f',"user_agent":{quote(agent)},"tls":"{kind.tls}","traceparent":"',
         )
         return pieces
 
 
 class CombinedLines:
-    """The line of Apache and nginx. There is no user name, and no referrer is kept."""
+    """The line of Apache and nginx. There is no user name, and no referrer is kept.
 
-    __slots__ = ("_agents",)
+    @param redact: what is left out (L{haloy.proxy.access_log.redacted}).
+    """
 
-    def __init__(self) -> None:
-        self._agents: dict[str, str] = {}
+    __slots__ = ("_no_query", "_redact")
 
-    def line(self, record: AccessRecord, time: str) -> str:
-        """Return C{record}."""
-        agent = self._agents.get(record.user_agent)
-        if agent is None:
-            if len(self._agents) >= PIECES_LIMIT:
-                self._agents.clear()
-            agent = quote(record.user_agent or "-")
-            self._agents[record.user_agent] = agent
-        request = "-"
-        if record.method:
-            request = f"{record.method} {record.target} {record.protocol}"
-        return (
-            f"{record.client} - - [{time}] {quote(request)} "
-            f'{record.status} {record.bytes_out} "-" {agent}'
+    def __init__(self, redact: Collection[str] = ()) -> None:
+        self._redact = redact
+        self._no_query = "query" in redact
+
+    def text(self, visits: Iterable[Visit], time: str) -> str:
+        """Return a line for each of C{visits}."""
+        no_query = self._no_query
+        lines = []
+        for visit in visits:
+            kind = visit.kind
+            pieces = kind.pieces
+            if pieces is None or pieces[0] is not self:
+                pieces = self._prepare(kind)
+            _, before, middle, after = pieces
+            request = "-"
+            if kind.method:
+                target = without_query(visit.target) if no_query else visit.target
+                request = f"{kind.method} {target} {kind.protocol}"
+            lines.append(
+                f"{before}{time}] {quote(request)}{middle}{visit.bytes_out}{after}\n"
+            )
+        return "".join(lines)
+
+    def _prepare(self, kind: Kind) -> tuple[object, str, str, str]:
+        """Make what stands before the time, before the size, and after it."""
+        client, agent = _shown(kind, self._redact)
+        pieces = kind.pieces = (
+            self,
+            f"{client} - - [",
+            f" {kind.status} ",
+            f' "-" {quote(agent or "-")}',
         )
+        return pieces
 
 
-def lines_of(form: str) -> tuple[Lines, str]:
+def _shown(kind: Kind, redact: Collection[str]) -> tuple[str, str]:
+    """Return the client and the user agent as they may be written."""
+    return (
+        network_of(kind.client) if "client" in redact else kind.client,
+        "" if "user_agent" in redact else kind.user_agent,
+    )
+
+
+def lines_of(form: str, redact: Collection[str] = ()) -> tuple[Lines, str]:
     """Return how C{form}, C{json} or C{combined}, is written, and how its time is."""
     if form == "json":
-        return JsonLines(), JSON_TIME
-    return CombinedLines(), COMBINED_TIME
+        return JsonLines(redact), JSON_TIME
+    return CombinedLines(redact), COMBINED_TIME

@@ -1,4 +1,10 @@
-"""One record for each request; whoever runs the proxy decides where it goes."""
+"""One record for each request; whoever runs the proxy decides where it goes.
+
+The data path notes a L{Visit}: what it shares with others is a L{Kind} that is made
+once, so that whoever counts visits or writes them as lines can prepare its part for
+a kind and has only what differs to do for each. L{AccessRecord} is the same in one
+piece, for whoever sends or shows it.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +18,7 @@ from haloy.proxy.head import RequestHead
 # What a client can make long is cut in the log (spec P21).
 TARGET_LIMIT: Final = 1024
 USER_AGENT_LIMIT: Final = 256
+KINDS_LIMIT: Final = 512
 
 
 class AccessRecord(NamedTuple):
@@ -44,18 +51,144 @@ class AccessRecord(NamedTuple):
     tls: str = ""
     traceparent: str = ""
 
-    @property
-    def failed(self) -> bool:
-        """Whether it is worth a line even where only some are written."""
-        return self.status >= 400 or self.status == 0 or self.outcome == "cut"
+
+#: The values of a kind, in the order of L{Kind.__init__}.
+KindValues = tuple[str, str, str, str, bool, int, str, str, str, int, str, str]
 
 
-Sink = Callable[[AccessRecord], None]
+class Kind:
+    """What many requests have in common; see L{AccessRecord} for its meaning.
+
+    @ivar failed: it is worth a line even where only some are written.
+    @ivar pieces: the parts of a line, and first who made them (C{access_lines}).
+    """
+
+    __slots__ = (
+        "app",
+        "bytes_in",
+        "client",
+        "failed",
+        "host",
+        "method",
+        "outcome",
+        "pieces",
+        "protocol",
+        "secure",
+        "status",
+        "tls",
+        "upstream",
+        "user_agent",
+    )
+
+    def __init__(self, values: KindValues) -> None:
+        (
+            self.client,
+            self.method,
+            self.host,
+            self.protocol,
+            self.secure,
+            self.status,
+            self.outcome,
+            self.app,
+            self.upstream,
+            self.bytes_in,
+            self.user_agent,
+            self.tls,
+        ) = values
+        status = self.status
+        self.failed = status >= 400 or status == 0 or self.outcome == "cut"
+        self.pieces: tuple[object, str, str, str] | None = None
 
 
-def record_of(
+class Kinds:
+    """The kinds that were seen; the memory for them is bounded."""
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: dict[KindValues, Kind] = {}
+
+    def of(self, values: KindValues) -> Kind:
+        """Return the kind with these values."""
+        kind = self._known.get(values)
+        if kind is None:
+            if len(self._known) >= KINDS_LIMIT:
+                self._known.clear()
+            kind = self._known[values] = Kind(values)
+        return kind
+
+
+class Visit(NamedTuple):
+    """A request that is over, as the data path notes it."""
+
+    kind: Kind
+    request_id: str
+    target: str
+    bytes_out: int
+    head_s: float
+    total_s: float
+    traceparent: str
+
+    def record(self) -> AccessRecord:
+        """Return it in one piece."""
+        kind = self.kind
+        return AccessRecord(
+            self.request_id,
+            kind.client,
+            kind.method,
+            kind.host,
+            self.target,
+            kind.protocol,
+            kind.secure,
+            kind.status,
+            kind.outcome,
+            kind.app,
+            kind.upstream,
+            kind.bytes_in,
+            self.bytes_out,
+            self.head_s,
+            self.total_s,
+            kind.user_agent,
+            kind.tls,
+            self.traceparent,
+        )
+
+
+Sink = Callable[[Visit], None]
+
+
+def visit_of(record: AccessRecord, kinds: Kinds) -> Visit:
+    """Return the visit that C{record} tells of."""
+    return Visit(
+        kinds.of(
+            (
+                record.client,
+                record.method,
+                record.host,
+                record.protocol,
+                record.secure,
+                record.status,
+                record.outcome,
+                record.app,
+                record.upstream,
+                record.bytes_in,
+                record.user_agent,
+                record.tls,
+            )
+        ),
+        record.request_id,
+        record.target,
+        record.bytes_out,
+        record.head_s,
+        record.total_s,
+        record.traceparent,
+    )
+
+
+def visit_by(
     request: RequestHead,
     exchange: Exchange,
+    kinds: Kinds,
     *,
     client: str,
     protocol: str,
@@ -66,29 +199,33 @@ def record_of(
     upstream: str,
     head_s: float,
     total_s: float,
-) -> AccessRecord:
-    """Return the record of a request that is over.
+) -> Visit:
+    """Return what is noted of a request that is over.
 
     @param protocol: what the connection speaks; HTTP/1.0 is told by the request.
     """
-    return AccessRecord(
+    return Visit(
+        kinds.of(
+            (
+                client,
+                request.method.decode("ascii"),
+                request.name,
+                "HTTP/1.0" if request.http10 else protocol,
+                secure,
+                exchange.status,
+                outcome,
+                app,
+                upstream,
+                exchange.request_bytes,
+                request.user_agent[:USER_AGENT_LIMIT].decode("latin-1"),
+                tls,
+            )
+        ),
         request.request_id.decode("ascii"),
-        client,
-        request.method.decode("ascii"),
-        request.name,
         request.target[:TARGET_LIMIT].decode("ascii"),
-        "HTTP/1.0" if request.http10 else protocol,
-        secure,
-        exchange.status,
-        outcome,
-        app,
-        upstream,
-        exchange.request_bytes,
         exchange.response_bytes,
         head_s,
         total_s,
-        request.user_agent[:USER_AGENT_LIMIT].decode("latin-1"),
-        tls,
         request.traceparent.decode("ascii"),
     )
 
@@ -98,16 +235,23 @@ def redacted(record: AccessRecord, parts: Collection[str]) -> AccessRecord:
 
     Of a query its being there is left, of an address the network (/24, /48).
     """
-    if "query" in parts and "?" in record.target:
-        record = record._replace(target=f"{record.target.partition('?')[0]}?***")
+    if "query" in parts:
+        record = record._replace(target=without_query(record.target))
     if "client" in parts:
-        record = record._replace(client=_network_of(record.client))
+        record = record._replace(client=network_of(record.client))
     if "user_agent" in parts:
         record = record._replace(user_agent="")
     return record
 
 
-def _network_of(client: str) -> str:
+def without_query(target: str) -> str:
+    """Return C{target}, and of its query that there is one."""
+    path, mark, _ = target.partition("?")
+    return f"{path}?***" if mark else target
+
+
+def network_of(client: str) -> str:
+    """Return the network of an address, C{-} if it is none."""
     try:
         bits = 24 if ip_address(client).version == 4 else 48
     except ValueError:

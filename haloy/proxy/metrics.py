@@ -1,6 +1,6 @@
 """What the data path counts: plain objects, added to once a request.
 
-Counting is a sink of access records, so that it costs nothing but the additions.
+Counting is a sink of visits, so that it costs nothing but the additions.
 A reading is made of plain values: several workers' readings add up, whether they
 came from this process or over a socket.
 """
@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 
 from attrs import frozen
 
-from haloy.proxy.access_log import AccessRecord, Sink
+from haloy.proxy.access_log import Sink, Visit
 
 #: Upper bounds of the histogram's buckets, in seconds; above the last is infinity.
 BUCKETS_S: Final = (
@@ -116,30 +116,28 @@ class Counts:
 
 
 class RequestCounter:
-    """A sink of access records that counts them by app and replica."""
+    """A sink of visits that counts them by app and replica."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], Counts] = {}
 
-    def __call__(self, record: AccessRecord) -> None:
+    def __call__(self, visit: Visit) -> None:
         """Count one request."""
-        # From status to total_s: one slice costs less than asking for each of them.
-        status, outcome, app, upstream, bytes_in, bytes_out, head_s, total_s = record[
-            7:15
-        ]
-        key = (app or NOBODY, upstream or NOBODY)
+        kind, _, _, bytes_out, head_s, total_s, _ = visit
+        key = (kind.app or NOBODY, kind.upstream or NOBODY)
         counts = self._known.get(key)
         if counts is None:
             counts = self._counts(key)
+        status = kind.status
         counts.statuses[status // 100 if status < 600 else 0] += 1
         counts.buckets[bisect_left(BUCKETS_S, head_s)] += 1
-        counts.bytes_in += bytes_in
+        counts.bytes_in += kind.bytes_in
         counts.bytes_out += bytes_out
         counts.head_s += head_s
         counts.total_s += total_s
-        if outcome == "cut":
+        if kind.outcome == "cut":
             counts.cut += 1
-        elif outcome == "gone":
+        elif kind.outcome == "gone":
             counts.gone += 1
 
     def _counts(self, key: tuple[str, str]) -> Counts:
@@ -299,8 +297,8 @@ def counted(counter: RequestCounter, sink: Sink | None) -> Sink:
     if sink is None:
         return counter
 
-    def both(record: AccessRecord) -> None:
-        counter(record)
-        sink(record)
+    def both(visit: Visit) -> None:
+        counter(visit)
+        sink(visit)
 
     return both

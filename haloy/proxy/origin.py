@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from mypy_extensions import mypyc_attr
 
 from haloy.proxy import forwarded, pages
-from haloy.proxy.access_log import record_of
+from haloy.proxy.access_log import visit_by
 from haloy.proxy.dispatch import CHALLENGE_PREFIX, Arrival, decide, upgrade_for
 from haloy.proxy.exchange import Exchange
 from haloy.proxy.head import RequestHead
@@ -139,7 +139,7 @@ class Origin:
         outcome: str,
         started_s: float,
     ) -> None:
-        """Write the access record of a request that is over.
+        """Note a request that is over, for those who count and log.
 
         @param way: who forwarded it, C{None}: the answer is our own.
         @param started_s: when its head was complete, by the exact clock.
@@ -159,9 +159,10 @@ class Origin:
             upstream = way.upstream_key
             head_at_s = way.head_at_s or now_s
         sink(
-            record_of(
+            visit_by(
                 request,
                 exchange,
+                self._switch.kinds,
                 client=client,
                 protocol=self.protocol,
                 secure=self.secure,

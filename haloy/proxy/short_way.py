@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from mypy_extensions import mypyc_attr
 
-from haloy.proxy.access_log import TARGET_LIMIT, USER_AGENT_LIMIT, AccessRecord
+from haloy.proxy.access_log import TARGET_LIMIT, USER_AGENT_LIMIT, Kind, Visit
 from haloy.proxy.head import RequestHead
 from haloy.proxy.pool import Pool
 from haloy.proxy.upstream import UpstreamConnection, User
@@ -29,16 +29,18 @@ class Plan:
     """What becomes of a request's fields, from one client and for one table.
 
     C{request} had them; C{middle} is what the app gets between the beginning of the
-    request line, which differs, and the request's id.
+    request line, which differs, and the request's id. C{kinds}: what such requests
+    were for the log, by status, replica and version of TLS.
     """
 
-    __slots__ = ("middle", "name", "request", "target", "user_agent")
+    __slots__ = ("kinds", "middle", "name", "request", "target", "user_agent")
 
     def __init__(self, request: RequestHead, target: Target, middle: bytes) -> None:
         self.request = request
         self.target = target
         self.middle = middle
         self.name = request.name
+        self.kinds: dict[tuple[int, str, str], Kind] = {}
         self.user_agent = request.user_agent[:USER_AGENT_LIMIT].decode("latin-1")
 
     @property
@@ -138,34 +140,45 @@ class ShortWay(User):
         size_bytes: int,
         key: str,
     ) -> None:
-        """Write the record that L{haloy.proxy.origin.Origin.log} would write."""
+        """Note what L{haloy.proxy.origin.Origin.log} would note."""
         switch = self._switch
         sink = switch.sink
         if sink is None:
             return
         took_s = switch.wheel.clock() - started_s
+        known = (status, key, origin.tls)
+        kind = plan.kinds.get(known)
+        if kind is None:
+            kind = plan.kinds[known] = self._kind(plan, origin, status, key)
         values = (
+            kind,
             self._request_id.decode("ascii"),
-            origin.peer,
-            "GET",
-            plan.name,
             self._target[:TARGET_LIMIT].decode("ascii"),
-            origin.protocol,
-            origin.secure,
-            status,
-            "done",
-            plan.target.app,
-            key,
-            0,
             size_bytes,
             took_s,
             took_s,
-            plan.user_agent,
-            origin.tls,
             self._traceparent.decode("ascii"),
         )
         # Not by the constructor, which names all of them once more.
-        sink(tuple.__new__(AccessRecord, values))
+        sink(tuple.__new__(Visit, values))
+
+    def _kind(self, plan: Plan, origin: Origin, status: int, key: str) -> Kind:
+        return self._switch.kinds.of(
+            (
+                origin.peer,
+                "GET",
+                plan.name,
+                origin.protocol,
+                origin.secure,
+                status,
+                "done",
+                plan.target.app,
+                key,
+                0,
+                plan.user_agent,
+                origin.tls,
+            )
+        )
 
     # What else may happen meanwhile is for the general way.
 

@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from haloy.model.app import Balance, Protocol, ProxyOptions
 from haloy.model.names import AppName, DomainName
 from haloy.proxy import pages
-from haloy.proxy.access_log import Sink
+from haloy.proxy.access_log import Kinds, Sink
 from haloy.proxy.balance import SLOW_START_S, Rotation
 from haloy.proxy.descriptor import Reactor
 from haloy.proxy.forwarded import Networks
@@ -151,6 +151,7 @@ class Switch:
         self.wheel = wheel
         self.networks = networks
         self.sink = sink
+        self.kinds = Kinds()
         self.server_name = server_name
         self.take_over = take_over
         self.table = RouteTable()

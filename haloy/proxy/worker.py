@@ -21,7 +21,7 @@ from twisted.logger import Logger, globalLogBeginner
 
 from haloy.clock import make_monotonic
 from haloy.observers import choose_observer
-from haloy.proxy.access_log import AccessRecord
+from haloy.proxy.access_log import AccessRecord, Visit
 from haloy.proxy.control.changes import (
     CertificatesReader,
     TableReader,
@@ -179,7 +179,7 @@ class Worker:
         self._proxy = EmbeddedProxy(
             self._reactor,
             Settings(http=self._http, https=self._https, **chosen),
-            access_log=self._record,
+            access_log=self._note,
         )
         self._proxy.on_upstream_failure(self._failed)
 
@@ -213,11 +213,11 @@ class Worker:
         if self._link is not None:
             self._link.tell(Failure(failure))
 
-    def _record(self, record: AccessRecord) -> None:
+    def _note(self, visit: Visit) -> None:
         if not self._follow:
             return
         if len(self._records) < RECORDS_LIMIT:
-            self._records.append(record)
+            self._records.append(visit.record())
         else:
             self._dropped += 1
 

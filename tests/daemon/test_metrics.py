@@ -34,7 +34,7 @@ from haloy.proxy.metrics import (
     UpstreamReading,
 )
 from tests.fakes.database import MemoryDatabase
-from tests.proxy.test_metrics import RECORD
+from tests.proxy.test_metrics import visit
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 NONE = DeployReading({}, {}, {})
@@ -66,9 +66,9 @@ def samples(text: bytes) -> dict[str, float]:
 def test_requests_by_app_and_replica() -> None:
     """And an app's histogram, which goes on when replicas come and go."""
     counter = RequestCounter()
-    counter(RECORD._replace(upstream="0123456789abcdef"))
-    counter(RECORD._replace(upstream="gone", status=500, outcome="cut"))
-    counter(RECORD._replace(app="", upstream="", outcome="gone"))
+    counter(visit(upstream="0123456789abcdef"))
+    counter(visit(upstream="gone", status=500, outcome="cut"))
+    counter(visit(app="", upstream="", outcome="gone"))
     counter.forget({"0123456789abcdef"})
     seen = samples(render(families(reading(TrafficReading(counter.reading())))))
     key = "{'app': 'shop', 'replica': '0123456789ab', 'status': '2xx'}"

@@ -78,7 +78,11 @@ async def start_proxy(tmp_path: Path) -> AsyncIterator[Starter]:
         )
         extra = {} if clock is None else {"clock": clock}
         proxy = EmbeddedProxy(
-            reactor, chosen, contexts or context, records.append, **extra
+            reactor,
+            chosen,
+            contexts or context,
+            lambda visit: records.append(visit.record()),
+            **extra,
         )
         proxy.startService()
         started.append(proxy)
@@ -140,7 +144,11 @@ async def start_split(tmp_path: Path) -> AsyncIterator[SplitStarter]:
         supervisor = Supervisor(reactor, plan, lambda: datetime.now(UTC))
         records: list[AccessRecord] = []
         proxy = RemoteProxy(
-            reactor, str(plan.control), settings or {}, records.append, followed
+            reactor,
+            str(plan.control),
+            settings or {},
+            lambda visit: records.append(visit.record()),
+            followed,
         )
         supervisor.startService()
         if connect:

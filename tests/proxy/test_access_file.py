@@ -13,8 +13,8 @@ from attrs import evolve
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, globalLogPublisher
 
-from haloy.proxy.access_file import FLUSH_RECORDS, AccessFile, AccessSettings
-from tests.proxy.test_metrics import RECORD
+from haloy.proxy.access_file import FLUSH_VISITS, AccessFile, AccessSettings
+from tests.proxy.test_metrics import visit
 
 AT = datetime(2026, 11, 24, 10, tzinfo=UTC)
 
@@ -33,7 +33,7 @@ def test_lines_are_written_within_a_second(tmp_path: Path) -> None:
     """The folder is made, the file is its owner's alone."""
     path = tmp_path / "logs" / "access.log"
     log, clock = _file(path)
-    log(RECORD)
+    log(visit())
     assert not path.exists()
     clock.advance(1.0)
     (line,) = _lines(path)
@@ -47,9 +47,9 @@ def test_many_lines_do_not_wait(tmp_path: Path) -> None:
     """Memory does not grow with traffic."""
     path = tmp_path / "access.log"
     log, clock = _file(path)
-    for _ in range(FLUSH_RECORDS):
-        log(RECORD)
-    assert len(_lines(path)) == FLUSH_RECORDS
+    for _ in range(FLUSH_VISITS):
+        log(visit())
+    assert len(_lines(path)) == FLUSH_VISITS
     log.close()
     assert not clock.getDelayedCalls()
 
@@ -59,9 +59,9 @@ def test_some_of_what_went_well_and_all_that_did_not(tmp_path: Path) -> None:
     path = tmp_path / "access.log"
     log, _ = _file(path, percent=25)
     for _ in range(100):
-        log(RECORD)
+        log(visit())
     for _ in range(3):
-        log(RECORD._replace(status=500))
+        log(visit(status=500))
     log.close()
     statuses = [one["status"] for one in _lines(path)]
     assert (statuses.count(200), statuses.count(500)) == (25, 3)
@@ -71,8 +71,8 @@ def test_none_of_what_went_well(tmp_path: Path) -> None:
     """0 percent is a log of errors."""
     path = tmp_path / "access.log"
     log, _ = _file(path, percent=0)
-    log(RECORD)
-    log(RECORD._replace(outcome="cut"))
+    log(visit())
+    log(visit(outcome="cut"))
     log.close()
     assert [one["outcome"] for one in _lines(path)] == ["cut"]
 
@@ -81,9 +81,9 @@ def test_redaction_and_the_combined_form(tmp_path: Path) -> None:
     """What is configured anew counts from the next request."""
     path = tmp_path / "access.log"
     log, _ = _file(path, redact=frozenset({"query"}))
-    log(RECORD._replace(target="/?secret"))
+    log(visit(target="/?secret"))
     log.configure(AccessSettings("combined"))
-    log(RECORD)
+    log(visit())
     log.close()
     first, second = path.read_text().splitlines()
     assert json.loads(first)["target"] == "/?***"
@@ -95,7 +95,7 @@ def test_the_file_does_not_fill_the_disk(tmp_path: Path) -> None:
     path = tmp_path / "access.log"
     log, _ = _file(path, max_bytes=1000)
     for _ in range(20):
-        log(RECORD)
+        log(visit())
         log.flush()
     log.close()
     assert path.stat().st_size <= 1000
@@ -107,11 +107,11 @@ def test_logrotate(tmp_path: Path) -> None:
     """After a rename and SIGHUP lines go to a new file."""
     path = tmp_path / "access.log"
     log, _ = _file(path)
-    log(RECORD)
+    log(visit())
     log.flush()
     path.rename(tmp_path / "old")
     log.reopen()
-    log(RECORD)
+    log(visit())
     log.close()
     assert len(_lines(path)) == len(_lines(tmp_path / "old")) == 1
 
@@ -124,14 +124,14 @@ def test_a_full_disk_costs_lines_and_is_told_once_a_minute(tmp_path: Path) -> No
     globalLogPublisher.addObserver(told.append)  # type: ignore[arg-type]  # a plain call
     try:
         for _ in range(3):
-            log(RECORD)
+            log(visit())
             clock.advance(1.0)
     finally:
         globalLogPublisher.removeObserver(told.append)  # type: ignore[arg-type]
     assert log.lost == 3
     assert len(told) == 1
     (tmp_path / "logs").unlink()
-    log(RECORD)
+    log(visit())
     log.close()
     assert len(_lines(tmp_path / "logs" / "access.log")) == 1
 
@@ -139,7 +139,7 @@ def test_a_full_disk_costs_lines_and_is_told_once_a_minute(tmp_path: Path) -> No
 def test_standard_output(capfd: pytest.CaptureFixture[str]) -> None:
     """For containers and for the journal."""
     log, _ = _file(None)
-    log(RECORD)
+    log(visit())
     log.close()
     assert json.loads(capfd.readouterr().out)["host"] == "a.example"
     os.fstat(1)  # it is still open

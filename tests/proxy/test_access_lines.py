@@ -6,13 +6,27 @@ import json
 
 import pytest
 
-from haloy.proxy.access_lines import PIECES_LIMIT, CombinedLines, JsonLines
-from haloy.proxy.access_log import TARGET_LIMIT, USER_AGENT_LIMIT, AccessRecord
+from haloy.proxy.access_lines import CombinedLines, JsonLines, Lines
+from haloy.proxy.access_log import (
+    TARGET_LIMIT,
+    USER_AGENT_LIMIT,
+    AccessRecord,
+    Kinds,
+    redacted,
+    visit_of,
+)
 from tests.proxy.test_access_log import record
+
+KINDS = Kinds()
+
+
+def written(lines: Lines, one: AccessRecord, time: str = "now") -> str:
+    (line,) = lines.text([visit_of(one, KINDS)], time).splitlines()
+    return line
 
 
 def line(target: bytes = b"/", agent: bytes = b"me/1") -> str:
-    return JsonLines().line(record(target, agent), "now")
+    return written(JsonLines(), record(target, agent))
 
 
 def test_a_record_as_json() -> None:
@@ -69,19 +83,29 @@ def test_what_repeats_is_looked_up_by_all_of_it(name: str) -> None:
     changed = not value if isinstance(value, bool) else value * 2 or type(value)(7)
     other = AccessRecord(**{**first._asdict(), name: changed})
     lines = JsonLines()
-    once = lines.line(first, "now")
-    assert lines.line(other, "now") == JsonLines().line(other, "now") != once
-    assert lines.line(first, "now") == once
+    once = written(lines, first)
+    assert written(lines, other) == written(JsonLines(), other) != once
+    assert written(lines, first) == once
 
 
-def test_the_memory_is_bounded() -> None:
-    """A client that calls itself by ever other names fills none of it."""
-    json_lines, combined = JsonLines(), CombinedLines()
-    for number in range(PIECES_LIMIT + 1):
-        one = record(agent=b"me/%d" % number)
-        assert json.loads(json_lines.line(one, "now"))["user_agent"] == f"me/{number}"
-        assert combined.line(one, "now").endswith(f'"me/{number}"')
-    assert len(json_lines._pieces) == len(combined._agents) == 1
+PARTS = ("query", "client", "user_agent")
+
+
+@pytest.mark.parametrize("lines", [JsonLines, CombinedLines])
+def test_what_is_left_out(lines: type[JsonLines] | type[CombinedLines]) -> None:
+    """A form leaves out what L{redacted} leaves out of a record."""
+    for target in (b"/a?token=1", b"/a"):
+        one = record(target)
+        assert written(lines(PARTS), one) == written(lines(), redacted(one, PARTS))
+        assert "token" not in written(lines(PARTS), one)
+
+
+def test_two_forms_of_one_kind() -> None:
+    """What one has prepared is not taken for the other's."""
+    one = record()
+    first, other = JsonLines(), CombinedLines()
+    once = [written(first, one), written(other, one)]
+    assert [written(first, one), written(other, one)] == once
 
 
 def test_the_combined_form() -> None:
@@ -89,9 +113,11 @@ def test_the_combined_form() -> None:
     lines = CombinedLines()
     at = "24/Nov/2026:10:00:00 +0000"
     for _ in range(2):
-        assert lines.line(record(b"/a?b=1"), at) == (
+        assert written(lines, record(b"/a?b=1"), at) == (
             f'192.0.2.1 - - [{at}] "GET /a?b=1 HTTP/1.1" 0 0 "-" "me/1"'
         )
     nothing = record(agent=b'x"y')._replace(method="")
-    assert lines.line(nothing, at).endswith('"-" 0 0 "-" "x\\"y"')
-    assert lines.line(nothing._replace(user_agent=""), at).endswith('"-" 0 0 "-" "-"')
+    assert written(lines, nothing, at).endswith('"-" 0 0 "-" "x\\"y"')
+    assert written(lines, nothing._replace(user_agent=""), at).endswith(
+        '"-" 0 0 "-" "-"'
+    )

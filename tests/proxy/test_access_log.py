@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from haloy.proxy.access_log import (
+    KINDS_LIMIT,
     AccessRecord,
-    record_of,
+    Kinds,
     redacted,
+    visit_by,
+    visit_of,
 )
 from haloy.proxy.exchange import Exchange
 from haloy.proxy.head import parse_request
@@ -16,9 +19,10 @@ def record(target: bytes = b"/", agent: bytes = b"me/1") -> AccessRecord:
         b"GET %b HTTP/1.1\r\nHost: app.example.com\r\nUser-Agent: %b\r\n"
         b"X-Request-ID: id-1" % (target, agent)
     )
-    return record_of(
+    return visit_by(
         request,
         Exchange(request),
+        Kinds(),
         client="192.0.2.1",
         protocol="HTTP/1.1",
         secure=True,
@@ -28,7 +32,7 @@ def record(target: bytes = b"/", agent: bytes = b"me/1") -> AccessRecord:
         upstream="c0ffee",
         head_s=0.00012345,
         total_s=1.5,
-    )
+    ).record()
 
 
 def test_what_is_left_out() -> None:
@@ -41,9 +45,25 @@ def test_what_is_left_out() -> None:
     assert redacted(record()._replace(client="unknown"), ("client",)).client == "-"
 
 
+def test_a_visit_is_a_record() -> None:
+    """Nothing is lost on the way there and back."""
+    one = record(b"/a?b", b"x")._replace(bytes_in=3, bytes_out=4, traceparent="t")
+    assert visit_of(one, Kinds()).record() == one
+
+
+def test_kinds_are_made_once() -> None:
+    """And the memory is bounded: ever other names of a client fill none of it."""
+    kinds = Kinds()
+    first = visit_of(record(), kinds).kind
+    assert visit_of(record(b"/other"), kinds).kind is first
+    for number in range(KINDS_LIMIT):
+        visit_of(record(agent=b"%d" % number), kinds)
+    assert len(kinds._known) == 1
+
+
 def test_what_always_gets_a_line() -> None:
     """A request that went wrong is never sampled away."""
     good = record()._replace(status=200)
-    assert not good.failed
+    assert not visit_of(good, Kinds()).kind.failed
     for bad in ({"status": 404}, {"status": 0}, {"outcome": "cut"}):
-        assert good._replace(**bad).failed
+        assert visit_of(good._replace(**bad), Kinds()).kind.failed

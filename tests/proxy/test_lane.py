@@ -136,7 +136,7 @@ def stage(
         turns,
         Wheel(turns.clock),
         networks=(),
-        sink=records.append,
+        sink=lambda visit: records.append(visit.record()),
         id_prefix="0123456789ab",
         server_name=lambda tls: None,
         take_over=lambda connection: None,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from haloy.proxy import metrics
-from haloy.proxy.access_log import AccessRecord
+from haloy.proxy.access_log import AccessRecord, Kinds, Visit, visit_of
 from haloy.proxy.metrics import (
     GONE,
     NOBODY,
@@ -37,14 +38,20 @@ RECORD = AccessRecord(
     total_s=0.5,
     user_agent="me",
 )
+KINDS = Kinds()
+
+
+def visit(**changed: Any) -> Visit:
+    """Return what is noted of C{RECORD} but for what is C{changed}."""
+    return visit_of(RECORD._replace(**changed), KINDS)
 
 
 def test_a_request_is_counted_once_everywhere() -> None:
     """Status, time to the head, bytes of both ways, and how it ended."""
     counter = RequestCounter()
-    counter(RECORD)
-    counter(RECORD._replace(status=503, head_s=100.0, outcome="cut"))
-    counter(RECORD._replace(outcome="gone", status=0))
+    counter(visit())
+    counter(visit(status=503, head_s=100.0, outcome="cut"))
+    counter(visit(outcome="gone", status=0))
     (counts,) = counter.reading().values()
     assert counts.statuses == [1, 0, 1, 0, 0, 1]
     assert counts.buckets[2] == 2
@@ -57,7 +64,7 @@ def test_a_request_is_counted_once_everywhere() -> None:
 def test_a_bound_belongs_to_its_bucket() -> None:
     """C{le} of Prometheus: at most."""
     counter = RequestCounter()
-    counter(RECORD._replace(head_s=0.005))
+    counter(visit(head_s=0.005))
     assert counter.reading()["shop", "c1"].buckets[0] == 1
 
 
@@ -65,7 +72,7 @@ def test_what_reaches_nobody() -> None:
     """Redirects and refusals are ours; a strange status breaks nothing."""
     counter = RequestCounter()
     for _ in range(2):
-        counter(RECORD._replace(app="", upstream="", status=999))
+        counter(visit(app="", upstream="", status=999))
     assert counter.reading()[NOBODY, NOBODY].statuses[0] == 2
 
 
@@ -73,7 +80,7 @@ def test_the_number_of_series_is_bounded(monkeypatch: object) -> None:
     """However many apps come and go between two readings."""
     counter = RequestCounter()
     for number in range(metrics.SERIES_LIMIT + 10):
-        counter(RECORD._replace(upstream=f"c{number}"))
+        counter(visit(upstream=f"c{number}"))
     reading = counter.reading()
     assert len(reading) == metrics.SERIES_LIMIT + 1
     assert reading[OTHER, OTHER].statuses[2] == 10
@@ -83,8 +90,8 @@ def test_an_app_forgets_its_replicas_and_not_their_requests() -> None:
     """A deploy makes new series; sums of the app never go back."""
     counter = RequestCounter()
     for upstream in ("c1", "c2", "c2", "c3"):
-        counter(RECORD._replace(upstream=upstream))
-    counter(RECORD._replace(app="", upstream=""))
+        counter(visit(upstream=upstream))
+    counter(visit(app="", upstream=""))
     counter.forget({"c3"})
     counter.forget({"c3"})
     reading = counter.reading()
@@ -107,7 +114,7 @@ def test_handshakes() -> None:
 def _reading(count: int) -> TrafficReading:
     counter = RequestCounter()
     for _ in range(count):
-        counter(RECORD)
+        counter(visit())
     return TrafficReading(
         counter.reading(),
         (UpstreamReading("shop", "c1", 1, 2, 3, 4),),

@@ -9,7 +9,7 @@ import pytest
 
 from haloy.model.app import Address
 from haloy.proxy import pages
-from haloy.proxy.access_log import AccessRecord
+from haloy.proxy.access_log import AccessRecord, Visit
 from haloy.proxy.descriptor import Reactor
 from haloy.proxy.exchange import Exchange
 from haloy.proxy.forwarded import parse_networks
@@ -28,11 +28,15 @@ class _Way:
 
 
 def _switch(records: list[AccessRecord] | None = None) -> Switch:
+    def note(visit: Visit) -> None:
+        if records is not None:
+            records.append(visit.record())
+
     switch = Switch(
         cast(Reactor, None),
         Wheel(lambda: 100.0),
         networks=parse_networks(["10.0.0.0/8"]),
-        sink=None if records is None else records.append,
+        sink=None if records is None else note,
         id_prefix="0123456789ab",
         server_name=lambda connection: None,
         take_over=lambda connection: None,

@@ -22,7 +22,7 @@ from twisted.python.failure import Failure as TwistedFailure
 from haloy.errors import HaloyError
 from haloy.model.certificate import Certificate, Challenge
 from haloy.model.names import AppName
-from haloy.proxy.access_log import Sink
+from haloy.proxy.access_log import Kinds, Sink, visit_of
 from haloy.proxy.control.changes import (
     certificate_parts,
     table_parts,
@@ -95,6 +95,7 @@ class RemoteProxy(Service):
         self._path = path
         self._settings = settings
         self._sink = access_log
+        self._kinds = Kinds()
         self._followed = followed
         self._limit_s = limit_s
         self._tasks = Tasks(self._log)
@@ -341,7 +342,7 @@ class RemoteProxy(Service):
                 notify(message.failure)
         elif isinstance(message, Records) and self._sink is not None:
             for record in message.records:
-                self._sink(record)
+                self._sink(visit_of(record, self._kinds))
 
     def _follow(self) -> None:
         """Ask for the access log exactly while somebody reads it."""
