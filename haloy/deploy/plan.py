@@ -57,7 +57,7 @@ class Stop:
 
 @frozen
 class SetAside:
-    """Free the names of these stopped old containers."""
+    """Free the app's name, if one of these stopped old containers has it."""
 
     containers: tuple[str, ...]
 

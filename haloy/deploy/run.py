@@ -318,9 +318,11 @@ class DeploymentRun:
         self._say("Stopped old replicas", {"count": str(len(containers))})
 
     async def _set_aside(self, containers: tuple[str, ...]) -> None:
+        """Rename the one that has the name of its successor; others are in no way."""
         now = self.progress
         for found in now.old:
-            if found.container.id in containers:
+            in_the_way = found.container.name == now.app.name
+            if in_the_way and found.container.id in containers:
                 now.aside[found.container.id] = found.container.name
                 await self._tools.engine.rename(found.container.id, found.aside)
                 await self._tools.database.run(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from haloy.errors import Conflict
+from haloy.errors import Conflict, DeployFailed
 from tests.deploy.world import ONE, TWO, World
 
 
@@ -39,6 +39,23 @@ async def test_version_flips_once(server: World, strategy: str, replicas: int) -
     assert seen[-1] == (TWO,)
     if strategy != "replace":
         assert () not in server.traffic.tables
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_one_name_after_several(server: World, fails: bool) -> None:
+    """Static naming follows replicas with numbers, and gives way to them again."""
+    await server.deploy(ONE, replicas=2)
+    before = await server.running()
+    if fails:
+        server.readiness.failing["shop"] = DeployFailed("no", failure="exited")
+    end = await server.deploy(
+        TWO, deployment_strategy="replace", naming_strategy="static"
+    )
+    assert end.fields.get("code", "") == ("exited" if fails else "")
+    await server.settled(
+        lambda: f"remove shop-{ONE}-r2" in server.engine.calls or fails
+    )
+    assert await server.running() == (before if fails else ["shop"])
 
 
 async def test_worker_without_domain(server: World) -> None:
