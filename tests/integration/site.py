@@ -338,8 +338,14 @@ def load(server: Server, name: str) -> Iterator[Load]:
 
 
 @contextmanager
-def server(folder: Path, docker: PrivateDocker, **settings: Any) -> Iterator[Server]:
-    """Run haloyd in C{folder} on C{docker}."""
+def server(
+    folder: Path, docker: PrivateDocker, host: str = "", **settings: Any
+) -> Iterator[Server]:
+    """Run haloyd in C{folder} on C{docker}.
+
+    @param host: by which way haloyd reaches it, C{""}: straight.
+    """
     write_certificate(folder / "data" / "certs", "*.example.test")
-    with running_daemon(folder, docker.environment, **settings) as daemon:
+    environment = {"DOCKER_HOST": host or docker.host}
+    with running_daemon(folder, environment, **settings) as daemon:
         yield Server(daemon, docker)

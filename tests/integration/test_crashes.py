@@ -2,58 +2,143 @@
 
 from __future__ import annotations
 
-import os
-import time
+import itertools
+import re
+import threading
+from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import define, field
 
-from tests.integration.site import Server, identifier
+from tests.integration.site import Server, identifier, server
+from tests.support.dockerd import PrivateDocker
+from tests.support.forwarder import Forwarder, forwarder
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.docker
 
 SHOP = "shop.example.test"
-#: At how many moments of a deployment haloyd is killed, for each strategy.
-POINTS = int(os.environ.get("HALOY_TEST_POINTS", "3"))
+_ID = re.compile(r"[0-9a-f]{64}")
 
-ROLLING = {"replicas": 2}
-BLUE_GREEN = {"replicas": 2, "deploymentStrategy": "blue_green"}
-REPLACE = {"deploymentStrategy": "replace", "namingStrategy": "static"}
-
-
-@pytest.mark.parametrize(
-    "values", [ROLLING, BLUE_GREEN, REPLACE], ids=["rolling", "blue_green", "replace"]
+#: The ways to deploy, and at how many points of each haloyd is killed: twenty.
+WAYS: tuple[tuple[dict[str, Any], int], ...] = (
+    ({"replicas": 2}, 7),
+    ({"replicas": 2, "deploymentStrategy": "blue_green"}, 7),
+    ({"deploymentStrategy": "replace", "namingStrategy": "static"}, 6),
 )
-def test_killed_at_any_point(haloyd: Server, values: dict[str, Any]) -> None:
-    """One version serves, the log has its end, nothing is left over (D12, E5, E6)."""
-    haloyd.deploy(identifier(0), "app:one", **values)
-    began = time.monotonic()
-    haloyd.deploy(identifier(1), "app:two", **values)
-    took_s = time.monotonic() - began
-    for point in range(POINTS):
-        killed, following = identifier(2 + 2 * point), identifier(3 + 2 * point)
-        before = haloyd.active("shop")
-        haloyd.submit(killed, "app:one", **values)
-        # Beyond the end too: the old version drains and is removed then.
-        time.sleep(took_s * 1.4 * (point + 0.5) / POINTS)
-        haloyd.daemon.kill()
-        haloyd.daemon.start()
-        end = haloyd.end_of(killed)
-        active = haloyd.active("shop")
-        if end.get("isDeploymentSuccess"):
-            assert active == killed
-        else:
-            assert end["fields"]["code"] == "interrupted"
-            assert active == before
-        version = "one" if active == killed else "two"
-        haloyd.until_serves(SHOP, version)
-        wait_until(partial(only, haloyd, version), haloyd.daemon.log_text)
-        haloyd.until_containers("shop", names(active, values), 60)
-        again = haloyd.deploy(following, "app:two", **values)
-        assert again.get("isDeploymentSuccess"), again
-    haloyd.until_containers("shop", names(identifier(1 + 2 * POINTS), values))
+
+
+def all_pass(_call: str, _answered: bool) -> bool:
+    return True
+
+
+@define(eq=False)
+class Killer:
+    """Kills haloyd at one of the calls by which it changes something in Docker.
+
+    Looks are not counted, nor is the removal of old images: no step of a deployment
+    orders them.
+
+    @ivar at: how many such calls are let through.
+    @ivar answered: the fatal one is carried out and haloyd never hears of it; else
+        it does not reach Docker.
+    """
+
+    haloyd: Server
+    at: int
+    answered: bool
+    calls: list[str] = field(factory=list)
+    done: threading.Event = field(factory=threading.Event)
+    _lock: threading.Lock = field(factory=threading.Lock)
+
+    def watch(self, call: str, answered: bool) -> bool:
+        step = call.startswith(("POST ", "DELETE /containers"))
+        if not step or answered is not self.answered:
+            return True
+        with self._lock:
+            if self.done.is_set():
+                return True  # it is the next haloyd's
+            self.calls.append(_ID.sub("…", call))
+            if len(self.calls) <= self.at:
+                return True
+            self.haloyd.daemon.kill()
+            self.done.set()
+            return False
+
+
+@pytest.fixture
+def watched(
+    tmp_path: Path, docker: PrivateDocker
+) -> Iterator[tuple[Server, Forwarder]]:
+    """Give a haloyd that reaches Docker by a way that is watched."""
+    health = {"interval": "1s", "timeout": "1s", "fall": 2, "rise": 1}
+    try:
+        with (
+            forwarder(docker.host) as way,
+            server(tmp_path, docker, way.host, health_monitor=health) as made,
+        ):
+            yield made, way
+    finally:
+        docker.clear(("app:one", "app:two"))
+
+
+def test_killed_at_any_point(watched: tuple[Server, Forwarder]) -> None:
+    """One version serves, the log has its end, nothing is left over (D12, E5, E6).
+
+    Twenty points in all, evenly among the calls to Docker that change something, from
+    the first to the removal of the old version: before a call arrives, or when it is
+    carried out and haloyd has not heard of it.
+    """
+    haloyd, way = watched
+    numbers = map(identifier, itertools.count())
+    haloyd.deploy(next(numbers), "app:one")
+    for values, points in WAYS:
+        counting = Killer(haloyd, at=1000, answered=False)
+        way.watch = counting.watch
+        deploy_well(haloyd, next(numbers), values)
+        total = len(counting.calls)
+        fatal = []
+        for point in range(points):
+            answered = point % 2
+            killer = Killer(haloyd, point * total // points, bool(answered))
+            way.watch = killer.watch
+            killed(killer, next(numbers), values)
+            fatal.append(("before ", "after ")[answered] + killer.calls[-1])
+        print(f"{total} calls change something; killed {', '.join(fatal)}")
+        assert len(set(fatal)) > points / 2, fatal
+        way.watch = all_pass
+        deploy_well(haloyd, next(numbers), values)
+
+
+def deploy_well(haloyd: Server, deployment: str, values: dict[str, Any]) -> None:
+    """Deploy, and wait until nothing but this version is there."""
+    end = haloyd.deploy(deployment, "app:two", **values)
+    assert end.get("isDeploymentSuccess"), end
+    haloyd.until_containers("shop", names(deployment, values))
+
+
+def killed(killer: Killer, deployment: str, values: dict[str, Any]) -> None:
+    """Deploy what does not serve now, be killed, start, and look."""
+    haloyd = killer.haloyd
+    before, (_, old) = haloyd.active("shop"), haloyd.get(SHOP)
+    new = {"one": "two", "two": "one"}[old]
+    haloyd.submit(deployment, f"app:{new}", **values)
+    assert killer.done.wait(30), killer.calls
+    haloyd.daemon.start()
+    end = haloyd.end_of(deployment)
+    active = haloyd.active("shop")
+    if end.get("isDeploymentSuccess"):
+        assert active == deployment
+    else:
+        assert end["fields"]["code"] == "interrupted"
+        assert active == before
+    version = new if active == deployment else old
+    haloyd.until_serves(SHOP, version)
+    wait_until(partial(only, haloyd, version), haloyd.daemon.log_text)
+    haloyd.until_containers("shop", names(active, values), 60)
 
 
 def only(haloyd: Server, version: str) -> bool:

@@ -15,7 +15,7 @@ import time
 from io import BufferedReader
 
 VERSION = os.environ.get("VERSION", "none")
-SLOW_S = 2.0
+SLOW_S = 0.7
 DOWNLOAD_BYTES = 8 << 20
 MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
