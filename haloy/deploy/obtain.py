@@ -13,6 +13,7 @@ from haloy.errors import (
     DeployFailed,
     EngineUnavailable,
     HaloyError,
+    InsufficientStorage,
     NotFound,
     Unauthorized,
 )
@@ -38,6 +39,7 @@ async def obtain_image(
     @param stored: the daemon's own login at a registry, asked for unless the
         target brings one.
     @raise DeployFailed: C{image-not-found}, C{bad-credentials}, C{pull}, C{platform}.
+    @raise InsufficientStorage: Docker's disk is full.
     """
     ref = image_ref(config)
     image = await _have(engine, ref, config, stored, say)
@@ -103,7 +105,7 @@ async def _pull(engine: Engine, ref: str, login: Credentials | None, say: Say) -
         raise DeployFailed(str(problem), failure="image-not-found") from problem
     except Unauthorized as problem:
         raise DeployFailed(str(problem), failure="bad-credentials") from problem
-    except EngineUnavailable:
+    except (EngineUnavailable, InsufficientStorage):
         raise
     except HaloyError as problem:
         raise DeployFailed(
@@ -115,8 +117,6 @@ def _hint(problem: str) -> str:
     text = problem.lower()
     if "toomanyrequests" in text or "rate limit" in text:
         return "; log in with `haloy server registry login`, or wait"
-    if "no space left" in text:
-        return "; free disk space on the server, for example with `haloy image prune`"
     return ""
 
 

@@ -39,6 +39,7 @@ from haloy.errors import (
     DeployFailed,
     EngineUnavailable,
     HaloyError,
+    InsufficientStorage,
     NotFound,
 )
 from haloy.model.app import Replica
@@ -210,6 +211,8 @@ class DeploymentRun:
             refuse_port(created, now.app.port)
         try:
             await self._tools.engine.start(container_id)
+        except (EngineUnavailable, InsufficientStorage):
+            raise
         except HaloyError as problem:
             raise DeployFailed(
                 f"{spec.name} does not start: {problem}", failure="start"

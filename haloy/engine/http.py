@@ -41,6 +41,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer
 
+from haloy.engine.stream import disk_full
 from haloy.errors import Conflict, EngineError, EngineUnavailable, HaloyError, NotFound
 
 ANSWER_LIMIT_S = 30.0
@@ -355,5 +356,5 @@ def engine_error(status: int, reason: str) -> HaloyError:
     if status == 409:
         return Conflict(reason)
     if "no space left on device" in reason.lower():
-        return EngineError(f"insufficient disk space: {reason}", status=status)
+        return disk_full(reason)
     return EngineError(reason, status=status)

@@ -10,7 +10,13 @@ from typing import Any
 from attrs import define, field
 
 from haloy.engine.interface import Output, PullProgress, Stream
-from haloy.errors import EngineError, HaloyError, NotFound, Unauthorized
+from haloy.errors import (
+    EngineError,
+    HaloyError,
+    InsufficientStorage,
+    NotFound,
+    Unauthorized,
+)
 
 _HEADER = struct.Struct(">BxxxL")
 _STREAMS = {0: Stream.OUT, 1: Stream.OUT, 2: Stream.ERR}
@@ -135,7 +141,7 @@ def pull_error(ref: str, text: str) -> HaloyError:
             "log in with `haloy server registry login`, or wait"
         )
     if "no space left" in lower:
-        return EngineError(f"insufficient disk space on the server to pull {ref}")
+        return disk_full(f"pulling {ref} failed: {text.strip()}")
     if "no basic auth credentials" in lower:
         return Unauthorized(
             f"the registry wants a login for {ref}; "
@@ -156,6 +162,14 @@ def pull_error(ref: str, text: str) -> HaloyError:
             "(an image built here is uploaded, not pulled: set image.build)"
         )
     return EngineError(f"pulling {ref} failed: {text.strip()}")
+
+
+def disk_full(reason: str) -> InsufficientStorage:
+    """Return the error for a disk of Docker's that is full; C{reason} names it."""
+    return InsufficientStorage(
+        f"insufficient disk space for Docker on the server: {reason}; "
+        "`haloy prune-images` frees some, `docker system df` shows what takes it"
+    )
 
 
 def objects_in(text: bytes) -> Iterator[dict[str, Any]]:

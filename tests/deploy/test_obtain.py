@@ -16,7 +16,12 @@ from haloy.config.app_file import (
 )
 from haloy.deploy.obtain import obtain_image
 from haloy.engine.interface import Credentials, Image
-from haloy.errors import DeployFailed, EngineError, EngineUnavailable
+from haloy.errors import (
+    DeployFailed,
+    EngineError,
+    EngineUnavailable,
+    InsufficientStorage,
+)
 from haloy.model.names import AppName, DeploymentId
 from tests.fakes.engine import FakeEngine
 
@@ -134,7 +139,6 @@ def test_credentials() -> None:
     ("problem", "hint"),
     [
         ("toomanyrequests: rate limit", "log in"),
-        ("write: no space left on device", "free disk space"),
         ("unexpected EOF", "unexpected EOF"),
     ],
 )
@@ -146,6 +150,15 @@ def test_pull_that_breaks(problem: str, hint: str) -> None:
     with pytest.raises(DeployFailed, match=hint) as told:
         obtain(engine, ImageConfig("shop"))
     assert told.value.failure == "pull"
+
+
+def test_disk_is_full() -> None:
+    """A full disk has a code of its own."""
+    engine = FakeEngine()
+    engine.registry["shop:latest"] = NEWER
+    engine.failures["pull"] = InsufficientStorage("insufficient disk space")
+    with pytest.raises(InsufficientStorage):
+        obtain(engine, ImageConfig("shop"))
 
 
 def test_docker_is_away() -> None:

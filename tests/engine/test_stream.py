@@ -17,7 +17,13 @@ from haloy.engine.stream import (
     objects_in,
     pull_error,
 )
-from haloy.errors import EngineError, HaloyError, NotFound, Unauthorized
+from haloy.errors import (
+    EngineError,
+    HaloyError,
+    InsufficientStorage,
+    NotFound,
+    Unauthorized,
+)
 
 
 def frame(kind: int, data: bytes) -> bytes:
@@ -108,7 +114,11 @@ def test_pull_adds_up_layers() -> None:
     ("text", "kind", "words"),
     [
         ("toomanyrequests: slow down", EngineError, "rate limit"),
-        ("write /var: no space left on device", EngineError, "insufficient disk"),
+        (
+            "write /var: no space left on device",
+            InsufficientStorage,
+            "write /var: no space",
+        ),
         ("unauthorized: authentication required", Unauthorized, "credentials"),
         ("Head http://r/v2/x: no basic auth credentials", Unauthorized, "a login"),
         ("denied: requested access", Unauthorized, "credentials"),

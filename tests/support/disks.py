@@ -22,11 +22,11 @@ def small_disk(folder: Path, size: str = "16m") -> Iterator[Path]:
 
 
 @contextmanager
-def filled(folder: Path) -> Iterator[None]:
-    """Leave no page free on a small disk, until the block's end."""
+def filled(folder: Path, left_bytes: int = 0) -> Iterator[None]:
+    """Leave no page free on a small disk, or so much, until the block's end."""
     found = os.statvfs(folder)
     used = found.f_blocks - found.f_bfree
-    _resize(folder, used * found.f_frsize)
+    _resize(folder, used * found.f_frsize + left_bytes)
     try:
         yield
     finally:
