@@ -94,8 +94,8 @@ def test_killed_at_any_point(watched: tuple[Server, Forwarder]) -> None:
     """
     haloyd, way = watched
     numbers = map(identifier, itertools.count())
-    haloyd.deploy(next(numbers), "app:one")
     for values, points in WAYS:
+        deploy_well(haloyd, next(numbers), values)
         counting = Killer(haloyd, at=1000, answered=False)
         way.watch = counting.watch
         deploy_well(haloyd, next(numbers), values)
@@ -110,7 +110,7 @@ def test_killed_at_any_point(watched: tuple[Server, Forwarder]) -> None:
         print(f"{total} calls change something; killed {', '.join(fatal)}")
         assert len(set(fatal)) > points / 2, fatal
         way.watch = all_pass
-        deploy_well(haloyd, next(numbers), values)
+    deploy_well(haloyd, next(numbers), WAYS[0][0])
 
 
 def deploy_well(haloyd: Server, deployment: str, values: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""A dockerd of the test's own: it can be killed, hung and filled, and nobody minds."""
+"""A dockerd of the test's own: it can be killed and filled, and nobody minds."""
 
 from __future__ import annotations
 
@@ -154,13 +154,6 @@ class PrivateDocker:
         if nameless - kept:
             self._ask("rmi", *nameless - kept)
 
-    def hang(self) -> None:
-        """Let it take connections and answer nothing."""
-        os.kill(self.pid, signal.SIGSTOP)
-
-    def go_on(self) -> None:
-        os.kill(self.pid, signal.SIGCONT)
-
     def kill(self) -> None:
         """End dockerd as a loss of power would, and everything that it runs."""
         self.crash()
@@ -175,7 +168,6 @@ class PrivateDocker:
     def remove(self) -> None:
         """End it, its containers and its files."""
         if self._process is not None and self._process.poll() is None:
-            self.go_on()
             ids = self._ask("ps", "-aq").stdout.split()
             if ids:
                 self._ask("rm", "-fv", *ids)

@@ -145,7 +145,12 @@ class RunningDaemon:
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
     def api(
-        self, method: str, path: str, body: object = None, token: str = TOKEN
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        token: str = TOKEN,
+        limit_s: float = 10.0,
     ) -> tuple[int, str]:
         """Return status and text of one API call on loopback."""
         request = urllib.request.Request(
@@ -155,7 +160,7 @@ class RunningDaemon:
             headers={"Authorization": f"Bearer {token}"},
         )
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=limit_s) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as refused:
             with refused:
