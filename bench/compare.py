@@ -1,7 +1,13 @@
 """Compare the CPU that our proxy and nginx spend, in the same run.
 
 usage: python -m bench.compare [--rounds N] [--seconds S] [--only CASE,...] [--stock]
-       python bench/compare.py --whole --rounds 5 [--forms FORMS]
+       python bench/compare.py --whole --rounds 5 [--only CASE,...] [--forms FORM]
+
+The first compares nginx and what is in this tree, as it is written. The second is
+the whole table, with HAProxy and Caddy where they are: C{--forms interpreted} is the
+tree as it is written, C{--forms compiled} a wheel of it whose hot modules are compiled
+(built into a temporary folder; a C compiler and mypy are needed), and without the
+option both are measured in the same rounds. See L{bench.whole}.
 
 Both are given the same load in turn, round after round; what counts is user and
 system time of the proxy's processes for each request, message or megabyte, median
@@ -13,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import shutil
 import socket
@@ -29,7 +34,6 @@ from pathlib import Path
 
 from attrs import define
 
-TICKS = os.sysconf("SC_CLK_TCK")
 HOST = "app.example.com"
 MIB = 1048576
 
@@ -42,11 +46,12 @@ class Target:
     https: int
 
     def cpu_s(self) -> float:
-        total = 0.0
+        """Return the processor time of all threads, to the nanosecond."""
+        total = 0
         for pid in [self.pid, *children(self.pid)]:
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            total += (int(fields[11]) + int(fields[12])) / TICKS
-        return total
+            for thread in Path(f"/proc/{pid}/task").iterdir():
+                total += int((thread / "schedstat").read_text().split()[0])
+        return total / 1e9
 
     def pss_mib(self) -> float:
         total = 0
@@ -238,7 +243,8 @@ def swallow(connection: socket.socket, head: bytes) -> None:
         head = connection.recv(65536)
 
 
-# Loads: each returns how many units it has moved.
+# Loads: each returns how many units it has moved. Of large downloads bytes count, not
+# whole answers: each connection is inside of one when the time is over.
 
 
 def wrk(
@@ -254,8 +260,12 @@ def wrk(
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     if "Non-2xx" in text:
         raise SystemExit(text)
-    match = re.search(r"(\d+) requests in", text)
-    return float(match.group(1)) if match else 0.0
+    match = re.search(r"(\d+) requests in \S+ ([\d.]+)([KMG])B read", text)
+    if match is None:
+        return 0.0
+    if path == "/10m":
+        return float(match[2]) * 1024 ** "KMG".index(match[3]) / (10 * 1024)
+    return float(match[1])
 
 
 def h2load(
@@ -263,15 +273,18 @@ def h2load(
 ) -> float:
     """Ask over TLS with HTTP/1.1; wrk sends no server name for an address."""
     text = subprocess.run(
-        ["h2load", "--h1", "-t1", f"-c{4 if path == '/10m' else 64}", f"-D{seconds:g}",
-         f"--connect-to=127.0.0.1:{target.https}",
-         *(f"--header={one}" for one in fields), f"https://{HOST}{path}"],
+        ["h2load", "--h1", "-t1", f"-c{4 if path == '/10m' else 64}",
+         f"-D{round(seconds * 1000)}ms", *(f"--header={one}" for one in fields),
+         f"--connect-to=127.0.0.1:{target.https}", f"https://{HOST}{path}"],
         check=True, capture_output=True, text=True,
     ).stdout  # fmt: skip
     match = re.search(r"(\d+) succeeded, (\d+) failed", text)
     if match is None or int(match.group(1)) < 1:
         raise SystemExit(text)
-    return float(match.group(1))
+    if path == "/10m":
+        match = re.search(r"\((\d+)\) data", text)
+        return float(match[1]) / (10 * MIB) if match else 0.0
+    return float(match[1])
 
 
 BROWSER = (
@@ -390,7 +403,11 @@ CASES: dict[str, tuple[str, float, Callable[[Target, float], float]]] = {
         1e6,
         lambda t, s: wrk(t, "/1k", s, False, BROWSER),
     ),
-    "GET 1 KiB, TLS": ("µs/request", 1e6, lambda t, s: wrk(t, "/1k", s, True)),
+    "GET 1 KiB, browser's head, TLS": (
+        "µs/request",
+        1e6,
+        lambda t, s: wrk(t, "/1k", s, True, BROWSER),
+    ),
     "GET 100 KiB": ("µs/request", 1e6, lambda t, s: wrk(t, "/100k", s, False)),
     "GET 100 KiB, TLS": ("µs/request", 1e6, lambda t, s: wrk(t, "/100k", s, True)),
     "download 10 MiB": ("µs/MiB", 1e5, lambda t, s: wrk(t, "/10m", s, False)),
@@ -421,7 +438,7 @@ def measure(stage: Stage, rounds: int, seconds: float, only: list[str]) -> None:
         best = min(costs["haloy"])
         worst = max(costs["haloy"])
         print(
-            f"{name:28} {unit:14} nginx {nginx:8.1f}   haloy {ours:8.1f}"
+            f"{name:30} {unit:14} nginx {nginx:8.1f}   haloy {ours:8.1f}"
             f" [{best:.1f}-{worst:.1f}]   x {ours / nginx:.2f}",
             flush=True,
         )
@@ -434,7 +451,7 @@ def measure(stage: Stage, rounds: int, seconds: float, only: list[str]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=1.0)
+    parser.add_argument("--seconds", type=int, default=1)
     parser.add_argument("--only", default="")
     parser.add_argument("--stock", action="store_true", help="the stock reactor")
     parser.add_argument("--whole", action="store_true", help="all proxies, all forms")

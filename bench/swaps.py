@@ -59,7 +59,7 @@ def load(port: int, folder: Path, seconds: float) -> tuple[float, float, int]:
     log = folder / "latency.log"
     log.unlink(missing_ok=True)
     subprocess.run(
-        ["h2load", "--h1", "-t1", "-c20", "--rps=25", f"-D{seconds:g}",
+        ["h2load", "--h1", "-t1", "-c20", "--rps=25", f"-D{round(seconds * 1000)}ms",
          f"--log-file={log}", f"--connect-to=127.0.0.1:{port}", f"http://{HOST}/1k"],
         check=True, capture_output=True,
     )  # fmt: skip

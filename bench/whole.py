@@ -1,9 +1,12 @@
 """The whole table: nginx, HAProxy, Caddy and ours, interpreted and compiled, in turn.
 
 Run by C{python bench/compare.py --whole}: five rounds of a second each, under
-twelve minutes in all. What is not
-installed is left out; C{--forms interpreted} needs no compiler. All write an access
-log to a file and know 200 apps.
+a quarter of an hour in all. What is not installed is left out; C{--forms interpreted}
+needs no compiler. All write an access log to a file and know 200 apps.
+
+A row has the median, its ratio to nginx's, and the least and the largest ratio of a
+round in brackets. Behind ours stands what must be and what is aimed at, the reverse of
+a limit where more is better.
 """
 
 from __future__ import annotations
@@ -35,6 +38,7 @@ from bench.compare import (
     wrk,
 )
 from bench.serve import table_of
+from bench.wanted import WANTED, Wanted
 from haloy.proxy.kept import KeptFiles
 
 ROOT = Path(__file__).parents[1]
@@ -210,7 +214,7 @@ def p99_ms(target: Target, folder: Path, seconds: float) -> float:
     log = folder / "latency.log"
     log.unlink(missing_ok=True)
     subprocess.run(
-        ["h2load", "--h1", "-t1", "-c50", "--rps=40", f"-D{seconds:g}",
+        ["h2load", "--h1", "-t1", "-c50", "--rps=40", f"-D{round(seconds * 1000)}ms",
          f"--log-file={log}", f"--connect-to=127.0.0.1:{target.http}",
          f"http://{HOST}/1k"],
         check=True, capture_output=True,
@@ -242,14 +246,15 @@ def idle_kib(target: Target, tls: bool) -> float:
     return used
 
 
-def worker_at_rest_mib(folder: Path) -> float:
+def worker_at_rest_mib(folder: Path, where: Path | None) -> float:
     """Return the memory of one worker of the split form, PSS."""
+    environment = {**os.environ, **paths(where)}
     with (folder / "split.log").open("wb") as log:
         process = subprocess.Popen(
             [Path(sys.executable).with_name("twistd"), "-n", "--pidfile=",
              "haloy-proxy", "--workers", "1", "--control", folder / "s.sock",
              "--state-dir", folder / "state", "--http", "127.0.0.1:0", "--https", ""],
-            stdout=log, stderr=log,
+            stdout=log, stderr=log, env=environment,
         )  # fmt: skip
     try:
         for _ in range(200):
@@ -264,13 +269,13 @@ def worker_at_rest_mib(folder: Path) -> float:
 
 
 def two_workers(
-    stage: Stage, where: Path | None, rounds: int, seconds: float
+    stage: Stage, forms: dict[str, Path | None], rounds: int, seconds: float
 ) -> dict[str, list[float]]:
     """Return requests per second with two workers each; our log is off here.
 
     haloy-proxy sends its log to haloyd, which is not here.
     """
-    ports = {"nginx": free_port(), "haloy-proxy": free_port()}
+    ports = {name: free_port() for name in ("nginx", *forms)}
     front = (
         f"upstream app {{ server 127.0.0.1:{stage.app}; keepalive 128; }}\n"
         "proxy_http_version 1.1; proxy_set_header Connection '';\n"
@@ -282,22 +287,23 @@ def two_workers(
     conf.write_text(text.replace("worker_processes 1", "worker_processes 2"))
     state = stage.folder / "state2"
     KeptFiles(state).save_table({}, table_of(stage.app, stage.ws, stage.up))
-    commands = {
-        "nginx": ["nginx", "-c", str(conf), "-p", str(stage.folder)],
-        "haloy-proxy": [
+    commands = {"nginx": ["nginx", "-c", str(conf), "-p", str(stage.folder)]}
+    for form in forms:
+        commands[form] = [
             str(Path(sys.executable).with_name("twistd")), "-n", "--pidfile=",
-            "haloy-proxy", "--workers", "2", "--control", str(stage.folder / "2.sock"),
+            "haloy-proxy", "--workers", "2",
+            "--control", str(stage.folder / f"{form}.sock"),
             "--state-dir", str(state), "--https", "",
-            "--http", f"127.0.0.1:{ports['haloy-proxy']}",
-        ],
-    }  # fmt: skip
+            "--http", f"127.0.0.1:{ports[form]}",
+        ]  # fmt: skip
     found: dict[str, list[float]] = {}
     targets = []
     for name, command in commands.items():
         log = (stage.folder / f"two-{name}.out").open("wb")
         process = subprocess.Popen(
-            command, stdout=log, stderr=log, env={**os.environ, **paths(where)}
-        )
+            command, stdout=log, stderr=log,
+            env={**os.environ, **paths(forms.get(name))},
+        )  # fmt: skip
         stage.processes.append(process)
         wait_for(ports[name])
         targets.append(Target(name, process.pid, ports[name], 0))
@@ -311,9 +317,15 @@ def two_workers(
     return found
 
 
-def row(name: str, unit: str, values: dict[str, list[float]]) -> None:
+def row(
+    name: str,
+    unit: str,
+    values: dict[str, list[float]],
+    wanted: Wanted | None = None,
+) -> None:
     """Print medians, and ratios to nginx with their spread over the rounds."""
     print(f"\n{name} ({unit})")
+    wanted = wanted or WANTED.get(name)
     base = values.get("nginx", [])
     for target, found in values.items():
         ratios = [
@@ -323,10 +335,11 @@ def row(name: str, unit: str, values: dict[str, list[float]]) -> None:
         if middle < 0.01:  # nothing to compare with
             print(f"  {target:12} {statistics.median(found):9.2f}", flush=True)
             continue
-        ratio = statistics.median(found) / middle
+        value = statistics.median(found)
         print(
-            f"  {target:12} {statistics.median(found):9.2f}   x {ratio:5.2f}"
-            f"  [{min(ratios):.2f}-{max(ratios):.2f}]",
+            f"  {target:12} {value:9.2f}   x {value / middle:5.2f}"
+            f"  [{min(ratios):.2f}-{max(ratios):.2f}]"
+            + (wanted.said(target, value, value / middle) if wanted else ""),
             flush=True,
         )
 
@@ -336,16 +349,18 @@ def run(rounds: int, seconds: float, only: list[str], forms: str) -> None:
     folder.chmod(0o755)  # nginx serves as nobody
     stage = None
     try:
-        where = compiled(folder) if forms in ("both", "compiled") else None
+        chosen: dict[str, Path | None] = {}
+        if forms in ("both", "interpreted"):
+            chosen["interpreted"] = None
+        if forms in ("both", "compiled") and (where := compiled(folder)):
+            chosen["compiled"] = where
         stage = Stage(folder, stock=False, ours=False)
         peers = Peers(stage, [*stage.targets])
         peers.haproxy()
         peers.caddy()
-        if forms in ("both", "interpreted"):
-            peers.ours("interpreted", None)
-        if where is not None:
-            peers.ours("compiled", where)
-        _all(peers, where, rounds, seconds, only)
+        for form, place in chosen.items():
+            peers.ours(form, place)
+        _all(peers, chosen, rounds, seconds, only)
     finally:
         if stage is not None:
             stage.close()
@@ -353,7 +368,11 @@ def run(rounds: int, seconds: float, only: list[str], forms: str) -> None:
 
 
 def _all(
-    peers: Peers, where: Path | None, rounds: int, seconds: float, only: list[str]
+    peers: Peers,
+    forms: dict[str, Path | None],
+    rounds: int,
+    seconds: float,
+    only: list[str],
 ) -> None:
     def chosen(name: str) -> bool:
         return not only or any(word in name for word in only)
@@ -375,16 +394,20 @@ def _all(
                     del values[target.name]
                     continue
                 spent = target.cpu_s() - before
-                values[target.name].append(spent / max(moved, 1) * scale)
+                values[target.name].append(spent / max(moved, 0.01) * scale)
         row(name, f"CPU {unit}", values)
     if chosen("p99"):
         values = {one.name: [] for one in targets}
         for _ in range(rounds):
             for target in targets:
                 values[target.name].append(p99_ms(target, folder, 2 * seconds))
-        row("p99 at 2,000 requests/s", "ms", values)
+        nginx, caddy = (
+            statistics.median(values.get(name, [0.0])) for name in ("nginx", "caddy")
+        )
+        wanted = Wanted(caddy, caddy, 1.2 * nginx, absolute=True)
+        row("p99 at 2,000 requests/s", "ms", values, wanted)
     if chosen("two"):
-        values = two_workers(peers.stage, where, rounds, seconds)
+        values = two_workers(peers.stage, forms, rounds, seconds)
         row("two workers, GET 1 KiB", "requests/s", values)
     if chosen("idle"):
         for tls, name in ((False, "idle, kept alive"), (True, "idle WebSocket, TLS")):
@@ -394,5 +417,15 @@ def _all(
         row(
             "memory after all this", "MiB PSS", {t.name: [t.pss_mib()] for t in targets}
         )
-        rest = worker_at_rest_mib(folder)
-        print(f"\na worker of the split form at rest: {rest:.1f} MiB PSS")
+        print("\na worker of the split form at rest (MiB PSS)")
+        for form, where in forms.items():
+            rest = worker_at_rest_mib(folder, where)
+            said = WANTED["a worker at rest"].said(form, rest, rest)
+            print(f"  {form:12} {rest:9.2f}{said}")
+    if chosen("swaps"):
+        for form, where in forms.items():
+            print(f"\ntables swapped under load, {form}", flush=True)
+            subprocess.run(
+                [sys.executable, "-P", "-m", "bench.swaps", f"--rounds={rounds}"],
+                env={**os.environ, **paths(where)}, check=False,
+            )  # fmt: skip
