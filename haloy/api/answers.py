@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from http.client import responses
 from typing import Any
@@ -26,6 +25,7 @@ from haloy.errors import (
     TooMany,
     Unauthorized,
 )
+from haloy.model.places import without_places
 
 SECURITY = {
     "X-Content-Type-Options": "nosniff",
@@ -47,13 +47,6 @@ _STATUS: tuple[tuple[type[HaloyError], int], ...] = (
     (BadGateway, 502),
     (EngineUnavailable, 503),
     (StoreError, 503),
-)
-
-#: Paths and addresses of the server, but not those inside of URLs and references.
-_PLACES = re.compile(
-    r"unix://\S+"
-    r"|(?<![\w.:/-])/(?:[^\s/:'\"]+/)+[^\s:,'\"]*"
-    r"|(?<![\w.:/-])(?:(?:\d{1,3}\.){3}\d{1,3}|\[[0-9a-fA-F:]+\])(?::\d+)?(?![\w.])"
 )
 
 _log = Logger()
@@ -145,11 +138,6 @@ def told(problem: HaloyError) -> str:
     if isinstance(problem, EngineError | NotFound | Conflict):
         return without_places(text)
     return text
-
-
-def without_places(text: str) -> str:
-    """Return what Docker says without the server's paths and addresses (A20)."""
-    return _PLACES.sub("…", text)
 
 
 def _unrouted(request: Any, problem: HTTPException) -> bytes:

@@ -19,9 +19,20 @@ def flag(request: Any, name: str) -> bool:
 
 
 def number(request: Any, name: str) -> int:
-    """Return a count of the query; what is none counts as 0."""
+    """Return a count of the query; what is none counts as 0 (C{spec/api.md} 4.14)."""
     text = argument(request, name)
     return int(text) if text.isascii() and text.isdigit() and len(text) < 18 else 0
+
+
+def count(request: Any, name: str) -> int:
+    """Return a count of the query, 0 when it is not there.
+
+    @raise InvalidValue: it is none; what the Go daemon has too is read by L{number}.
+    """
+    text = argument(request, name)
+    if text and not (text.isascii() and text.isdigit() and len(text) < 18):
+        raise InvalidValue("wants a whole number from 0 on", field=name)
+    return number(request, name)
 
 
 def since(request: Any) -> float:

@@ -27,6 +27,8 @@ from haloy.errors import HaloyError, InsufficientStorage, InvalidValue, TooMany
 #: What one JSON body may have; lists of layers and their image may be longer.
 JSON_LIMIT_BYTES = 4 << 20
 LAYERS_LIMIT_BYTES = 32 << 20
+#: No number of ours is longer; Python would name a setting of its own at 4300.
+DIGITS_LIMIT = 40
 
 #: A body must move: nothing for so long ends the connection.
 IDLE_LIMIT_S = 60
@@ -228,7 +230,15 @@ def _finite(text: str) -> float:
     return value if math.isfinite(value) else cast(float, _no_number(text))
 
 
-_DECODER = json.JSONDecoder(parse_constant=_no_number, parse_float=_finite)
+def _integer(text: str) -> int:
+    if len(text) > DIGITS_LIMIT:
+        raise ValueError("a number has too many digits")
+    return int(text)
+
+
+_DECODER = json.JSONDecoder(
+    parse_constant=_no_number, parse_float=_finite, parse_int=_integer
+)
 
 
 def read_json(request: Any) -> object:
@@ -246,6 +256,10 @@ def read_json(request: Any) -> object:
         value, _ = _DECODER.raw_decode(text)
         if b"\\u" in raw:
             json.dumps(value, ensure_ascii=False).encode()  # half a character is none
-    except (ValueError, RecursionError) as problem:
+    except UnicodeError:
+        raise InvalidValue("is not UTF-8", field="body") from None
+    except RecursionError:
+        raise InvalidValue("is nested too deeply", field="body") from None
+    except ValueError as problem:
         raise InvalidValue(f"is not JSON: {problem}", field="body") from None
     return value

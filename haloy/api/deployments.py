@@ -10,7 +10,7 @@ from twisted.web.iweb import IRequest
 
 from haloy.api import schema
 from haloy.api.answers import error_answer, json_answer, respond
-from haloy.api.asked import argument, number
+from haloy.api.asked import argument, count
 from haloy.api.gatekeeper import Gatekeeper
 from haloy.deploy.interface import Deployments
 from haloy.model.names import AppName
@@ -33,7 +33,8 @@ class DeploymentRoutes:
         caller = self._gatekeeper.authenticate(request)
         wanted = argument(request, "app")
         caller.require("read", wanted or next(iter(caller.apps), None))
-        limit = min(number(request, "limit") or LISTED, LISTED_LIMIT)
+        limit = min(count(request, "limit") or LISTED, LISTED_LIMIT)
+        before = count(request, "before")
         apps: list[str | None] = (
             [wanted] if wanted else [*sorted(caller.apps)] or [None]
         )
@@ -41,7 +42,7 @@ class DeploymentRoutes:
             one
             for app in apps
             for one in await self._deployments.history(
-                None if app is None else AppName(app), limit, number(request, "before")
+                None if app is None else AppName(app), limit, before
             )
         ]
         found.sort(key=lambda one: one.seq, reverse=True)

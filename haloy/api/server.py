@@ -21,6 +21,7 @@ from haloy.api.answers import error_answer, json_answer, respond
 from haloy.api.asked import (
     argument,
     choose_containers,
+    count,
     flag,
     last_event_id,
     number,
@@ -371,7 +372,7 @@ class Api:
     async def audit(self, request: IRequest) -> bytes:
         """Show what was done, newest first."""
         self._gatekeeper.admit(request, "admin")
-        limit = min(number(request, "limit") or 100, AUDIT_LIMIT)
+        limit = min(count(request, "limit") or 100, AUDIT_LIMIT)
         rows = map(schema.audit_row, await self._gatekeeper.trail(limit))
         return json_answer(request, {"actions": list(rows)})
 

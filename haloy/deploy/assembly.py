@@ -69,6 +69,8 @@ class Assembly:
 
 def check_digest(text: object, field: str) -> str:
     """Return C{text}: C{sha256:} and 64 hex digits. @raise InvalidValue: it is none."""
+    if text is None:
+        raise InvalidValue("is missing", field=field)
     if not isinstance(text, str) or DIGEST.fullmatch(text) is None:
         raise InvalidValue(
             f"{text!r} is no digest: sha256: and 64 lower-case hex digits", field=field

@@ -23,6 +23,7 @@ from haloy.deploy.run import DeploymentRun
 from haloy.errors import Conflict, DeployFailed, HaloyError
 from haloy.model.app import App
 from haloy.model.names import AppName, DeploymentId
+from haloy.model.places import without_internals
 from haloy.proxy.interface import DrainLimits
 from haloy.store import deployments as rows
 from haloy.store.deployments import UNFINISHED, DeploymentRow
@@ -201,6 +202,7 @@ class Conductor:
         A database that takes nothing now is tried again; who follows is told anyway.
         """
         failure = getattr(problem, "failure", problem.code)
+        reason = without_internals(problem.reason)
         logs = getattr(problem, "logs", "")
         line = self._tools.journal.line(
             row.app,
@@ -208,7 +210,7 @@ class Conductor:
             "ERROR",
             f"Deployment of {row.app} {_VERBS.get(failure, 'failed')}",
             {
-                "error": problem.reason,
+                "error": reason,
                 "code": failure,
                 "logs": f"\n{logs}" if logs else "",
             },
@@ -218,7 +220,7 @@ class Conductor:
 
         async def record() -> None:
             await self._tools.database.run(
-                rows.end_dead, row, state.value, failure, problem.reason, line
+                rows.end_dead, row, state.value, failure, reason, line
             )
 
         try:

@@ -57,7 +57,11 @@ def test_list(server: Server) -> None:
     assert listed(server, "?app=shop") == [3, 1]
     assert listed(server, "?limit=1") == [3]
     assert listed(server, "?before=3") == [2, 1]
-    assert listed(server, "?app=nobody&limit=x") == []
+    assert listed(server, "?app=nobody&limit=") == []
+    for odd in ("limit=x", "limit=-1", "limit=1e9", "before=" + "9" * 30):
+        refused = server.ask("GET", f"/v1/deployments?{odd}")
+        assert refused.status == 400
+        assert refused.text.startswith(f"{odd.split('=')[0]}: wants a whole number")
     _, failed, _ = server.ask("GET", "/v1/deployments").json["deployments"]
     assert failed == {
         "seq": 2,

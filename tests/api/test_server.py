@@ -453,6 +453,23 @@ def test_odd_bodies_never_reach_the_background(
     assert server.deployments.taken == []
 
 
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b"\xff{}", "is not UTF-8"),
+        (b'{"deploymentID": "\\ud800"}', "is not UTF-8"),
+        (b"[" * 100_000, "is nested too deeply"),
+        (b'{"a": %s}' % (b"9" * 5000), "is not JSON: a number has too many digits"),
+        (b'{"a": NaN}', "is not JSON: NaN is no number"),
+        (b'{"a" 1}', "is not JSON: Expecting ':' delimiter: line 1 column 6 (char 5)"),
+    ],
+)
+def test_what_is_no_json(server: Server, body: bytes, told: str) -> None:
+    """In words about the body, not about Python's limits."""
+    answer = server.ask("POST", "/v1/deploy", body)
+    assert (answer.status, answer.text) == (400, f"body: {told}\n")
+
+
 def test_field_names_in_any_case(server: Server) -> None:
     """As the Go decoder reads them."""
     found = json.loads(exchange("POST /v1/deploy")["request"]["body"])

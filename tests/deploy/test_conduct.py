@@ -12,7 +12,13 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from haloy.deploy.conduct import RECORD_RETRY_S
 from haloy.deploy.interface import LogEntry
-from haloy.errors import Conflict, DeployFailed, InsufficientStorage, NotFound
+from haloy.errors import (
+    Conflict,
+    DeployFailed,
+    EngineError,
+    InsufficientStorage,
+    NotFound,
+)
 from haloy.model.app import Domain
 from haloy.model.names import AppName
 from haloy.store import deployments as rows
@@ -61,6 +67,19 @@ async def test_taken_back(server: World) -> None:
     assert await server.service.history(None, 10, past[0].seq) == past[1:]
     found = await server.service.deployment(shop, TWO)
     assert (found.compared_with, found.record.failure) == (ONE, "cancelled")
+
+
+async def test_a_reason_has_no_places_of_the_server(server: World) -> None:
+    """Issue 7: neither the log nor the list of deployments shows Docker's own."""
+    root = f"/var/lib/docker/overlay2/{'a1' * 32}/merged"
+    server.engine.failures["start"] = EngineError(
+        f'mounting "/srv/x": open {root}/etc/x: no such file; dial tcp 172.18.0.3:80'
+    )
+    told = 'mounting "/srv/x": open /etc/x: no such file; dial tcp …'
+    end = await server.deploy(ONE)
+    assert end.fields["error"].endswith(told)
+    (past,) = await server.service.history(AppName("shop"), 10)
+    assert past.reason.endswith(told)
 
 
 @pytest.mark.parametrize("strategy", ["rolling", "blue_green", "replace", "static"])
