@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import quote
 
 from attrs import define
 
+from haloy.api.paths import route
 from haloy.api.transport import Transport, json_object
 
 
@@ -23,14 +23,14 @@ class CertificateCalls:
 
     async def show(self, name: str) -> dict[str, Any]:
         """Return how it stands with C{name}. @raise NotFound: no app has it."""
-        return await self.transport.get(_path(name))
+        return await self.transport.get(route("certificates", name))
 
     async def renew(self, name: str) -> dict[str, Any]:
         """Have one ordered now; return how it stood before. @raise NotFound: as above.
 
         @raise Conflict: nobody would issue it.
         """
-        text = await self.transport.post(f"{_path(name)}/renew", {})
+        text = await self.transport.post(f"{route('certificates', name)}/renew", {})
         return json_object(text, self.transport.base_url)
 
     async def put(self, name: str, pem: str) -> dict[str, Any]:
@@ -38,9 +38,5 @@ class CertificateCalls:
 
         @raise InvalidValue: they cannot be served.
         """
-        text = await self.transport.post(_path(name), {"pem": pem})
+        text = await self.transport.post(route("certificates", name), {"pem": pem})
         return json_object(text, self.transport.base_url)
-
-
-def _path(name: str) -> str:
-    return f"/v1/certificates/{quote(name, safe='')}"

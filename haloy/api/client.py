@@ -7,12 +7,13 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from attrs import define
 from twisted.internet.interfaces import IProtocol
 from twisted.web.http_headers import Headers
 
+from haloy.api.paths import route
 from haloy.api.sections import Section, Sections, section_of
 from haloy.api.terminal import Start
 from haloy.api.terminal_client import TerminalClient, open_terminal
@@ -50,12 +51,12 @@ class ApiClient:
 
     async def rollback_targets(self, app: str) -> list[dict[str, Any]]:
         """Return what C{app} can be rolled back to, newest first."""
-        found = await self.transport.get(_path("rollback", app))
+        found = await self.transport.get(route("rollback", app))
         return list(found.get("targets") or [])
 
     async def status(self, app: str) -> dict[str, Any]:
         """Return how C{app} is. @raise NotFound: not deployed."""
-        return await self.transport.get(_path("status", app))
+        return await self.transport.get(route("status", app))
 
     async def health(self) -> dict[str, Any]:
         """Return what works on the server and what does not; needs no token."""
@@ -73,7 +74,7 @@ class ApiClient:
             query["remove-containers"] = "true"
         if remove_volumes:
             query["remove-volumes"] = "true"
-        path = _path("stop", app)
+        path = route("stop", app)
         asked = f"?{urlencode(query)}" if query else ""
         await self.transport.post(path + asked, None)
 
@@ -82,7 +83,7 @@ class ApiClient:
 
         A stream that breaks off is taken up again behind its last line.
         """
-        path = _path("deploy", deployment, "logs")
+        path = route("deploy", deployment, "logs")
         return self.transport.follow(
             path, lambda one: bool(one.get("isDeploymentComplete"))
         )
@@ -109,7 +110,7 @@ class ApiClient:
             query["allContainers"] = "true"
         if not follow:
             query["follow"] = "false"
-        path = f"{_path('logs', app)}?{urlencode(sorted(query.items()))}"
+        path = f"{route('logs', app)}?{urlencode(sorted(query.items()))}"
         return self.transport.stream(path, Headers())
 
     def server_logs(self, access_logs: bool = False) -> AsyncIterator[dict[str, Any]]:
@@ -145,11 +146,11 @@ class ApiClient:
 
     async def deployment(self, app: str, deployment: str) -> dict[str, Any]:
         """Return one deployment with C{changes}. @raise NotFound: there is none."""
-        return await self.transport.get(_path("deployments", app, deployment))
+        return await self.transport.get(route("deployments", app, deployment))
 
     async def cancel(self, app: str, deployment: str) -> None:
         """Take back a deployment that waits. @raise Conflict: it has begun."""
-        await self.transport.post(_path("deployments", app, deployment, "cancel"), None)
+        await self.transport.post(route("deployments", app, deployment, "cancel"), None)
 
     # --- in containers ------------------------------------------------------------
 
@@ -167,7 +168,7 @@ class ApiClient:
         if all_containers:
             body["allContainers"] = True
         # The answer's head comes at once, its body when the command has ended.
-        text = await self.transport.post(_path("exec", app), body, EXEC_LIMIT_S)
+        text = await self.transport.post(route("exec", app), body, EXEC_LIMIT_S)
         return list(json_object(text, self.base_url).get("results") or [])
 
     async def terminal(
@@ -178,7 +179,7 @@ class ApiClient:
         @param output: called with C{stdout} or C{stderr} and bytes.
         """
         reactor = self.transport.reactor
-        path = _path("exec", app)
+        path = route("exec", app)
         return await open_terminal(reactor, self.transport, path, start, output)
 
     async def tunnel(
@@ -193,7 +194,7 @@ class ApiClient:
             for key, value in (("container", container), ("port", port))
             if value
         }
-        path = _path("tunnel", app) + (f"?{urlencode(query)}" if query else "")
+        path = route("tunnel", app) + (f"?{urlencode(query)}" if query else "")
         headers = {"Connection": "Upgrade", "Upgrade": "tcp", "Content-Length": "0"}
         await self.transport.upgrade("POST", path, headers, protocol)
 
@@ -221,7 +222,7 @@ class ApiClient:
 
     async def revoke_token(self, name: str) -> None:
         """Revoke a token at once. @raise NotFound: there is none of that name."""
-        await self.transport.post(_path("tokens", name, "revoke"), None)
+        await self.transport.post(route("tokens", name, "revoke"), None)
 
     async def audit(self, limit: int = 100) -> list[dict[str, Any]]:
         """Return what was done on the server, by whom, newest first."""
@@ -304,8 +305,3 @@ class ApiClient:
         body.on_read(moved)
         headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
         await self.transport.send("/v1/images/upload", headers, body)
-
-
-def _path(*parts: str) -> str:
-    """Return the path of a route; what people name is quoted."""
-    return "/v1/" + "/".join(quote(part, safe="") for part in parts)

@@ -17,7 +17,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from haloy.api.unreachable import why
+from haloy.config.unreachable import why
 from haloy.errors import ConfigError, ServerUnreachable
 
 #: The head of a proxy's answer is never this long.
@@ -174,7 +174,7 @@ def _of_proxy(failure: Failure) -> Failure:
     """Return a failure to reach the proxy as one that names it."""
     if failure.check(CancelledError):
         return failure
-    told = why(failure.value)
+    told = why(failure.value, "SSL_CERT_FILE")
     return Failure(
         ServerUnreachable(f"the proxy of HTTPS_PROXY cannot be reached: {told}")
     )

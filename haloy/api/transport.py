@@ -25,8 +25,8 @@ from twisted.web.iweb import IAgent, IAgentEndpointFactory
 from haloy.api.pieces import Pieces, whole
 from haloy.api.sections import Sections
 from haloy.api.sse import EventReader
-from haloy.api.unreachable import why
 from haloy.api.upgrade import upgrade
+from haloy.config.unreachable import why
 from haloy.errors import (
     Conflict,
     Forbidden,
@@ -39,6 +39,8 @@ from haloy.errors import (
     Unauthorized,
 )
 
+#: How people say which authority of their own to trust.
+OWN_CA = "`haloy server add --ca-file`, or SSL_CERT_FILE"
 ANSWER_LIMIT_S = 30.0
 STREAM_IDLE_S = 90.0
 #: A large body that moves no byte, or an answer to one that does not come.
@@ -228,7 +230,7 @@ class Transport:
             raise
         except Exception as problem:  # connection and TLS errors have no common base
             raise ServerUnreachable(
-                f"server not available at {self.base_url}: {why(problem)}"
+                f"server not available at {self.base_url}: {why(problem, OWN_CA)}"
             ) from problem
 
     def _headers(self) -> Headers:

@@ -22,6 +22,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
 from haloy.certs.jose import AccountKey
+from haloy.config.unreachable import why
 from haloy.errors import HaloyError
 
 REQUEST_LIMIT_S: Final = 30.0
@@ -232,8 +233,9 @@ class AcmeHttp:
         except (AcmeError, CancelledError):
             raise
         except Exception as problem:  # connection and TLS errors of any kind
+            told = why(problem, "acme.ca_file")
             raise AcmeError(
-                f"the CA at {url} cannot be reached: {_told(problem)}", kind="transport"
+                f"the CA at {url} cannot be reached: {told}", kind="transport"
             ) from problem
         fresh = [one.strip() for one in response.headers.getRawHeaders(_NONCE, [])]
         self._nonces = (self._nonces + fresh)[-NONCES_KEPT:]
@@ -324,10 +326,3 @@ def _given_up_plainly(asked: Deferred[T]) -> Deferred[T]:
     given: Deferred[T] = Deferred(cancel)
     asked.addBoth(give)
     return given
-
-
-def _told(problem: Exception) -> str:
-    reasons = getattr(problem, "reasons", None)
-    if reasons:
-        return "; ".join(one.getErrorMessage() for one in reasons)
-    return str(problem) or type(problem).__name__

@@ -226,6 +226,9 @@ def certificates_of_app(status: dict[str, Any]) -> Iterator[Check]:
             text = f"{state} until {str(one['notAfter'])[:10]}"
             yield Check(name, Level.OK, text)
         else:
-            text = f"{state} {one.get('reason') or ''}".strip()
-            step = "see that port 80 is open and the domain leads here; haloy tries on"
+            text = ": ".join(filter(None, (state, one.get("reason"))))
+            step = (
+                f"haloy tries on; `haloy certs show {one.get('name')}` tells more. The "
+                "domain has to lead here, port 80 to be open"
+            )
             yield Check(name, Level.WARN, text, step)

@@ -9,7 +9,7 @@ from twisted.internet import error
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseNeverReceived
 
-from haloy.api.unreachable import why
+from haloy.config.unreachable import why
 
 
 @pytest.mark.parametrize(
@@ -37,10 +37,10 @@ from haloy.api.unreachable import why
 )
 def test_in_words(problem: BaseException, told: str) -> None:
     """Not as Python shows them."""
-    assert why(problem) == told
+    assert why(problem, "--ca-file") == told
 
 
 def test_an_authority_of_ones_own() -> None:
     """What to do is said."""
     problem = SSL.Error([("SSL routines", "", "certificate verify failed")])
-    assert "--ca-file" in why(problem)
+    assert "--ca-file" in why(problem, "--ca-file")
