@@ -356,26 +356,51 @@ def upload(target: Target, seconds: float, tls: bool) -> float:
     return moved
 
 
+def open_tunnel(target: Target, tls: bool) -> socket.socket:
+    """Return a connection behind its 101."""
+    connection: socket.socket = socket.create_connection(
+        ("127.0.0.1", target.https if tls else target.http), 5
+    )
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if tls:
+        connection = client_context().wrap_socket(
+            connection, server_hostname="ws.example.com"
+        )
+    connection.sendall(
+        b"GET / HTTP/1.1\r\nHost: ws.example.com\r\nConnection: Upgrade\r\n"
+        b"Upgrade: websocket\r\n\r\n"
+    )
+    connection.recv(4096)
+    return connection
+
+
+def tunnel(target: Target, seconds: float, tls: bool) -> float:
+    """Have 32 MiB after 32 MiB echoed; each MiB counts on both ways."""
+    until = time.monotonic() + seconds
+    block = b"x" * (32 * MIB)
+    space = bytearray(MIB)
+    moved = 0
+    with open_tunnel(target, tls) as connection:
+        while time.monotonic() < until:
+            sender = threading.Thread(target=connection.sendall, args=(block,))
+            sender.start()
+            left = len(block)
+            while left:
+                got = connection.recv_into(space)
+                if not got:
+                    raise SystemExit(f"{target.name} lost {left} bytes")
+                left -= got
+            sender.join()
+            moved += 64
+    return moved
+
+
 def messages(target: Target, seconds: float, tls: bool) -> float:
     counts = [0] * 32
-    context = client_context()
     until = time.monotonic() + seconds
 
     def talk(index: int) -> None:
-        connection: socket.socket = socket.create_connection(
-            ("127.0.0.1", target.https if tls else target.http), 5
-        )
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if tls:
-            connection = context.wrap_socket(
-                connection, server_hostname="ws.example.com"
-            )
-        with connection:
-            connection.sendall(
-                b"GET / HTTP/1.1\r\nHost: ws.example.com\r\nConnection: Upgrade\r\n"
-                b"Upgrade: websocket\r\n\r\n"
-            )
-            connection.recv(4096)
+        with open_tunnel(target, tls) as connection:
             while time.monotonic() < until:
                 connection.sendall(b"m" * 1024)
                 got = 0
@@ -418,6 +443,7 @@ CASES: dict[str, tuple[str, float, Callable[[Target, float], float]]] = {
     "handshake, resumed": ("µs/connection", 1e6, lambda t, s: handshakes(t, s, True)),
     "WebSocket message": ("µs/message", 1e6, lambda t, s: messages(t, s, False)),
     "WebSocket message, TLS": ("µs/message", 1e6, lambda t, s: messages(t, s, True)),
+    "tunnel in bulk": ("µs/MiB", 1e6, lambda t, s: tunnel(t, s, False)),
 }
 
 

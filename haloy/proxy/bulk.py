@@ -1,7 +1,9 @@
 """The large bodies of one exchange, moved between plain sockets inside the kernel.
 
 Used by L{haloy.proxy.forwarding} where both sides are plain and much is still to
-come of a body with a length; everything else is read and sent as usual.
+come of a body with a length; everything else is read and sent as usual. So is what is
+next when nothing can be moved: the end, or an urgent byte (C{MSG_OOB}), of which the
+kernel says the same, and behind which the body goes on.
 """
 
 from __future__ import annotations
@@ -45,15 +47,13 @@ class Bulk:
         try:
             moved = pipe.fill(upstream.fileno(), exchange.response_left - pipe.inside)
         except BlockingIOError:
-            return True
+            moved = 0
         except OSError:
             upstream.drop()
             return True
         if moved:
             self._drain_down(pipe, upstream)
-        else:
-            self._forwarding.upstream_ended()
-        return True
+        return pipe.inside > 0 or moved > 0
 
     def client_flushed(self) -> bool:
         """Go on with what waits for the client; false: nothing does."""
@@ -104,15 +104,13 @@ class Bulk:
         try:
             moved = pipe.fill(client.fileno(), exchange.request_left - pipe.inside)
         except BlockingIOError:
-            return True
+            moved = 0
         except OSError:
             client.drop()
             return True
         if moved:
             self._drain_up(pipe, upstream)
-        else:
-            client.ended()
-        return True
+        return pipe.inside > 0 or moved > 0
 
     def upstream_flushed(self, upstream: UpstreamConnection) -> None:
         """Go on with what waits for the upstream."""
@@ -125,9 +123,10 @@ class Bulk:
         exchange = forwarding.exchange
         try:
             moved = pipe.drain(upstream.fileno())
-        except OSError:
+        except OSError as error:
             # An early answer may be there: throw the body away, go on reading both.
             upstream.broken = True
+            upstream.was_reset |= isinstance(error, ConnectionResetError)
             moved, pipe.inside = pipe.inside, 0
             self._up = None
             pipe.close()

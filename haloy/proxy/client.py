@@ -29,6 +29,7 @@ class Client(Timed, Protocol):
     @ivar unsent: what waits for room; C{None}: all has been taken.
     @ivar congested: more than the high mark waits; C{relieved} comes later.
     @ivar spliceable: the kernel may move bytes from and to C{fileno}.
+    @ivar was_reset: a write was told that the connection was reset.
     @ivar bulk: the driver wants to be asked before a body is read.
     """
 
@@ -37,6 +38,7 @@ class Client(Timed, Protocol):
     unsent: bytearray | None
     congested: bool
     bulk: bool
+    was_reset: bool
 
     @property
     def spliceable(self) -> bool:

@@ -86,6 +86,7 @@ class Descriptor:
 
     @ivar unsent: bytes that the kernel has not taken, C{None} when there are none.
     @ivar broken: writing has failed; what is sent from now on is thrown away.
+    @ivar was_reset: a write was told so; reading would find what looks like an end.
     @ivar gone: the socket is closed.
     """
 
@@ -104,6 +105,7 @@ class Descriptor:
         "socket",
         "tls",
         "unsent",
+        "was_reset",
         "wheel",
     )
 
@@ -120,6 +122,7 @@ class Descriptor:
         self.unsent: bytearray | None = None
         self.congested = False
         self.broken = False
+        self.was_reset = False
         self._told_end = False
         self.gone = False
         self.due_s = NEVER
@@ -207,8 +210,8 @@ class Descriptor:
                     del unsent[: self.socket.send(unsent)]
             except _WOULD_BLOCK:
                 pass
-            except OSError:
-                self._write_failed()
+            except OSError as error:
+                self._write_failed(error)
                 return
             self.progressed()
             if self.congested and len(unsent) <= LOW_MARK_BYTES:
@@ -246,8 +249,8 @@ class Descriptor:
                 sent = self.socket.send(data)
             except _WOULD_BLOCK:
                 sent = 0
-            except OSError:
-                self._write_failed()
+            except OSError as error:
+                self._write_failed(error)
                 return
             if sent == len(data):
                 return
@@ -256,9 +259,10 @@ class Descriptor:
         if len(self.unsent) > HIGH_MARK_BYTES:
             self.congested = True
 
-    def _write_failed(self) -> None:
+    def _write_failed(self, error: OSError) -> None:
         """Stop writing; the peer's end shows itself to the reader, or to nobody."""
         self.broken = True
+        self.was_reset |= isinstance(error, ConnectionResetError)
         self.unsent = None
         self.congested = False
         self._stop_writing()

@@ -78,7 +78,7 @@ class Downstream(ClientConnection):
     def move_bulk(self) -> bool:
         """Let the driver move them."""
         driver = self.driver
-        return isinstance(driver, Forwarding) and driver.client_readable()
+        return isinstance(driver, (Forwarding, Tunnel)) and driver.client_readable()
 
     def forget_driver(self) -> None:
         """Have no driver any more."""

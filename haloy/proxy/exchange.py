@@ -204,7 +204,9 @@ class Exchange:
                 return passed
             head = parse_response(block)
             if head.status == 101:
-                return passed + self._switch(head) + data
+                switched = self._switch(head)
+                self.response_bytes = len(data)
+                return passed + switched + data
             if head.status < 200:
                 passed += self._pass_interim(head)
             else:

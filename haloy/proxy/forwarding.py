@@ -296,6 +296,8 @@ class Forwarding(Seeker):
         self.over = True
         upstream.pool.tunnelled()
         tunnel = Tunnel(client, upstream, self.target.tunnel_idle_s, self._tunnel_over)
+        # What came with the 101 has gone with it.
+        tunnel.bytes_out = self.exchange.response_bytes
         upstream.user = tunnel
         client.become_tunnel(tunnel)
 
@@ -304,9 +306,10 @@ class Forwarding(Seeker):
         self.switch.tunnels.discard(tunnel)
         self.exchange.request_bytes = tunnel.bytes_in
         self.exchange.response_bytes = tunnel.bytes_out
-        if upstream is not None:
-            upstream.pool.tunnel_finished()
         self._log("done" if cleanly else "cut")
+        if upstream is not None:
+            # Who waits for the drain may look at the log at once.
+            upstream.pool.tunnel_finished()
         self.client.close_after_flush()
 
     def _no_answer(self, upstream: UpstreamConnection, reason: str) -> None:

@@ -1,6 +1,6 @@
 """Bytes from one plain socket to another inside the kernel, through a pipe.
 
-Worth it for large bodies only; TLS cannot use it. Linux.
+Worth it for much at once only; TLS cannot use it. Linux.
 """
 
 from __future__ import annotations
@@ -14,7 +14,11 @@ SPLICE_MIN_BYTES: Final = 131072
 
 # As much as anybody may have: each halving costs a fifth more. It is memory of the
 # kernel, filled only while a client is slower than its replica.
-_PIPE_BYTES: Final = 1048576
+PIPE_BYTES: Final = 1048576
+
+# What Linux gives beside that. Who has used up its share of all pipes' memory gets two
+# pages, and moving a body by those costs more than copying it: 2 to 3 times.
+_LEAST_BYTES: Final = 65536
 _FLAGS: Final = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
 _SPARE_LIMIT: Final = 16
 _spare: list[Pipe] = []
@@ -28,23 +32,27 @@ class Pipe:
     def __init__(self) -> None:
         """Open a pipe.
 
-        @raise OSError: no descriptor is left.
+        @raise OSError: no descriptor is left, or no memory of the kernel for pipes.
         """
         self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.inside = 0
         try:
-            fcntl.fcntl(self._write, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+            fcntl.fcntl(self._write, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         except OSError:
-            # Beyond what this user may have: the default of 64 KiB works, too.
-            return
+            # Beyond what this user may have: the size that was given may do.
+            if fcntl.fcntl(self._write, fcntl.F_GETPIPE_SZ) < _LEAST_BYTES:
+                self.close()
+                raise
 
     def fill(self, fileno: int, limit_bytes: int) -> int:
-        """Move up to C{limit_bytes} in from a socket; 0 at its end.
+        """Move up to C{limit_bytes} in from a socket.
+
+        0, or that nothing has come, is said of an urgent byte, too: read then.
 
         @raise BlockingIOError: nothing has come, or the pipe is full.
         @raise OSError: the connection is broken.
         """
-        wanted = min(limit_bytes, _PIPE_BYTES)
+        wanted = min(limit_bytes, PIPE_BYTES)
         moved = os.splice(fileno, self._write, wanted, flags=_FLAGS)
         self.inside += moved
         return moved
@@ -64,8 +72,16 @@ class Pipe:
             return moved
         return moved
 
+    def take(self) -> bytes:
+        """Move out what is inside, to have it here."""
+        pieces = []
+        while self.inside:
+            pieces.append(os.read(self._read, self.inside))
+            self.inside -= len(pieces[-1])
+        return b"".join(pieces)
+
     def release(self) -> None:
-        """Keep the pipe for the next body if it is empty, else close it."""
+        """Keep the pipe for the next one who needs it if it is empty, else close it."""
         if not self.inside and len(_spare) < _SPARE_LIMIT:
             _spare.append(self)
         else:
@@ -80,6 +96,6 @@ class Pipe:
 def take_pipe() -> Pipe:
     """Return a pipe that is empty.
 
-    @raise OSError: no descriptor is left.
+    @raise OSError: there is none to be had.
     """
     return _spare.pop() if _spare else Pipe()

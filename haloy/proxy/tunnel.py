@@ -2,7 +2,8 @@
 
 Each direction ends by itself: the end of one side is told to the other after the
 last byte, on TLS too, and the opposite direction goes on (RFC 9110 section 7.8
-leaves the connection to the new protocol).
+leaves the connection to the new protocol). How bytes are moved where there are many is
+in L{haloy.proxy.passage}.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from haloy.proxy.passage import COPY, LARGE_BYTES, Passage
 from haloy.proxy.upstream import UpstreamConnection
 
 if TYPE_CHECKING:
@@ -30,9 +32,11 @@ class Tunnel:
         "_client",
         "_client_ended",
         "_client_told",
+        "_down",
         "_idle_s",
         "_on_end",
         "_over",
+        "_up",
         "_upstream",
         "_upstream_ended",
         "_upstream_told",
@@ -49,6 +53,8 @@ class Tunnel:
     ) -> None:
         self._client = client
         self._upstream = upstream
+        self._up = Passage(client, upstream)
+        self._down = Passage(upstream, client)
         self._idle_s = idle_s
         self._on_end = on_end
         self._client_ended = False
@@ -68,7 +74,10 @@ class Tunnel:
 
     def client_received(self, data: bytes) -> None:
         """Pass bytes up."""
-        self.bytes_in += len(data)
+        size = len(data)
+        self.bytes_in += size
+        if size >= LARGE_BYTES:
+            self._up.was_large()
         upstream = self._upstream
         upstream.send(data)
         if upstream.congested:
@@ -77,16 +86,37 @@ class Tunnel:
 
     def upstream_received(self, data: bytes) -> None:
         """Pass bytes down."""
-        self.bytes_out += len(data)
+        size = len(data)
+        self.bytes_out += size
+        if size >= LARGE_BYTES:
+            self._down.was_large()
         client = self._client
         client.send(data)
         if client.congested:
             self._upstream.pause()
         client.wheel.arm(client, self._idle_s)
 
+    def client_readable(self) -> bool:
+        """Move what has come up inside the kernel; false: read it as usual."""
+        moved = self._up.move()
+        if moved > 0:
+            self.bytes_in += moved
+            self._client.wheel.arm(self._client, self._idle_s)
+        return moved != COPY
+
     def upstream_readable(self) -> bool:
-        """Say no: frames are small as a rule."""
-        return False
+        """Move what has come down inside the kernel; false: read it as usual."""
+        moved = self._down.move()
+        if moved > 0:
+            self.bytes_out += moved
+            self._client.wheel.arm(self._client, self._idle_s)
+        return moved != COPY
+
+    def _drain(self, passage: Passage) -> bool:
+        """Go on with what waits in a pipe; tell whether nothing waits any more."""
+        if passage.drain():
+            self._client.wheel.arm(self._client, self._idle_s)
+        return not passage.waits
 
     def client_ended(self) -> None:
         """Tell the upstream as soon as it has everything."""
@@ -99,13 +129,20 @@ class Tunnel:
     def upstream_ended(self) -> None:
         """Tell the client as soon as it has everything."""
         self._upstream_ended = True
+        if self._upstream.broken:
+            self._end(cleanly=False)
+            return
         self._upstream.pause()
         self._shorten()
         if self._client.unsent is None:
             self.client_flushed()
 
     def upstream_flushed(self) -> None:
-        """Hand on the end of the client, if it has come."""
+        """Go on with what waits, or hand on the end of the client, if it has come."""
+        if self._up.waits and not self._drain(self._up):
+            return
+        if self._up.moving and not self._client_ended:
+            self._client.resume()
         if self._client_ended and not self._upstream_told and not self._over:
             self._upstream_told = True
             if not self._upstream.half_close():
@@ -114,7 +151,11 @@ class Tunnel:
                 self._end(cleanly=True)
 
     def client_flushed(self) -> None:
-        """Hand on the end of the upstream, if it has come."""
+        """Go on with what waits, or hand on the end of the upstream, if it has come."""
+        if self._down.waits and not self._drain(self._down):
+            return
+        if self._down.moving and not self._upstream_ended:
+            self._upstream.resume()
         if self._upstream_ended and not self._client_told and not self._over:
             self._client_told = True
             if not self._client.half_close():
@@ -123,8 +164,10 @@ class Tunnel:
                 self._end(cleanly=True)
 
     def upstream_relieved(self) -> None:
-        """Read the client: the upstream takes bytes again."""
-        if not self._client_ended:
+        """Read the client: the upstream takes bytes again, or none any more."""
+        if self._upstream_ended and self._upstream.broken:
+            self._end(cleanly=False)
+        elif not self._client_ended:
             self._client.resume()
 
     def client_relieved(self) -> None:
@@ -166,5 +209,8 @@ class Tunnel:
         if self._over:
             return
         self._over = True
+        self._client.bulk = False
+        self._up.close()
+        self._client.send(self._down.take())
         self._upstream.discard()
         self._on_end(self, cleanly)

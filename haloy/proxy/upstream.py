@@ -86,6 +86,11 @@ class UpstreamConnection(Descriptor):
         self.bulk = False
         self.idle_since_s = 0.0
 
+    @property
+    def spliceable(self) -> bool:
+        """Whether the kernel may move its bytes: apps are reached plainly."""
+        return True
+
     def open(self) -> str:
         """Begin to connect; return why it failed at once, or C{""}."""
         address = self.pool.address
@@ -170,10 +175,10 @@ class UpstreamConnection(Descriptor):
 
     def ended(self) -> None:
         """Tell the user, or leave the pool."""
-        if self.user is not None:
-            self.user.upstream_ended()
-        else:
+        if self.user is None or self.was_reset:
             self.drop()
+        else:
+            self.user.upstream_ended()
 
     def lost(self) -> None:
         """Tell the user, or leave the pool."""

@@ -21,9 +21,15 @@ DIGEST = hashlib.sha256(BODY).hexdigest()
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % SIZE
 
 
+def close_spare_pipes() -> None:
+    while splice._spare:
+        splice._spare.pop().close()
+
+
 @pytest.fixture(autouse=True)
 def pipes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """Count the pipes that are opened; close the spare ones."""
+    close_spare_pipes()
     opened: list[int] = []
     pipe2 = os.pipe2
 
@@ -33,8 +39,7 @@ def pipes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 
     monkeypatch.setattr(os, "pipe2", counting)
     yield opened
-    while splice._spare:
-        splice._spare.pop().close()
+    close_spare_pipes()
 
 
 def download(peer: Peer) -> None:
@@ -207,6 +212,42 @@ async def test_an_early_answer(start_proxy: Starter, pipes: list[int]) -> None:
         status, fields, body = await in_thread(client)
     assert (status, fields["connection"], body) == (413, "close", b"no")
     assert pipes
+
+
+async def test_an_urgent_byte(
+    start_proxy: Starter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One in a large body is got past by reading, not asked for again and again."""
+    running = start_proxy()
+    asked: list[int] = []
+    splice_ = os.splice
+
+    def counting(source: int, sink: int, size: int, *, flags: int) -> int:
+        asked.append(size)
+        return splice_(source, sink, size, flags=flags)
+
+    def script(peer: Peer) -> None:
+        peer.head()
+        peer.exactly(2_000_000)
+        peer.send(OK)
+
+    monkeypatch.setattr(os, "splice", counting)
+    with backend(script) as one:
+        await running.serve(one)
+
+        def client() -> tuple[int, int]:
+            peer = connect(running.http)
+            peer.send(POST + b"Content-Length: 2000000\r\n\r\n" + BODY[:1_000_000])
+            threading.Event().wait(0.3)
+            before = len(asked)
+            peer.socket.send(b"!", socket.MSG_OOB)
+            threading.Event().wait(0.3)
+            during = len(asked) - before
+            peer.send(BODY[:1_000_000])
+            return during, peer.response()[0]
+
+        during, status = await in_thread(client)
+    assert (during < 10, status) == (True, 200)
 
 
 def refuse(flags: int) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
@@ -91,16 +92,55 @@ def test_spare_pipes_are_few() -> None:
     assert len(splice._spare) == splice._SPARE_LIMIT
 
 
-def test_where_large_pipes_are_not_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The size that the system gives is used."""
+def refuse_large_ones(monkeypatch: pytest.MonkeyPatch, size_bytes: int) -> None:
+    """Have pipes of C{size_bytes}, as where a user may not choose."""
 
-    def refuse(fileno: int, command: int, size: int) -> int:
+    def refuse(fileno: int, command: int, size: int = 0) -> int:
+        if command == fcntl.F_GETPIPE_SZ:
+            return size_bytes
         raise PermissionError(1, "not permitted")
 
     monkeypatch.setattr(fcntl, "fcntl", refuse)
+
+
+def test_where_large_pipes_are_not_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The size that the system gives is used."""
+    refuse_large_ones(monkeypatch, 65536)
     source, feeder = pair()
     pipe = Pipe()
     with source, feeder:
         feeder.sendall(b"hello")
         assert pipe.fill(source.fileno(), 5) == 5
     pipe.close()
+
+
+def test_a_pipe_that_is_too_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system gives two pages copying is cheaper: there is no pipe."""
+    refuse_large_ones(monkeypatch, 8192)
+    opened: list[int] = []
+    pipe2 = os.pipe2
+
+    def remembering(flags: int) -> tuple[int, int]:
+        opened.extend(pipe2(flags))
+        return opened[0], opened[1]
+
+    monkeypatch.setattr(os, "pipe2", remembering)
+    with pytest.raises(PermissionError):
+        take_pipe()
+    for fileno in opened:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(fileno)
+
+
+def test_what_is_inside_can_be_had() -> None:
+    """All of it, and the pipe is empty then."""
+    source, feeder = pair()
+    pipe = take_pipe()
+    with source, feeder:
+        feeder.sendall(b"hello ")
+        pipe.fill(source.fileno(), 100)
+        feeder.sendall(b"world")
+        pipe.fill(source.fileno(), 100)
+        assert pipe.take() == b"hello world"
+    assert (pipe.inside, pipe.take()) == (0, b"")
+    pipe.release()

@@ -73,6 +73,9 @@ async def test_echo(start_proxy: Starter, tls: bool) -> None:
             return got
 
         assert await in_thread(client) == b"early down early up later"
+        await running.proxy.drain(upstream_of(one).key, DrainLimits(5.0, 5.0))
+    record = running.records[0]
+    assert (record.bytes_in, record.bytes_out) == (14, 25)
 
 
 @TLS
@@ -390,3 +393,37 @@ async def test_the_app_learns_that_the_client_is_gone(
             return ended.wait(5)
 
         assert await in_thread(client)
+
+
+@TLS
+async def test_a_client_that_only_sends_learns_that_the_app_is_gone(
+    start_proxy: Starter, tls: bool
+) -> None:
+    """When nothing can be passed in either direction the tunnel ends."""
+    running = start_proxy(plain=not tls)
+
+    def script(peer: Peer) -> None:
+        peer.head()
+        peer.send(SWITCH)
+        peer.exactly(4)
+
+    with backend(script) as one:
+        await running.serve(one)
+
+        def client() -> bool:
+            peer = dial(running, tls)
+            peer.send(ASK)
+            peer.head()
+            peer.send(b"ping")
+            try:
+                for _ in range(500):
+                    peer.send(b"and on")
+                    threading.Event().wait(0.01)
+            except OSError:
+                return True
+            return False
+
+        assert await in_thread(client)
+        left = await running.proxy.drain(upstream_of(one).key, DrainLimits(5.0, 5.0))
+    assert left == Leftover(0, 0)
+    assert running.records[0].outcome == "cut"

@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
+from haloy.proxy.downstream import Downstream
+from haloy.proxy.forwarding import Forwarding
 from tests.proxy.apps import OK, POST, Recorder
 from tests.proxy.conftest import Starter
 from tests.proxy.support import (
@@ -311,3 +313,41 @@ async def test_an_early_answer_to_an_upload(start_proxy: Starter) -> None:
 
         status, fields, body = await in_thread(client)
     assert (status, fields["connection"], body) == (413, "close", b"no")
+
+
+async def test_a_reset_that_a_write_was_told_of(start_proxy: Starter) -> None:
+    """The kernel tells it once; what reading finds then is not taken for the end."""
+    running = start_proxy()
+    going = threading.Event()
+    reset = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.head()
+        peer.send(b"HTTP/1.1 200 OK\r\n\r\npart")
+        going.wait(8)
+        peer.reset()
+        reset.set()
+
+    with backend(script) as one:
+        await running.serve(one)
+
+        def begin() -> Peer:
+            peer = connect(running.http)
+            peer.send(POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")
+            peer.until(b"part\r\n")
+            return peer
+
+        peer = await in_thread(begin)
+        (client,) = running.proxy._switch.clients
+        assert isinstance(client, Downstream)
+        assert isinstance(client.driver, Forwarding)
+        upstream = client.driver.upstream
+        assert upstream is not None
+        upstream.pause()
+        going.set()
+        assert reset.wait(8)
+        upstream.send(b"1\r\ny\r\n")
+        assert upstream.broken
+        upstream.resume()
+        assert await in_thread(peer.rest) == b""
+    assert running.records[0].outcome == "cut"

@@ -54,8 +54,8 @@ class Multiplexed(ClientConnection):
             sent = write_out(self.socket, data)
         except _FULL:
             sent = 0
-        except OSError:
-            self._write_failed()
+        except OSError as error:
+            self._write_failed(error)
             return
         if sent < len(data):
             self.unsent = bytearray(memoryview(data)[sent:])
@@ -69,8 +69,8 @@ class Multiplexed(ClientConnection):
                 del unsent[: write_out(self.socket, unsent)]
             except _FULL:
                 return
-            except OSError:
-                self._write_failed()
+            except OSError as error:
+                self._write_failed(error)
                 return
             self.progressed()
             if unsent:

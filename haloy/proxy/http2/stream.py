@@ -37,6 +37,7 @@ class StreamClient(Outgoing):
     """The client of one request.
 
     @ivar bulk: what drivers ask for before a body is read; nothing here.
+    @ivar was_reset: neither is this: a stream is no socket.
     """
 
     __slots__ = (
@@ -47,11 +48,13 @@ class StreamClient(Outgoing):
         "_started_s",
         "_trailers",
         "bulk",
+        "was_reset",
     )
 
     def __init__(self, connection: Http2Downstream, stream: Stream) -> None:
         super().__init__(connection, stream)
         self.bulk = False
+        self.was_reset = False
         self._started_s = self.wheel.clock()
         self._paused = False
         self._owed_bytes = 0
