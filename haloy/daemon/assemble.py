@@ -161,7 +161,9 @@ class _Parts:
             discovered=self.admission.discovered,
             assess=self.monitor.assessment,
             stored_credentials=self.stored_credentials,
-            instance=instance_name(self.chosen.instance, secrets.token_hex(8)),
+            instance=instance_name(
+                self.chosen.instance, self.chosen.instance_copy, secrets.token_hex(8)
+            ),
             names=self.certificates.advice,
             hung_after_s=lambda: self.monitor.settings.replace_after_s,
         )

@@ -45,6 +45,11 @@ class Directories:
         return self.data / "instance-id"
 
     @property
+    def instance_copy(self) -> Path:
+        """The same once more, beside the database."""
+        return self.database.parent / "instance-id"
+
+    @property
     def database(self) -> Path:
         """The database, shared with the Go daemon's."""
         return self.data / "db" / "haloy.db"

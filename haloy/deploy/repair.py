@@ -19,6 +19,7 @@ from haloy.config.wire import target_from_json
 from haloy.deploy.aftercare import Aftercare
 from haloy.deploy.containers import container_spec, replica_count
 from haloy.deploy.discovery import Found, Unusable, by_app, discover, newest_started
+from haloy.deploy.instances import only_others
 from haloy.deploy.interface import Traffic
 from haloy.deploy.ladder import Ladder
 from haloy.engine.interface import ContainerState, Engine
@@ -91,6 +92,7 @@ class Repair:
     _assess: Assess
     _hung_after_s: Callable[[], float]
     _instance: str = ""
+    _told: str = field(default="", init=False)
     _log: Logger = field(factory=Logger, init=False)
     _down: Ladder = field(factory=lambda: Ladder(FIRST_RETRY_S, LONGEST_RETRY_S))
     _hung: Ladder = field(factory=lambda: Ladder(HUNG_FIRST_S, HUNG_LONGEST_S))
@@ -101,8 +103,16 @@ class Repair:
         """Return the containers of every app, or of one, as they are now."""
         known = await self._database.run(rows.taken_over_ids)
         listed = await self._engine.containers({APP: app})
+        if app is None:
+            self._tell_of_others(only_others(listed, self._instance))
         found, unusable = discover(listed, known, self._instance)
         return by_app(found), unusable
+
+    def _tell_of_others(self, problem: str) -> None:
+        """Say C{problem} once, and again when it is another one."""
+        if problem and problem != self._told:
+            self._log.error("{problem}", problem=problem)
+        self._told = problem
 
     async def situation(self, app: AppName) -> Situation:
         """Return all about C{app}."""

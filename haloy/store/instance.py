@@ -5,20 +5,31 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from haloy.config.private import write_private
+from haloy.config.private import make_directory, write_private
 
 _NAME = re.compile(r"[0-9a-f]{16}")
 
 
-def instance_name(path: Path, fresh: str) -> str:
-    """Return the name kept in C{path}, C{fresh} (16 hex digits) the first time.
+def instance_name(path: Path, copy: Path, fresh: str) -> str:
+    """Return the name kept in C{path}, else in C{copy}, else C{fresh} from now on.
 
-    Blocks for a small read, the first time for a write.
+    Blocks for two small reads, and for a write where a file has not got the name.
+
+    @param copy: beside the database, so that what knows the containers knows whose
+        they are when C{path} alone is lost or damaged.
+    @param fresh: 16 hex digits.
     """
-    kept = kept_name(path)
-    if not kept:
-        write_private(path, f"{fresh}\n".encode())
-    return kept or fresh
+    name = kept_name(path) or kept_name(copy) or fresh
+    keep_name(path, copy, name)
+    return name
+
+
+def keep_name(path: Path, copy: Path, name: str) -> None:
+    """Write C{name} where it is not yet."""
+    for one in (path, copy):
+        if kept_name(one) != name:
+            make_directory(one.parent)
+            write_private(one, f"{name}\n".encode())
 
 
 def kept_name(path: Path) -> str:

@@ -61,6 +61,8 @@ def _handler(api: DockerApi) -> type[BaseHTTPRequestHandler]:
             elif path.endswith("/info"):
                 about = {"ServerVersion": "20.10.24", "OSType": "linux"}
                 self._answer(200, {**about, "Architecture": "x86_64"})
+            elif path.endswith("/containers/json"):
+                self._answer(200, [])
             elif path.endswith("/networks"):
                 self._answer(200, [{"Name": name} for name in api.networks])
             else:

@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from haloy.daemon.command.adopt import adopt
 from haloy.daemon.command.backup import backup, restore
 from haloy.daemon.command.certs import certs
 from haloy.daemon.command.config import config
@@ -45,6 +46,7 @@ main.add_command(token)
 main.add_command(certs)
 main.add_command(backup)
 main.add_command(restore)
+main.add_command(adopt)
 main.add_command(upgrade)
 main.add_command(uninstall)
 main.add_command(serve)

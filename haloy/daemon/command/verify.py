@@ -20,8 +20,11 @@ from haloy.daemon.command.init import NETWORK
 from haloy.daemon.command.options import directories, directory_options
 from haloy.daemon.paths import Directories
 from haloy.daemon.settings import present_settings, read_settings, read_token_hash
+from haloy.deploy.instances import only_others
 from haloy.engine.interface import Engine
 from haloy.errors import HaloyError
+from haloy.model.labels import MANAGED_BY
+from haloy.store.instance import kept_name
 
 LIMIT_S: Final = 10.0
 #: Parts that C{/health/ready} tells of, and what to do when one does not work.
@@ -57,7 +60,7 @@ def verify(config_dir: str | None, data_dir: str | None, as_json: bool) -> None:
         *check_directories(chosen),
         *check_files(chosen),
         check_disk(chosen),
-        *ask_engine(check_docker),
+        *ask_engine(lambda engine: check_docker(engine, chosen)),
         *check_daemon(chosen),
     ]
     failed = [check for check in checks if not check.passed]
@@ -104,10 +107,12 @@ def check_files(chosen: Directories) -> list[Check]:
     ]
 
 
-async def check_docker(engine: Engine) -> list[Check]:
-    """Return whether Docker answers and has our network."""
+async def check_docker(engine: Engine, chosen: Directories) -> list[Check]:
+    """Return whether Docker answers, has our network, and what we have made."""
+    mine = kept_name(chosen.instance) or kept_name(chosen.instance_copy)
     try:
         info = await engine.info()
+        made = await engine.containers({MANAGED_BY: None})
     except HaloyError as problem:
         return [Check("Docker", str(problem), "start Docker, check DOCKER_HOST")]
     return [
@@ -116,6 +121,11 @@ async def check_docker(engine: Engine) -> list[Check]:
             f"network {NETWORK}",
             None if await engine.has_network(NETWORK) else "does not exist",
             "run `haloyd init`",
+        ),
+        _check(
+            "containers",
+            only_others(made, mine or "which has no name yet"),
+            "`haloyd adopt` lists them; whose they are, you have to say",
         ),
     ]
 
