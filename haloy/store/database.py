@@ -81,7 +81,7 @@ class Database:
         try:
             result: T = await self._pool.runInteraction(work, *args, **kwargs)
         except sqlite3.OperationalError as problem:
-            if "disk is full" in str(problem):
+            if _is_for_room(problem):
                 raise InsufficientStorage(
                     "insufficient disk space for the database"
                 ) from problem
@@ -180,6 +180,12 @@ def _set_pragmas(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute(f"PRAGMA busy_timeout = {BUSY_LIMIT_MS}")
+
+
+def _is_for_room(problem: sqlite3.OperationalError) -> bool:
+    """Tell whether it is for want of room: of the file, or of its index of the log."""
+    named = getattr(problem, "sqlite_errorname", "")
+    return named in ("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE")
 
 
 def _is_damage(problem: sqlite3.DatabaseError) -> bool:

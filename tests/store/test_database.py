@@ -10,14 +10,20 @@ from typing import Any
 import pytest
 
 from haloy.errors import InsufficientStorage, StoreError
+from haloy.store import ballast
 from haloy.store.database import Database, migrations
 from haloy.store.deployments import apps
 from tests.store.conftest import NOW
+from tests.support.disks import filled, small_disk
 
 
 def read(cursor: sqlite3.Cursor, statement: str) -> Any:
     cursor.execute(statement)
     return cursor.fetchone()[0]
+
+
+def add(cursor: sqlite3.Cursor, name: str) -> None:
+    cursor.execute("INSERT INTO app (name, active) VALUES (?, 'one')", (name,))
 
 
 async def test_files_are_private(store: Database, tmp_path: Path) -> None:
@@ -64,15 +70,33 @@ async def test_a_failed_transaction_changes_nothing(store: Database) -> None:
     assert await store.run(apps) == []
 
 
-async def test_full_disk(store: Database) -> None:
-    """A full disk has an error of its own, and the next write works."""
+@pytest.mark.docker  # no Docker, but the same right: to mount
+async def test_full_disk(tmp_path: Path, reactor: Any) -> None:
+    """It has an error of its own, changes nothing, and the next write works.
 
-    def full(cursor: sqlite3.Cursor) -> None:
-        raise sqlite3.OperationalError("database or disk is full")
-
-    with pytest.raises(InsufficientStorage, match="insufficient disk space"):
-        await store.run(full)
-    assert await store.run(apps) == []
+    Down to the last page, and also where the first read finds no room for the index.
+    """
+    with small_disk(tmp_path / "disk", "4m") as disk:
+        first = Database(disk / "haloy.db", reactor, lambda: NOW)
+        await first.open()
+        await first.close()
+        store = Database(disk / "haloy.db", reactor, lambda: NOW)
+        await store.open()
+        ballast.throw_off(disk)
+        try:
+            with filled(disk):
+                for number in range(100):
+                    try:
+                        await store.run(add, f"app{number}")
+                    except InsufficientStorage:
+                        break
+                else:
+                    pytest.fail("nothing was refused")
+            assert len(await store.run(apps)) == number
+            await store.run(add, "shop")
+            assert len(await store.run(apps)) == number + 1
+        finally:
+            await store.close()
 
 
 @pytest.mark.parametrize("kept", [0, 100, 5000])
