@@ -1,8 +1,9 @@
 """A machine with systemd as its first process, in namespaces of its own.
 
-Its files are this machine's, read through an overlay: what the test installs, the users
-it makes and the units it enables are in memory, and gone at the end. It has its own
-processes, network and control groups; units of this machine are masked there.
+Its files are this machine's, or a folder's, read through an overlay: what the test
+installs, the users it makes and the units it enables are in memory, and gone at the
+end. It has its own processes, network and control groups; units of this machine are
+masked there.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ folder=$1
 mount -t tmpfs -o mode=755 haloytest "$folder"
 mkdir "$folder/upper" "$folder/work" "$folder/root"
 root=$folder/root
-layers=lowerdir=/,upperdir=$folder/upper,workdir=$folder/work
+layers=lowerdir=$BASE,upperdir=$folder/upper,workdir=$folder/work
 mount -t overlay overlay -o "$layers" "$root"
 mount -t proc proc "$root/proc"
 mount -t sysfs -o ro sysfs "$root/sys"
@@ -137,8 +138,13 @@ class Machine:
 
 
 @contextmanager
-def machine(folder: Path, binds: dict[Path, str]) -> Iterator[Machine]:
-    """Start one; C{binds}: files and folders of this machine -> their places there."""
+def machine(
+    folder: Path, binds: dict[Path, str], base: Path = Path("/")
+) -> Iterator[Machine]:
+    """Start one; C{binds}: files and folders of this machine -> their places there.
+
+    @param base: whose files it has.
+    """
     missing = [one for one in ("unshare", "nsenter", "ip") if shutil.which(one) is None]
     if os.geteuid() != 0 or missing or not SYSTEMD.exists():
         reason = (
@@ -158,7 +164,7 @@ def machine(folder: Path, binds: dict[Path, str]) -> Iterator[Machine]:
                 *(*space, "sh", "-c", BOOT, "boot", str(folder)),
                 *(f"{here}={there.lstrip('/')}" for here, there in binds.items()),
             ],
-            env={**os.environ, "MASKED": " ".join(MASKED)},
+            env={**os.environ, "MASKED": " ".join(MASKED), "BASE": str(base)},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
