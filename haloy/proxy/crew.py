@@ -12,7 +12,6 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from typing import Any, Final
 
 from attrs import define, field
@@ -286,7 +285,7 @@ class Crew:
     def _heard(self, member: Member, message: Message, ready: Deferred[bool]) -> None:
         member.silent = 0
         if isinstance(message, Hello):
-            problem = version_problem(message, version("haloy"))
+            problem = version_problem(message)
             if problem:
                 self._problem = problem
                 self._log.error("a worker is refused: {problem}", problem=problem)

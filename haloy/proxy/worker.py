@@ -11,7 +11,6 @@ import os
 import socket
 import sys
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from typing import Any, Final, get_type_hints
 
 from attrs import fields
@@ -29,6 +28,7 @@ from haloy.proxy.control.changes import (
 from haloy.proxy.control.link import Link, ProxyRefused
 from haloy.proxy.control.protocol import (
     PROTOCOL,
+    RELEASE,
     CertificatesPart,
     Configure,
     Counted,
@@ -110,7 +110,7 @@ class Worker:
 
     def _greet(self, link: Link) -> None:
         self._link = link
-        link.tell(Hello(PROTOCOL, version("haloy")))
+        link.tell(Hello(PROTOCOL, RELEASE))
 
     def _orphaned(self, link: Link) -> None:
         self._link = None

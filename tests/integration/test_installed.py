@@ -13,7 +13,7 @@ import sys
 import sysconfig
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -56,12 +56,13 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (wheel,) = folder.glob("haloy-*.whl")
     release(wheel, "97.0")
     release(wheel, "98.0")
-    release(wheel, "99.0", BROKEN)
+    release(wheel, "98.5", {"haloy/proxy/control/protocol.py": "PROTOCOL = 2\n"})
+    release(wheel, "99.0", {"haloy/tap.py": BROKEN})
     return folder
 
 
-def release(wheel: Path, version: str, more: str = "") -> None:
-    """Make C{wheel} another version, with C{more} at the end of C{haloy/tap.py}.
+def release(wheel: Path, version: str, more: Mapping[str, str] | None = None) -> None:
+    """Make C{wheel} another version, with C{more} at the end of these files.
 
     It brings the command twistd, as Twisted would if it were installed there.
     """
@@ -70,9 +71,8 @@ def release(wheel: Path, version: str, more: str = "") -> None:
     with zipfile.ZipFile(wheel) as old, zipfile.ZipFile(made, "w") as new:
         for name in old.namelist():
             text = old.read(name).decode()
-            if name == "haloy/tap.py":
-                text += more
-            elif name.endswith("/entry_points.txt"):
+            text += (more or {}).get(name, "")
+            if name.endswith("/entry_points.txt"):
                 text += "twistd = twisted.scripts.twistd:run\n"
             elif name.endswith(("/METADATA", "/RECORD")):
                 text = text.replace(f"Version: {before}", f"Version: {version}")
@@ -183,10 +183,14 @@ def test_two_services(server: Machine) -> None:
     # The link's python, which is the new version's: not the one it was started by.
     assert {one.split()[0] for one in workers(server)} == {"/opt/haloy/venv/bin/python"}
     assert status_of(server, 80) == 404
+    # What the running haloy-proxy would not understand: it is started anew, too.
+    server.told("haloyd", "upgrade", wheel("98.5"))
+    assert running(server) == "98.5"
+    assert all(verified(server).values())
     broken = server.run("haloyd", "upgrade", wheel("99.0"))
     assert broken.returncode == 1
-    assert "haloyd 98.0 runs again" in broken.stderr, broken.stderr
-    assert running(server) == "98.0"
+    assert "haloyd 98.5 runs again" in broken.stderr, broken.stderr
+    assert running(server) == "98.5"
     assert all(verified(server).values())
     assert len(server.told("ls", "/opt/haloy/venvs").split()) == 2
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 from datetime import UTC, datetime
 from pathlib import Path
@@ -177,6 +178,50 @@ async def test_new_workers_know_what_the_old_ones_knew(
         assert await held == (200, b"hello")
     await split.proxy.withdraw(CHALLENGE)
     assert (await in_thread(ask, split.http, path))[0] != 200
+
+
+async def test_new_workers_of_another_protocol(
+    start_split: SplitStarter,
+    reactor: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After an upgrade the supervisor may not understand them: the old ones stay.
+
+    A worker that dies then is not replaced by one of them either, and all is well
+    when they understand each other.
+    """
+    split = await start_split()
+    with backend(answering(OK)) as one:
+        await split.proxy.replace_table(table_of(one))
+        (tmp_path / "sitecustomize.py").write_text(
+            "from haloy.proxy.control import protocol\nprotocol.PROTOCOL += 1\n"
+        )
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+        said: list[str] = []
+
+        def observe(event: LogEvent) -> None:
+            if event["log_level"] >= LogLevel.error:
+                said.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(observe)  # type: ignore[arg-type]  # a function does
+        try:
+            serving = split.supervisor.pids
+            split.supervisor.reload()
+            while not any("the old ones stay" in line for line in said):
+                await deferLater(reactor, 0.02)
+            assert split.supervisor.pids == serving
+            assert any("restart this side with the newer" in line for line in said)
+            os.kill(serving[0], signal.SIGKILL)
+            while sum("is refused" in line for line in said) < 3:
+                await deferLater(reactor, 0.02)
+            assert split.supervisor.pids == serving[1:]
+            assert await in_thread(ask, split.http) == (200, b"hello")
+        finally:
+            globalLogPublisher.removeObserver(observe)  # type: ignore[arg-type]  # as above
+        monkeypatch.delenv("PYTHONPATH")
+        await reloaded(split, reactor)
+        assert await in_thread(ask, split.http) == (200, b"hello")
 
 
 async def test_challenges_of_a_haloyd_that_was_killed_are_forgotten(

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,14 @@ from haloy.config.private import stamp
 from haloy.daemon.command.daemon import LocalDaemon, NotRunning
 from haloy.daemon.command.options import directories, directory_options
 from haloy.daemon.command.output import json_option, tell
+from haloy.daemon.dataplane import is_split
 from haloy.daemon.paths import Directories
 from haloy.daemon.settings import present_settings
 from haloy.errors import Conflict, HaloyError, InvalidValue
 
 PREFIX = "/opt/haloy"
 RESTART = "systemctl restart haloyd"
+RESTART_PROXY = "systemctl restart haloy-proxy"
 HEALTHY_LIMIT_S = 90.0
 KEPT = 2
 
@@ -59,6 +61,13 @@ class Upgraded:
     metavar="COMMAND",
     help="How to start the daemon anew.",
 )
+@click.option(
+    "--restart-proxy",
+    default=RESTART_PROXY,
+    show_default=True,
+    metavar="COMMAND",
+    help="How to start haloy-proxy anew, where the two versions need it.",
+)
 @json_option
 def upgrade(
     config_dir: str | None,
@@ -68,12 +77,14 @@ def upgrade(
     find_links: str | None,
     prefix: str,
     restart: str,
+    restart_proxy: str,
     as_json: bool,
 ) -> None:
     """Install WHEEL (or a pip requirement), check it, switch to it.
 
     If haloyd is not healthy with it within 90 s, the version before is started again
-    and the command fails.
+    and the command fails. haloy-proxy serves on; it is started anew only if it would
+    not understand the new haloyd.
     """
     chosen = directories(config_dir, data_dir)
     verify_wheel(what, sha256)
@@ -82,7 +93,12 @@ def upgrade(
     try:
         install(new, what, find_links)
         check(new, chosen)
-        done = switch(place, new, lambda: _restart(restart), healthy(chosen))
+        commands = [restart]
+        if is_split(present_settings(chosen).file.proxy) and (
+            schema_of(place.current()) != schema_of(new)
+        ):
+            commands.insert(0, restart_proxy)
+        done = switch(place, new, lambda: _restart(commands), healthy(chosen))
     except BaseException:
         if place.current() != new:
             shutil.rmtree(new, ignore_errors=True)
@@ -231,9 +247,18 @@ def switch(
 
 def version_of(environment: Path) -> str:
     """Return the version in C{environment}. @raise HaloyError: there is none."""
+    return str(_told_by(environment)["version"])
+
+
+def schema_of(environment: Path) -> int:
+    """Return how its haloyd and haloy-proxy talk. @raise HaloyError: see before."""
+    return int(_told_by(environment).get("required_proxy_schema_version", 1))
+
+
+def _told_by(environment: Path) -> Mapping[str, Any]:
     text = _run([str(environment / "bin" / "haloyd"), "version", "--json"])
     found: Mapping[str, Any] = json.loads(text)
-    return str(found["version"])
+    return found
 
 
 def healthy(
@@ -262,8 +287,9 @@ def healthy(
     return wait
 
 
-def _restart(command: str) -> None:
-    _run(shlex.split(command))
+def _restart(commands: Sequence[str]) -> None:
+    for command in commands:
+        _run(shlex.split(command))
 
 
 def _run(command: list[str]) -> str:

@@ -7,6 +7,7 @@ from importlib.metadata import version as installed_version
 
 import click
 
+from haloy.proxy.control.protocol import PROTOCOL
 from haloy.proxy.form import form
 
 
@@ -22,7 +23,7 @@ def version(as_json: bool) -> None:
                     "version": number,
                     "proxy_form": form(),
                     "required_proxy_generation": 1,
-                    "required_proxy_schema_version": 1,
+                    "required_proxy_schema_version": PROTOCOL,
                 }
             )
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -14,6 +13,7 @@ from twisted.python.failure import Failure as TwistedFailure
 from haloy.proxy.control.link import Link, ProxyRefused
 from haloy.proxy.control.protocol import (
     PROTOCOL,
+    RELEASE,
     Hello,
     Message,
     Welcome,
@@ -66,12 +66,10 @@ class _Dial(ClientFactory):
 
 async def _greet(link: Link) -> None:
     """Find out whether the two releases understand each other."""
-    welcome = await link.ask(Hello(PROTOCOL, version("haloy")), 10.0)
+    welcome = await link.ask(Hello(PROTOCOL, RELEASE), 10.0)
     if not isinstance(welcome, Welcome):
         raise ProxyRefused("it does not greet back")
-    problem = version_problem(
-        Hello(welcome.protocol, welcome.release), version("haloy")
-    )
+    problem = version_problem(Hello(welcome.protocol, welcome.release))
     if problem:
         raise ProxyRefused(problem)
 

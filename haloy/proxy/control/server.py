@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Awaitable, Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from haloy.errors import ConfigError
 from haloy.proxy.control.link import Link, ProxyRefused
 from haloy.proxy.control.protocol import (
     PROTOCOL,
+    RELEASE,
     Hello,
     Message,
     Welcome,
@@ -179,7 +179,7 @@ class ControlServer:
             return await self._answer_it(message)
         if not isinstance(message, Hello):
             raise ProxyRefused("the first message must be a greeting")
-        problem = version_problem(message, version("haloy"))
+        problem = version_problem(message)
         if not problem and self._haloyd is not None:
             problem = "another haloyd is connected"
         if problem:
@@ -187,7 +187,7 @@ class ControlServer:
             raise ProxyRefused(problem)
         self._haloyd = link
         self._log.info("haloyd {release} is connected", release=message.release)
-        return Welcome(PROTOCOL, version("haloy"), self._joined())
+        return Welcome(PROTOCOL, RELEASE, self._joined())
 
 
 def _ignore(link: Link, message: Message) -> None:
