@@ -34,6 +34,7 @@ HOT = (
     "head_cache",
     "hello",
     "http2/budget",
+    "http2/call",
     "http2/control",
     "http2/decoder",
     "http2/downstream",

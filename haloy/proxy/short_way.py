@@ -33,12 +33,13 @@ class Plan:
     were for the log, by status, replica and version of TLS.
     """
 
-    __slots__ = ("kinds", "middle", "name", "request", "target", "user_agent")
+    __slots__ = ("kinds", "method", "middle", "name", "request", "target", "user_agent")
 
     def __init__(self, request: RequestHead, target: Target, middle: bytes) -> None:
         self.request = request
         self.target = target
         self.middle = middle
+        self.method = request.method.decode("ascii")
         self.name = request.name
         self.kinds: dict[tuple[int, str, str], Kind] = {}
         self.user_agent = request.user_agent[:USER_AGENT_LIMIT].decode("latin-1")
@@ -139,6 +140,7 @@ class ShortWay(User):
         status: int,
         size_bytes: int,
         key: str,
+        request_bytes: int = 0,
     ) -> None:
         """Note what L{haloy.proxy.origin.Origin.log} would note."""
         switch = self._switch
@@ -147,9 +149,14 @@ class ShortWay(User):
             return
         took_s = switch.wheel.clock() - started_s
         known = (status, key, origin.tls)
-        kind = plan.kinds.get(known)
-        if kind is None:
-            kind = plan.kinds[known] = self._kind(plan, origin, status, key)
+        kind: Kind | None
+        if request_bytes:
+            # There are as many as sizes: it is remembered where that has a bound.
+            kind = self._kind(plan, origin, status, key, request_bytes)
+        else:
+            kind = plan.kinds.get(known)
+            if kind is None:
+                kind = plan.kinds[known] = self._kind(plan, origin, status, key, 0)
         values = (
             kind,
             self._request_id.decode("ascii"),
@@ -162,11 +169,13 @@ class ShortWay(User):
         # Not by the constructor, which names all of them once more.
         sink(tuple.__new__(Visit, values))
 
-    def _kind(self, plan: Plan, origin: Origin, status: int, key: str) -> Kind:
+    def _kind(
+        self, plan: Plan, origin: Origin, status: int, key: str, request_bytes: int
+    ) -> Kind:
         return self._switch.kinds.of(
             (
                 origin.peer,
-                "GET",
+                plan.method,
                 plan.name,
                 origin.protocol,
                 origin.secure,
@@ -174,7 +183,7 @@ class ShortWay(User):
                 "done",
                 plan.target.app,
                 key,
-                0,
+                request_bytes,
                 plan.user_agent,
                 origin.tls,
             )

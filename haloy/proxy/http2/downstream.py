@@ -16,7 +16,7 @@ from haloy.proxy.connection import (
     READING,
     ClientConnection,
 )
-from haloy.proxy.http2 import budget, frames, short
+from haloy.proxy.http2 import budget, call, frames, short
 from haloy.proxy.http2.control import (
     BODY,
     END,
@@ -162,8 +162,12 @@ class Http2Downstream(Multiplexed):
         if self.switch.waits > 2 * PROCESS_HIGH_BYTES:
             self.engine.reset(stream, frames.REFUSED_STREAM)
             return
-        if end and fields is not None and short.take(self, stream, fields):
-            return
+        if fields is not None:
+            if end:
+                if short.take(self, stream, fields):
+                    return
+            elif call.take(self, stream, fields):
+                return
         client = stream.owner = StreamClient(self, stream)
         client.begin(fields, end=end)
 

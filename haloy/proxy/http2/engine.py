@@ -209,6 +209,11 @@ class Engine(Control):
             self._credit_connection(counted)
             self._abort(stream, frames.FLOW_CONTROL_ERROR)
             return
+        if self.client and not stream.answered:
+            # A body without a head (section 8.1).
+            self._credit_connection(counted)
+            self._abort(stream, frames.PROTOCOL_ERROR)
+            return
         body = frames.without_padding(flags, body)
         size = len(body)
         end = flags & frames.END_STREAM

@@ -124,6 +124,14 @@ def encode_field(name: bytes, value: bytes) -> bytes:
     return found
 
 
+def literal_name(name: bytes) -> bytes:
+    """Return how a field begins whose name is none of the static table.
+
+    Its value follows with its length, by L{number}: for those that come only once.
+    """
+    return b"\0" + _encode_text(name)
+
+
 def encode(fields: list[Field]) -> bytes:
     """Return a whole block."""
     return b"".join([encode_field(name, value) for name, value in fields])

@@ -13,8 +13,9 @@ from haloy.proxy.wheel import NEVER
 if TYPE_CHECKING:
     from haloy.proxy.http2.downstream import Http2Downstream
 
-# More than this waits in one stream: its upstream is not read.
-HIGH_BYTES: Final = 65536
+# More than this waits in one stream: its upstream is not read. A bit more than one
+# read, which is gone before the next one where the client takes everything.
+HIGH_BYTES: Final = 131072
 LOW_BYTES: Final = 16384
 # When a connection, or all of them, hold more than this, that is less.
 CONNECTION_HIGH_BYTES: Final = 1048576

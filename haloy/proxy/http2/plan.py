@@ -11,12 +11,33 @@ from typing import TYPE_CHECKING
 from haloy.proxy.body import NO_BODY
 from haloy.proxy.http2.decoder import HeaderList
 from haloy.proxy.http2.head import Meaning
-from haloy.proxy.short_way import plan_of
+from haloy.proxy.http2.hpack import encode_field, literal_name
+from haloy.proxy.http2.upstream import passed
+from haloy.proxy.short_way import Plan, plan_of
 
 if TYPE_CHECKING:
     from haloy.proxy.head import RequestHead
     from haloy.proxy.origin import Origin
     from haloy.proxy.switch import Target
+
+
+class CallPlan(Plan):
+    """What becomes of a call, for an app that speaks HTTP/2.
+
+    @ivar start: the block before the path. C{fields}: the block behind it, to the
+        request's id, whose name in it C{id_name} is.
+    """
+
+    __slots__ = ("fields", "id_name", "start")
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__(plan.request, plan.target, plan.middle)
+        lines = plan.middle.split(b"\r\n")
+        self.start = encode_field(b":method", b"POST") + encode_field(
+            b":scheme", b"http"
+        )
+        self.fields = encode_field(b":authority", plan.authority) + passed(lines[2:-1])
+        self.id_name = literal_name(lines[-1].partition(b":")[0].lower())
 
 
 def learn(
@@ -31,14 +52,18 @@ def learn(
     What a client calls its request is no part of what is alike.
     """
     meaning = fields.rest.meaning
-    line = b"GET " + request.target
+    line = request.method + b" " + request.target
     if (
-        isinstance(meaning, Meaning)
-        and not meaning.named
-        and request.framing == NO_BODY
-        and not request.expect
-        and not target.h2c
-        and origin.is_usual(request, target)
-        and head.startswith(line + b" ")
+        not isinstance(meaning, Meaning)
+        or meaning.named
+        or request.expect
+        or not origin.is_usual(request, target)
+        or not head.startswith(line + b" ")
     ):
-        meaning.plan = plan_of(line, request, target, head)
+        return
+    if request.method == b"GET":
+        if request.framing == NO_BODY and not target.h2c:
+            meaning.plan = plan_of(line, request, target, head)
+    elif target.h2c:
+        plan = plan_of(line, request, target, head)
+        meaning.plan = CallPlan(plan) if plan is not None else None

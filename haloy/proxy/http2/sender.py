@@ -131,6 +131,11 @@ class Sender:
         if end:
             self._sent_all(stream)
 
+    @property
+    def first_room(self) -> int:
+        """How many bytes of a body the peer takes of a stream that begins now."""
+        return min(self._peer_window, self.send_window)
+
     def room(self, stream: Stream) -> int:
         """Return how many bytes of a body the peer takes right now; may be below 0."""
         return min(stream.send_window, self.send_window)

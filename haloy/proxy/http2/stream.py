@@ -28,6 +28,7 @@ from haloy.proxy.http2.sender import Stream
 if TYPE_CHECKING:
     from haloy.proxy.http2.downstream import Http2Downstream
     from haloy.proxy.origin import Way
+    from haloy.proxy.pool import Pool
     from haloy.proxy.switch import Target
     from haloy.proxy.tunnel import Tunnel
     from haloy.proxy.upstream import UpstreamConnection
@@ -64,8 +65,13 @@ class StreamClient(Outgoing):
 
     # The request.
 
-    def begin(self, fields: HeaderList | None, *, end: bool) -> None:
-        """Take the head; C{None}: it was too long. C{end}: there is no body."""
+    def begin(
+        self, fields: HeaderList | None, *, end: bool, pool: Pool | None = None
+    ) -> None:
+        """Take the head; C{None}: it was too long. C{end}: there is no body.
+
+        C{pool}: whose turn it is, if that has been found out.
+        """
         self._ended = end
         try:
             request = request_of(fields, end=end)
@@ -101,9 +107,10 @@ class StreamClient(Outgoing):
         driver.grpc = self._grpc = not target.is_api and is_call(request)
         self.stream.chatty = target.h2c
         self.driver = driver
-        if end and fields is not None and request.method == b"GET":
+        if fields is not None and (self._grpc or (end and request.method == b"GET")):
             learn(connection.origin, fields, request, target, head)
-        driver.seek()
+        if pool is None or not driver.try_at(pool):
+            driver.seek()
 
     def _expect(self, length_bytes: int) -> None:
         """Have the engine count the body, of which some may have come with the head.
@@ -123,10 +130,11 @@ class StreamClient(Outgoing):
         head: bytes,
         upstream: UpstreamConnection | None,
         started_s: float,
+        sent_bytes: int = 0,
     ) -> StreamForwarding:
-        """Take over a request that L{haloy.proxy.http2.short} has begun.
+        """Take over a request that has gone a short way so far, and has ended.
 
-        C{head} is on its way on C{upstream}, if there is one.
+        C{head} is on its way on C{upstream}, if there is one, with C{sent_bytes}.
         """
         self._ended = True
         self._started_s = started_s
@@ -136,7 +144,10 @@ class StreamClient(Outgoing):
             replaced=target.replaced,
             max_body_bytes=target.max_body_bytes,
         )
+        exchange.request_bytes = sent_bytes
+        exchange.request_done = True
         driver = StreamForwarding(self, target, exchange, head, fresh=False)
+        driver.grpc = self._grpc = is_call(request)
         self.driver = driver
         if upstream is not None:
             driver.use(upstream)

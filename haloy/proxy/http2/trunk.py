@@ -5,7 +5,7 @@ Each of them is a L{Branch} (L{haloy.proxy.http2.upstream}).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from haloy.proxy.http2 import control, frames
 from haloy.proxy.http2.control import Event
@@ -88,7 +88,11 @@ class Trunk(User):
             self.engine.reset(branch.stream, frames.CANCEL)
             branch.stream.owner = None
             self.mark()
-        if self._pool.retired or self.engine.leaving:
+        self.left(self._pool)
+
+    def left(self, pool: Pool) -> None:
+        """Learn that a request has ended: close if it was the last one of all."""
+        if pool.retired or self.engine.leaving:
             self.close_if_idle()
 
     def close_if_idle(self) -> None:
@@ -183,7 +187,8 @@ class Trunk(User):
 
     def _act(self, event: Event) -> None:
         kind, stream, what = event
-        branch: Branch | None = stream.owner
+        # A Branch, or a ShortCall.
+        branch: Any = stream.owner
         if kind == control.ROOM:
             self._room()
         elif kind == control.FAILED:

@@ -116,9 +116,6 @@ class Branch(UpstreamConnection):
     def _take_head(self, data: bytes) -> None:
         lines = data[:-4].split(b"\r\n")
         method, target, _ = lines[0].split(b" ")
-        block = [encode_field(b":method", method), encode_field(b":scheme", b"http")]
-        block.append(encode_field(b":path", target))
-        block.append(encode_field(b":authority", lines[1].partition(b": ")[2]))
         self._end = True
         for line in lines[2:]:
             lower = line[:20].lower()
@@ -127,15 +124,27 @@ class Branch(UpstreamConnection):
                 self._end = False
             elif lower.startswith(b"content-length:"):
                 length = int(line.partition(b":")[2])
-                block.append(encode_line(line))
                 if length:
                     self._body = LengthBody(length)
                     self._end = False
-            elif not lower.startswith(_NOT_PASSED):
-                block.append(encode_line(line))
-        self._head = b"".join(block)
+        self._head = b"".join(
+            (
+                encode_field(b":method", method),
+                encode_field(b":scheme", b"http"),
+                encode_field(b":path", target),
+                encode_field(b":authority", lines[1].partition(b": ")[2]),
+                passed(lines[2:]),
+            )
+        )
         if self._trunk is not None:
             self._trunk.take(self)
+
+    def adopt(self, trunk: Trunk, stream: Stream) -> None:
+        """Go on with a request that is on C{stream} of C{trunk}, whole."""
+        self.connected = True
+        self._trunk = trunk
+        self.stream = stream
+        stream.owner = self
 
     def begin(self) -> None:
         """Send the head: the connection stands."""
@@ -228,12 +237,8 @@ class Branch(UpstreamConnection):
 
     def head_came(self, fields: list[Field]) -> None:
         """Pass a head on as one of HTTP/1.1."""
-        lines = trailer_lines(
-            [one for one in fields[1:] if one[0] != b"transfer-encoding"]
-        )
-        head = b"\r\n".join([b"HTTP/1.1 " + fields[0][1] + b" ", *lines])
         if self.user is not None:
-            self.user.upstream_received(head + b"\r\n\r\n")
+            self.user.upstream_received(head_text(fields))
 
     def body_came(self) -> None:
         """Pass the body on, unless the driver has enough."""
@@ -278,6 +283,23 @@ class Branch(UpstreamConnection):
             trunk.forget(self)
         if user is not None:
             user.upstream_lost()
+
+
+def passed(lines: list[bytes]) -> bytes:
+    """Return what the app gets of the lines behind Host, as HPACK."""
+    return b"".join(
+        [
+            encode_line(line)
+            for line in lines
+            if not line[:20].lower().startswith(_NOT_PASSED)
+        ]
+    )
+
+
+def head_text(fields: list[Field]) -> bytes:
+    """Return the head of an answer as one of HTTP/1.1."""
+    lines = trailer_lines([one for one in fields[1:] if one[0] != b"transfer-encoding"])
+    return b"\r\n".join([b"HTTP/1.1 " + fields[0][1] + b" ", *lines, b"", b""])
 
 
 def _field(line: bytes) -> Field:

@@ -485,6 +485,7 @@ def test_an_answer_may_be_a_head_alone() -> None:
         head(1, ((":status", "200"),), end=False) + head(1, (), end=False),
         head(1, ((":status", "200"),)) + head(1, (("x-a", "1"),)),
         head(1, ((":status", "200"),)) + frame(DATA, 0, 1, b"x"),
+        frame(DATA, 0, 1, b"x"),
     ],
 )
 def test_a_bad_answer_resets_its_stream(data: bytes) -> None:

@@ -24,3 +24,10 @@ def test_what_we_encode_is_decoded(rounds: list[list[tuple[bytes, bytes]]]) -> N
 def test_the_static_table_is_that_of_the_rfc() -> None:
     """61 entries, as the package has them."""
     assert hpack.STATIC[1:] == list(oracle.table.HeaderTable.STATIC_TABLE)
+
+
+def test_a_field_in_two_pieces() -> None:
+    """It is the same as in one."""
+    value = b"0123456789ab00000001"
+    pieces = hpack.literal_name(b"x-request-id") + hpack.number(len(value), 0x7F, 0)
+    assert pieces + value == hpack.encode_field(b"x-request-id", value)

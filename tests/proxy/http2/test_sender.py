@@ -147,6 +147,7 @@ def test_a_client_gives_credit_for_streams_only() -> None:
     """The connection's was given when the bytes came: others are not held up."""
     engine = client()
     stream = engine.open(b"\x82", end=True)
+    stream.answered = True
     engine.take()
     for _ in range(9):
         size = stream.receive_window // 2
@@ -198,3 +199,14 @@ def test_a_whole_answer_is_two_frames_if_it_fits() -> None:
     engine.take()
     assert not engine.whole(other, b"\x88", b"abc")
     assert engine.take() == b""
+
+
+def test_a_new_stream_has_room_as_the_peer_has_told() -> None:
+    """Its own window, and what is left of the connection's."""
+    engine = client()
+    assert engine.first_room == frames.DEFAULT_WINDOW
+    setting = frames.SETTING.pack(frames.INITIAL_WINDOW_SIZE, 100)
+    engine.receive(frame(frames.SETTINGS, body=setting), 0.0)
+    assert engine.first_room == 100
+    engine.send_window = 7
+    assert engine.first_room == 7

@@ -8,7 +8,9 @@ import pytest
 
 from haloy.model.app import Domain, ProxyOptions
 from haloy.model.names import AppName, DomainName
+from haloy.proxy.descriptor import BULK_READ_BYTES
 from haloy.proxy.http2 import frames
+from haloy.proxy.http2.outgoing import HIGH_BYTES
 from haloy.proxy.http2.sender import CONNECTION_WINDOW_BYTES
 from haloy.proxy.http2.stream import StreamClient
 from haloy.proxy.routes import RoutedApp, build_table
@@ -395,7 +397,7 @@ async def test_a_download_stops_where_the_client_stops(start_http2: Starter) -> 
         await in_thread(begin)
         switch = running.proxy._switch
         await until(lambda: switch.waits > 0)
-        assert switch.waits <= 65536 + 131072
+        assert switch.waits <= HIGH_BYTES + BULK_READ_BYTES
         assert sent[0] < size
         assert await in_thread(finish) == size
     assert switch.waits == 0

@@ -1,0 +1,321 @@
+"""The short way of a unary call of gRPC: as one like it was done before.
+
+As L{haloy.proxy.http2.short}, for a request that goes to an app over HTTP/2 and came
+whole in one read, if its answer comes whole in one read as well. What becomes of heads
+and trailers is looked up; there is no HTTP/1.1 between. Everything else, at whatever
+moment, is for the general machine.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from haloy.proxy.body import LENGTH
+from haloy.proxy.dispatch import CHALLENGE_PREFIX
+from haloy.proxy.fields import BadHead, passable_trailers
+from haloy.proxy.http2 import head as heads
+from haloy.proxy.http2.decoder import HeaderList
+from haloy.proxy.http2.exchange import encode_lines, known_answer
+from haloy.proxy.http2.frames import FRAME_BYTES
+from haloy.proxy.http2.head import trailer_lines
+from haloy.proxy.http2.hpack import Field, encode_field, literal_name, number
+from haloy.proxy.http2.plan import CallPlan
+from haloy.proxy.http2.sender import Stream
+from haloy.proxy.http2.stream import StreamClient
+from haloy.proxy.http2.upstream import Branch, head_text
+from haloy.proxy.pool import Pool
+from haloy.proxy.short_way import ShortWay
+from haloy.proxy.wheel import NEVER
+
+if TYPE_CHECKING:
+    from haloy.proxy.http2.downstream import Http2Downstream
+    from haloy.proxy.http2.forwarding import StreamForwarding
+    from haloy.proxy.http2.trunk import Trunk
+
+_TRACE_NAME: Final = literal_name(b"traceparent")
+
+# Heads and trailers of answers met before, and their blocks. What tells more than that
+# all went well is not kept.
+_KNOWN_LIMIT: Final = 512
+_KNOWN_FIELDS: Final = 8
+_heads: dict[tuple[bytes, tuple[Field, ...]], bytes] = {}
+_trailers: dict[tuple[Field, ...], bytes] = {}
+
+
+def take(connection: Http2Downstream, stream: Stream, fields: HeaderList) -> bool:
+    """Take a request of which everything has come, if it is of this kind.
+
+    False: nothing is done.
+    """
+    meaning = fields.rest.meaning
+    if not isinstance(meaning, heads.Meaning):
+        return False
+    plan = meaning.plan
+    if not isinstance(plan, CallPlan) or stream.receiving:
+        return False
+    try:
+        start = heads.start_of(fields)
+    except (heads.Malformed, BadHead):
+        return False
+    if (
+        start.method != b"POST"
+        or start.authority != plan.authority
+        or plan.target.table is not connection.switch.table
+        or start.target.startswith(CHALLENGE_PREFIX)
+    ):
+        return False
+    stream.owner = ShortCall(connection, stream, fields, plan, start.target)
+    return True
+
+
+class ShortCall(ShortWay):
+    """A call under way by the short way: its client, and who asks the app."""
+
+    __slots__ = (
+        "_answer",
+        "_asked",
+        "_call",
+        "_connection",
+        "_fields",
+        "_path",
+        "_pool",
+        "_size_bytes",
+        "_started_s",
+        "_stream",
+        "_trunk",
+        "due_s",
+        "slot",
+    )
+
+    def __init__(
+        self,
+        connection: Http2Downstream,
+        stream: Stream,
+        fields: HeaderList,
+        plan: CallPlan,
+        path: bytes,
+    ) -> None:
+        super().__init__(connection.switch)
+        self._connection = connection
+        self._stream = stream
+        self._fields = fields
+        self._call = plan
+        self._path = path
+        self._started_s = connection.wheel.clock()
+        self.due_s = NEVER
+        self.slot = 0
+        # Of the app's side, from when the request is there.
+        self._pool: Pool | None = None
+        self._trunk: Trunk | None = None
+        self._asked: Stream | None = None
+        self._size_bytes = 0
+        self._answer: list[Field] = []
+
+    # The request.
+
+    def body_came(self) -> None:
+        """Wait for the end, which has come as well."""
+
+    def body_ended(self, trailers: list[Field]) -> None:
+        """Send everything up; it goes the general way if it cannot go at once."""
+        pool: Pool | None = None
+        if not trailers:
+            target = self._call.target
+            pool = target.only or target.pick(self._switch.wheel.now_s, ())
+            if pool is not None and self._ask(pool):
+                return
+        client = StreamClient(self._connection, self._stream)
+        self._stream.owner = client
+        client.begin(self._fields, end=False, pool=pool)
+        client.body_came()
+        client.body_ended(trailers)
+
+    def _ask(self, pool: Pool) -> bool:
+        """Ask on a connection that stands; false: there is none with room."""
+        trunk = next((one for one in pool.trunks if one.has_room and one.stands), None)
+        plan = self._call
+        size = sum([len(piece) for piece in self._stream.inbox])
+        if (
+            trunk is None
+            or pool.full
+            or trunk.connection.congested
+            or size > trunk.engine.first_room
+            or (plan.request.framing == LENGTH and size != plan.request.length_bytes)
+            or size > FRAME_BYTES
+            or (
+                plan.target.max_body_bytes is not None
+                and size > plan.target.max_body_bytes
+            )
+        ):
+            return False
+        self._begin(plan, b"POST " + self._path, self._path)
+        body = self._connection.engine.take_body(self._stream)
+        self._connection.engine.credit(self._stream, size)
+        engine = trunk.engine
+        block = (
+            plan.start,
+            encode_field(b":path", self._path),
+            plan.fields,
+            plan.id_name,
+            number(len(self._request_id), 0x7F, 0),
+            self._request_id,
+            _TRACE_NAME,
+            number(len(self._traceparent), 0x7F, 0),
+            self._traceparent,
+        )
+        asked = self._asked = engine.open(b"".join(block), end=False)
+        asked.owner = self
+        engine.data(asked, body, end=True)
+        trunk.mark()
+        pool.began()
+        self._pool = pool
+        self._trunk = trunk
+        self._size_bytes = size
+        self._connection.wheel.arm(self, plan.target.stream_idle_s)
+        return True
+
+    # What the app's connection says.
+
+    def upstream_received(self, data: bytes) -> None:
+        """Learn nothing: the connection is a trunk, which says what follows."""
+
+    def head_came(self, fields: list[Field]) -> None:
+        """Keep the head, if the rest has come with it."""
+        asked = self._asked
+        if asked is None or asked.receiving or fields[0][1][:1] == b"1":
+            self.general()
+            self._branch.head_came(fields)
+        else:
+            self._answer = fields
+
+    def ended_by_peer(self, trailers: list[Field]) -> None:
+        """Answer, if the head is known and everything fits the windows."""
+        asked, trunk, pool = self._asked, self._trunk, self._pool
+        if asked is None or trunk is None or pool is None:
+            return
+        answer = self._answer
+        connection = self._connection
+        engine = connection.engine
+        stream = self._stream
+        size = sum([len(piece) for piece in asked.inbox])
+        block = _head_block(self._call.target.extra, answer)
+        if (
+            not block
+            or not connection.has_room_for(None)
+            or size > engine.room(stream)
+            or size > FRAME_BYTES
+        ):
+            self.general()
+            branch = self._branch
+            branch.head_came(answer)
+            if size:
+                branch.body_came()
+            branch.ended_by_peer(trailers)
+            return
+        body = trunk.engine.take_body(asked)
+        trunk.engine.credit(asked, size)
+        last = _trailer_block(trailers)
+        engine.headers(stream, block, end=not size and not last)
+        if size:
+            engine.data(stream, body, end=not last)
+        if last:
+            engine.headers(stream, last, end=True)
+        connection.mark()
+        connection.wheel.forget(self)
+        stream.owner = asked.owner = None
+        self._log(
+            self._call,
+            connection.origin,
+            self._started_s,
+            int(answer[0][1]),
+            size,
+            pool.key,
+            self._size_bytes,
+        )
+        trunk.left(pool)
+        pool.finished()
+
+    def lost_by_peer(self, code: int) -> None:
+        """Learn that there is no answer, or no rest of it."""
+        self.general()
+        branch = self._branch
+        if self._answer:
+            branch.head_came(self._answer)
+        branch.lost_by_peer(code)
+
+    @property
+    def _branch(self) -> Branch:
+        """What has taken over the app's side."""
+        asked = self._asked
+        if asked is None or not isinstance(asked.owner, Branch):
+            raise ValueError("the request has not been sent")
+        return asked.owner
+
+    # Whatever else happens.
+
+    def general(self) -> StreamForwarding:
+        """Hand over to the driver that the general way would have by now."""
+        asked, trunk, pool = self._asked, self._trunk, self._pool
+        if asked is None or trunk is None or pool is None:
+            raise ValueError("the request has not been sent")
+        connection = self._connection
+        wheel = connection.wheel
+        left_s = self.due_s - wheel.now_s
+        wheel.forget(self)
+        request = heads.request_of(self._fields, end=False)
+        request.request_id = self._request_id
+        request.traceparent = self._traceparent
+        client = StreamClient(connection, self._stream)
+        self._stream.owner = client
+        branch = Branch(self._switch, pool)
+        branch.adopt(trunk, asked)
+        driver = client.go_on(
+            request,
+            self._call.target,
+            self._sent,
+            branch,
+            self._started_s,
+            self._size_bytes,
+        )
+        if left_s < NEVER:
+            wheel.arm(client, left_s)
+        return driver
+
+    def lost(self) -> None:
+        """Learn that the client has taken the request back, or is gone."""
+        if self._asked is not None:
+            self.general()
+            self._stream.owner.lost()
+
+
+def _head_block(extra: bytes, fields: list[Field]) -> bytes:
+    """Return what the head of a whole answer becomes, empty when it is not known."""
+    key = (extra, tuple(fields))
+    block = _heads.get(key)
+    if block is not None:
+        return block
+    text = head_text(fields)
+    known = known_answer(extra, text, len(text) - 4)
+    if (
+        known is None
+        or known.length_bytes >= 0
+        or known.status in (204, 304)
+        or known.head.chunked
+    ):
+        return b""
+    if len(_heads) >= _KNOWN_LIMIT:
+        _heads.clear()
+    _heads[key] = known.block
+    return known.block
+
+
+def _trailer_block(trailers: list[Field]) -> bytes:
+    key = tuple(trailers)
+    block = _trailers.get(key)
+    if block is None:
+        block = encode_lines(passable_trailers(trailer_lines(trailers)))
+        if (b"grpc-status", b"0") in key and len(key) <= _KNOWN_FIELDS:
+            if len(_trailers) >= _KNOWN_LIMIT:
+                _trailers.clear()
+            _trailers[key] = block
+    return block
