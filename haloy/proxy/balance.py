@@ -69,7 +69,7 @@ class Rotation:
                 return None
         self._turn += 1
         if balance is Balance.LEAST_OUTSTANDING:
-            return self._least_outstanding(usable)
+            return self._least_outstanding(usable, now)
         return self._round_robin(usable, now)
 
     def _round_robin(self, usable: list[C], now: float) -> C:
@@ -80,7 +80,7 @@ class Rotation:
                 self._turn += offset
                 return one
             # A newcomer: it earns a part of a turn each time it is asked.
-            share = max(_FIRST_SHARE, 1 - (one.full_share_at - now) / SLOW_START_S)
+            share = _share(one, now)
             earned = self._credit.get(one.key, 1.0 - share) + share
             if earned >= 1.0:
                 self._credit[one.key] = earned - 1.0
@@ -89,9 +89,12 @@ class Rotation:
             self._credit[one.key] = earned
         return usable[self._turn % count]
 
-    def _least_outstanding(self, usable: list[C]) -> C:
-        least = min(one.outstanding for one in usable)
-        equal = [one for one in usable if one.outstanding == least]
+    def _least_outstanding(self, usable: list[C], now: float) -> C:
+        # A newcomer has nothing to do yet, and would get all that comes: what it would
+        # have to do then counts by its share.
+        loads = [(one.outstanding + 1) / _share(one, now) for one in usable]
+        least = min(loads)
+        equal = [one for one, load in zip(usable, loads, strict=True) if load == least]
         return equal[self._turn % len(equal)]
 
     def forget(self, keys: Collection[str]) -> None:
@@ -99,6 +102,13 @@ class Rotation:
         if self._credit:  # most have no newcomer
             for key in keys:
                 self._credit.pop(key, None)
+
+
+def _share(one: Candidate, now: float) -> float:
+    """Return which part of a full share C{one} is to have: a newcomer has less."""
+    if one.full_share_at <= now:
+        return 1.0
+    return max(_FIRST_SHARE, 1 - (one.full_share_at - now) / SLOW_START_S)
 
 
 def _second_choice(

@@ -88,6 +88,27 @@ def test_newcomers_start_slowly() -> None:
     assert early["n"] >= 10
 
 
+def test_newcomers_start_slowly_by_what_is_outstanding_too() -> None:
+    """One that has nothing to do yet does not get everything at once."""
+
+    def shared(now: float) -> Counter[str]:
+        """Give out sixty requests that go on; return who has them."""
+        ones = [One("o"), One("n", full_share_at=100 + SLOW_START_S)]
+        rotation = Rotation()
+        for _ in range(60):
+            chosen = rotation.pick(ones, now, (), Balance.LEAST_OUTSTANDING)
+            assert chosen is not None
+            chosen.outstanding += 1
+        return Counter({one.key: one.outstanding for one in ones})
+
+    assert shared(100)["n"] == 10
+    assert shared(105)["n"] == 20
+    assert shared(110)["n"] == 30
+    busy, new = One("o", 6), One("n", full_share_at=100 + SLOW_START_S)
+    rotation = Rotation()
+    assert rotation.pick([busy, new], 100, (), Balance.LEAST_OUTSTANDING) is new
+
+
 def test_newcomers_among_themselves() -> None:
     """If all are new somebody serves all the same."""
     ones = [One("a", full_share_at=110), One("b", full_share_at=110)]
