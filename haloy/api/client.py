@@ -6,7 +6,7 @@ import base64
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from attrs import define
@@ -16,8 +16,10 @@ from twisted.web.http_headers import Headers
 from haloy.api.paths import route
 from haloy.api.sections import Section, Sections, section_of
 from haloy.api.terminal import Start
-from haloy.api.terminal_client import TerminalClient, open_terminal
 from haloy.api.transport import Transport, json_object
+
+if TYPE_CHECKING:
+    from haloy.api.terminal_client import TerminalClient
 
 #: Docker takes a while to load a large image.
 LOAD_LIMIT_S = 900.0
@@ -180,6 +182,9 @@ class ApiClient:
         """
         reactor = self.transport.reactor
         path = route("exec", app)
+        # A fifteenth of what every other command has to load.
+        from haloy.api.terminal_client import open_terminal  # noqa: PLC0415
+
         return await open_terminal(reactor, self.transport, path, start, output)
 
     async def tunnel(
