@@ -135,26 +135,36 @@ def test_rollback_is_fast(haloyd: Server) -> None:
     assert haloyd.get(SITE) == (200, "one")
 
 
-PRESET = """name: store
-server: 127.0.0.1:{port}
-preset: database
+PRESETS = """server: 127.0.0.1:{port}
 image: {{repository: app, tag: {tag}, pull_policy: never}}
-volumes: ["haloytest-store:/kept"]
+targets:
+  store:
+    preset: database
+    volumes: ["haloytest-store:/kept"]
+  bus:
+    preset: service
+    domains: [{{domain: bus.example.test}}]
+    health_check_path: /version
 """
 
 
-def test_a_preset(haloyd: Server, tmp_path: Path) -> None:
-    """A database: one container of the app's own name, replaced, its volume kept."""
+def test_presets(haloyd: Server, tmp_path: Path) -> None:
+    """A container of the app's own name, replaced; `--all` leaves a database alone.
+
+    The database's volume is kept; the service is routed, and requests wait for it.
+    """
     for tag in ("one", "two"):
-        config = PRESET.format(port=haloyd.daemon.api_port, tag=tag)
+        config = PRESETS.format(port=haloyd.daemon.api_port, tag=tag)
         (tmp_path / "haloy.yaml").write_text(config)
-        done = haloyd.daemon.haloy("deploy", cwd=tmp_path)
+        done = haloyd.daemon.haloy("deploy", "--all", cwd=tmp_path)
         assert done.returncode == 0, done.stdout + done.stderr
-        haloyd.until_containers("store", ["store"])
-        environment = haloyd.docker.docker("exec", "store", "env")
-        assert f"VERSION={tag}" in environment
+        assert haloyd.containers("store") == (["store"] if tag == "two" else [])
+        done = haloyd.daemon.haloy("deploy", "-t", "store", cwd=tmp_path)
+        assert done.returncode == 0, done.stdout + done.stderr
+        for name in ("store", "bus"):
+            haloyd.until_containers(name, [name])
+            assert f"VERSION={tag}" in haloyd.docker.docker("exec", name, "env")
+        assert haloyd.get("bus.example.test") == (200, tag)
         haloyd.docker.docker("exec", "store", "touch", f"/kept/{tag}")
-    assert haloyd.docker.docker("exec", "store", "ls", "/kept").split() == [
-        "one",
-        "two",
-    ]
+    kept = haloyd.docker.docker("exec", "store", "ls", "/kept").split()
+    assert kept == ["one", "two"]
