@@ -10,7 +10,19 @@ import click
 
 
 class SuggestingGroup(click.Group):
-    """Suggests commands when an unknown one is asked for."""
+    """Suggests commands when an unknown one is asked for.
+
+    Alone, and by the word C{help}, it shows its help and nothing is wrong
+    (C{spec/cli.md} 1).
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the command line; C{help deploy} is C{deploy --help}."""
+        if args[:1] == ["help"]:
+            args = [*args[1:], "--help"]
+        elif not args and not ctx.resilient_parsing:
+            args = ["--help"]
+        return super().parse_args(ctx, args)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

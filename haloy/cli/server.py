@@ -86,6 +86,10 @@ def add(
             words = click.prompt("Token (not shown)", hide_input=True, err=True).strip()
     elif token_stdin:
         words = sys.stdin.readline().strip()
+    if ca_file:
+        from haloy.config.trust import trusting  # noqa: PLC0415  (loads OpenSSL)
+
+        trusting(ca_file)
     if check:
         _try(url, words, ca_file or "")
     name, variable = add_server(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from haloy.cli.server import server_
-from haloy.errors import HaloyError
+from haloy.errors import ConfigError, HaloyError
+from tests.support.certificates import DAY, make_pem
 
 TOKEN = "t" * 64
 
@@ -79,11 +81,19 @@ def test_the_list_shows_whether_there_is_a_token(folder: Path) -> None:
     assert TOKEN not in table
 
 
-def test_a_file_to_trust_must_exist(folder: Path, tmp_path: Path) -> None:
-    """It is looked for when the server is added, not at the first deploy."""
+def test_a_file_to_trust_is_looked_at_first(folder: Path, tmp_path: Path) -> None:
+    """When the server is added, not at the first deploy."""
     refused = _haloy("add", "haloy.example.com", TOKEN, "--ca-file", "nowhere.pem")
     assert refused.exit_code == 2
     (tmp_path / "ca.pem").write_text("")
+    refused = _haloy(
+        "add", "haloy.example.com", TOKEN, "--ca-file", str(tmp_path / "ca.pem")
+    )
+    assert isinstance(refused.exception, ConfigError)
+    assert "holds no certificate" in str(refused.exception)
+    assert not (folder / ".env").exists()
+    made = make_pem("ca.example", since=datetime.now(UTC) - DAY, life=90 * DAY)
+    (tmp_path / "ca.pem").write_bytes(made)
     done = _haloy(
         "add", "haloy.example.com", TOKEN, "--ca-file", str(tmp_path / "ca.pem")
     )
