@@ -114,6 +114,7 @@ def test_newcomers_among_themselves() -> None:
     ones = [One("a", full_share_at=110), One("b", full_share_at=110)]
     rotation = Rotation()
     assert len(picks(rotation, ones, 40)) == 40
+    Rotation().forget(("a", "gone"))
     rotation.forget(("a", "gone"))
     assert len(picks(rotation, ones, 4)) == 4
 

@@ -14,6 +14,7 @@ from haloy.proxy.body import CHUNKED, LENGTH, NO_BODY
 from haloy.proxy.fields import (
     FIELDS_LIMIT,
     HEAD_LIMIT_BYTES,
+    IN_REQUESTS,
     TARGET_LIMIT_BYTES,
     BadHead,
 )
@@ -526,3 +527,12 @@ def test_names_of_hosts_are_remembered_up_to_a_limit() -> None:
         parse_request(request(b"Host: a%d.example" % number))
     assert len(head._names) <= head._NAMES_LIMIT
     assert parse_request(request(b"Host: a1.example")).name == "a1.example"
+
+
+@pytest.mark.parametrize("field", [b"Cookie: a=b", b"Authorization: Basic eA=="])
+def test_secrets_of_clients_go_on_and_are_not_remembered(field: bytes) -> None:
+    """The app gets them; what is kept of fields met before has none of them."""
+    IN_REQUESTS.kept.clear()
+    parsed = parse_request(request(HOST, b"Accept: */*", field))
+    assert parsed.fields == [b"Accept: */*", field]
+    assert list(IN_REQUESTS.kept) == [b"Accept: */*"]
