@@ -36,7 +36,21 @@ _RECORDS_AT_ONCE: Final = 7
 # what C's malloc would get from the kernel and give back for each read.
 BULK_READ_BYTES: Final = 126976
 
+# A peer that has gone without a word is noticed after 150 s: Linux would begin to ask
+# after two hours, when a tunnel has long been ended for its silence.
+_ASK_AFTER_S: Final = 60
+_ASK_EVERY_S: Final = 15
+_ASK_TIMES: Final = 6
+
 _WOULD_BLOCK: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+def notice_death(connection: socket.socket) -> None:
+    """Have TCP ask silent peers whether they live; accepted sockets inherit it."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _ASK_AFTER_S)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _ASK_EVERY_S)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _ASK_TIMES)
 
 
 class Watched(Protocol):

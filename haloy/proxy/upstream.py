@@ -18,6 +18,7 @@ from haloy.proxy.descriptor import (
     BULK_READ_BYTES,
     Descriptor,
     Reactor,
+    notice_death,
 )
 from haloy.proxy.wheel import Wheel
 
@@ -97,7 +98,7 @@ class UpstreamConnection(Descriptor):
         where: str | tuple[str, int]
         if isinstance(address, Address):
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            notice_death(self.socket)
             where = (address.host, address.port)
         else:
             where = address.path

@@ -138,6 +138,21 @@ class Peer:
         self.socket.close()
 
 
+def asks_after_s(connection: socket.socket) -> int:
+    """Return after how long TCP takes a silent peer for dead, 0 for never."""
+    if not connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE):
+        return 0
+    idle, every, times = (
+        connection.getsockopt(socket.IPPROTO_TCP, option)
+        for option in (
+            socket.TCP_KEEPIDLE,
+            socket.TCP_KEEPINTVL,
+            socket.TCP_KEEPCNT,
+        )
+    )
+    return idle + every * times
+
+
 def parse_head(head: bytes) -> tuple[int, dict[str, str]]:
     lines = head.decode("latin-1").split("\r\n")
     status = int(lines[0].split(" ")[1])

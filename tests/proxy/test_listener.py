@@ -24,6 +24,7 @@ from tests.proxy.conftest import Starter
 from tests.proxy.support import (
     Peer,
     answering,
+    asks_after_s,
     backend,
     connect,
     get,
@@ -210,6 +211,6 @@ def test_what_is_accepted_sends_at_once_and_notices_death() -> None:
         (one,) = taken
         with one:
             assert one.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-            assert one.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            assert asks_after_s(one) == 150
             assert not one.getblocking()
     listener.stop()

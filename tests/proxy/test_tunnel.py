@@ -15,6 +15,7 @@ from tests.proxy.support import (
     Backend,
     Peer,
     answering,
+    asks_after_s,
     backend,
     connect,
     connect_tls,
@@ -334,6 +335,26 @@ async def test_a_stop_ends_tunnels(start_proxy: Starter) -> None:
         peer = await in_thread(start)
         await running.proxy.stopService()
         assert await in_thread(peer.is_closed)
+
+
+async def test_dead_ends_of_a_tunnel_are_noticed(start_proxy: Starter) -> None:
+    """Long before its idle limit TCP asks both ends whether they live."""
+    running = start_proxy()
+    with backend(echo) as one:
+        await running.serve(one)
+
+        def client() -> Peer:
+            peer = connect(running.http)
+            peer.send(ASK)
+            peer.head()
+            return peer
+
+        peer = await in_thread(client)
+        (tunnel,) = running.proxy._switch.tunnels
+        (accepted,) = running.proxy._switch.clients
+        assert asks_after_s(accepted.socket) == 150
+        assert asks_after_s(tunnel._upstream.socket) == 150
+        await in_thread(peer.close)
 
 
 @TLS
