@@ -26,7 +26,7 @@ PAUSE_S: Final = 0.25
 BACKLOG: Final = 4096
 
 # Descriptors that clients never get: the API, files, Docker, upstreams.
-_RESERVE: Final = 64
+RESERVE: Final = 64
 _DESCRIPTORS_WANTED: Final = 262144
 
 _NONE_LEFT: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
@@ -203,4 +203,4 @@ def room_for_connections() -> int:
     if soft < min(hard, _DESCRIPTORS_WANTED):
         soft = min(hard, _DESCRIPTORS_WANTED)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    return max(16, (soft - _RESERVE) // 2)
+    return max(16, (soft - RESERVE) // 2)

@@ -5,9 +5,13 @@ Worth it for much at once only; TLS cannot use it. Linux.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import resource
 from typing import Final
+
+from haloy.proxy.listener import RESERVE
 
 # A body with less than this to come is copied as usual.
 SPLICE_MIN_BYTES: Final = 131072
@@ -36,6 +40,11 @@ class Pipe:
         """
         self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.inside = 0
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if max(self._read, self._write) >= soft - RESERVE:
+            # The lowest numbers are given first: others need the last ones more.
+            self.close()
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         try:
             fcntl.fcntl(self._write, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         except OSError:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
 from haloy.proxy import splice
+from haloy.proxy.listener import RESERVE
 from haloy.proxy.splice import Pipe, take_pipe
 
 
@@ -144,3 +147,20 @@ def test_what_is_inside_can_be_had() -> None:
         assert pipe.take() == b"hello world"
     assert (pipe.inside, pipe.take()) == (0, b"")
     pipe.release()
+
+
+def test_the_last_descriptors_are_for_others() -> None:
+    """A pipe is something to do without: connections and the API come first."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = {int(one.name) for one in Path("/proc/self/fd").iterdir()}
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(used) + RESERVE, hard))
+        # As far as all below the highest number are in use.
+        taken = [os.dup(0) for _ in range(max(used) - len(used) + 2)]
+        with pytest.raises(OSError, match="Too many open files"):
+            take_pipe()
+        for one in taken:
+            os.close(one)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert {int(one.name) for one in Path("/proc/self/fd").iterdir()} == used
