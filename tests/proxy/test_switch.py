@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Callable
 
-from haloy.model.app import Address, ProxyOptions
+from haloy.model.app import Address, Balance, ProxyOptions
 from haloy.model.names import AppName
 from haloy.proxy.interface import DrainLimits, Leftover
 from haloy.proxy.routes import RouteTable, Upstream
@@ -68,6 +69,38 @@ async def test_turns(start_proxy: Starter) -> None:
             await running.serve(a, b, generation=generation)
             seen.update(await in_thread(ask, running, 3))
         assert seen == {b"a": 15, b"b": 15}
+
+
+async def test_the_least_busy_replica(start_proxy: Starter) -> None:
+    """Who asks for it: while one replica has a long request the other serves."""
+    running = start_proxy()
+    held = threading.Event()
+    over = threading.Event()
+
+    def named(name: bytes) -> Callable[[Peer], None]:
+        def script(peer: Peer) -> None:
+            while head := peer.head():
+                if b"/long" in head:
+                    held.set()
+                    over.wait(8)
+                peer.send(naming(name))
+
+        return script
+
+    with backend(named(b"a")) as a, backend(named(b"b")) as b:
+        options = ProxyOptions(balance=Balance.LEAST_OUTSTANDING)
+        await running.serve(a, b, options=options)
+
+        def client() -> tuple[bytes, list[bytes]]:
+            long = connect(running.http)
+            long.send(get(target="/long"))
+            assert held.wait(8)
+            others = ask(running, 10)
+            over.set()
+            return long.response()[2], others
+
+        long, others = await in_thread(client)
+    assert others == [b"b" if long == b"a" else b"a"] * 10
 
 
 async def test_a_newcomer_starts_slowly(start_proxy: Starter) -> None:
