@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,16 @@ from haloy.cli.upload import Destination
 from haloy.config.wire import target_from_json
 from haloy.errors import HaloyError, NotFound
 
+#: https://docs.docker.com/reference/cli/docker/image/tag/
+_TAG = re.compile(r"[\w][\w.-]{0,127}", re.ASCII)
+
+
+def _tag(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str:
+    """Refuse what is no tag, C{""} too: a script's variable may be unset."""
+    if value is not None and not _TAG.fullmatch(value):
+        raise click.BadParameter(f"{value!r} is no tag of an image")
+    return value or ""
+
 
 @click.command("deploy")
 @target_options
@@ -46,7 +57,7 @@ from haloy.errors import HaloyError, NotFound
 )
 @click.option("--dry-run", is_flag=True, help="Show what would happen, and stop.")
 @click.option("--no-logs", is_flag=True, help="Return when the request is accepted.")
-@click.option("--tag", default="", metavar="TAG", help="Tag of the images.")
+@click.option("--tag", metavar="TAG", callback=_tag, help="Tag of the images.")
 @click.option("--git-tag", is_flag=True, help="Tag of the images: the commit's SHA.")
 @click.option("--skip-build", is_flag=True, help="Send the images that are here.")
 @click.option("--no-cache", is_flag=True, help="Build without Docker's cache.")

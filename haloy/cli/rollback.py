@@ -194,8 +194,8 @@ class _Rollback:
         )
         if row is None:
             raise NotFound(
-                f"{one.app} has no deployment {deployment or 'to go back to'}; "
-                "`haloy rollback-targets` lists them"
+                f"{one.app} cannot go back to {deployment or 'any deployment'}; "
+                "`haloy rollback-targets` lists those that are kept"
             )
         version = await client.version()
         known = frozenset(version.get("capabilities") or ())

@@ -70,6 +70,13 @@ def test_help_and_mistakes(name: str) -> None:
     assert "Traceback" not in done.output
 
 
+@pytest.mark.parametrize("tag", ["", " ", "a b", "-x", "x" * 129, "a:b", "ä"])
+def test_what_is_no_tag(tag: str) -> None:
+    """C{--tag "$TAG"} with nothing in it must not deploy another tag."""
+    done = CliRunner().invoke(main, ["deploy", "--tag", tag])
+    assert (done.exit_code, "is no tag" in done.output) == (2, True)
+
+
 def test_an_abbreviation_is_no_option() -> None:
     """What means one thing today may mean two tomorrow."""
     assert CliRunner().invoke(main, ["deploy", "--dry"]).exit_code == 2
