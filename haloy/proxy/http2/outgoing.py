@@ -159,7 +159,7 @@ class Outgoing:
         return False
 
     def _write_at_once(self) -> bool:
-        """Write a whole small answer, as most are; false: it has to wait its turn."""
+        """Write an answer that is there as a whole; false: it has to wait its turn."""
         connection = self.connection
         exchange = self._exchange
         pending = self._pending

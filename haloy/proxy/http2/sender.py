@@ -147,35 +147,37 @@ class Sender:
         self.send_window -= size
         self.queued_bytes += size + frames.HEADER_BYTES
         self.budget.tokens += size * budget.EARNED_BY_BYTE
-        out = self._out
-        if size <= frames.FRAME_BYTES:
-            flags = frames.END_STREAM if end else 0
-            out.append(frames.HEADER.pack(size << 8, flags, stream.id))
-            out.append(payload)
+        if size <= _FRAME_BYTES:
+            self._out += (
+                _pack(size << 8, _END_STREAM if end else 0, stream.id),
+                payload,
+            )
         else:
-            view = memoryview(payload)
-            for start in range(0, size, frames.FRAME_BYTES):
-                piece = view[start : start + frames.FRAME_BYTES]
-                flags = 0
-                if end and start + frames.FRAME_BYTES >= size:
-                    flags = frames.END_STREAM
-                out.append(frames.HEADER.pack(len(piece) << 8, flags, stream.id))
-                out.append(piece)
-            self.queued_bytes += (size - 1) // frames.FRAME_BYTES * frames.HEADER_BYTES
+            self._write_frames(stream.id, memoryview(payload), end=end)
         if stream.send_window > 0:
             # The peer did not make it small.
             self.budget.earn(budget.EARNED_BY_DATA)
         if end:
             self._sent_all(stream)
 
+    def _write_frames(self, stream_id: int, payload: memoryview, *, end: bool) -> None:
+        """Write more than one frame takes; all but the first header is counted here."""
+        out = self._out
+        last = len(payload) - _FRAME_BYTES
+        for start in range(0, len(payload), _FRAME_BYTES):
+            piece = payload[start : start + _FRAME_BYTES]
+            flags = _END_STREAM if end and start >= last else 0
+            out.append(_pack(len(piece) << 8, flags, stream_id))
+            out.append(piece)
+        self.queued_bytes += (len(payload) - 1) // _FRAME_BYTES * _HEADER_BYTES
+
     def whole(self, stream: Stream, block: bytes, payload: bytes | memoryview) -> bool:
-        """Send a whole small answer, a frame of each; false: it does not fit."""
+        """Send a whole answer; false: it does not fit the windows."""
         size = len(payload)
         head_size = len(block)
         if (
             size >= stream.send_window
             or size > self.send_window
-            or size > _FRAME_BYTES
             or head_size > _FRAME_BYTES
             or self._table_emptied
         ):
@@ -186,9 +188,11 @@ class Sender:
         self._out += (
             _pack(head_size << 8 | _HEADERS, _END_HEADERS, stream.id),
             block,
-            _pack(size << 8, _END_STREAM, stream.id),
-            payload,
         )
+        if size <= _FRAME_BYTES:
+            self._out += (_pack(size << 8, _END_STREAM, stream.id), payload)
+        else:
+            self._write_frames(stream.id, memoryview(payload), end=True)
         self.budget.earn(budget.EARNED_BY_DATA + size * budget.EARNED_BY_BYTE)
         self._sent_all(stream)
         return True

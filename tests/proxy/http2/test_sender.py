@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from haloy.proxy.http2 import frames, sender
 from haloy.proxy.http2.budget import BURST
 from tests.proxy.http2.support import client, frame, number, opened, server, split
@@ -173,8 +175,8 @@ def test_what_nobody_took_of_a_stream_goes_back_to_the_connection() -> None:
     assert stream.inbox == []
 
 
-def test_a_whole_answer_is_two_frames_if_it_fits() -> None:
-    """Else nothing is sent: windows, the size of frames, a table to be emptied."""
+def test_a_whole_answer_is_written_at_once_if_it_fits() -> None:
+    """Else nothing is sent: windows, a head too long, a table to be emptied."""
     engine = server()
     stream = opened(engine, end=True)
     assert engine.whole(stream, b"\x88", b"abc")
@@ -186,7 +188,6 @@ def test_a_whole_answer_is_two_frames_if_it_fits() -> None:
     assert engine.send_window == frames.DEFAULT_WINDOW - 3
     assert not engine.streams
     other = opened(engine, 3, end=True)
-    assert not engine.whole(other, b"\x88", b"x" * 16385)
     assert not engine.whole(other, b"\x88" * 16385, b"x")
     other.send_window = 3
     assert not engine.whole(other, b"\x88", b"abc")
@@ -199,6 +200,23 @@ def test_a_whole_answer_is_two_frames_if_it_fits() -> None:
     engine.take()
     assert not engine.whole(other, b"\x88", b"abc")
     assert engine.take() == b""
+
+
+@pytest.mark.parametrize("size", [16384, 16385, 32768, 40000])
+def test_a_large_whole_answer_is_some_frames(size: int) -> None:
+    """The same as one in pieces, and counted as well."""
+    payload = bytes(size)
+    one, other = server(), server()
+    first, second = opened(one, end=True), opened(other, end=True)
+    assert one.whole(first, b"\x88", payload)
+    other.headers(second, b"\x88", end=False)
+    other.data(second, payload, end=True)
+    assert one.queued_bytes == other.queued_bytes
+    assert one.send_window == other.send_window
+    written = one.take()
+    assert written == other.take()
+    assert len(written) == 10 + size + 9 * len(split(written)[1:])
+    assert split(written)[-1].flags == frames.END_STREAM
 
 
 def test_a_new_stream_has_room_as_the_peer_has_told() -> None:
