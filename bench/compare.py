@@ -277,6 +277,7 @@ def h2load(
          f"-D{round(seconds * 1000)}ms", *(f"--header={one}" for one in fields),
          f"--connect-to=127.0.0.1:{target.https}", f"https://{HOST}{path}"],
         check=True, capture_output=True, text=True,
+        timeout=seconds + 60,  # it was seen to go on for ever on a busy machine
     ).stdout  # fmt: skip
     match = re.search(r"(\d+) succeeded, (\d+) failed", text)
     if match is None or int(match.group(1)) < 1:

@@ -21,6 +21,8 @@ KIND: Final = "is"
 
 Decode = Callable[[Any], Any]
 
+_PLAIN: Final = frozenset((str, int, float, bool))
+
 
 class Misfit(ValueError):
     """Something came that is not what is wanted; what it is, is not shown."""
@@ -35,6 +37,8 @@ def encode(value: Any) -> Any:
     if isinstance(value, bytes):
         return value.decode("latin-1")
     if isinstance(value, (tuple, list)):
+        if _types_if_plain(type(value)):
+            return value
         return [encode(one) for one in value]
     if isinstance(value, (frozenset, set)):
         return sorted(encode(one) for one in value)
@@ -49,6 +53,19 @@ def encode(value: Any) -> Any:
         if one is not default and one != default:
             found[name] = encode(one)
     return found
+
+
+@functools.cache
+def _types_if_plain(kind: Any) -> tuple[type, ...]:
+    """Return the types of a C{NamedTuple} of what JSON has, C{()} of anything else.
+
+    Thousands of such a second are sent, records of requests: they go in one piece.
+    """
+    if not hasattr(kind, "_fields"):
+        return ()
+    hints = get_type_hints(kind)
+    types_ = tuple(hints[name] for name in kind._fields)
+    return types_ if set(types_) <= _PLAIN else ()
 
 
 def decode(kind: Any, value: Any) -> Any:
@@ -166,7 +183,14 @@ def _fixed(parts: tuple[Decode, ...]) -> Decode:
 def _named(kind: Any) -> Decode:
     hints = get_type_hints(kind)
     several = _fixed(tuple(decoder(hints[name]) for name in kind._fields))
-    return lambda value: kind(*several(value))
+    types_ = list(_types_if_plain(kind))
+
+    def named(value: Any) -> Any:
+        if types_ and [*map(type, _list(value))] == types_:
+            return kind(*value)
+        return kind(*several(value))
+
+    return named
 
 
 def _union(kinds: tuple[Any, ...]) -> Decode:
