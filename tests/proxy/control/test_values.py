@@ -26,6 +26,12 @@ class Pair(NamedTuple):
     number: int
 
 
+class Labelled(NamedTuple):
+    name: str
+    share: float
+    raw: bytes
+
+
 @frozen
 class Inner:
     text: str
@@ -160,3 +166,14 @@ def test_kinds_that_cannot_travel() -> None:
         decoder(Plain)
     with pytest.raises(TypeError, match="cannot be received"):
         decoder(set[int])
+
+
+def test_tuples_with_names() -> None:
+    """One of plain values is sent as it is, any other value by value."""
+    plain, other = Pair("a", 1), Labelled("b", 1.0, b"\xff")
+    assert encode(plain) is plain
+    assert encode(other) == ["b", 1.0, "\xff"]
+    assert decode(Labelled, ["b", 1, "\xff"]) == other
+    for wrong in (["a", True], ["a", 1.0], ["a", None], "ab"):
+        with pytest.raises(Misfit):
+            decode(Pair, wrong)
