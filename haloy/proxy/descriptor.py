@@ -10,7 +10,6 @@ itself later as a lost connection; L{Descriptor.drop} is safe at any time.
 
 from __future__ import annotations
 
-import os
 import socket
 import ssl
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from typing import Final, Protocol
 from mypy_extensions import mypyc_attr
 from twisted.python.failure import Failure
 
+from haloy.proxy.records import send_close_notify, send_records
 from haloy.proxy.wheel import NEVER, Wheel
 
 # Above this many buffered bytes the other side stops being read, below the low
@@ -221,7 +221,7 @@ class Descriptor:
         if unsent is not None:
             try:
                 if unsent:
-                    del unsent[: self.socket.send(unsent)]
+                    del unsent[: self._write(unsent)]
             except _WOULD_BLOCK:
                 pass
             except OSError as error:
@@ -260,7 +260,7 @@ class Descriptor:
             self.unsent += data
         else:
             try:
-                sent = self.socket.send(data)
+                sent = self._write(data)
             except _WOULD_BLOCK:
                 sent = 0
             except OSError as error:
@@ -272,6 +272,12 @@ class Descriptor:
             self._start_writing()
         if len(self.unsent) > HIGH_MARK_BYTES:
             self.congested = True
+
+    def _write(self, data: bytes | bytearray) -> int:
+        """Give C{data} to the kernel; return how much it has taken."""
+        if self.tls is None or len(data) <= _RECORD_BYTES:
+            return self.socket.send(data)
+        return send_records(self.tls, data)
 
     def _write_failed(self, error: OSError) -> None:
         """Stop writing; the peer's end shows itself to the reader, or to nobody."""
@@ -324,7 +330,7 @@ class Descriptor:
         self._told_end = True
         try:
             if self.tls is not None:
-                _send_close_notify(self.tls, self._fileno)
+                send_close_notify(self.tls, self._fileno)
             # SSLSocket.shutdown would forget its session: what comes then would be
             # taken for plain bytes.
             socket.socket.shutdown(self.socket, socket.SHUT_WR)
@@ -372,28 +378,3 @@ class Descriptor:
         self.due_s = NEVER
         self.socket.close()
         self.lost()
-
-
-def _send_close_notify(tls: ssl.SSLSocket, fileno: int) -> None:
-    """Send TLS's close_notify without reading.
-
-    C{SSLSocket.unwrap} reads the peer's answer at once, and application data in
-    its place kills the session with it. For the one call the descriptor's number
-    is lent to an empty socket pair, which takes the alert and has nothing to read.
-    """
-    inner, outer = socket.socketpair()
-    with inner, outer:
-        inner.setblocking(False)
-        outer.setblocking(False)
-        saved = os.dup(fileno)
-        try:
-            os.dup2(inner.fileno(), fileno, inheritable=False)
-            try:
-                tls.unwrap()
-            except ssl.SSLWantReadError:
-                pass
-            finally:
-                os.dup2(saved, fileno, inheritable=False)
-        finally:
-            os.close(saved)
-        os.write(fileno, outer.recv(4096))
