@@ -7,9 +7,11 @@ import gc
 import inspect
 import signal
 import sys
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, cast
 
+import hypothesis
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
@@ -23,8 +25,16 @@ LIMIT_S = 60.0
 #: Tests with these marks run programs that are not ours, on a machine that does other
 #: things too: what fails there is tried once more, and the run's end says which.
 OUTSIDE = {"docker", "acme", "slow"}
-#: Turns of the reactor that a test's last delayed calls get.
-TURNS = 20
+#: What a test's last connections get to end in.
+SETTLING_S = 1.0
+
+# How fast a machine makes up examples is no matter of the tests.
+hypothesis.settings.register_profile(
+    "haloy",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("haloy")
 
 
 def pytest_configure() -> None:
@@ -101,8 +111,7 @@ def reactor() -> Any:
 def clean_reactor(reactor: Any) -> Iterator[None]:
     """Fail a test that leaves a delayed call behind.
 
-    What is due already is only waiting for its turn, as the last bytes of a TLS
-    connection that is being closed: it gets some.
+    Connections that the test's peers have closed get a moment to be closed here, too.
     """
     before = set(reactor.getDelayedCalls())
 
@@ -110,9 +119,9 @@ def clean_reactor(reactor: Any) -> Iterator[None]:
         return [call for call in reactor.getDelayedCalls() if call not in before]
 
     yield
-    for _ in range(TURNS):
-        if any(call.getTime() <= reactor.seconds() for call in since()):
-            pytest_twisted.blockon(deferLater(reactor, 0))
+    latest = time.monotonic() + SETTLING_S
+    while since() and time.monotonic() < latest:
+        pytest_twisted.blockon(deferLater(reactor, 0.005))
     left = since()
     for call in left:
         call.cancel()
