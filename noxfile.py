@@ -15,12 +15,14 @@ import nox
 nox.needs_version = ">=2024.10"
 nox.options.default_venv_backend = "none"
 nox.options.sessions = [
-    "lint", "types", "imports", "news", "docs", "compiled", "tests",
+    "lint", "types", "imports", "news", "docs", "compiled", "tests", "outside",
 ]  # fmt: skip
 
 BIN = Path(sys.executable).parent
 CODE = ("haloy", "tests", "twisted", "bench", "scripts", "noxfile.py")
-#: Where coverage of this run and of every daemon it starts is gathered.
+#: Tests that need programs that are not ours, or much time.
+OUTSIDE = "docker or acme or slow"
+#: Where coverage of this run and of every process it starts is gathered.
 DATA = Path(".nox") / "coverage"
 #: Where the compiled form is built, installed and tried.
 COMPILED = Path(".nox").resolve() / "compiled"
@@ -129,14 +131,15 @@ def _copy(name: str, folder: Path) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Does it work? With arguments: the tests they choose, without coverage."""
+    """Does it work by itself? With arguments: what they choose, without coverage."""
     if session.posargs:
         _run(session, "pytest", *session.posargs)
         return
     DATA.parent.mkdir(exist_ok=True)
     environment = {**os.environ, "COVERAGE_FILE": str(DATA.resolve())}
     _run(session, "coverage", "erase", env=environment)
-    _run(session, "coverage", "run", "-m", "pytest", env=environment)
+    alone = ("pytest", "-m", f"not ({OUTSIDE})", "--durations=10")
+    _run(session, "coverage", "run", "-m", *alone, env=environment)
     _run(session, "coverage", "combine", "--quiet", env=environment)
     _run(session, "coverage", "report", "--skip-covered", env=environment)
     _run(
@@ -148,6 +151,15 @@ def tests(session: nox.Session) -> None:
         "--fail-under=100",
         env=environment,
     )
+
+
+@nox.session
+def outside(session: nox.Session) -> None:
+    """Does it work with Docker, with a certificate authority, and on a bad day?
+
+    Without coverage: these tests start a thousand processes and look at the clock.
+    """
+    _run(session, "pytest", "-m", OUTSIDE, "--durations=25")
 
 
 def _pure() -> list[str]:
