@@ -135,7 +135,7 @@ class Project:
         )
 
     def token(self, one: Selected) -> str:
-        """Return the token for a target's server. @raise ConfigError: none."""
+        """Return the token for a target's server. @raise Unauthorized: none."""
         if one.target.api_token is not None:
             try:
                 token = self._secrets(one).value(one.target.api_token, "api_token")

@@ -17,7 +17,13 @@ from haloy.config.client_edit import drop_server, put_server
 from haloy.config.document import parse_document
 from haloy.config.env_files import set_variable
 from haloy.config.private import make_directory, write_private
-from haloy.errors import ConfigError, Conflict, InvalidValue, NotFound
+from haloy.errors import (
+    ConfigError,
+    Conflict,
+    InvalidValue,
+    NotFound,
+    Unauthorized,
+)
 from haloy.model.names import parse_domain_name
 
 FILE = "client.yaml"
@@ -188,14 +194,14 @@ def find_token(server: str, environment: Mapping[str, str], client: ClientFile) 
 
     A target's C{api_token} comes before both and is the caller's.
 
-    @raise ConfigError: there is none; the text says what to do.
+    @raise Unauthorized: there is none; the text says what to do.
     """
     entry = client.servers.get(server)
     own = environment.get(entry.token_env, "") if entry and entry.token_env else ""
     token = own or environment.get(TOKEN, "")
     if not token:
         variable = entry.token_env if entry and entry.token_env else TOKEN
-        raise ConfigError(
+        raise Unauthorized(
             f"no token for {server}: run `haloy server add {server} TOKEN`, "
             f"or set {variable}"
         )

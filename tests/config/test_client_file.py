@@ -19,7 +19,13 @@ from haloy.config.client_file import (
     token_variable,
 )
 from haloy.config.env_files import read_env_file
-from haloy.errors import ConfigError, Conflict, InvalidValue, NotFound
+from haloy.errors import (
+    ConfigError,
+    Conflict,
+    InvalidValue,
+    NotFound,
+    Unauthorized,
+)
 
 
 @pytest.mark.parametrize(
@@ -232,7 +238,7 @@ def test_tokens_are_looked_up_in_order() -> None:
     assert find_token("b.com", both, known) == "general"
     assert find_token("c.com", both, known) == "general"
     assert find_token("a.com", {"A": "", "HALOY_API_TOKEN": "g"}, known) == "g"
-    with pytest.raises(ConfigError, match=r"haloy server add c\.com"):
+    with pytest.raises(Unauthorized, match=r"haloy server add c\.com"):
         find_token("c.com", {"A": "own"}, known)
-    with pytest.raises(ConfigError, match="set A"):
+    with pytest.raises(Unauthorized, match="set A"):
         find_token("a.com", {}, known)
