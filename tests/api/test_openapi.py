@@ -167,7 +167,6 @@ def attack(operation: Any, number: int) -> int:
     @seed(number)
     @settings(
         max_examples=EXAMPLES,
-        deadline=None,
         database=None,
         phases=(Phase.explicit, Phase.generate),
         suppress_health_check=list(HealthCheck),

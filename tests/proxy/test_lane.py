@@ -266,7 +266,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(STEPS, st.sampled_from([1, 2]))
 def test_both_ways_are_one(
     steps: list[tuple[bytes, int, list[bytes]]], replicas: int

@@ -22,7 +22,7 @@ values = st.one_of(
 lists = st.lists(st.tuples(names, values), max_size=12)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(
         st.tuples(lists, st.booleans(), st.none() | st.integers(0, 4096)), max_size=6
@@ -50,7 +50,7 @@ some_lists = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     some_lists,
     st.lists(
@@ -136,7 +136,6 @@ def test_what_is_long_is_not_remembered() -> None:
     assert not large._rests
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_decoded_or_refused(data: bytes) -> None:
     """Nothing but BadBlock and ListTooLong comes out; hpack agrees on what is good."""

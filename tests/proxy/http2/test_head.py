@@ -230,7 +230,7 @@ def test_trailers_become_lines() -> None:
 text = st.text("abc-_.~/?=&%;,:@!$'()*+ \t\r\n\x00\x7fäé", max_size=20)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.lists(
         st.tuples(

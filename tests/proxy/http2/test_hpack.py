@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hpack as oracle
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from haloy.proxy.http2 import hpack
 from tests.proxy.http2.test_decoder import lists
 
 
-@settings(deadline=None)
 @given(st.lists(lists, max_size=4))
 def test_what_we_encode_is_decoded(rounds: list[list[tuple[bytes, bytes]]]) -> None:
     """And the table of the other side stays empty."""

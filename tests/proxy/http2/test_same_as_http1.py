@@ -9,7 +9,7 @@ from __future__ import annotations
 import h2.config
 import h2.connection
 import hpack
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from haloy.proxy.body import CHUNKED, ChunkedBody
@@ -129,7 +129,6 @@ def payload_of(body: bytes, framing: int) -> tuple[bytes, list[bytes]]:
     return payload, chunks.trailers
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(["GET", "POST", "PUT", "DELETE", "OPTIONS", "X-OTHER"]),
     TARGETS,

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from haloy.proxy.http2 import frames
@@ -48,7 +48,6 @@ PARTS = [
 MODES = st.integers(0, 15)
 
 
-@settings(deadline=None)
 @given(
     MODES,
     st.integers(0, 255),
@@ -59,7 +58,6 @@ def test_any_session(mode: int, cut: int, parts: list[bytes]) -> None:
     check_session(bytes([mode | 1, cut]) + b"".join(parts))
 
 
-@settings(deadline=None)
 @given(MODES, st.binary(max_size=200))
 def test_any_bytes(mode: int, data: bytes) -> None:
     """Without and with frames around them."""
