@@ -13,13 +13,13 @@ from twisted.internet.task import deferLater
 
 from haloy.cli.ages import parse_time, until
 from haloy.cli.context import Project, Selected, client_for, only_server
-from haloy.cli.group import SuggestingGroup
 from haloy.cli.options import Selection, output_options, server_options
 from haloy.cli.output import Output
 from haloy.cli.running import run
 from haloy.config.app_file import ValueFrom, ValueSource
 from haloy.config.secrets import Secrets
 from haloy.errors import CertificateError, InvalidValue
+from haloy.groups import SuggestingGroup
 
 #: How often to ask while one is being ordered, and for how long.
 POLL_S = 1.0

@@ -10,11 +10,11 @@ from attrs import evolve
 
 from haloy.cli.asking import interruptible
 from haloy.cli.context import choose_servers, client_for, only_server
-from haloy.cli.group import SuggestingGroup
 from haloy.cli.options import Selection, output_options, server_options
 from haloy.cli.output import Output
 from haloy.cli.running import run
 from haloy.config.images import normalise_registry
+from haloy.groups import SuggestingGroup
 
 
 @click.group(cls=SuggestingGroup)

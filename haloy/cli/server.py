@@ -20,7 +20,6 @@ from haloy.cli.context import (
     make_client,
 )
 from haloy.cli.exits import exit_code_of_several
-from haloy.cli.group import SuggestingGroup
 from haloy.cli.options import Selection, output_options, server_options
 from haloy.cli.output import Output, show_entry
 from haloy.cli.registries import registry
@@ -35,6 +34,7 @@ from haloy.config.client_file import (
 )
 from haloy.config.env_files import environment
 from haloy.errors import HaloyError
+from haloy.groups import SuggestingGroup
 
 CHECK_LIMIT_S = 15.0
 

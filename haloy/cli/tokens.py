@@ -9,11 +9,11 @@ import click
 
 from haloy.cli.ages import ago, parse_time
 from haloy.cli.context import client_for, only_server
-from haloy.cli.group import SuggestingGroup
 from haloy.cli.options import Selection, output_options, server_options
 from haloy.cli.output import Output
 from haloy.cli.running import run
 from haloy.errors import NotFound
+from haloy.groups import SuggestingGroup
 
 SCOPES = ("read", "deploy", "exec", "admin")
 

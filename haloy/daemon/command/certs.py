@@ -16,10 +16,11 @@ from haloy.daemon.command.output import json_option, tell, tell_table
 from haloy.daemon.command.owner import become_owner
 from haloy.daemon.paths import Directories
 from haloy.errors import InvalidValue
+from haloy.groups import SuggestingGroup
 from haloy.model.names import parse_domain_name
 
 
-@click.group()
+@click.group(cls=SuggestingGroup)
 def certs() -> None:
     """List, renew and import certificates."""
 

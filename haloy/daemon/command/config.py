@@ -17,12 +17,13 @@ from haloy.daemon.command.output import json_option, tell
 from haloy.daemon.paths import Directories
 from haloy.daemon.settings import read_settings
 from haloy.errors import InvalidValue, NotFound
+from haloy.groups import SuggestingGroup
 
 _KEY = re.compile(r"^(?P<indent> *)(?P<name>[\w]+) *:(?P<rest>.*)$")
 _COMMENT = re.compile(r"\s+#.*$")
 
 
-@click.group()
+@click.group(cls=SuggestingGroup)
 def config() -> None:
     """Look at haloyd.yaml, check it, or change one key of it."""
 

@@ -19,9 +19,10 @@ from haloy.daemon.command.upgrade import upgrade
 from haloy.daemon.command.verify import verify
 from haloy.daemon.command.version import version
 from haloy.errors import HaloyError
+from haloy.groups import SuggestingGroup
 
 
-class _Group(click.Group):
+class _Group(SuggestingGroup):
     """Turns what a person can act on into one line and exit code 1."""
 
     def invoke(self, ctx: click.Context) -> object:

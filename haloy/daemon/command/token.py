@@ -18,12 +18,13 @@ from haloy.daemon.command.options import as_owner
 from haloy.daemon.command.output import json_option, tell, tell_table
 from haloy.daemon.paths import Directories
 from haloy.errors import Conflict, NotFound
+from haloy.groups import SuggestingGroup
 from haloy.model.names import parse_app_name
 from haloy.model.token import Token
 from haloy.store import tokens as rows
 
 
-@click.group()
+@click.group(cls=SuggestingGroup)
 def token() -> None:
     """Make, list and revoke tokens of the API."""
 

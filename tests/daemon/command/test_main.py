@@ -13,13 +13,33 @@ from haloy.daemon.command.main import main
 from tests.daemon.command.conftest import Haloyd
 
 
-@pytest.mark.parametrize("flag", ["-h", "--help"])
-def test_help_names_every_command(flag: str) -> None:
-    """Both spellings work."""
-    told = CliRunner().invoke(main, [flag])
-    assert told.exit_code == 0
+@pytest.mark.parametrize("words", [["-h"], ["--help"], ["help"], []])
+def test_help_names_every_command(words: list[str]) -> None:
+    """Every spelling works, and none: on stdout, nothing is wrong."""
+    told = CliRunner().invoke(main, words)
+    assert (told.exit_code, told.stderr) == (0, "")
     for command in ("init", "serve", "verify", "version"):
-        assert command in told.output
+        assert command in told.stdout
+
+
+def groups(command: click.Group, path: tuple[str, ...] = ()) -> Iterator[list[str]]:
+    """Give every group below C{command} by its words."""
+    for name, below in command.commands.items():
+        if isinstance(below, click.Group):
+            yield [*path, name]
+            yield from groups(below, (*path, name))
+
+
+@pytest.mark.parametrize("words", list(groups(main)), ids=" ".join)
+def test_help_of_a_group(words: list[str]) -> None:
+    """C{haloyd help token}, C{haloyd token} and C{haloyd token help} are one."""
+    told = [
+        CliRunner().invoke(main, each)
+        for each in (["help", *words], words, [*words, "help"])
+    ]
+    assert [(one.exit_code, one.stderr) for one in told] == [(0, "")] * 3
+    assert {one.stdout for one in told} == {told[0].stdout}
+    assert f"{' '.join(words)} [OPTIONS] COMMAND" in told[0].stdout
 
 
 def test_a_known_problem_is_one_line_and_no_traceback(haloyd: Haloyd) -> None:
@@ -32,8 +52,9 @@ def test_a_known_problem_is_one_line_and_no_traceback(haloyd: Haloyd) -> None:
 
 
 def test_an_unknown_command_is_an_error() -> None:
-    """Not help with exit code 0."""
-    assert CliRunner().invoke(main, ["inti"]).exit_code == 2
+    """Not help with exit code 0; what is near is named."""
+    told = CliRunner().invoke(main, ["inti"])
+    assert (told.exit_code, "did you mean init?" in told.stderr) == (2, True)
 
 
 #: What prints nothing by itself: the daemon, and a prompt.

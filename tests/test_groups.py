@@ -1,0 +1,43 @@
+"""Groups of commands suggest, and help is no mistake."""
+
+from __future__ import annotations
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from haloy.groups import SuggestingGroup
+
+
+@click.group(cls=SuggestingGroup)
+def tools() -> None:
+    """Tools."""
+
+
+@tools.command()
+def hammer() -> None:
+    """Hit."""
+
+
+def test_a_near_miss_is_suggested() -> None:
+    """In groups as at the top; nothing near: where the list is."""
+    done = CliRunner().invoke(tools, ["hamer"])
+    assert (done.exit_code, "did you mean hammer?" in done.output) == (2, True)
+    done = CliRunner().invoke(tools, ["xyz"])
+    assert (done.exit_code, "--help` lists" in done.output) == (2, True)
+    assert CliRunner().invoke(tools, ["hammer"]).exit_code == 0
+
+
+@pytest.mark.parametrize("arguments", [[], ["help"]])
+def test_help_is_no_mistake(arguments: list[str]) -> None:
+    """On stdout with exit code 0 (C{spec/cli.md} 1)."""
+    done = CliRunner().invoke(tools, arguments)
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert "hammer" in done.stdout
+
+
+def test_help_of_a_command() -> None:
+    """C{help hammer} is C{hammer --help}; of nothing it is a mistake."""
+    done = CliRunner().invoke(tools, ["help", "hammer"])
+    assert (done.exit_code, "Hit." in done.stdout) == (0, True)
+    assert CliRunner().invoke(tools, ["help", "nothing"]).exit_code == 2
