@@ -84,9 +84,16 @@ class Unauthorized(HaloyError):
 
 @define(eq=False)
 class Forbidden(HaloyError):
-    """A valid token that may not do this, or a policy that refuses it."""
+    """A valid token that may not do this."""
 
     code: ClassVar[str] = "forbidden"
+
+
+@define(eq=False)
+class PolicyRefused(HaloyError):
+    """The server's own rules do not allow this, whoever asks."""
+
+    code: ClassVar[str] = "policy"
 
 
 @define(eq=False)

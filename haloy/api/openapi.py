@@ -11,7 +11,7 @@ from haloy.api.class_schema import Schemas
 _REASONS = {
     400: "The request is wrong; the text names the field.",
     401: "No valid token.",
-    403: "The token does not allow it.",
+    403: "The token does not allow it, or the policy of the server.",
     404: "There is no such thing.",
     405: "The path knows other methods.",
     409: "It does not fit what exists.",

@@ -26,7 +26,8 @@ wire, so that its command drives this daemon too.
   `deploy` and `exec` may read, `admin` may everything. A token for some apps sees and
   changes those alone, and gives images no names but theirs.
 - An error is one line of text, with a word for programs in `X-Haloy-Error`. Every 401
-  has the same text.
+  has the same text. A 403 is `forbidden` when the token does not allow it, `policy`
+  when the server's own rules do not.
 - Each token may do 5 requests a second (bursts of 10), for layers 50 (100); more is
   429 with `Retry-After`. Ten failed authentications a minute from one address are 429
   too; a valid token is never held up by others. `GET /health` is never refused.

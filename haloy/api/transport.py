@@ -34,6 +34,7 @@ from haloy.errors import (
     InsufficientStorage,
     InvalidValue,
     NotFound,
+    PolicyRefused,
     ServerUnreachable,
     TooMany,
     Unauthorized,
@@ -99,10 +100,11 @@ class Transport:
         @raise ServerUnreachable: it does not.
         """
         if not self._healthy:
-            status, _ = await self._request("GET", "/health", None)
-            if status >= 400:
+            response, _ = await self._request("GET", "/health", None)
+            if response.code >= 400:
                 raise ServerUnreachable(
-                    f"server not available at {self.base_url}: it answers {status}"
+                    f"server not available at {self.base_url}: "
+                    f"it answers {response.code}"
                 )
             self._healthy = True
 
@@ -112,9 +114,9 @@ class Transport:
         @param expected: statuses of 400 and more that answer with one too.
         """
         await self.check_health()
-        status, text = await self._request("GET", path, None)
-        if status >= 400 and status not in expected:
-            raise self._error(status, text)
+        response, text = await self._request("GET", path, None)
+        if response.code >= 400 and response.code not in expected:
+            raise self._refusal(response, text)
         return json_object(text, self.base_url)
 
     async def post(
@@ -126,9 +128,9 @@ class Transport:
         """
         await self.check_health()
         data = None if body is None else json.dumps(body).encode()
-        status, text = await self._request("POST", path, data, limit_s)
-        if status >= 400:
-            raise self._error(status, text)
+        response, text = await self._request("POST", path, data, limit_s)
+        if response.code >= 400:
+            raise self._refusal(response, text)
         return text
 
     async def send(
@@ -158,7 +160,7 @@ class Transport:
                 f"{self.base_url} answered {response.code}: {_reason(text)}"
             )
         if response.code >= 400:
-            raise self._error(response.code, text)
+            raise self._refusal(response, text)
         return text
 
     async def _request(
@@ -167,8 +169,8 @@ class Transport:
         path: str,
         data: bytes | None,
         limit_s: float | None = None,
-    ) -> tuple[int, bytes]:
-        """Return status and body; 429 is tried again after the wait it names.
+    ) -> tuple[Any, bytes]:
+        """Return the answer and its body; 429 is tried again after the wait it names.
 
         A wait longer than C{limit_s} is the caller's to have, who is told of it.
 
@@ -188,7 +190,7 @@ class Transport:
                 continue
             wait_s = _retry_after(response, attempt)
             if response.code != 429 or attempt == RETRIES:
-                return int(response.code), body
+                return response, body
             if wait_s > limit_s:
                 raise TooMany(
                     f"{self.base_url} is asked too often: {_reason(body)}; "
@@ -237,6 +239,13 @@ class Transport:
         return Headers(
             {"Authorization": [f"Bearer {self._token}"], "User-Agent": ["haloy-python"]}
         )
+
+    def _refusal(self, response: Any, text: bytes) -> HaloyError:
+        """Return the error that an answer tells; the server's rules have no status."""
+        words = response.headers.getRawHeaders("X-Haloy-Error") or [""]
+        if (response.code, words[0]) == (403, PolicyRefused.code):
+            return PolicyRefused(_reason(text))
+        return self._error(response.code, text)
 
     def _error(self, status: int, text: bytes) -> HaloyError:
         reason = _reason(text) or f"status {status}"
@@ -308,7 +317,7 @@ class Transport:
             headers.setRawHeaders(name, values)
         response = await self._send("GET", path, headers, None, self._limit_s)
         if response.code != 200:
-            problem = self._error(response.code, await whole(response.original))
+            problem = self._refusal(response, await whole(response.original))
             if response.code in passing:
                 raise ServerUnreachable(str(problem)) from problem
             raise problem

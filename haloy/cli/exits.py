@@ -5,6 +5,7 @@ from __future__ import annotations
 from haloy.errors import (
     ConfigError,
     DeployFailed,
+    Forbidden,
     HaloyError,
     InvalidValue,
     ServerUnreachable,
@@ -26,6 +27,7 @@ _CODES: tuple[tuple[type[HaloyError], int], ...] = (
     (ConfigError, CONFIGURATION),
     (InvalidValue, CONFIGURATION),
     (Unauthorized, AUTHENTICATION),
+    (Forbidden, AUTHENTICATION),
     (ServerUnreachable, UNREACHABLE),
     (DeployFailed, DEPLOYMENT_FAILED),
 )

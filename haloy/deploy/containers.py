@@ -10,7 +10,7 @@ from haloy.config.daemon_file import PolicySettings
 from haloy.config.options import domains, health_check, proxy_options
 from haloy.config.units import parse_size
 from haloy.engine.interface import ContainerSpec, Resources
-from haloy.errors import Forbidden
+from haloy.errors import PolicyRefused
 from haloy.model.app import App, Naming, Strategy
 from haloy.model.labels import APP, AppLabels, to_labels
 from haloy.model.names import AppName, DeploymentId
@@ -124,16 +124,16 @@ def volume_labels(app: AppName) -> dict[str, str]:
 
 
 def refuse_forbidden(target: Target, policy: PolicySettings) -> None:
-    """@raise Forbidden: C{policy} of this server does not allow what is asked."""
+    """@raise PolicyRefused: C{policy} of this server does not allow what is asked."""
     if target.network == "host" and policy.host_network == "refuse":
-        raise Forbidden(
+        raise PolicyRefused(
             "network: host is not allowed on this server "
             "(policy.host_network in haloyd.yaml)"
         )
     for volume in target.volumes or ():
         source = volume.strip().partition(":")[0]
         if source.startswith("/") and not _mount_allowed(source, policy):
-            raise Forbidden(
+            raise PolicyRefused(
                 f"bind mount {source} is not allowed on this server "
                 "(policy.bind_mounts in haloyd.yaml)"
             )

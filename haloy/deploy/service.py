@@ -221,7 +221,7 @@ class DeployService:
 
         @raise Conflict: the id exists with another content, or the app's
             containers were made by others.
-        @raise Forbidden: the server's policy refuses it.
+        @raise PolicyRefused: the server's rules do not allow it.
         @raise InvalidValue: the app's name cannot be an image's.
         """
         app = AppName(request.target.name or "")

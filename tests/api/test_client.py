@@ -32,6 +32,7 @@ from haloy.errors import (
     HaloyError,
     InvalidValue,
     NotFound,
+    PolicyRefused,
     ServerUnreachable,
     TooMany,
     Unauthorized,
@@ -486,6 +487,18 @@ async def test_log_goes_on_behind_a_restart(scene: Scene) -> None:
     assert await messages(client.deployment_log(ID)) == ["a", "b"]
     with pytest.raises(Forbidden):
         await messages(scene.scripted(answer(403)).deployment_log(ID))
+
+
+async def test_rules_of_the_server_are_no_matter_of_the_token(scene: Scene) -> None:
+    """Both are 403: the word of the answer tells which."""
+    for words, kind in (
+        (("X-Haloy-Error: policy",), PolicyRefused),
+        (("X-Haloy-Error: forbidden",), Forbidden),
+        ((), Forbidden),
+    ):
+        client = scene.scripted(HEALTHY, answer(403, b"not allowed\n", *words))
+        with pytest.raises(kind, match="not allowed"):
+            await client.status("shop")
 
 
 async def test_refused_stream(scene: Scene) -> None:

@@ -33,6 +33,7 @@ from haloy.errors import (
     Forbidden,
     HaloyError,
     InsufficientStorage,
+    PolicyRefused,
     StoreError,
 )
 from haloy.model.app import Assessment, Domain, Verdict
@@ -540,7 +541,8 @@ def test_head_answers_like_get(server: Server) -> None:
     ("problem", "status", "code"),
     [
         (Conflict("domain a.example.com belongs to app b"), 409, "conflict"),
-        (Forbidden("host network is not allowed"), 403, "forbidden"),
+        (Forbidden("token ci does not allow this"), 403, "forbidden"),
+        (PolicyRefused("host network is not allowed"), 403, "policy"),
         (EngineUnavailable("Docker is unreachable"), 503, "engine-unavailable"),
         (StoreError("database: locked"), 503, "store"),
         (InsufficientStorage("insufficient disk space"), 507, "insufficient-storage"),

@@ -15,6 +15,7 @@ from twisted.internet.task import deferLater
 
 from haloy.cli.main import COMMANDS
 from haloy.deploy.interface import RollbackTarget
+from haloy.errors import PolicyRefused
 from haloy.model.names import AppName, DeploymentId
 from tests.api.test_deployments import detail
 from tests.api.test_server import ID, hello, replica, running
@@ -262,6 +263,20 @@ async def test_prune_images(bench: Bench) -> None:
     assert (report["keep"], report["applied"]) == (6, False)
 
 
+async def test_a_token_without_the_right_is_exit_code_4(bench: Bench) -> None:
+    """Another token helps; against the rules of the server none does: that is 1."""
+    where = ("--server", bench.server)
+    made = await bench.haloy("tokens", "create", "ci", "--scope", "read", *where)
+    reads = {"HALOY_API_TOKEN": made.stdout.strip()}
+    bench.configure(name="hello")
+    for command in ("deploy", "stop"):
+        done = await bench.haloy(command, environment=reads)
+        assert (done.returncode, "does not allow" in done.stderr) == (4, True), command
+    bench.deployments.refuse = PolicyRefused("network: host is not allowed")
+    done = await bench.haloy("deploy")
+    assert (done.returncode, "host is not allowed" in done.stderr) == (1, True)
+
+
 async def test_tokens(bench: Bench) -> None:
     """Made, listed, used up, written down; the token is on stdout and nowhere else."""
     where = ("--server", bench.server)
@@ -279,7 +294,7 @@ async def test_tokens(bench: Bench) -> None:
     own = await bench.haloy(
         "tokens", "list", *where, environment={"HALOY_API_TOKEN": token}
     )
-    assert own.returncode == 1
+    assert own.returncode == 4
     done = await bench.haloy("tokens", "revoke", "ci", *where)
     assert "revoked" in done.stdout
     (row,) = json.loads((await bench.haloy("tokens", "list", "--json", *where)).stdout)

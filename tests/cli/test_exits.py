@@ -8,9 +8,11 @@ from haloy.cli.exits import exit_code, exit_code_of_several
 from haloy.errors import (
     ConfigError,
     DeployFailed,
+    Forbidden,
     HaloyError,
     InvalidValue,
     NotFound,
+    PolicyRefused,
     ServerUnreachable,
     Unauthorized,
 )
@@ -24,6 +26,8 @@ from haloy.errors import (
         (ConfigError("x"), 3),
         (InvalidValue("x"), 3),
         (Unauthorized("x"), 4),
+        (Forbidden("x"), 4),
+        (PolicyRefused("x"), 1),
         (ServerUnreachable("x"), 5),
         (DeployFailed("x"), 6),
     ],

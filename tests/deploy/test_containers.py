@@ -18,7 +18,7 @@ from haloy.deploy.containers import (
     volume_labels,
 )
 from haloy.engine.interface import Resources
-from haloy.errors import Forbidden
+from haloy.errors import PolicyRefused
 from haloy.model.names import AppName, DeploymentId
 
 ONE = DeploymentId("01one")
@@ -110,7 +110,7 @@ def test_network_with_an_address(network: str) -> None:
 )
 def test_policy_refuses(policy: dict[str, Any], values: dict[str, Any]) -> None:
     """The server's policy decides what may be asked of Docker (D21)."""
-    with pytest.raises(Forbidden):
+    with pytest.raises(PolicyRefused):
         refuse_forbidden(evolve(TARGET, **values), PolicySettings(**policy))
 
 
