@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from haloy.errors import InvalidValue, NotFound
+from haloy.model.names import parse_app_name
 
 
 def argument(request: Any, name: str) -> str:
@@ -50,10 +51,26 @@ def since(request: Any) -> float:
     return float(text)
 
 
+def app_filter(request: Any) -> str:
+    """Return the app that the query asks for, C{""} for all.
+
+    @raise InvalidValue: no app can have that name.
+    """
+    text = argument(request, "app")
+    return parse_app_name(text, "app") if text else ""
+
+
 def last_event_id(request: Any) -> int | None:
-    """Return the number of the last event that a client has seen, if it says one."""
+    """Return the number of the last event that a client has seen, if it says one.
+
+    @raise InvalidValue: it is none that we have given: who asks would miss events.
+    """
     text = request.getHeader("Last-Event-ID") or ""
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 18 else None
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 18):
+        raise InvalidValue("wants the number of an event", field="Last-Event-ID")
+    return int(text)
 
 
 def choose_containers(running: list[str], wanted: str, everything: bool) -> list[str]:

@@ -10,7 +10,7 @@ from twisted.web.iweb import IRequest
 
 from haloy.api import schema
 from haloy.api.answers import error_answer, json_answer, respond
-from haloy.api.asked import argument, count
+from haloy.api.asked import app_filter, count
 from haloy.api.gatekeeper import Gatekeeper
 from haloy.deploy.interface import Deployments
 from haloy.model.names import AppName
@@ -31,7 +31,7 @@ class DeploymentRoutes:
     async def listing(self, request: IRequest) -> bytes:
         """List deployments, newest first; a token for some apps sees theirs."""
         caller = self._gatekeeper.authenticate(request)
-        wanted = argument(request, "app")
+        wanted = app_filter(request)
         caller.require("read", wanted or next(iter(caller.apps), None))
         limit = min(count(request, "limit") or LISTED, LISTED_LIMIT)
         before = count(request, "before")

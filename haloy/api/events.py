@@ -18,7 +18,7 @@ from twisted.web.iweb import IRequest
 
 from haloy.api import schema
 from haloy.api.answers import error_answer
-from haloy.api.asked import argument, last_event_id
+from haloy.api.asked import app_filter, last_event_id
 from haloy.api.gatekeeper import Gatekeeper
 from haloy.api.sse import event
 from haloy.api.streaming import EventWriter, Streams, announce
@@ -105,7 +105,7 @@ class EventRoutes:
         """Stream what happens to the apps that the token may see."""
         announce(request)
         caller = self._gatekeeper.authenticate(request)
-        wanted = argument(request, "app")
+        wanted, after = app_filter(request), last_event_id(request)
         caller.require("read", wanted or next(iter(caller.apps), None))
 
         async def produce(writer: EventWriter) -> None:
@@ -117,7 +117,7 @@ class EventRoutes:
                         return
                 await writer.send(event(schema.event(one), one.seq or None))
 
-            await self._feed.follow(last_event_id(request), consume)
+            await self._feed.follow(after, consume)
 
         await self._streams.send(request, caller, produce)
 

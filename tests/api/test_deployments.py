@@ -77,6 +77,12 @@ def test_list(server: Server) -> None:
     }
 
 
+def test_list_of_an_app_that_cannot_be(server: Server) -> None:
+    """The field is named; an empty list would say that it was never deployed."""
+    refused = server.ask("GET", "/v1/deployments?app=-x")
+    assert (refused.status, refused.text.partition(":")[0]) == (400, "app")
+
+
 def test_token_of_one_app_sees_its_own(server: Server) -> None:
     """The list is cut to what it may see, the rest is refused."""
     body = {"name": "ci", "scopes": ["deploy"], "apps": ["blog"]}

@@ -530,6 +530,27 @@ def test_paths_that_are_none_of_ours(
         assert answer.headers["Allow"]
 
 
+@pytest.mark.parametrize(
+    ("path", "seen", "field"),
+    [
+        ("/v1/events?app=-x", "", "app"),
+        ("/v1/events?app=a/b", "", "app"),
+        (f"/v1/events?app={'a' * 64}", "", "app"),
+        ("/v1/events", "x", "Last-Event-ID"),
+        ("/v1/events", "-1", "Last-Event-ID"),
+        ("/v1/events", "9" * 18, "Last-Event-ID"),
+        (f"/v1/deploy/{ID}/logs", "1.5", "Last-Event-ID"),
+    ],
+)
+def test_odd_questions_for_a_stream(
+    server: Server, path: str, seen: str, field: str
+) -> None:
+    """The field is named; nobody waits for events that cannot come."""
+    answer = server.ask("GET", path, Last_Event_ID=seen)
+    assert answer.status == 400
+    assert answer.text.startswith(f"{field}: ") or f"{field} " in answer.text, answer
+
+
 def test_head_answers_like_get(server: Server) -> None:
     """Same headers, no body."""
     answer = server.ask("HEAD", "/health", token=None)
