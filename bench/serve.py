@@ -18,8 +18,9 @@ from pathlib import Path
 from haloy.model.app import Address, Domain, Protocol, ProxyOptions
 from haloy.model.certificate import Certificate, Secret
 from haloy.model.names import AppName, DomainName
-from haloy.proxy.access_file import AccessFile, AccessSettings
+from haloy.proxy.access_file import AccessFile, OwnFile
 from haloy.proxy.embedded import EmbeddedProxy, Settings
+from haloy.proxy.interface import AccessSettings
 from haloy.proxy.routes import RoutedApp, RouteTable, Upstream, build_table
 from haloy.proxy.tls import SniContexts
 
@@ -84,7 +85,7 @@ def main() -> None:
     (named,) = [one[4:] for one in sys.argv if one.startswith("log=")] or [os.devnull]
     form = "combined" if "combined" in sys.argv else "json"
     settings = AccessSettings(form, redact=frozenset({"query"}))  # as by default
-    log = AccessFile(reactor, Path(named), settings) if named else None
+    log = AccessFile(reactor, OwnFile(Path(named)), settings) if named else None
     plain = EmbeddedProxy(
         reactor, Settings(http=f"127.0.0.1:{http}", https=""), contexts, log
     )

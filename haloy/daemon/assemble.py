@@ -245,7 +245,7 @@ class _Parts:
         parts = (
             Part("in the data directory", use.take, use.give_back),
             Part("the thread pool", self.start_pool, self.stop_pool),
-            Part("the access log", _nothing, self.operations.finish),
+            Part("the access log", self.operations.begin, self.operations.finish),
             Part("the database", self.database.open, self.database.close),
             Part("what is counted", self.operations.tally.start, _nothing),
             Part("events", _nothing, self.news.stop),

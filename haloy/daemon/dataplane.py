@@ -98,9 +98,10 @@ def choose_plane(
                 "trusted_proxies": list(settings.trusted_proxies),
                 "http2": settings.http2,
             },
-            operations.record_request,
-            operations.wants_requests,
+            operations.requests.record,
+            lambda: operations.requests.wanted,
         )
+        operations.requests.hand_on = remote.log_requests
         beside = Path(os.path.abspath(settings.control)).with_name("api.sock")
         return Plane(remote, _OwnKeys(), True, beside, 0o660)
     contexts = SniContexts(offered(http2=settings.http2))
@@ -114,6 +115,6 @@ def choose_plane(
             http2=settings.http2,
         ),
         contexts,
-        operations.record_request,
+        operations.requests.record,
     )
     return Plane(embedded, contexts, False, api_socket)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -21,15 +21,15 @@ from twisted.python.threadpool import ThreadPool
 
 from haloy.certs.interface import Certificates
 from haloy.config.daemon_file import DaemonFile
-from haloy.config.operations import LogSettings
 from haloy.daemon.disk import Watermark
 from haloy.daemon.layers import LayerShelf
 from haloy.daemon.lifecycle import Part
-from haloy.daemon.logs import LogRecord, ServerLog
+from haloy.daemon.logs import ServerLog
 from haloy.daemon.manhole import ManholeService
 from haloy.daemon.metrics import DeployTally, Lag, Metrics, Reading
 from haloy.daemon.paths import Directories
 from haloy.daemon.reload import Reload
+from haloy.daemon.requests import RequestLog
 from haloy.daemon.routing import Routing
 from haloy.daemon.settings import Settings
 from haloy.deploy.pruning import Pruning
@@ -37,8 +37,6 @@ from haloy.deploy.service import DeployService
 from haloy.engine.interface import Engine
 from haloy.errors import HaloyError
 from haloy.health.monitor import Monitor
-from haloy.proxy.access_file import AccessFile, AccessSettings
-from haloy.proxy.access_log import AccessRecord, Visit, redacted
 from haloy.proxy.interface import Proxy
 from haloy.store.database import Database
 from haloy.systemd import Notifier, notifier
@@ -49,6 +47,7 @@ class Operations:
     """Everything of that, made once.
 
     @ivar namespace: what the manhole knows.
+    @ivar requests: what becomes of requests.
     """
 
     _reactor: Any
@@ -61,13 +60,15 @@ class Operations:
     _now: Callable[[], datetime]
     namespace: dict[str, Any] = field(factory=dict, init=False)
     notifier: Notifier = field(init=False)
-    _access: AccessFile | None = field(default=None, init=False)
     _root_dir: Path | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         """Make the parts."""
         file, reactor = self._settings.file, self._reactor
         self.notifier = notifier(reactor, os.environ)
+        self.requests = RequestLog(
+            reactor, self._chosen.access_log, file.log, self._server_log, self._now
+        )
         self.lag = Lag(reactor)
         self.metrics = Metrics(self._read, self._in_thread)
         self.tally = DeployTally(self._database)
@@ -95,10 +96,9 @@ class Operations:
             self._chosen,
             self._settings,
             self._apply,
-            self._reopen,
+            self.requests.reopen,
             self.notifier,
         )
-        self._access = self._access_file(file.log)
 
     def observe(
         self,
@@ -139,48 +139,21 @@ class Operations:
         await self.reload.stop()
         self.lag.stop()
 
+    async def begin(self) -> None:
+        """Write requests; called before anything serves."""
+        self.requests.start()
+
     async def finish(self) -> None:
         """Write what waits; called when nothing serves any more."""
-        if self._access is not None:
-            self._access.close()
+        self.requests.close()
         self.notifier.close()
 
-    # --- requests ---------------------------------------------------------------------
-
-    def wants_requests(self) -> bool:
-        """Return whether anybody is told of requests: a file, or a reader."""
-        return self._access is not None or self._server_log.followed
-
-    def record_request(self, visit: Visit) -> None:
-        """Write a request to the access log, and tell those who follow it."""
-        if self._access is not None:
-            self._access(visit)
-        if self._server_log.followed:
-            redact = self.reload.settings.file.log.access_redact
-            record = redacted(visit.record(), redact)
-            self._server_log.record(log_record(record, self._now()))
-
-    def _access_file(self, log: LogSettings) -> AccessFile | None:
-        if log.access == "off":
-            return None
-        path: Path | None = Path(log.access_file or self._chosen.access_log)
-        if log.access_file == "-":
-            path = None
-        return AccessFile(self._reactor, path, _access_settings(log), self._now)
-
-    def _reopen(self) -> None:
-        if self._access is not None:
-            self._access.reopen()
+    # --- the configuration ------------------------------------------------------------
 
     def _apply(self, file: DaemonFile) -> None:
         """Put what can be put into force while the daemon runs."""
         self.watermark.settings = file.disk
-        if self._access is None or file.log.access == "off":
-            if self._access is not None:
-                self._access.close()
-            self._access = self._access_file(file.log)
-        else:
-            self._access.configure(_access_settings(file.log))
+        self.requests.configure(file.log)
         self.monitor.configure(file.health_monitor)
         self.deployments.allow(file.policy)
         self.proxy.trust(file.proxy.trusted_proxies)
@@ -193,6 +166,7 @@ class Operations:
         return settings.enabled, settings.open_on_loopback
 
     async def _read(self) -> Reading:
+        traffic = await self.proxy.traffic()
         verdicts: Counter[tuple[str, str]] = Counter()
         for key, replica in self.routing.intents.admitted.items():
             assessment = self.monitor.assessment(key)
@@ -200,7 +174,7 @@ class Operations:
             verdicts[str(replica.app), verdict] += 1
         return Reading(
             version=version("haloy"),
-            traffic=await self.proxy.traffic(),
+            traffic=traffic,
             verdicts=dict(verdicts),
             deploys=await self.tally.read(),
             phases_s=dict(self.deployments.phases_s),
@@ -209,7 +183,7 @@ class Operations:
             lag_max_s=self.lag.take_worst(),
             disks=self.watermark.disks,
             log_followers=self._server_log.followers,
-            access_lines_lost=0 if self._access is None else self._access.lost,
+            access_lines_lost=self.requests.lost + traffic.lines_lost,
         )
 
     async def _in_thread(self, work: Callable[[], bytes]) -> bytes:
@@ -238,34 +212,3 @@ def _elsewhere(data: Path, root_dir: Path) -> list[Path]:
     except OSError:
         return []
     return [] if same else [root_dir]
-
-
-def _access_settings(log: LogSettings) -> AccessSettings:
-    return AccessSettings(
-        log.access,
-        log.access_percent,
-        frozenset(log.access_redact),
-        log.access_max_size,
-    )
-
-
-def log_record(record: AccessRecord, at: datetime) -> LogRecord:
-    """Return a request as a line of the server log (C{spec/api.md} 3.5)."""
-    fields: Mapping[str, str] = {
-        "method": record.method,
-        "host": record.host,
-        "path": record.target,
-        "status": str(record.status),
-        "duration_ms": f"{record.total_s * 1000:.0f}",
-        "first_byte_ms": f"{record.head_s * 1000:.0f}",
-        "bytes_in": str(record.bytes_in),
-        "bytes_out": str(record.bytes_out),
-        "outcome": record.outcome,
-        "remote_addr": record.client,
-        "app": record.app,
-        "replica": record.upstream[:12],
-        "request_id": record.request_id,
-        "traceparent": record.traceparent,
-        "tls": record.tls,
-    }
-    return LogRecord("INFO", "request", at, {k: v for k, v in fields.items() if v})

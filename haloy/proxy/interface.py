@@ -34,6 +34,21 @@ class DrainLimits:
 
 
 @frozen
+class AccessSettings:
+    """What is written of requests.
+
+    C{form} is C{json} or C{combined}; C{percent} of the requests that went well are
+    written and all others; C{redact} names what is left out; at C{max_bytes} the
+    file is renamed to C{NAME.1} and begun anew, 0: never.
+    """
+
+    form: str
+    percent: int = 100
+    redact: frozenset[str] = frozenset()
+    max_bytes: int = 0
+
+
+@frozen
 class UpstreamFailure:
     """A passive signal: C{key} refused a connection or did not take it in time."""
 

@@ -208,7 +208,11 @@ def upstream_readings(
 
 @frozen
 class TrafficReading:
-    """What one worker, or all of them, tell of the traffic."""
+    """What one worker, or all of them, tell of the traffic.
+
+    C{lines_lost}: lines of the access log that workers of the split form could not
+    write.
+    """
 
     counts: dict[tuple[str, str], Counts]
     upstreams: tuple[UpstreamReading, ...] = ()
@@ -217,6 +221,7 @@ class TrafficReading:
     handshakes_resumed: int = 0
     handshakes_failed: int = 0
     workers: int = 1
+    lines_lost: int = 0
 
     def to_values(self) -> dict[str, Any]:
         """Return it in a form that JSON can carry."""
@@ -242,6 +247,7 @@ class TrafficReading:
                 self.handshakes_resumed,
                 self.handshakes_failed,
             ],
+            "lines_lost": self.lines_lost,
         }
 
 
@@ -258,6 +264,7 @@ def from_values(values: dict[str, Any]) -> TrafficReading:
         full,
         resumed,
         failed,
+        lines_lost=values["lines_lost"],
     )
 
 
@@ -265,7 +272,7 @@ def total(readings: Iterable[TrafficReading]) -> TrafficReading:
     """Return the sum of what several workers tell."""
     counts: dict[tuple[str, str], Counts] = {}
     upstreams: dict[tuple[str, str], list[int]] = {}
-    sums = [0] * 5
+    sums = [0] * 6
     for one in readings:
         for key, counted in one.counts.items():
             counts.setdefault(key, Counts()).add(counted)
@@ -282,6 +289,7 @@ def total(readings: Iterable[TrafficReading]) -> TrafficReading:
                 one.handshakes_resumed,
                 one.handshakes_failed,
                 one.workers,
+                one.lines_lost,
             )
         ):
             sums[index] += value

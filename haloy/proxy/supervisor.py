@@ -6,13 +6,15 @@ was told is kept on disk, so that it starts with routes and TLS while haloyd is 
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -30,6 +32,7 @@ from haloy.proxy.control.changes import (
     together,
 )
 from haloy.proxy.control.protocol import (
+    AccessLog,
     CertificatesPart,
     Configure,
     Counted,
@@ -101,6 +104,7 @@ class Supervisor(Service):
         self._parked_until_s: dict[AppName, float] = {}
         self._tickets = SharedKeys(reactor, self._new_tickets)
         self._following = False
+        self._access_log = AccessLog()
         self._writer = Writer(reactor, self._tasks)
         self._sockets = Sockets()
         self._control: Any = None
@@ -190,6 +194,7 @@ class Supervisor(Service):
         if self._crew is not None:
             await self._crew.stop(self._plan.stop_s + _GRACE_S)
         await self._tasks.stop()
+        self._keep_access_log(AccessLog())
         self._writer.write_now()
 
     def reload(self) -> None:
@@ -253,6 +258,7 @@ class Supervisor(Service):
                 if until_s > now_s
             ),
             Follow(self._following),
+            self._access_log,
         )
 
     def _news(self, message: Message) -> None:
@@ -323,12 +329,31 @@ class Supervisor(Service):
             self._parked_until_s.pop(message.app, None)
         elif isinstance(message, Follow):
             self._following = message.access_log
+        elif isinstance(message, AccessLog):
+            self._keep_access_log(message)
         else:
             return False
         return True
 
+    def _keep_access_log(self, message: AccessLog) -> None:
+        """Keep the file open, for workers to come and while haloyd is away.
+
+        @raise ValueError: no file came, or one that could hold up who writes to it.
+        """
+        kept = -1
+        if message.settings is not None:
+            if message.descriptor < 0:
+                raise ValueError("the file of the access log did not come along")
+            if not stat.S_ISREG(os.fstat(message.descriptor).st_mode):
+                raise ValueError("the access log is no plain file")
+            kept = os.dup(message.descriptor)
+        former = self._access_log.descriptor
+        self._access_log = evolve(message, descriptor=kept)
+        if former >= 0:
+            os.close(former)
+
     def _left(self) -> None:
-        """Nobody reads the access log any more; everything else stays as it is."""
+        """Nobody reads requests any more; everything else stays as it is."""
         self._orphans |= self._challenges.keys()
         if self._following and self._crew is not None and self.running:
             self._following = False

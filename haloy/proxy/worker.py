@@ -1,6 +1,7 @@
 """A worker of the split form: the data path, as its supervisor tells it.
 
-Holds no file and asks nobody but its supervisor. When that is gone it accepts no
+Opens no file and asks nobody but its supervisor; the access log, where there is one,
+it gets from there as an open file. When that is gone it accepts no
 more, lets what is open come to its end, and leaves.
 """
 
@@ -13,13 +14,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, get_type_hints
 
-from attrs import fields
+from attrs import evolve, fields
 from twisted.internet.protocol import Factory
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger, globalLogBeginner
 
 from haloy.clock import make_monotonic
 from haloy.observers import choose_observer
+from haloy.proxy.access_file import AccessFile, GivenFile
 from haloy.proxy.access_log import AccessRecord, Visit
 from haloy.proxy.control.changes import (
     CertificatesReader,
@@ -29,6 +31,7 @@ from haloy.proxy.control.link import Link, ProxyRefused
 from haloy.proxy.control.protocol import (
     PROTOCOL,
     RELEASE,
+    AccessLog,
     CertificatesPart,
     Configure,
     Counted,
@@ -86,6 +89,8 @@ class Worker:
         self._certificates = CertificatesReader()
         self._proxy: EmbeddedProxy | None = None
         self._link: Link | None = None
+        self._access: AccessFile | None = None
+        self._lines_lost = 0
         self._follow = False
         self._records: list[AccessRecord] = []
         self._dropped = 0
@@ -123,7 +128,7 @@ class Worker:
         if isinstance(message, Configure):
             self._configure(message.settings)
             return Done()
-        if isinstance(message, (Follow, Serve, Retire, Leave)):
+        if isinstance(message, (Follow, AccessLog, Serve, Retire, Leave)):
             self._carry_out(message)
             return Done()
         proxy = self._running
@@ -142,7 +147,8 @@ class Worker:
         elif isinstance(message, Drain):
             return Drained(await proxy.drain(message.key, message.limits))
         elif isinstance(message, Traffic):
-            return Counted(((await proxy.traffic()).to_values(),))
+            reading = evolve(await proxy.traffic(), lines_lost=self._lost())
+            return Counted((reading.to_values(),))
         elif isinstance(message, Park):
             await proxy.park(message.app, message.limit_s)
         elif isinstance(message, Unpark):
@@ -153,10 +159,12 @@ class Worker:
             raise ProxyRefused(f"a worker is not asked for {type(message).__name__}")
         return Done()
 
-    def _carry_out(self, message: Follow | Serve | Retire | Leave) -> None:
+    def _carry_out(self, message: Follow | AccessLog | Serve | Retire | Leave) -> None:
         """Do what concerns the worker rather than what it serves."""
         if isinstance(message, Follow):
             self._follow = message.access_log
+        elif isinstance(message, AccessLog):
+            self._write_to(message)
         elif isinstance(message, Serve):
             self._serve()
         elif isinstance(message, Retire):
@@ -203,9 +211,33 @@ class Worker:
         if self._proxy is not None and self._proxy.running:
             await self._proxy.stopService()
             self._tell()
+        self._write_to(AccessLog())
         if self._telling.running:
             self._telling.stop()
         self._reactor.stop()
+
+    # --- the access log -----------------------------------------------------------
+
+    def _write_to(self, log: AccessLog) -> None:
+        """Write requests as C{log} says. @raise ValueError: the file is not there."""
+        if log.settings is None:
+            if self._access is not None:
+                self._access.close()
+                self._lines_lost += self._access.lost
+                self._access = None
+            return
+        if log.descriptor < 0:
+            raise ValueError("the file of the access log did not come along")
+        place = GivenFile(os.dup(log.descriptor))
+        if self._access is None:
+            self._access = AccessFile(self._reactor, place, log.settings)
+        else:
+            self._access.configure(log.settings)
+            self._access.move(place)
+
+    def _lost(self) -> int:
+        """Return how many lines were lost."""
+        return self._lines_lost + (self._access.lost if self._access else 0)
 
     # --- news ---------------------------------------------------------------------
 
@@ -214,6 +246,8 @@ class Worker:
             self._link.tell(Failure(failure))
 
     def _note(self, visit: Visit) -> None:
+        if self._access is not None:
+            self._access(visit)
         if not self._follow:
             return
         if len(self._records) < RECORDS_LIMIT:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,16 @@ from attrs import evolve
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, globalLogPublisher
 
-from haloy.proxy.access_file import FLUSH_VISITS, AccessFile, AccessSettings
+from haloy.proxy.access_file import (
+    FLUSH_VISITS,
+    AccessFile,
+    Appending,
+    GivenFile,
+    Output,
+    OwnFile,
+    open_log,
+)
+from haloy.proxy.interface import AccessSettings
 from tests.proxy.test_metrics import visit
 
 AT = datetime(2026, 11, 24, 10, tzinfo=UTC)
@@ -22,7 +32,8 @@ AT = datetime(2026, 11, 24, 10, tzinfo=UTC)
 def _file(path: Path | None, **values: Any) -> tuple[AccessFile, Clock]:
     clock = Clock()
     settings = evolve(AccessSettings("json"), **values)
-    return AccessFile(clock, path, settings, lambda: AT), clock
+    place = Output() if path is None else OwnFile(path)
+    return AccessFile(clock, place, settings, lambda: AT), clock
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
@@ -143,3 +154,83 @@ def test_standard_output(capfd: pytest.CaptureFixture[str]) -> None:
     log.close()
     assert json.loads(capfd.readouterr().out)["host"] == "a.example"
     os.fstat(1)  # it is still open
+
+
+def test_a_file_that_was_given(tmp_path: Path) -> None:
+    """What waits goes to the one before; a descriptor is closed when it is left."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    given = open_log(first)
+    clock = Clock()
+    log = AccessFile(clock, GivenFile(given), AccessSettings("json"), lambda: AT)
+    log(visit(target="/a"))
+    log.move(GivenFile(open_log(second)))
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(given)
+    log(visit(target="/b"))
+    log.close()
+    assert [one["target"] for one in (*_lines(first), *_lines(second))] == ["/a", "/b"]
+
+
+def test_a_given_file_ends_at_twice_its_size(tmp_path: Path) -> None:
+    """It cannot be renamed from here; what is too much is counted."""
+    path = tmp_path / "access.log"
+    clock = Clock()
+    settings = AccessSettings("json", max_bytes=1000)
+    log = AccessFile(clock, GivenFile(open_log(path)), settings, lambda: AT)
+    for _ in range(20):
+        log(visit())
+        log.flush()
+    log.close()
+    assert log.lost > 0
+    assert len(_lines(path)) + log.lost == 20
+    assert 2000 <= path.stat().st_size < 3000
+
+
+def test_several_append_whole_lines(tmp_path: Path) -> None:
+    """What one writes never stands within what another does."""
+    path = tmp_path / "access.log"
+    texts = [
+        b"".join(b"%d-%03d-" % (n, i) + b"x" * 900 + b"\n" for i in range(50))
+        for n in range(4)
+    ]
+
+    def write(text: bytes) -> None:
+        place = GivenFile(open_log(path))
+        for _ in range(20):
+            place.write(text, 0)
+        place.close()
+
+    threads = [threading.Thread(target=write, args=(one,)) for one in texts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    content = path.read_bytes()
+    assert len(content) == 4 * 20 * len(texts[0])
+    step = len(texts[0])
+    blocks = [content[at : at + step] for at in range(0, len(content), step)]
+    assert all(one in texts for one in blocks)
+
+
+def test_a_line_that_was_cut_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one behind it is whole."""
+    written = b""
+    room = 10
+
+    def write(_: int, content: bytes) -> int:
+        nonlocal written, room
+        if not room:
+            raise OSError(28, "No space left on device")
+        taken = content[:room]
+        written, room = written + taken, room - len(taken)
+        return len(taken)
+
+    monkeypatch.setattr(os, "write", write)
+    appending = Appending()
+    for _ in range(2):  # a second one does not forget it
+        with pytest.raises(OSError, match="No space"):
+            appending.append(1, b"one line\nanother line\n")
+    room = 100
+    appending.append(1, b"a third\n")
+    appending.append(1, b"a fourth\n")
+    assert written == b"one line\na\na third\na fourth\n"

@@ -30,6 +30,7 @@ from haloy.proxy.control.changes import (
 from haloy.proxy.control.dial import dial, reason_of
 from haloy.proxy.control.link import Link
 from haloy.proxy.control.protocol import (
+    AccessLog,
     Configure,
     Counted,
     Drain,
@@ -89,7 +90,8 @@ class RemoteProxy(Service):
 
         @param settings: what workers start with, by the names of
             L{haloy.proxy.embedded.Settings}, as JSON has them.
-        @param followed: whether anybody reads the access log right now.
+        @param access_log: is told of requests while C{followed} says that somebody
+            reads them right now.
         """
         self._reactor = reactor
         self._path = path
@@ -108,6 +110,8 @@ class RemoteProxy(Service):
         self._sent_table: RouteTable | None = None
         self._sent_certificates: tuple[Certificate, ...] | None = None
         self._following = False
+        self._access_log = AccessLog()
+        self._told_log: AccessLog | None = None
         self._waiting: list[Deferred[None]] = []
         self._trouble = "it is not connected yet"
         self._stats = ProxyStats(0, 0, 0, 0, 0)
@@ -188,6 +192,7 @@ class RemoteProxy(Service):
         """Tell a proxy everything, whatever it knows from before."""
         self._sent_table = self._sent_certificates = None
         self._following = False
+        self._told_log = None
         try:
             await link.ask(Configure(self._settings), LIMIT_S)
             for challenge in tuple(self._challenges):
@@ -198,6 +203,7 @@ class RemoteProxy(Service):
                     await link.ask(Park(app, until_s - now_s), LIMIT_S)
             await self._send_certificates(link)
             await self._send_table(link)
+            self._tell_log(link)
         except BaseException:
             link.abort()
             raise
@@ -325,6 +331,25 @@ class RemoteProxy(Service):
         if self._link is not None and self._link.up:
             self._tasks.start("telling the settings", self._send_settings(self._link))
 
+    def log_requests(self, log: AccessLog) -> None:
+        """Let workers write requests as C{log} says, by themselves.
+
+        Its descriptor is the caller's, and open until the next call; what is told is
+        told again until all workers have it.
+        """
+        self._access_log = log
+        if self._link is not None and self._link.up:
+            self._tell_log(self._link)
+
+    def _tell_log(self, link: Link) -> None:
+        log = self._told_log = self._access_log
+
+        def forget(_: TwistedFailure) -> None:
+            if self._told_log is log:
+                self._told_log = None
+
+        link.ask(log, self._limit_s).addErrback(forget)
+
     async def _send_settings(self, link: Link) -> None:
         await link.ask(Configure(self._settings), self._limit_s)
 
@@ -345,8 +370,12 @@ class RemoteProxy(Service):
                 self._sink(visit_of(record, self._kinds))
 
     def _follow(self) -> None:
-        """Ask for the access log exactly while somebody reads it."""
+        """Ask for requests exactly while somebody reads them."""
         link, wanted = self._link, self._followed()
-        if link is not None and link.up and wanted != self._following:
+        if link is None or not link.up:
+            return
+        if wanted != self._following:
             self._following = wanted
             link.ask(Follow(wanted), self._limit_s).addErrback(lambda _: None)
+        if self._told_log is not self._access_log:
+            self._tell_log(link)

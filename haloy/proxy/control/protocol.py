@@ -19,12 +19,18 @@ from haloy.model.certificate import Certificate, Challenge, Secret
 from haloy.model.names import AppName, DomainName
 from haloy.proxy.access_log import AccessRecord
 from haloy.proxy.control.values import decode, encode
-from haloy.proxy.interface import DrainLimits, Leftover, ProxyStats, UpstreamFailure
+from haloy.proxy.interface import (
+    AccessSettings,
+    DrainLimits,
+    Leftover,
+    ProxyStats,
+    UpstreamFailure,
+)
 from haloy.proxy.routes import Route
 
 #: What this release speaks. A change that the other side would not understand
 #: counts it up; the two are compared before anything else is said.
-PROTOCOL: Final = 1
+PROTOCOL: Final = 2
 #: Ours when this process started: what is installed may be another one by now.
 RELEASE: Final = version("haloy")
 
@@ -153,9 +159,22 @@ class Unpark:
 
 @frozen
 class Follow:
-    """Whether somebody reads the access log: only then is it sent."""
+    """Whether somebody reads requests as they happen: only then are they sent."""
 
     access_log: bool
+
+
+@frozen
+class AccessLog:
+    """How and where workers write requests; without C{settings} they do not.
+
+    C{descriptor}: of the file, opened to append, in the process that holds the
+    message; a link passes the file on and puts the receiver's in its place. It is
+    open until the question is answered: who keeps it, duplicates it.
+    """
+
+    settings: AccessSettings | None = None
+    descriptor: int = -1
 
 
 @frozen
@@ -234,6 +253,7 @@ Message = (
     | Park
     | Unpark
     | Follow
+    | AccessLog
     | Traffic
     | Counted
     | Reading
@@ -246,21 +266,32 @@ Message = (
 )
 
 
-class Packed(bytes):
-    """A message as it stands in a frame: made once, for several links."""
+@frozen
+class Packed:
+    """A message as it stands in a frame: made once, for several links.
 
-    __slots__ = ()
+    C{descriptor}: of the file that goes with it, -1: none.
+    """
+
+    content: bytes
+    descriptor: int = -1
 
 
 def packed(message: Message) -> Packed:
     """Return C{message} as it stands in a frame."""
-    return Packed(json.dumps(encode(message), separators=(",", ":")).encode("ascii"))
+    content = json.dumps(encode(message), separators=(",", ":")).encode("ascii")
+    return Packed(content, descriptor_of(message))
+
+
+def descriptor_of(message: Message | Packed) -> int:
+    """Return the descriptor of the file that goes with C{message}, -1: none does."""
+    return message.descriptor if isinstance(message, (AccessLog, Packed)) else -1
 
 
 def pack(meaning: Meaning, number: int, message: Message | Packed) -> bytes:
     """Return a frame without its length."""
     inner = message if isinstance(message, Packed) else packed(message)
-    return b'["%b",%d,%b]' % (meaning.value.encode("ascii"), number, inner)
+    return b'["%b",%d,%b]' % (meaning.value.encode("ascii"), number, inner.content)
 
 
 def unpack(frame: bytes) -> tuple[Meaning, int, Message]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,14 +13,21 @@ from attrs import define, field
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionLost
-from twisted.internet.task import Clock
+from twisted.internet.protocol import Factory
+from twisted.internet.task import Clock, deferLater
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from haloy.model.names import AppName
-from haloy.proxy.control.link import LONG_FRAME_BYTES, Link, ProxyRefused
+from haloy.proxy.control.link import (
+    FILES_LIMIT,
+    LONG_FRAME_BYTES,
+    Link,
+    ProxyRefused,
+)
 from haloy.proxy.control.protocol import (
     FRAME_LIMIT_BYTES,
+    AccessLog,
     Done,
     Hello,
     Meaning,
@@ -27,6 +37,7 @@ from haloy.proxy.control.protocol import (
     pack,
     packed,
 )
+from haloy.proxy.interface import AccessSettings
 
 AnswerIt = Callable[[Message], Awaitable[Message]]
 
@@ -246,3 +257,154 @@ def test_an_answer_nobody_asked_for() -> None:
     frame = pack(Meaning.ANSWER, 9, Unpark("a"))  # type: ignore[arg-type]  # any text
     link.dataReceived(len(frame).to_bytes(4, "big") + frame)
     assert link.up
+
+
+LOG = AccessSettings("json")
+
+
+def joined(reactor: Any, answer_it: AnswerIt) -> tuple[Link, Link]:
+    """Return two ends of a socket between them; the other one answers."""
+
+    async def answer(link: Link, message: Message) -> Message:
+        return await answer_it(message)
+
+    links = [Link(reactor, answer, lambda *_: None, lambda _: None) for _ in range(2)]
+    for one, link in zip(socket.socketpair(), links, strict=True):
+        with one:
+            one.setblocking(False)
+            reactor.adoptStreamConnection(
+                one.fileno(),
+                socket.AF_UNIX,
+                Factory.forProtocol(lambda: link),  # noqa: B023 - called at once
+            )
+    return links[0], links[1]
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+async def test_files_go_with_questions(reactor: Any, tmp_path: Path) -> None:
+    """Each with its own, whatever is said between; none stays open afterwards."""
+
+    async def write(message: Message) -> Message:
+        if isinstance(message, AccessLog):
+            settings = message.settings
+            assert settings is not None
+            os.write(message.descriptor, settings.form.encode())
+            assert not os.get_inheritable(message.descriptor)
+        return Done()
+
+    asker, worker = joined(reactor, write)
+    files = [os.open(tmp_path / str(n), os.O_WRONLY | os.O_CREAT) for n in range(5)]
+    before = descriptors()
+    asked = []
+    for number, one in enumerate(files):
+        asked.append(asker.ask(Unpark(AppName("a" * 100_000)), 5))
+        once = packed(AccessLog(AccessSettings(str(number)), one))
+        asked.append(asker.ask(once, 5))
+    for one in files:  # they are the link's by now
+        os.close(one)
+    for question in asked:
+        assert await question == Done()
+    assert [(tmp_path / str(n)).read_text() for n in range(5)] == list("01234")
+    assert descriptors() == before - len(files)
+    asker.abort()
+    worker.abort()
+    await deferLater(reactor, 0.05)
+
+
+async def test_no_file_is_left_open(reactor: Any, tmp_path: Path) -> None:
+    """Refused, without an answer, or without a frame: the end closes them."""
+    unanswered: list[Deferred[Message]] = []
+
+    async def answer(message: Message) -> Message:
+        if unanswered:
+            raise ValueError("no")
+        unanswered.append(Deferred())
+        return await unanswered[0]
+
+    before = descriptors()
+    asker, worker = joined(reactor, answer)
+    with (tmp_path / "file").open("w") as file:
+        waiting = asker.ask(AccessLog(LOG, file.fileno()), 5)
+        with pytest.raises(ProxyRefused):
+            await asker.ask(AccessLog(LOG, file.fileno()), 5)
+        transport: Any = asker.transport
+        transport.sendFileDescriptor(file.fileno())
+        asker.tell(Serve())
+        await deferLater(reactor, 0.1)
+        for link in (asker, worker):
+            link.abort()
+        with pytest.raises(ConnectionLost):
+            await waiting
+        await deferLater(reactor, 0.1)
+    assert descriptors() == before
+
+
+async def test_too_many_files_are_not_our_protocol(
+    reactor: Any, tmp_path: Path
+) -> None:
+    """The connection ends."""
+    asker, worker = joined(reactor, done)
+    with (tmp_path / "file").open("w") as file:
+        transport: Any = asker.transport
+        for _ in range(FILES_LIMIT + 1):
+            transport.sendFileDescriptor(file.fileno())
+        asker.tell(Unpark(AppName("a" * 100)))
+        while worker.up or asker.up:
+            await deferLater(reactor, 0.02)
+
+
+async def test_without_its_file_a_message_says_so(reactor: Any) -> None:
+    """A number of the sender's is never taken for one of ours."""
+    heard: list[Message] = []
+
+    async def hear(message: Message) -> Message:
+        heard.append(message)
+        return Done()
+
+    asking, working = End(), End(hear)
+    working.link().stringReceived(pack(Meaning.QUESTION, 1, AccessLog(LOG, 1)))
+    assert heard == [AccessLog(LOG, -1)]
+    assert asking.lost == 0
+
+
+def test_a_file_is_not_closed_by_a_guess(tmp_path: Path) -> None:
+    """Only who has read the question can end the loan: the file is sent by then."""
+
+    class Files(Wire):
+        def sendFileDescriptor(self, descriptor: int) -> None:  # noqa: N802 - Twisted's
+            lent.append(descriptor)
+
+    lent: list[int] = []
+    asking, working = End(wire=Files()), End()
+    asker, worker = asking.link(), working.link()
+    asker.ask(Serve(), 5)
+    with (tmp_path / "file").open("w") as file:
+        for _ in range(2):
+            asker.ask(AccessLog(LOG, file.fileno()), 5)
+    for number in range(10):
+        asker.stringReceived(pack(Meaning.ANSWER, number, Done()))
+    for one in lent:
+        os.fstat(one)
+    pass_on(asking, worker)
+    pass_on(working, asker)
+    for one in lent:
+        with pytest.raises(OSError, match="Bad file"):
+            os.fstat(one)
+    assert len(set(lent)) == 2
+
+
+def test_only_a_question_brings_a_file() -> None:
+    """News and answers with one leave nothing open that nobody closes."""
+    reading, writing = os.pipe()
+    telling = End()
+    link = telling.link()
+    link.fileDescriptorReceived(reading)
+    link.stringReceived(pack(Meaning.NEWS, 0, AccessLog(LOG, 9)))
+    assert telling.news == [AccessLog(LOG, -1)]
+    link.connectionLost(Failure(ConnectionLost()))
+    with pytest.raises(OSError, match="Bad file"):
+        os.fstat(reading)
+    os.close(writing)

@@ -17,6 +17,7 @@ from haloy.proxy.control.changes import certificate_parts, table_parts
 from haloy.proxy.control.protocol import (
     PROTOCOL,
     RELEASE,
+    AccessLog,
     Configure,
     Counted,
     Done,
@@ -44,7 +45,13 @@ from haloy.proxy.control.protocol import (
     unpack,
     version_problem,
 )
-from haloy.proxy.interface import DrainLimits, Leftover, ProxyStats, UpstreamFailure
+from haloy.proxy.interface import (
+    AccessSettings,
+    DrainLimits,
+    Leftover,
+    ProxyStats,
+    UpstreamFailure,
+)
 from haloy.proxy.routes import RoutedApp, RouteTable, Upstream, build_table
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
@@ -102,6 +109,8 @@ def table(generation: int, apps: dict[str, int], api: bool = False) -> RouteTabl
         Park(AppName("a"), 3.5),
         Unpark(AppName("a")),
         Follow(True),
+        AccessLog(),
+        AccessLog(AccessSettings("json", 10, frozenset({"query"}), 1 << 20), 7),
         Traffic(),
         Counted(({'counts': [['a', 'b', [1, 2.5]]]},)),
         Reading(ProxyStats(1, 2, 3, 4, 5, {"k": Leftover(1, 0)}, (AppName("a"),))),
