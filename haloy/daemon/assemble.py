@@ -42,6 +42,7 @@ from haloy.daemon.routing import Routing
 from haloy.daemon.settings import Settings
 from haloy.daemon.snapshot import SnapshotWriter, read_snapshot
 from haloy.deploy.pruning import Pruning
+from haloy.deploy.pulling import DockerDisk, disk_at
 from haloy.deploy.readiness import ReadinessCheck
 from haloy.deploy.service import deploy_service
 from haloy.deploy.space import Space
@@ -166,6 +167,9 @@ class _Parts:
             ),
             names=self.certificates.advice,
             hung_after_s=lambda: self.monitor.settings.replace_after_s,
+            disk=DockerDisk(
+                disk_at, lambda: self.operations.watermark.settings.warn_percent
+            ),
         )
         self.events = EventStream(
             self.engine, reactor, self.deployments, self.routing.died

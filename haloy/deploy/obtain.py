@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from haloy.config.app_file import ImageConfig
 from haloy.config.images import image_ref, registry_server
 from haloy.deploy.discovery import port_problem
 from haloy.deploy.images import Source, keeps_history, run_ref, source_of
+from haloy.deploy.pulling import UNSEEN, DockerDisk, Say, pull_image
 from haloy.engine.interface import Container, ContainerState, Credentials, Engine, Image
 from haloy.errors import (
     DeployFailed,
     EngineUnavailable,
     HaloyError,
-    InsufficientStorage,
-    NotFound,
-    Unauthorized,
 )
 from haloy.model.names import AppName, DeploymentId
 
-#: What is told about a pull, at most, for each of so many bytes.
-PROGRESS_STEP_BYTES = 16 << 20
-
-Say = Callable[[str, Mapping[str, str]], None]
 Stored = Callable[[str], Credentials | None]
 
 
@@ -33,16 +27,18 @@ async def obtain_image(
     config: ImageConfig,
     stored: Stored,
     say: Say,
+    disk: DockerDisk = UNSEEN,
 ) -> tuple[str, Image]:
     """Return the reference to run and its image.
 
     @param stored: the daemon's own login at a registry, asked for unless the
         target brings one.
+    @param disk: what is looked at before and in a pull.
     @raise DeployFailed: C{image-not-found}, C{bad-credentials}, C{pull}, C{platform}.
-    @raise InsufficientStorage: Docker's disk is full.
+    @raise InsufficientStorage: Docker's disk is full, or too small for the image.
     """
     ref = image_ref(config)
-    image = await _have(engine, ref, config, stored, say)
+    image = await _have(engine, ref, config, stored, say, disk)
     await _fit(engine, ref, image)
     if keeps_history(config):
         await engine.tag(ref, run_ref(app, deployment, config))
@@ -50,7 +46,12 @@ async def obtain_image(
 
 
 async def _have(
-    engine: Engine, ref: str, config: ImageConfig, stored: Stored, say: Say
+    engine: Engine,
+    ref: str,
+    config: ImageConfig,
+    stored: Stored,
+    say: Say,
+    disk: DockerDisk,
 ) -> Image:
     local = await engine.image(ref)
     source = source_of(config)
@@ -67,7 +68,7 @@ async def _have(
     login = credentials(config) or stored(registry_server(config.repository or ""))
     if local is not None and await _is_current(engine, ref, local, login, say):
         return local
-    return await _pull(engine, ref, login, say)
+    return await pull_image(engine, ref, login, say, disk)
 
 
 async def _is_current(
@@ -85,39 +86,6 @@ async def _is_current(
         )
         return True
     return any(one.endswith(f"@{digest}") for one in local.digests)
-
-
-async def _pull(engine: Engine, ref: str, login: Credentials | None, say: Say) -> Image:
-    say("Pulling image", {"image": ref, "auth": "registry" if login else "none"})
-    told = 0
-
-    def progress(step: object) -> None:
-        nonlocal told
-        done = getattr(step, "bytes_done", 0)
-        if done - told >= PROGRESS_STEP_BYTES:
-            told = done
-            total = getattr(step, "bytes_total", 0)
-            say(f"Pulled {done >> 20} of {total >> 20} MiB", {"image": ref})
-
-    try:
-        return await engine.pull(ref, login, progress)
-    except NotFound as problem:
-        raise DeployFailed(str(problem), failure="image-not-found") from problem
-    except Unauthorized as problem:
-        raise DeployFailed(str(problem), failure="bad-credentials") from problem
-    except (EngineUnavailable, InsufficientStorage):
-        raise
-    except HaloyError as problem:
-        raise DeployFailed(
-            f"pulling {ref} failed: {problem}{_hint(str(problem))}", failure="pull"
-        ) from problem
-
-
-def _hint(problem: str) -> str:
-    text = problem.lower()
-    if "toomanyrequests" in text or "rate limit" in text:
-        return "; log in with `haloy server registry login`, or wait"
-    return ""
 
 
 async def _fit(engine: Engine, ref: str, image: Image) -> None:

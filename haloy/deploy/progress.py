@@ -15,6 +15,7 @@ from haloy.deploy.discovery import Found
 from haloy.deploy.interface import Names, Readiness, Traffic
 from haloy.deploy.journal import Journal
 from haloy.deploy.phases import PhaseTimes
+from haloy.deploy.pulling import UNSEEN, DockerDisk
 from haloy.engine.interface import Credentials, Engine
 from haloy.model.app import App, Replica
 from haloy.store.database import Database
@@ -42,6 +43,7 @@ class Tools:
     @ivar instance: which haloyd this is.
     @ivar names: what is to be said of domains, C{None}: nothing is known.
     @ivar phases: how long what took.
+    @ivar disk: Docker's own.
     """
 
     engine: Engine
@@ -59,6 +61,7 @@ class Tools:
     settle_s: float = SETTLE_S
     stop_step_s: float = STOP_STEP_S
     names: Names | None = None
+    disk: DockerDisk = UNSEEN
 
 
 @define(eq=False)

@@ -122,6 +122,7 @@ class DeploymentRun:
             now.image,
             self._tools.stored_credentials,
             self._say,
+            self._tools.disk,
         )
         await self._tools.database.run(
             set_image, now.app.name, now.row.id, now.ref, image.id
@@ -341,6 +342,8 @@ class DeploymentRun:
         now = self.progress
         await self._tools.database.run(set_state, now.app.name, now.row.id, state.value)
 
-    def _say(self, message: str, fields: Mapping[str, str]) -> None:
+    def _say(
+        self, message: str, fields: Mapping[str, str], level: str = "INFO"
+    ) -> None:
         now = self.progress
-        self._tools.journal.say(now.app.name, now.row.id, message, fields)
+        self._tools.journal.say(now.app.name, now.row.id, message, fields, level)

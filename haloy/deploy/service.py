@@ -36,6 +36,7 @@ from haloy.deploy.interface import (
 from haloy.deploy.journal import Journal
 from haloy.deploy.phases import PhaseTimes
 from haloy.deploy.progress import Tools, no_credentials
+from haloy.deploy.pulling import UNSEEN, DockerDisk
 from haloy.deploy.queue import DeployQueue
 from haloy.deploy.reconcile import Reconciler
 from haloy.deploy.repair import Repair, Situation
@@ -78,6 +79,7 @@ def deploy_service(
     instance: str = "",
     names: Names | None = None,
     hung_after_s: Callable[[], float] = lambda: HUNG_AFTER_S,
+    disk: DockerDisk = UNSEEN,
 ) -> DeployService:
     """Return the service, not started; C{database} must be open by then.
 
@@ -89,6 +91,7 @@ def deploy_service(
         another one on the same Docker are left alone.
     @param names: what is to be said of domains in a deployment's log.
     @param hung_after_s: for how long a replica may run and fail before it is replaced.
+    @param disk: Docker's own, looked at before and in a pull.
     """
     journal = Journal(database, now)
     phases = PhaseTimes(reactor)
@@ -103,6 +106,7 @@ def deploy_service(
         stored_credentials,
         instance,
         names=names,
+        disk=disk,
     )
     aftercare = Aftercare(engine, traffic, database, phases, tools.stop_grace_s)
     repair = Repair(

@@ -98,7 +98,8 @@ class DockerEngine:
 
     async def info(self) -> EngineInfo:
         """Return what the engine says of itself."""
-        self._info = info_from(await self._call(lambda client: client.info()))
+        here = str(self._host).startswith("unix://")
+        self._info = info_from(await self._call(lambda client: client.info()), here)
         return self._info
 
     # --- containers --------------------------------------------------------

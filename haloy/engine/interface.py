@@ -134,13 +134,18 @@ class ContainerSpec:
 
 @frozen
 class EngineInfo:
-    """About the engine. C{architecture} in image terms (C{amd64}, C{arm64}, …)."""
+    """About the engine. C{architecture} in image terms (C{amd64}, C{arm64}, …).
+
+    @ivar image_dir: where on this machine images are pulled to, C{""}: not known,
+        as of an engine elsewhere, and of images that containerd keeps.
+    """
 
     version: str
     architecture: str
     os: str
     root_dir: str
     log_driver: str
+    image_dir: str = ""
 
 
 @frozen
@@ -197,13 +202,18 @@ class TerminalSize:
 
 @frozen
 class PullProgress:
-    """One step of a pull, for a person: layers done and bytes over all layers."""
+    """One step of a pull, for a person: layers done and bytes over all layers.
+
+    @ivar bytes_needed: what the layers that arrive now take on the disk yet, at
+        least; later ones are not known by then.
+    """
 
     status: str
     layers_done: int
     layers_total: int
     bytes_done: int
     bytes_total: int
+    bytes_needed: int
 
 
 class Session(Protocol):
@@ -282,6 +292,7 @@ class Engine(Protocol):
     ) -> Image:
         """Pull C{ref}; errors inside the stream are raised.
 
+        @param progress: told of every step; what it raises ends the pull.
         @param idle_s: give up after so many seconds without a sign of life.
         @raise NotFound: the registry has no such image.
         @raise Unauthorized: the registry refused the credentials.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from attrs import define, field
+from attrs import define, evolve, field, frozen
 
 from haloy.engine.interface import Output, PullProgress, Stream
 from haloy.errors import (
@@ -97,12 +97,22 @@ class LineSplitter:
         return [line[i : i + limit] for i in range(0, max(len(line), 1), limit)]
 
 
+@frozen
+class _Layer:
+    """One layer of a pull, in bytes as they come over the network."""
+
+    done: int = 0
+    total: int = 0
+    arriving: bool = False
+    complete: bool = False
+
+
 @define(eq=False)
 class PullDecoder:
     """Follows a pull: C{feed} takes one JSON object of the stream at a time."""
 
     ref: str
-    _layers: dict[str, tuple[int, int, bool]] = field(factory=dict, init=False)
+    _layers: dict[str, _Layer] = field(factory=dict, init=False)
 
     def feed(self, found: dict[str, Any]) -> PullProgress:
         """Return how far it is.
@@ -113,23 +123,40 @@ class PullDecoder:
             raise pull_error(self.ref, str(found["error"]))
         layer, status = found.get("id"), str(found.get("status") or "")
         if layer and status != "Pulling from" and not status.startswith("Pulling from"):
-            done, total, complete = self._layers.get(layer, (0, 0, False))
-            detail = found.get("progressDetail") or {}
-            if status == "Downloading":
-                done, total = (
-                    int(detail.get("current") or 0),
-                    int(detail.get("total") or 0),
-                )
-            if status in {"Pull complete", "Already exists"}:
-                done, complete = total, True
-            self._layers[layer] = (done, total, complete)
+            last = self._layers.get(layer, _Layer())
+            self._layers[layer] = _next(last, status, found.get("progressDetail") or {})
+        layers = self._layers.values()
         return PullProgress(
             status=f"{status} {layer}" if layer else status,
-            layers_done=sum(complete for _, _, complete in self._layers.values()),
-            layers_total=len(self._layers),
-            bytes_done=sum(done for done, _, _ in self._layers.values()),
-            bytes_total=sum(total for _, total, _ in self._layers.values()),
+            layers_done=sum(one.complete for one in layers),
+            layers_total=len(layers),
+            bytes_done=sum(one.done for one in layers),
+            bytes_total=sum(one.total for one in layers),
+            bytes_needed=_needed([one for one in layers if one.arriving]),
         )
+
+
+def _next(layer: _Layer, status: str, detail: Mapping[str, Any]) -> _Layer:
+    if status == "Downloading":
+        done, total = int(detail.get("current") or 0), int(detail.get("total") or 0)
+        return _Layer(done, total, arriving=True)
+    if status in {"Pull complete", "Already exists"}:
+        return _Layer(layer.total, layer.total, complete=True)
+    return evolve(layer, arriving=False)
+
+
+def _needed(arriving: Sequence[_Layer]) -> int:
+    """Return how many bytes layers take on the disk from now on, at least.
+
+    Unpacked, a layer is no smaller than it is on its way, and what has arrived of it
+    goes only after that: all that is missing and the largest once more. Where
+    Docker puts what arrives on another disk (C{DOCKER_TMPDIR}), it is their sizes.
+    """
+    if not arriving:
+        return 0
+    sizes = [one.total for one in arriving]
+    missing = sum(max(one.total - one.done, 0) for one in arriving)
+    return min(sum(sizes), missing + max(sizes))
 
 
 def pull_error(ref: str, text: str) -> HaloyError:

@@ -80,15 +80,19 @@ def image_from(found: Mapping[str, Any]) -> Image:
     )
 
 
-def info_from(found: Mapping[str, Any]) -> EngineInfo:
-    """Return what the engine says of itself."""
+def info_from(found: Mapping[str, Any], here: bool = True) -> EngineInfo:
+    """Return what the engine says of itself; C{here}: it is on this machine."""
     machine = found.get("Architecture") or ""
+    root_dir = found.get("DockerRootDir") or ""
+    status = found.get("DriverStatus") or ()
+    by_containerd = any("containerd" in str(one[-1]) for one in status)
     return EngineInfo(
         version=found.get("ServerVersion") or "",
         architecture=_ARCHITECTURES.get(machine, machine),
         os=found.get("OSType") or "",
-        root_dir=found.get("DockerRootDir") or "",
+        root_dir=root_dir,
         log_driver=found.get("LoggingDriver") or "",
+        image_dir=root_dir if here and not by_containerd else "",
     )
 
 

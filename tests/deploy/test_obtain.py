@@ -37,7 +37,7 @@ def obtain(
     """Return reference, image id and what was said."""
     said: list[str] = []
 
-    def say(message: str, fields: Mapping[str, str]) -> None:
+    def say(message: str, fields: Mapping[str, str], level: str = "INFO") -> None:
         said.append(message)
 
     done: list[Any] = []

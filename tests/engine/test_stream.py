@@ -105,9 +105,43 @@ def test_pull_adds_up_layers() -> None:
     progress = decoder.feed({"status": "Waiting", "id": "c"})
     assert (progress.layers_done, progress.layers_total) == (1, 3)
     assert (progress.bytes_done, progress.bytes_total) == (5, 20)
+    assert progress.bytes_needed == 20
     done = decoder.feed({"status": "Pull complete", "id": "b"})
     assert (done.layers_done, done.bytes_done) == (2, 20)
+    assert done.bytes_needed == 0
     assert decoder.feed({"status": "Digest: sha256:1"}).status == "Digest: sha256:1"
+
+
+@pytest.mark.parametrize(
+    ("arriving", "needed"),
+    [
+        ([], 0),
+        ([(0, 100)], 100),
+        ([(99, 100)], 100),  # it is unpacked beside itself
+        ([(100, 100), (90, 100)], 110),
+        ([(0, 10), (95, 100)], 110),
+        ([(50, 0)], 0),  # its size is not known
+    ],
+)
+def test_what_a_pull_takes_yet(arriving: list[tuple[int, int]], needed: int) -> None:
+    """What is missing, and the largest once more; never more than their sizes."""
+    decoder = PullDecoder("shop:1")
+    progress = decoder.feed({"status": "Already exists", "id": "base"})
+    for number, (current, total) in enumerate(arriving):
+        detail = {"current": current, "total": total}
+        progress = decoder.feed(
+            {"status": "Downloading", "id": str(number), "progressDetail": detail}
+        )
+    assert progress.bytes_needed == needed
+
+
+def test_a_layer_that_has_arrived_takes_an_unknown_rest() -> None:
+    """How much of it is unpacked nobody tells in bytes of the disk."""
+    decoder = PullDecoder("shop:1")
+    detail = {"current": 5, "total": 20}
+    for status, needed in (("Downloading", 20), ("Download complete", 0)):
+        found = {"status": status, "id": "a", "progressDetail": detail}
+        assert decoder.feed(found).bytes_needed == needed
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,14 @@ def test_image_info_and_event() -> None:
     )
     assert (image.tags, image.digests, image.size_bytes) == ((), ("a@sha256:2",), 5)
     info = info_from({"Architecture": "aarch64", "OSType": "linux"})
-    assert info.architecture == "arm64"
+    assert (info.architecture, info.image_dir) == ("arm64", "")
+    for driver, image_dir in (
+        (["Backing Filesystem", "extfs"], "/d"),
+        (["driver-type", "io.containerd.snapshotter.v1"], ""),
+    ):
+        info = info_from({"DockerRootDir": "/d", "DriverStatus": [driver]})
+        assert (info.root_dir, info.image_dir) == ("/d", image_dir)
+    assert info_from({"DockerRootDir": "/d"}, here=False).image_dir == ""
     event = event_from(
         {
             "Action": "die",

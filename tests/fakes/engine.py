@@ -94,6 +94,7 @@ class FakeEngine:
 
     @ivar calls: what was done, in order, as C{"start shop-1"}.
     @ivar registry: what can be pulled, by reference.
+    @ivar pulled_bytes: what a pull tells, when it begins, that it takes on the disk.
     @ivar failures: errors to raise, by call (C{"create shop-1"}, C{"start"}, …).
     """
 
@@ -102,6 +103,7 @@ class FakeEngine:
     )
     calls: list[str] = field(factory=list)
     registry: dict[str, Image] = field(factory=dict)
+    pulled_bytes: int = 0
     passwords: dict[str, str] = field(factory=dict)
     failures: dict[str, Exception] = field(factory=dict)
     output: dict[str, bytes] = field(factory=dict)
@@ -282,7 +284,8 @@ class FakeEngine:
             credentials is None or credentials.password != wanted
         ):
             raise Unauthorized(f"the registry refused the credentials for {ref}")
-        progress(PullProgress("Pull complete", 1, 1, 10, 10))
+        for needed in (self.pulled_bytes, 0):
+            progress(PullProgress("Downloading 1", 0, 1, 0, 10, needed))
         self._images[ref] = image
         return self._with_tags(image)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.integration.site import Server, build, identifier, load, server
-from tests.integration.test_images import Shelf
+from tests.integration.test_images import Shelf, told
 from tests.support.disks import filled, small_disk
 from tests.support.dockerd import PrivateDocker, private_dockerd
 from tests.support.registry import private_registry, write_login
@@ -21,15 +21,15 @@ SHOP = "shop.example.test"
 LAYER_BYTES, LEFT_BYTES = 24 << 20, 8 << 20
 
 
-def push_large(docker: PrivateDocker, shelf: Shelf) -> None:
+def push_large(docker: PrivateDocker, shelf: Shelf, tag: str, content: bytes) -> None:
     """Let the registry have an image larger than what will be free."""
-    folder = shelf.folder / "large"
+    folder = shelf.folder / tag
     folder.mkdir()
-    (folder / "noise").write_bytes(secrets.token_bytes(LAYER_BYTES))
-    (folder / "Dockerfile").write_text("FROM app:two\nCOPY noise /noise\n")
-    docker.docker("build", "-q", "-t", "app:large", str(folder))
-    shelf.push("app:large")
-    docker.docker("rmi", "app:large")
+    (folder / "content").write_bytes(content)
+    (folder / "Dockerfile").write_text("FROM app:two\nCOPY content /content\n")
+    docker.docker("build", "-q", "-t", f"app:{tag}", str(folder))
+    shelf.push(f"app:{tag}", tag)
+    docker.docker("rmi", f"app:{tag}")
     shutil.rmtree(folder)
 
 
@@ -53,7 +53,7 @@ def assert_full(end: dict[str, Any], disk: Path) -> None:
 
 
 def test_dockers_disk_is_full(tmp_path: Path) -> None:
-    """In a pull and before a container: told by name; all that was there stays.
+    """Before a pull, in it and before a container: told by name; nothing else goes.
 
     The old version serves on. When there is room again, the same deployment works.
     """
@@ -68,24 +68,34 @@ def test_dockers_disk_is_full(tmp_path: Path) -> None:
         docker.docker("run", "-d", "--name", "others", "app:one", "sleep", "1000")
         shelf = Shelf(address, docker, tmp_path / "registry")
         write_login(shelf.folder / "client", address)
-        push_large(docker, shelf)
+        push_large(docker, shelf, "large", secrets.token_bytes(LAYER_BYTES))
+        push_large(docker, shelf, "zeros", bytes(LAYER_BYTES))
         with server(tmp_path, docker) as haloyd:
             haloyd.deploy(identifier(0), "app:one")
             with load(haloyd, SHOP) as clients:
                 refuses(haloyd, shelf, disk)
                 assert set(clients.answers) == {"one"}
-                end = haloyd.deploy(identifier(3), "", source=shelf.source())
+                end = haloyd.deploy(identifier(3), "", source=shelf.source(tag="large"))
                 assert end.get("isDeploymentSuccess"), end
             assert clients.failures == []
             assert haloyd.get(SHOP) == (200, "two")
 
 
 def refuses(haloyd: Server, shelf: Shelf, disk: Path) -> None:
-    """Fail to deploy: a pull ends in the middle of a layer, then nothing is free."""
+    """Fail to deploy: a pull cannot fit, fills the disk, and then nothing is free."""
     before = everything(haloyd.docker)
     with filled(disk, LEFT_BYTES):
-        end = haloyd.deploy(identifier(1), "", source=shelf.source())
+        end = haloyd.deploy(identifier(1), "", source=shelf.source(tag="large"))
+        log = told(haloyd, identifier(1))
     assert_full(end, disk)
+    assert "needs at least 24.0 MiB more" in end["fields"]["error"], end
+    assert "Docker's disk has 8 MiB left" in log, log
+    assert everything(haloyd.docker) == before
+    # Small on its way, so that Docker alone finds out.
+    with filled(disk, LEFT_BYTES):
+        end = haloyd.deploy(identifier(4), "", source=shelf.source(tag="zeros"))
+    assert end["fields"]["code"] == "insufficient-storage", end
+    assert "no space left" in end["fields"]["error"], end
     assert everything(haloyd.docker) == before
     with filled(disk):
         end = haloyd.deploy(identifier(2), "app:two")

@@ -47,9 +47,9 @@ class Shelf:
         """Return the files in which it keeps layers and what describes them."""
         return list((self.folder / "docker/registry/v2/blobs").rglob("data"))
 
-    def push(self, image: str) -> None:
-        """Let the registry have C{image} as C{latest}, and nobody else."""
-        ref = f"{self.repository}:latest"
+    def push(self, image: str, tag: str = "latest") -> None:
+        """Let the registry have C{image} as C{tag}, and nobody else."""
+        ref = f"{self.repository}:{tag}"
         self.docker.docker("tag", image, ref)
         self.docker.docker("--config", str(self.folder / "client"), "push", ref)
         self.docker.docker("rmi", ref)
