@@ -19,7 +19,8 @@ from haloy.errors import ConfigError
 
 FULL = """\
 api: {domain: Api.Example.com, listen: "127.0.0.1:9000"}
-proxy: {http: ":8080", https: "[::]:8443", mode: split, public_https: 443, http2: off}
+proxy: {http: ":8080", https: "[::]:8443", mode: split, public_https: 443, http2: off,
+  control: /run/other/proxy.sock}
 trusted_proxies: [10.0.0.0/8, "::1"]
 dns: {resolvers: ["127.0.0.1:8053"], public: false}
 acme:
@@ -57,7 +58,13 @@ def test_every_key() -> None:
     assert _read(FULL) == DaemonFile(
         api=ApiSettings("api.example.com", "127.0.0.1:9000"),
         proxy=ProxySettings(
-            ":8080", "[::]:8443", "split", 443, ("10.0.0.0/8", "::1"), False
+            ":8080",
+            "[::]:8443",
+            "split",
+            443,
+            ("10.0.0.0/8", "::1"),
+            False,
+            "/run/other/proxy.sock",
         ),
         dns=DnsSettings(("127.0.0.1:8053",), False),
         acme=AcmeSettings("https://localhost:14000/dir", "/pebble.pem", "a@b.c"),
