@@ -220,6 +220,17 @@ class Server:
             f"{self.containers(app)}, not {names}:\n{self.daemon.log_text()}"
         )
 
+    def draining(self, app: str) -> dict[str, int]:
+        """Return which replicas of an app drain, with how many tunnels."""
+        time.sleep(0.3)  # not to be told that there were too many
+        status, text = self.daemon.api("GET", f"/v1/status/{app}")
+        assert status == 200, text
+        return {
+            one["name"]: one["drainingTunnels"]
+            for one in json.loads(text)["replicas"]
+            if one["draining"]
+        }
+
 
 def identifier(number: int) -> str:
     """Return a deployment id that no other test of this server uses."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import re
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import pytest
 from attrs import define, field
 
 from tests.integration.site import Server, identifier, server
+from tests.integration.traffic import WebSocket, build_busy, mounts
 from tests.support.dockerd import PrivateDocker
 from tests.support.forwarder import Forwarder, forwarder
 from tests.support.waiting import wait_until
@@ -173,3 +176,34 @@ def test_end_marker_after_a_restart(haloyd: Server) -> None:
     assert (end["isDeploymentFailed"], end["fields"]["code"]) == (True, "interrupted")
     haloyd.until_serves(SHOP, "one")
     haloyd.until_containers("shop", [f"shop-{identifier(0)}"])
+
+
+def test_a_drain_is_finished_after_a_restart(haloyd: Server, tmp_path: Path) -> None:
+    """Tunnels of an embedded proxy end with haloyd; their container is not forgotten.
+
+    Nothing keeps the old version by then: it is asked to end, status shows it until
+    it has, in its own time, and it is removed.
+    """
+    build_busy(haloyd.docker, tmp_path)
+    old, new = (f"shop-{identifier(number)}" for number in range(2))
+    slow_end = [{"name": "END_S", "value": "4"}]
+    haloyd.deploy(identifier(0), "busy:one", volumes=mounts(), env=slow_end)
+    haloyd.until_serves(SHOP, "one")
+    with closing(WebSocket(haloyd, SHOP)):
+        end = haloyd.deploy(identifier(1), "busy:two", volumes=mounts())
+        assert end.get("isDeploymentSuccess"), end
+        wait_until(lambda: haloyd.draining("shop") == {old: 1}, haloyd.daemon.log_text)
+        haloyd.daemon.kill()
+    assert haloyd.containers("shop", running=True) == sorted([old, new])
+    began = str(time.time())
+    haloyd.daemon.start()
+    wait_until(lambda: haloyd.draining("shop") == {old: 0}, haloyd.daemon.log_text)
+    assert haloyd.get(SHOP) == (200, "two")
+    haloyd.until_containers("shop", [new])
+    assert haloyd.draining("shop") == {}
+    wait_until(
+        lambda: haloyd.state("shop", identifier(1)) == "live", haloyd.daemon.log_text
+    )
+    deaths = ("--since", began, "--until", str(time.time()), "--filter", "event=die")
+    code = ("--format", "{{.Actor.Attributes.exitCode}}")
+    assert haloyd.docker.docker("events", *deaths, *code) == "0"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import time
@@ -182,7 +181,9 @@ def test_a_drain_goes_on(split: tuple[Server, RunningProxy], tmp_path: Path) -> 
             "isDeploymentSuccess"
         ]
         for _ in range(2):
-            wait_until(lambda: draining(haloyd) == {old: 1}, haloyd.daemon.log_text)
+            wait_until(
+                lambda: haloyd.draining("shop") == {old: 1}, haloyd.daemon.log_text
+            )
             tunnel.echo("still here")
             assert haloyd.get(SITE) == (200, "two")
             haloyd.daemon.kill()
@@ -191,16 +192,4 @@ def test_a_drain_goes_on(split: tuple[Server, RunningProxy], tmp_path: Path) -> 
     finally:
         tunnel.close()
     haloyd.until_containers("shop", [new])
-    assert draining(haloyd) == {}
-
-
-def draining(haloyd: Server) -> dict[str, int]:
-    """Return which replicas of the app C{shop} drain, with how many tunnels."""
-    time.sleep(0.3)  # not to be told that there were too many
-    status, text = haloyd.daemon.api("GET", "/v1/status/shop")
-    assert status == 200, text
-    return {
-        one["name"]: one["drainingTunnels"]
-        for one in json.loads(text)["replicas"]
-        if one["draining"]
-    }
+    assert haloyd.draining("shop") == {}

@@ -1,6 +1,7 @@
 """An app that does all that a proxy must not break; runs in a container of tests.
 
-Only the standard library; ends at once on SIGTERM. Its version is C{VERSION}.
+Only the standard library; ends C{END_S} seconds after SIGTERM, at once unless that is
+set. Its version is C{VERSION}.
 """
 
 from __future__ import annotations
@@ -15,18 +16,25 @@ import time
 from io import BufferedReader
 
 VERSION = os.environ.get("VERSION", "none")
+END_S = float(os.environ.get("END_S", "0"))
 SLOW_S = 0.7
 DOWNLOAD_BYTES = 8 << 20
 MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
 def main() -> None:
-    """Serve on 8080 until SIGTERM, which is not waited for."""
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    """Serve on 8080 until SIGTERM; what is under way then is not waited for."""
+    signal.signal(signal.SIGTERM, end)
     listener = socket.create_server(("", 8080), backlog=256)
     while True:
         connection, _ = listener.accept()
         threading.Thread(target=serve, args=(connection,), daemon=True).start()
+
+
+def end(*_: object) -> None:
+    """End, as slowly as wanted."""
+    time.sleep(END_S)
+    os._exit(0)
 
 
 def serve(connection: socket.socket) -> None:
