@@ -8,7 +8,7 @@ import re
 import resource
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,12 +57,14 @@ async def all_have(reactor: Any, split: Split, path: Path) -> None:
     """Return when every worker has the file, and can do nothing but append to it."""
 
     def has(pid: int) -> bool:
-        for one in Path(f"/proc/{pid}/fd").iterdir():
-            if one.exists() and one.resolve() == path:
-                info = Path(f"/proc/{pid}/fdinfo/{one.name}").read_text()
-                flags = int(info.split("flags:")[1].split()[0], 8)
-                assert flags & (os.O_APPEND | os.O_ACCMODE) == os.O_APPEND | os.O_WRONLY
-                return True
+        with suppress(FileNotFoundError):  # it has just closed one, or is gone
+            for one in Path(f"/proc/{pid}/fd").iterdir():
+                if one.exists() and one.resolve() == path:
+                    info = Path(f"/proc/{pid}/fdinfo/{one.name}").read_text()
+                    flags = int(info.split("flags:")[1].split()[0], 8)
+                    mode = flags & (os.O_APPEND | os.O_ACCMODE)
+                    assert mode == os.O_APPEND | os.O_WRONLY
+                    return True
         return False
 
     await soon(reactor, lambda: all(has(one) for one in split.supervisor.pids))
