@@ -62,6 +62,11 @@ def target_options(command: F) -> F:
     return _selecting(command, [_config, _names, _everything, _limit])
 
 
+def file_options(command: F) -> F:
+    """Add what selects targets of a configuration where no server is asked."""
+    return _selecting(command, [_config, _names, _everything])
+
+
 def app_options(command: F) -> F:
     """Add what selects apps: by a configuration, or C{--server} and C{--app}."""
     return _selecting(command, [_config, _names, _everything, _server, _app, _limit])

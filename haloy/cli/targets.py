@@ -7,12 +7,12 @@ from typing import Any
 import click
 
 from haloy.cli.context import Selected, load_project
-from haloy.cli.options import Selection, output_options, target_options
+from haloy.cli.options import Selection, file_options, output_options
 from haloy.cli.output import Output
 
 
 @click.command("targets")
-@target_options
+@file_options
 @output_options
 def targets_(selection: Selection, output: Output) -> None:
     """List the targets of the configuration, with what they inherit."""

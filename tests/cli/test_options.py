@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from haloy.cli.options import (
     Selection,
     app_options,
+    file_options,
     output_options,
     server_options,
     target_options,
@@ -31,6 +32,20 @@ def test_targets_come_by_commas_and_by_repeating() -> None:
         Selection(names=("a", "b", "c", "d")),
         Selection(config="x.yaml", everything=True, limit_s=7),
     ]
+
+
+def test_nobody_waits_for_a_file() -> None:
+    """Where no server is asked there is no time to wait for its answer."""
+    seen: list[Selection] = []
+
+    @click.command()
+    @file_options
+    def command(selection: Selection) -> None:
+        seen.append(selection)
+
+    CliRunner().invoke(command, ["-c", "x.yaml", "--all", "-t", "a"])
+    assert seen == [Selection(config="x.yaml", names=("a",), everything=True)]
+    assert CliRunner().invoke(command, ["--timeout", "7"]).exit_code == 2
 
 
 def test_apps_and_servers_are_selected_without_a_configuration() -> None:
