@@ -75,11 +75,11 @@ def fullness(disk: Disk, warn_percent: int) -> str:
     return f"Docker's disk has {show_size(disk.free)} left: {used} % are used"
 
 
-def refuse_too_large(ref: str, needed: int, folder: str, disk: Disk) -> None:
+def refuse_too_large(ref: str, needed: int, disk: Disk) -> None:
     """@raise InsufficientStorage: so many bytes more do not fit on C{disk}."""
     if needed > disk.free:
         raise disk_full(
-            f"pulling {ref} needs at least {show_size(needed)} more in {folder}, "
+            f"pulling {ref} needs at least {show_size(needed)} more, "
             f"{show_size(disk.free)} are free"
         )
 
@@ -96,14 +96,14 @@ class _Room:
         found = self._disk.look(self._folder) if self._folder else None
         text = found and fullness(found, self._disk.warn_percent())
         if text:
-            say(text, {"path": self._folder}, "WARN")
+            say(text, {}, "WARN")
 
     def check(self, ref: str, step: PullProgress) -> None:
         """@raise InsufficientStorage: what is to come cannot fit."""
         if self._folder and step.bytes_needed:
             found = self._disk.look(self._folder)
             if found is not None:
-                refuse_too_large(ref, step.bytes_needed, self._folder, found)
+                refuse_too_large(ref, step.bytes_needed, found)
 
 
 async def pull_image(

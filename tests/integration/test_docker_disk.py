@@ -87,8 +87,8 @@ def refuses(haloyd: Server, shelf: Shelf, disk: Path) -> None:
     with filled(disk, LEFT_BYTES):
         end = haloyd.deploy(identifier(1), "", source=shelf.source(tag="large"))
         log = told(haloyd, identifier(1))
-    assert_full(end, disk)
-    assert "needs at least 24.0 MiB more" in end["fields"]["error"], end
+    assert end["fields"]["code"] == "insufficient-storage", end
+    assert "needs at least 24.0 MiB more, 7." in end["fields"]["error"], end
     assert "Docker's disk has 8 MiB left" in log, log
     assert everything(haloyd.docker) == before
     # Small on its way, so that Docker alone finds out.
