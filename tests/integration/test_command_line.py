@@ -123,8 +123,8 @@ def test_the_server_itself(haloy: Command) -> None:
     assert "ci" in haloy("tokens", "list", *where)
     haloy.environment["HALOY_API_TOKEN"] = token
     haloy.configure()
-    assert "✖" in haloy("deploy", code=1)
-    haloy("tokens", "list", *where, code=1)
+    assert "✖" in haloy("deploy", code=4)
+    haloy("tokens", "list", *where, code=4)
     haloy.environment["HALOY_API_TOKEN"] = TOKEN
     haloy("tokens", "revoke", "ci", *where)
     told = {one["check"]: one for one in haloy.json("doctor", *where)["checks"]}

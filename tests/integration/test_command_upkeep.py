@@ -140,10 +140,10 @@ def test_a_token_for_one_app(haloy: Command) -> None:
     everything = haloy.environment["HALOY_API_TOKEN"]
     haloy.environment["HALOY_API_TOKEN"] = made["token"]
     haloy.configure(name="other", domains=[{"domain": "other.example.test"}])
-    assert "✖" in haloy("deploy", code=1)
+    assert "✖" in haloy("deploy", code=4)
     haloy.configure()
     haloy("deploy", "--quiet")
-    haloy("tokens", "audit", *where, code=1)
+    haloy("tokens", "audit", *where, code=4)
     haloy.environment["HALOY_API_TOKEN"] = everything
     (listed,) = haloy.json("tokens", "list", *where)
     assert (listed["name"], listed["apps"]) == ("ci", ["shop"])
