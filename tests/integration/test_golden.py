@@ -216,12 +216,7 @@ class Replay:
             # Some were opened before their deployment was asked for.
             self._streams.append((connection, found))
         else:
-            with connection:
-                answer = read_answer(connection)
-            if " 429 " in answer.line and asked not in _LIMITED:
-                self._wait(answer)
-                self.say(found)
-                return
+            answer = self._answer(found, connection)
             compare(asked, answer, captured(found["response"]), direct=self._direct)
             self._said += found["request"]["body"]
         self._end_streams()
@@ -250,6 +245,15 @@ class Replay:
         head = "\r\n".join([asked["line"], *headers]).replace("<TOKEN>", TOKEN)
         connection.sendall(f"{head}\r\n\r\n{asked['body']}".encode())
 
+    def _answer(self, found: Any, connection: socket.socket) -> Answer:
+        """Return the answer; what is refused by rate is said again in time."""
+        with connection:
+            answer = read_answer(connection)
+        if " 429 " not in answer.line or found["request"]["line"] in _LIMITED:
+            return answer
+        self._wait(answer)
+        return self._answer(found, self._send(found["request"]))
+
     def _wait(self, answer: Answer) -> None:
         """Wait as it is asked for, on a socket that says nothing."""
         with self.connect(self.site) as quiet:
@@ -264,8 +268,7 @@ class Replay:
             asked = found["request"]["line"]
             if asked.split("/")[3] in self._said:
                 self._streams.remove(one)
-                with connection:
-                    answer = read_answer(connection)
+                answer = self._answer(found, connection)
                 said = captured(found["response"])
                 compare(asked, answer, said, direct=self._direct)
                 identifier = asked.split("/")[3]
