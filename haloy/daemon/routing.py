@@ -185,7 +185,7 @@ class Routing:
     async def _publish(self) -> None:
         try:
             sent = -1
-            while sent != self._version:
+            while sent != self._version and not self._held:
                 sent = self._version
                 await self._send(self._intents)
                 self._release(sent)

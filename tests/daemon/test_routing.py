@@ -227,3 +227,18 @@ def test_held_until_there_are_verdicts() -> None:
     assert [one.key for one in route.upstreams] == ["one", "two"]
     routes.go_on()
     assert len(proxy.tables) == 1
+
+
+def test_a_table_under_way_is_the_last_before_verdicts() -> None:
+    """What is decided while it is sent is held back, too."""
+    proxy = SlowProxy()
+    routes = routing(proxy)
+    routes.restore(Intents())
+    assert len(proxy.tables) == 1
+    routes.hold()
+    changed = Deferred.fromCoroutine(routes.admit(SHOP, (replica("one"),)))
+    proxy.acknowledge()
+    assert (len(proxy.tables), changed.called) == (1, False)
+    routes.go_on()
+    proxy.acknowledge()
+    assert (len(proxy.tables), changed.called) == (2, True)
