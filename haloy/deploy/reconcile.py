@@ -139,7 +139,8 @@ class Reconciler:
         switches = dict(self._switches)
         members, unusable = await self._repair.containers(only)
         wanted = await self._wanted()
-        if only is None and not wanted:
+        if only is None and not any(self._queue.idle(one) for one in wanted):
+            # Nothing is known, or only what is being deployed right now.
             idle = {one: members[one] for one in members if self._queue.idle(one)}
             await self._repair.adopt_all(idle)
             wanted = await self._wanted()
