@@ -21,8 +21,7 @@ def flag(request: Any, name: str) -> bool:
 
 def number(request: Any, name: str) -> int:
     """Return a count of the query; what is none counts as 0 (C{spec/api.md} 4.14)."""
-    text = argument(request, name)
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 18 else 0
+    return _whole(argument(request, name)) or 0
 
 
 def count(request: Any, name: str) -> int:
@@ -31,9 +30,10 @@ def count(request: Any, name: str) -> int:
     @raise InvalidValue: it is none; what the Go daemon has too is read by L{number}.
     """
     text = argument(request, name)
-    if text and not (text.isascii() and text.isdigit() and len(text) < 18):
+    found = _whole(text or "0")
+    if found is None:
         raise InvalidValue("wants a whole number from 0 on", field=name)
-    return number(request, name)
+    return found
 
 
 def since(request: Any) -> float:
@@ -68,9 +68,15 @@ def last_event_id(request: Any) -> int | None:
     text = request.getHeader("Last-Event-ID") or ""
     if not text:
         return None
-    if not (text.isascii() and text.isdigit() and len(text) < 18):
+    found = _whole(text)
+    if found is None:
         raise InvalidValue("wants the number of an event", field="Last-Event-ID")
-    return int(text)
+    return found
+
+
+def _whole(text: str) -> int | None:
+    """Return the whole number from 0 on that C{text} is, C{None}: it is none."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 18 else None
 
 
 def choose_containers(running: list[str], wanted: str, everything: bool) -> list[str]:
