@@ -36,16 +36,14 @@ from haloy.cli.plan import (
 from haloy.cli.provide import provide_images
 from haloy.cli.running import run, together
 from haloy.cli.upload import Destination
+from haloy.config.images import TAG
 from haloy.config.wire import target_from_json
 from haloy.errors import HaloyError, NotFound
-
-#: https://docs.docker.com/reference/cli/docker/image/tag/
-_TAG = re.compile(r"[\w][\w.-]{0,127}", re.ASCII)
 
 
 def _tag(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str:
     """Refuse what is no tag, C{""} too: a script's variable may be unset."""
-    if value is not None and not _TAG.fullmatch(value):
+    if value is not None and not re.fullmatch(TAG, value, re.ASCII):
         raise click.BadParameter(f"{value!r} is no tag of an image")
     return value or ""
 

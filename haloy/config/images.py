@@ -13,9 +13,11 @@ from haloy.config.app_file import ImageConfig
 #: The first part is a host where it has a dot or a port, or is localhost.
 _HOST = r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)"
 _PATH = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+#: https://docs.docker.com/reference/cli/docker/image/tag/
+TAG = r"[\w][\w.-]{0,127}"
 _REFERENCE = re.compile(
     rf"(?:(?=localhost[:/]|[^/]*[.:]){_HOST}(?:\.{_HOST})*(?::[0-9]{{1,5}})?/)?{_PATH}(?:/{_PATH})*"
-    r"(?::[\w][\w.-]{0,127})?(?:@[a-z0-9]+:[0-9a-f]{32,128})?",
+    rf"(?::{TAG})?(?:@[a-z0-9]+:[0-9a-f]{{32,128}})?",
     re.ASCII,
 )
 
