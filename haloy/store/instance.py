@@ -19,7 +19,7 @@ def instance_name(path: Path, copy: Path, fresh: str) -> str:
         they are when C{path} alone is lost or damaged.
     @param fresh: 16 hex digits.
     """
-    name = kept_name(path) or kept_name(copy) or fresh
+    name = kept_name(path, copy) or fresh
     keep_name(path, copy, name)
     return name
 
@@ -32,10 +32,13 @@ def keep_name(path: Path, copy: Path, name: str) -> None:
             write_private(one, f"{name}\n".encode())
 
 
-def kept_name(path: Path) -> str:
-    """Return the name kept in C{path}, C{""} without one."""
-    try:
-        kept = path.read_text(encoding="ascii").strip()
-    except (FileNotFoundError, UnicodeDecodeError):
-        return ""
-    return kept if _NAME.fullmatch(kept) else ""
+def kept_name(*paths: Path) -> str:
+    """Return the name kept in the first of C{paths} that has one, else C{""}."""
+    for path in paths:
+        try:
+            kept = path.read_text(encoding="ascii").strip()
+        except (FileNotFoundError, UnicodeDecodeError):
+            continue
+        if _NAME.fullmatch(kept):
+            return kept
+    return ""

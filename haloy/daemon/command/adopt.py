@@ -34,7 +34,7 @@ def adopt(chosen: Directories, name: str | None, yes: bool, as_json: bool) -> No
     """
     if not chosen.data.is_dir():
         raise NotFound(f"{chosen.data} does not exist; start haloyd once, it makes it")
-    mine = kept_name(chosen.instance) or kept_name(chosen.instance_copy)
+    mine = kept_name(chosen.instance, chosen.instance_copy)
     found = ask_engine(lambda engine: _look(engine, chosen, locked=name is not None))
     if name is None:
         _list(found, mine, as_json)

@@ -109,7 +109,7 @@ def check_files(chosen: Directories) -> list[Check]:
 
 async def check_docker(engine: Engine, chosen: Directories) -> list[Check]:
     """Return whether Docker answers, has our network, and what we have made."""
-    mine = kept_name(chosen.instance) or kept_name(chosen.instance_copy)
+    mine = kept_name(chosen.instance, chosen.instance_copy)
     try:
         info = await engine.info()
         made = await engine.containers({MANAGED_BY: None})
