@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from json.encoder import encode_basestring_ascii as quote
-from typing import Final, Protocol
+from typing import Final
 
 from haloy.proxy.access_log import Kind, Visit, network_of, without_query
 
@@ -21,15 +21,8 @@ JSON_TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
 COMBINED_TIME: Final = "%d/%b/%Y:%H:%M:%S +0000"
 
 
-class Lines(Protocol):
-    """What both forms answer to."""
-
-    def text(self, visits: Iterable[Visit], time: str) -> str:
-        """Return a line for each; C{time}: when they were over."""
-
-
-class JsonLines:
-    """One JSON object a line, with the fields of a record in their order.
+class Lines:
+    """One form of line.
 
     @param redact: what is left out (L{haloy.proxy.access_log.redacted}).
     """
@@ -39,6 +32,23 @@ class JsonLines:
     def __init__(self, redact: Collection[str] = ()) -> None:
         self._redact = redact
         self._no_query = "query" in redact
+
+    def text(self, visits: Iterable[Visit], time: str) -> str:
+        """Return a line for each; C{time}: when they were over."""
+        raise NotImplementedError
+
+    def _shown(self, kind: Kind) -> tuple[str, str]:
+        """Return the client and the user agent as they may be written."""
+        return (
+            network_of(kind.client) if "client" in self._redact else kind.client,
+            "" if "user_agent" in self._redact else kind.user_agent,
+        )
+
+
+class JsonLines(Lines):
+    """One JSON object a line, with the fields of a record in their order."""
+
+    __slots__ = ()
 
     def text(self, visits: Iterable[Visit], time: str) -> str:
         """Return a line for each of C{visits}."""
@@ -64,7 +74,7 @@ class JsonLines:
 
     def _prepare(self, kind: Kind) -> tuple[object, str, str, str]:
         """Make what stands before the target, after it, and before the trace."""
-        client, agent = _shown(kind, self._redact)
+        client, agent = self._shown(kind)
         pieces = kind.pieces = (
             self,
             f'","client":"{client}","method":{quote(kind.method)},'
@@ -79,17 +89,10 @@ class JsonLines:
         return pieces
 
 
-class CombinedLines:
-    """The line of Apache and nginx. There is no user name, and no referrer is kept.
+class CombinedLines(Lines):
+    """The line of Apache and nginx. There is no user name, and no referrer is kept."""
 
-    @param redact: what is left out (L{haloy.proxy.access_log.redacted}).
-    """
-
-    __slots__ = ("_no_query", "_redact")
-
-    def __init__(self, redact: Collection[str] = ()) -> None:
-        self._redact = redact
-        self._no_query = "query" in redact
+    __slots__ = ()
 
     def text(self, visits: Iterable[Visit], time: str) -> str:
         """Return a line for each of C{visits}."""
@@ -112,7 +115,7 @@ class CombinedLines:
 
     def _prepare(self, kind: Kind) -> tuple[object, str, str, str]:
         """Make what stands before the time, before the size, and after it."""
-        client, agent = _shown(kind, self._redact)
+        client, agent = self._shown(kind)
         pieces = kind.pieces = (
             self,
             f"{client} - - [",
@@ -120,14 +123,6 @@ class CombinedLines:
             f' "-" {quote(agent or "-")}',
         )
         return pieces
-
-
-def _shown(kind: Kind, redact: Collection[str]) -> tuple[str, str]:
-    """Return the client and the user agent as they may be written."""
-    return (
-        network_of(kind.client) if "client" in redact else kind.client,
-        "" if "user_agent" in redact else kind.user_agent,
-    )
 
 
 def lines_of(form: str, redact: Collection[str] = ()) -> tuple[Lines, str]:
