@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from haloy.proxy.exchange import Exchange
 from haloy.proxy.head import RequestHead
 from haloy.proxy.pages import Page
+from haloy.proxy.passage import End
 from haloy.proxy.wheel import Timed, Wheel
 
 if TYPE_CHECKING:
@@ -19,45 +20,16 @@ if TYPE_CHECKING:
     from haloy.proxy.tunnel import Tunnel
 
 
-class Client(Timed, Protocol):
+class Client(Timed, End, Protocol):
     """Who gets the answer, and whose body goes up.
 
     A driver arms the wheel with the client and is told of the deadline by the
     client's C{expired}. What it sends is what its C{exchange} made of the
     upstream's bytes; who gives it another C{Exchange} gets other bytes.
-
-    @ivar unsent: what waits for room; C{None}: all has been taken.
-    @ivar congested: more than the high mark waits; C{relieved} comes later.
-    @ivar spliceable: the kernel may move bytes from and to C{fileno}.
-    @ivar was_reset: a write was told that the connection was reset.
-    @ivar bulk: the driver wants to be asked before a body is read.
     """
 
     switch: Switch
     wheel: Wheel
-    unsent: bytearray | None
-    congested: bool
-    bulk: bool
-    was_reset: bool
-
-    @property
-    def spliceable(self) -> bool:
-        """See above."""
-
-    def fileno(self) -> int:
-        """Return the descriptor's number; only asked of who is spliceable."""
-
-    def call_when_writable(self) -> None:
-        """Call the driver's C{client_flushed} when there is room again."""
-
-    def send(self, data: bytes) -> None:
-        """Send; never calls back."""
-
-    def pause(self) -> None:
-        """Let the body not come for now."""
-
-    def resume(self) -> None:
-        """Let it come again."""
 
     def feed_body(self) -> None:
         """Give the driver what has come of the body already."""
@@ -82,9 +54,6 @@ class Client(Timed, Protocol):
 
     def close_after_flush(self) -> None:
         """Take the end of a tunnel."""
-
-    def drop(self) -> None:
-        """End now."""
 
     def become_tunnel(self, tunnel: Tunnel) -> None:
         """Be driven by C{tunnel} from now on."""

@@ -27,7 +27,14 @@ COPY: Final = -1
 
 
 class End(Protocol):
-    """What a passage needs of either side."""
+    """What drivers need of either side.
+
+    @ivar unsent: what waits for room; C{None}: all has been taken.
+    @ivar congested: more than the high mark waits; C{relieved} comes later.
+    @ivar spliceable: the kernel may move bytes from and to C{fileno}.
+    @ivar was_reset: a write was told that the connection was reset.
+    @ivar bulk: the driver wants to be asked before what comes is read.
+    """
 
     unsent: bytearray | None
     congested: bool
@@ -36,10 +43,10 @@ class End(Protocol):
 
     @property
     def spliceable(self) -> bool:
-        """Whether the kernel may move its bytes."""
+        """See above."""
 
     def fileno(self) -> int:
-        """Return the descriptor's number."""
+        """Return the descriptor's number; only asked of who is spliceable."""
 
     def send(self, data: bytes) -> None:
         """Send; never calls back."""
