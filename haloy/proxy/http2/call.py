@@ -11,8 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from haloy.proxy.body import LENGTH
-from haloy.proxy.dispatch import CHALLENGE_PREFIX
-from haloy.proxy.fields import BadHead, passable_trailers
+from haloy.proxy.fields import passable_trailers
 from haloy.proxy.http2 import head as heads
 from haloy.proxy.http2.decoder import HeaderList
 from haloy.proxy.http2.exchange import encode_lines, known_answer
@@ -21,11 +20,10 @@ from haloy.proxy.http2.head import trailer_lines
 from haloy.proxy.http2.hpack import Field, encode_field, literal_name, number
 from haloy.proxy.http2.plan import CallPlan
 from haloy.proxy.http2.sender import Stream
+from haloy.proxy.http2.short import ShortStream, path_for
 from haloy.proxy.http2.stream import StreamClient
 from haloy.proxy.http2.upstream import Branch, head_text
 from haloy.proxy.pool import Pool
-from haloy.proxy.short_way import ShortWay
-from haloy.proxy.wheel import NEVER
 
 if TYPE_CHECKING:
     from haloy.proxy.http2.downstream import Http2Downstream
@@ -53,38 +51,24 @@ def take(connection: Http2Downstream, stream: Stream, fields: HeaderList) -> boo
     plan = meaning.plan
     if not isinstance(plan, CallPlan) or stream.receiving:
         return False
-    try:
-        start = heads.start_of(fields)
-    except (heads.Malformed, BadHead):
+    path = path_for(plan, connection, fields, b"POST")
+    if not path:
         return False
-    if (
-        start.method != b"POST"
-        or start.authority != plan.authority
-        or plan.target.table is not connection.switch.table
-        or start.target.startswith(CHALLENGE_PREFIX)
-    ):
-        return False
-    stream.owner = ShortCall(connection, stream, fields, plan, start.target)
+    stream.owner = ShortCall(connection, stream, fields, plan, path)
     return True
 
 
-class ShortCall(ShortWay):
+class ShortCall(ShortStream):
     """A call under way by the short way: its client, and who asks the app."""
 
     __slots__ = (
         "_answer",
         "_asked",
         "_call",
-        "_connection",
-        "_fields",
         "_path",
         "_pool",
         "_size_bytes",
-        "_started_s",
-        "_stream",
         "_trunk",
-        "due_s",
-        "slot",
     )
 
     def __init__(
@@ -95,15 +79,9 @@ class ShortCall(ShortWay):
         plan: CallPlan,
         path: bytes,
     ) -> None:
-        super().__init__(connection.switch)
-        self._connection = connection
-        self._stream = stream
-        self._fields = fields
+        super().__init__(connection, stream, fields)
         self._call = plan
         self._path = path
-        self._started_s = connection.wheel.clock()
-        self.due_s = NEVER
-        self.slot = 0
         # Of the app's side, from when the request is there.
         self._pool: Pool | None = None
         self._trunk: Trunk | None = None
@@ -258,34 +236,16 @@ class ShortCall(ShortWay):
         asked, trunk, pool = self._asked, self._trunk, self._pool
         if asked is None or trunk is None or pool is None:
             raise ValueError("the request has not been sent")
-        connection = self._connection
-        wheel = connection.wheel
-        left_s = self.due_s - wheel.now_s
-        wheel.forget(self)
-        request = heads.request_of(self._fields, end=False)
-        request.request_id = self._request_id
-        request.traceparent = self._traceparent
-        client = StreamClient(connection, self._stream)
-        self._stream.owner = client
         branch = Branch(self._switch, pool)
         branch.adopt(trunk, asked)
-        driver = client.go_on(
-            request,
-            self._call.target,
-            self._sent,
-            branch,
-            self._started_s,
-            self._size_bytes,
+        return self._hand_over(
+            self._call.target, branch, end=False, sent_bytes=self._size_bytes
         )
-        if left_s < NEVER:
-            wheel.arm(client, left_s)
-        return driver
 
     def lost(self) -> None:
         """Learn that the client has taken the request back, or is gone."""
         if self._asked is not None:
-            self.general()
-            self._stream.owner.lost()
+            super().lost()
 
 
 def _head_block(extra: bytes, fields: list[Field]) -> bytes:

@@ -26,6 +26,8 @@ from haloy.proxy.wheel import NEVER
 if TYPE_CHECKING:
     from haloy.proxy.http2.downstream import Http2Downstream
     from haloy.proxy.http2.forwarding import StreamForwarding
+    from haloy.proxy.switch import Target
+    from haloy.proxy.upstream import UpstreamConnection
 
 
 def take(connection: Http2Downstream, stream: Stream, fields: HeaderList) -> bool:
@@ -39,26 +41,35 @@ def take(connection: Http2Downstream, stream: Stream, fields: HeaderList) -> boo
     plan = meaning.plan
     if not isinstance(plan, Plan):
         return False
-    try:
-        start = heads.start_of(fields)
-    except (heads.Malformed, BadHead):
-        return False
-    target = plan.target
-    if (
-        start.method != b"GET"
-        or start.authority != plan.authority
-        or target.table is not connection.switch.table
-        or start.target.startswith(CHALLENGE_PREFIX)
-    ):
+    path = path_for(plan, connection, fields, b"GET")
+    if not path:
         return False
     request = ShortRequest(connection, stream, fields)
     stream.owner = request
-    request.begin(plan, start.target)
+    request.begin(plan, path)
     return True
 
 
-class ShortRequest(ShortWay):
-    """A request under way by the short way, and its client."""
+def path_for(
+    plan: Plan, connection: Http2Downstream, fields: HeaderList, method: bytes
+) -> bytes:
+    """Return the path of a request that C{plan} is good for, C{b""}: it is not."""
+    try:
+        start = heads.start_of(fields)
+    except (heads.Malformed, BadHead):
+        return b""
+    if (
+        start.method != method
+        or start.authority != plan.authority
+        or plan.target.table is not connection.switch.table
+        or start.target.startswith(CHALLENGE_PREFIX)
+    ):
+        return b""
+    return start.target
+
+
+class ShortStream(ShortWay):
+    """A request on a stream under way by a short way, and its client."""
 
     __slots__ = ("_connection", "_fields", "_started_s", "_stream", "due_s", "slot")
 
@@ -72,6 +83,46 @@ class ShortRequest(ShortWay):
         self._started_s = connection.wheel.clock()
         self.due_s = NEVER
         self.slot = 0
+
+    def _hand_over(
+        self,
+        target: Target,
+        upstream: UpstreamConnection | None,
+        *,
+        end: bool,
+        sent_bytes: int = 0,
+    ) -> StreamForwarding:
+        """Let the driver go on that the general way would have by now.
+
+        C{upstream} has the request, with C{sent_bytes} of a body; C{end}: there is
+        no body.
+        """
+        connection = self._connection
+        wheel = connection.wheel
+        left_s = self.due_s - wheel.now_s
+        wheel.forget(self)
+        request = heads.request_of(self._fields, end=end)
+        request.request_id = self._request_id
+        request.traceparent = self._traceparent
+        client = StreamClient(connection, self._stream)
+        self._stream.owner = client
+        driver = client.go_on(
+            request, target, self._sent, upstream, self._started_s, sent_bytes
+        )
+        if left_s < NEVER:
+            wheel.arm(client, left_s)
+        return driver
+
+    def lost(self) -> None:
+        """Learn that the client has taken the request back, or is gone."""
+        self.general()
+        self._stream.owner.lost()
+
+
+class ShortRequest(ShortStream):
+    """A request without a body, whose answer comes in one piece."""
+
+    __slots__ = ()
 
     def begin(self, plan: Plan, target: bytes) -> None:
         """Send it up."""
@@ -115,29 +166,10 @@ class ShortRequest(ShortWay):
         plan = self._plan
         if plan is None:
             raise ValueError("no request is under way")
-        connection = self._connection
-        wheel = connection.wheel
-        left_s = self.due_s - wheel.now_s
-        wheel.forget(self)
-        request = heads.request_of(self._fields, end=True)
-        request.request_id = self._request_id
-        request.traceparent = self._traceparent
-        client = StreamClient(connection, self._stream)
-        self._stream.owner = client
         upstream, self._upstream = self._upstream, None
-        driver = client.go_on(
-            request, plan.target, self._sent, upstream, self._started_s
-        )
-        if left_s < NEVER:
-            wheel.arm(client, left_s)
-        return driver
+        return self._hand_over(plan.target, upstream, end=True)
 
     # What else may happen meanwhile is for the general way.
-
-    def lost(self) -> None:
-        """Learn that the client has taken the request back, or is gone."""
-        self.general()
-        self._stream.owner.lost()
 
     def body_came(self) -> None:
         """Learn that a body comes, which it does not."""
