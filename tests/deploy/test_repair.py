@@ -144,6 +144,30 @@ async def test_lost_database(server: World, tmp_path: Path, reactor: Any) -> Non
         await after.database.close()
 
 
+async def test_lost_database_and_a_deployment_at_once(
+    server: World, tmp_path: Path, reactor: Any
+) -> None:
+    """The first look takes over all others too: a table without them would be short."""
+    server.engine.have_image("aaa:latest")
+    await server.deploy("01aaaaaaaa-aaa", "aaa")
+    await server.deploy(ONE)
+    after = World(tmp_path / "new", reactor, server.engine)
+    await after.begin()
+    gate: Deferred[None] = Deferred()
+    after.readiness.held[f"shop-{TWO}"] = gate
+    try:
+        await after.submit(TWO)
+        await after.settled(lambda: f"shop-{TWO}" in after.readiness.asked)
+        await after.look()
+        told = [one.name for app in after.reported[0] for one in app.replicas]
+        assert told == ["aaa-01aaaaaaaa-aaa", f"shop-{ONE}"]
+        gate.callback(None)
+        assert not (await after.end_of(TWO)).failed
+    finally:
+        await after.service.stop()
+        await after.database.close()
+
+
 async def test_go_daemon(server: World) -> None:
     """Containers of a Go daemon go on serving, and its history can be gone back to."""
     for identifier in (ONE, TWO):
