@@ -6,18 +6,18 @@ import os
 import re
 import secrets
 import socket
-import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import define, field
+from attrs import define
 
 from tests.integration.site import Server, build, identifier
+from tests.support.carrier import Carrier
 from tests.support.dockerd import PrivateDocker
 from tests.support.haloyd import TOKEN
 from tests.support.registry import private_registry, write_login
@@ -169,48 +169,28 @@ def test_upload_is_never_replaced(haloyd: Server, shelf: Shelf) -> None:
 
 
 @define(eq=False)
-class SlowWay:
+class SlowWay(Carrier):
     """Leads to a host and port, at so many bytes a second on the way back, or there."""
 
     to: tuple[str, int]
     bytes_a_second: float
     is_slow_there: bool = False
-    listening: socket.socket = field(init=False)
-    _open: list[socket.socket] = field(factory=list, init=False)
-    _threads: list[threading.Thread] = field(factory=list, init=False)
 
     def start(self) -> str:
         """Return the address that leads there."""
-        self.listening = socket.create_server((self.to[0], 0))
-        self._run(self._accept)
-        return f"{self.to[0]}:{self.listening.getsockname()[1]}"
+        listening = socket.create_server((self.to[0], 0))
+        self.listen(listening)
+        return f"{self.to[0]}:{listening.getsockname()[1]}"
 
-    def stop(self) -> None:
-        """Close everything."""
-        for one in (self.listening, *self._open):
-            with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join(10)
-        for one in (self.listening, *self._open):
-            one.close()
+    def reach(self) -> socket.socket:
+        return socket.create_connection(self.to)
 
-    def _run(self, doing: Callable[..., None], *arguments: Any) -> None:
-        thread = threading.Thread(target=doing, args=arguments)
-        self._threads.append(thread)
-        thread.start()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                near, _ = self.listening.accept()
-                far = socket.create_connection(self.to)
-                self._open += near, far
-                there_s, back_s = 0.0, 1 / self.bytes_a_second
-                if self.is_slow_there:
-                    there_s, back_s = back_s, there_s
-                self._run(self._carry, near, far, there_s)
-                self._run(self._carry, far, near, back_s)
+    def carry(self, near: socket.socket, far: socket.socket) -> None:
+        there_s, back_s = 0.0, 1 / self.bytes_a_second
+        if self.is_slow_there:
+            there_s, back_s = back_s, there_s
+        self.run(self._carry, near, far, there_s)
+        self.run(self._carry, far, near, back_s)
 
     def _carry(self, source: socket.socket, to: socket.socket, wait_s: float) -> None:
         with suppress(OSError):

@@ -141,6 +141,15 @@ def send_until_stuck(peer: Peer) -> int:
         return sent
 
 
+def open_until_stuck(running: Running, over: threading.Event) -> Peer:
+    """Return a client of a tunnel whose app has sent all that anybody takes."""
+    peer = open_tunnel(running, buffer=16384)
+    # Now the kernel moves what comes.
+    peer.exactly(2_000_000)
+    assert over.wait(20)
+    return peer
+
+
 async def test_both_ways_at_once(start_proxy: Starter, moves: Moves) -> None:
     """Each end comes behind the last byte, and all is counted."""
     running = start_proxy()
@@ -284,18 +293,11 @@ async def test_what_waits_in_a_pipe_is_delivered(
     with backend(script) as one:
         await running.serve(one, options=ProxyOptions(tunnel_idle_s=100))
 
-        def begin() -> Peer:
-            peer = open_tunnel(running, buffer=16384)
-            # Now the kernel moves what comes.
-            peer.exactly(2_000_000)
-            assert over.wait(20)
-            return peer
-
         def finish(peer: Peer) -> int:
             peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1_000_000)
             return 2_000_000 + len(peer.rest())
 
-        peer = await in_thread(begin)
+        peer = await in_thread(open_until_stuck, running, over)
         (tunnel,) = running.proxy._switch.tunnels
         assert tunnel._down.waits
         if end == "silence":
@@ -325,18 +327,11 @@ async def test_waiting_is_silence_and_reading_is_none(
     with backend(script) as one:
         await running.serve(one, options=ProxyOptions(tunnel_idle_s=100))
 
-        def begin() -> Peer:
-            peer = open_tunnel(running, buffer=16384)
-            # Now the kernel moves what comes.
-            peer.exactly(2_000_000)
-            assert over.wait(20)
-            return peer
-
         def take(peer: Peer) -> int:
             # More than the buffers beside the pipe hold: some of it has to be drained.
             return len(peer.exactly(200_000))
 
-        peer = await in_thread(begin)
+        peer = await in_thread(open_until_stuck, running, over)
         (tunnel,) = running.proxy._switch.tunnels
         # Twice what is taken was in the pipe already: nothing has come but that.
         silent = 0

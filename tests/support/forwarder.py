@@ -13,6 +13,8 @@ from pathlib import Path
 
 from attrs import define, field
 
+from tests.support.carrier import Carrier
+
 #: What begins a request: docker's client sends a head in a piece of its own.
 _REQUEST = re.compile(rb"(GET|HEAD|POST|PUT|DELETE) (?:/v[\d.]+)?(/\S*) HTTP/1\.1\r\n")
 
@@ -22,7 +24,7 @@ Watch = Callable[[str, bool], bool]
 
 
 @define(eq=False)
-class Forwarder:
+class Forwarder(Carrier):
     """Leads from a UNIX socket of its own to another one.
 
     @ivar watch: asked about each call, in the thread that carries it. A call is its
@@ -32,10 +34,7 @@ class Forwarder:
     to: Path
     watch: Watch = field(default=lambda _call, _answered: True)
     _folder: Path = field(init=False)
-    _listening: socket.socket = field(init=False)
     _passing: threading.Event = field(factory=threading.Event, init=False)
-    _open: list[socket.socket] = field(factory=list, init=False)
-    _threads: list[threading.Thread] = field(factory=list, init=False)
 
     @property
     def host(self) -> str:
@@ -45,11 +44,11 @@ class Forwarder:
     def start(self) -> None:
         # Short: a UNIX socket's path has room for 107 bytes.
         self._folder = Path(tempfile.mkdtemp(prefix="haloyt-"))
-        self._listening = socket.socket(socket.AF_UNIX)
-        self._listening.bind(f"{self._folder}/docker.sock")
-        self._listening.listen(128)
+        listening = socket.socket(socket.AF_UNIX)
+        listening.bind(f"{self._folder}/docker.sock")
+        listening.listen(128)
         self._passing.set()
-        self._run(self._accept)
+        self.listen(listening)
 
     def hang(self) -> None:
         """Take connections, and let no byte through either way."""
@@ -62,30 +61,18 @@ class Forwarder:
     def stop(self) -> None:
         self.watch = lambda _call, _answered: True
         self.go_on()
-        for one in (self._listening, *self._open):
-            with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join(10)
-        for one in (self._listening, *self._open):
-            one.close()
+        super().stop()
         shutil.rmtree(self._folder)
 
-    def _run(self, doing: Callable[..., None], *arguments: object) -> None:
-        thread = threading.Thread(target=doing, args=arguments)
-        self._threads.append(thread)
-        thread.start()
+    def reach(self) -> socket.socket:
+        far = socket.socket(socket.AF_UNIX)
+        far.connect(str(self.to))
+        return far
 
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                near, _ = self._listening.accept()
-                far = socket.socket(socket.AF_UNIX)
-                far.connect(str(self.to))
-                self._open += near, far
-                asked: list[str] = []
-                self._run(self._carry, near, far, asked, False)
-                self._run(self._carry, far, near, asked, True)
+    def carry(self, near: socket.socket, far: socket.socket) -> None:
+        asked: list[str] = []
+        self.run(self._carry, near, far, asked, False)
+        self.run(self._carry, far, near, asked, True)
 
     def _carry(
         self, source: socket.socket, to: socket.socket, asked: list[str], back: bool
