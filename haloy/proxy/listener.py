@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from haloy.errors import Conflict, InvalidValue
-from haloy.proxy.descriptor import Reactor, notice_death
+from haloy.proxy.descriptor import Reactor, notice_death, notice_loss
 from haloy.proxy.forwarded import plain_address
 
 ACCEPT_BATCH: Final = 64
@@ -134,9 +134,10 @@ class Listener:
 
     def start(self) -> None:
         """Begin to accept."""
-        # What is accepted has them from here (Linux): two calls less for each.
+        # What is accepted has them from here (Linux): six calls less for each.
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         notice_death(self._socket)
+        notice_loss(self._socket)
         self._reactor.addReader(self)
 
     def stop(self) -> None:

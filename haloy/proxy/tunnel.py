@@ -67,6 +67,7 @@ class Tunnel:
 
     def start(self, early: bytes) -> None:
         """Begin with what the client sent before the tunnel stood."""
+        self._upstream.notice_loss()
         self._client.wheel.arm(self._client, self._idle_s)
         self._client.resume()
         if early:

@@ -19,6 +19,7 @@ from haloy.proxy.descriptor import (
     Descriptor,
     Reactor,
     notice_death,
+    notice_loss,
 )
 from haloy.proxy.wheel import Wheel
 
@@ -116,6 +117,11 @@ class UpstreamConnection(Descriptor):
         else:
             return errno.errorcode.get(code, str(code))
         return ""
+
+    def notice_loss(self) -> None:
+        """Give up an app that takes nothing: it is not one body that waits for it."""
+        if isinstance(self.pool.address, Address):
+            notice_loss(self.socket)
 
     def give_back(self, now_s: float) -> None:
         """Be idle in the pool after a whole exchange, unless it is broken."""

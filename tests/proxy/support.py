@@ -168,7 +168,10 @@ class Backend:
     """An upstream whose connections are served by a script, each in a thread."""
 
     def __init__(
-        self, script: Callable[[Peer], None], path: Path | None = None
+        self,
+        script: Callable[[Peer], None],
+        path: Path | None = None,
+        listening: socket.socket | None = None,
     ) -> None:
         self.script = script
         self.connections = 0
@@ -177,8 +180,10 @@ class Backend:
         self._open: list[socket.socket] = []
         self.address: Address | UnixAddress
         if path is None:
-            self._listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
-            self.address = Address("127.0.0.1", self._listening.getsockname()[1])
+            self._listening = listening or socket.create_server(
+                ("127.0.0.1", 0), backlog=1024
+            )
+            self.address = Address(*self._listening.getsockname()[:2])
         else:
             self._listening = socket.socket(socket.AF_UNIX)
             self._listening.bind(str(path))
@@ -228,9 +233,12 @@ class Backend:
 
 @contextmanager
 def backend(
-    script: Callable[[Peer], None], path: Path | None = None
+    script: Callable[[Peer], None],
+    path: Path | None = None,
+    listening: socket.socket | None = None,
 ) -> Iterator[Backend]:
-    running = Backend(script, path)
+    """Run one: at C{path}, on C{listening}, or on a port of its own."""
+    running = Backend(script, path, listening)
     try:
         yield running
     finally:

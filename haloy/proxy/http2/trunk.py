@@ -50,6 +50,7 @@ class Trunk(User):
         reason = self.connection.open()
         if not reason:
             self._pool.trunks.append(self)
+            self.connection.notice_loss()
             self.mark()
         return reason
 
