@@ -24,6 +24,7 @@ HOT = (
     "body",
     "bulk",
     "connection",
+    "demand",
     "descriptor",
     "downstream",
     "exchange",

@@ -5,6 +5,7 @@ They wait in the order of their arrival, up to a number and until a time.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Final
 
 from haloy.model.names import AppName
@@ -65,7 +66,7 @@ class Parking:
             for seeker in held:
                 seeker.seek()
 
-    def release_owners(self, owners: set[str]) -> None:
+    def release_owners(self, owners: Collection[str]) -> None:
         """Send those on whose app has upstreams now."""
         for app in tuple(self._held):
             if app in owners:

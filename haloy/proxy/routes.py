@@ -180,3 +180,14 @@ def apps_of(table: RouteTable) -> dict[str, str]:
         elif isinstance(route, AppRoute):
             found.update((one.key, str(route.app)) for one in route.upstreams)
     return found
+
+
+def changed(
+    before: Mapping[str, Route], after: Mapping[str, Route]
+) -> list[tuple[str, Route]]:
+    """Return what C{after} has new, or otherwise than C{before}, in its order."""
+    return [
+        (name, route)
+        for name, route in after.items()
+        if (old := before.get(name)) is not route and old != route
+    ]

@@ -18,6 +18,7 @@ from haloy.model.names import AppName, DomainName
 from haloy.proxy import pages
 from haloy.proxy.access_log import Kinds, Sink
 from haloy.proxy.balance import SLOW_START_S, Rotation
+from haloy.proxy.demand import Demand
 from haloy.proxy.descriptor import Reactor
 from haloy.proxy.forwarded import Networks
 from haloy.proxy.head import RequestHead
@@ -172,6 +173,7 @@ class Switch:
         self.tunnels: set[Tunnel] = set()
         self.pools: dict[str, Pool] = {}
         self.failure_listeners: list[Callable[[UpstreamFailure], None]] = []
+        self._demand = Demand(_API_OPTIONS)
         self._rotations: dict[str, Rotation] = {}
         self.parking = Parking()
         # Host field -> target under the present table. Emptied in place.
@@ -283,34 +285,23 @@ class Switch:
 
     def replace_table(self, table: RouteTable) -> None:
         """Serve by C{table} from now on."""
-        wanted: dict[str, tuple[Upstream, int, str]] = {}
-        for route in (*table.exact.values(), *table.wildcard.values()):
-            if isinstance(route, ApiRoute):
-                upstream = route.upstream
-                wanted[upstream.key] = (
-                    upstream,
-                    _API_OPTIONS.max_connections,
-                    API_OWNER,
-                )
-            elif isinstance(route, AppRoute):
-                for upstream in route.upstreams:
-                    limit = route.options.max_connections
-                    wanted[upstream.key] = (upstream, limit, route.app)
+        wanted, gone = self._demand.follow(table)
         self.table = table
         self.secure_targets.clear()
         self.plain_targets.clear()
         self.secure_lanes.clear()
         self.plain_lanes.clear()
-        serving = {app for key, (_, _, app) in wanted.items() if self._serves(key)}
-        for key, (upstream, limit, app) in wanted.items():
-            self._admit(key, upstream, limit, slowly=app in serving)
-        gone = [key for key in self.pools if key not in wanted]
+        serving = {one.app for one in wanted if self._serves(one.upstream.key)}
+        for one in wanted:
+            limit = one.options.max_connections
+            self._admit(one.upstream, limit, slowly=one.app in serving)
         for key in gone:
             self._retire(key)
-        for rotation in self._rotations.values():
-            rotation.forget(gone)
-        owners = {app for _, _, app in wanted.values()}
-        for name in set(self._rotations) - owners:
+        if gone:
+            for rotation in self._rotations.values():
+                rotation.forget(gone)
+        owners = self._demand.apps
+        for name in [name for name in self._rotations if name not in owners]:
             del self._rotations[name]
         self.parking.release_owners(owners)
 
@@ -318,7 +309,8 @@ class Switch:
         pool = self.pools.get(key)
         return pool is not None and not pool.retired
 
-    def _admit(self, key: str, upstream: Upstream, limit: int, *, slowly: bool) -> None:
+    def _admit(self, upstream: Upstream, limit: int, *, slowly: bool) -> None:
+        key = upstream.key
         pool = self.pools.get(key)
         if pool is None or pool.retired:
             if pool is None:
