@@ -22,7 +22,7 @@ from haloy.config.private import make_directory, set_aside, write_private
 from haloy.model.certificate import Certificate, Secret
 from haloy.model.names import DomainName
 from haloy.proxy.control.values import decode, encode
-from haloy.proxy.routes import RouteTable
+from haloy.proxy.routes import Route, RouteTable
 
 _CHAIN: Final = b"-----BEGIN CERTIFICATE-----"
 #: What may be the name of a certificate's file: no way out of the folder. One that a
@@ -58,6 +58,28 @@ class KeptCertificate:
     digest: str
 
 
+class _Texts:
+    """Routes as JSON; the text of one that is still the same is not made again.
+
+    A table of a thousand routes takes 20 ms to write out, which would be taken from
+    the workers whenever one route changes.
+    """
+
+    def __init__(self) -> None:
+        self._made: dict[str, tuple[Route, str]] = {}
+
+    def of(self, routes: Mapping[str, Route]) -> str:
+        """Return C{routes} as an object."""
+        made: dict[str, tuple[Route, str]] = {}
+        for name, route in routes.items():
+            known = self._made.get(name)
+            if known is None or known[0] is not route:
+                known = route, f"{json.dumps(name)}:{json.dumps(encode(route))}"
+            made[name] = known
+        self._made = made
+        return f"{{{','.join([text for _, text in made.values()])}}}"
+
+
 class KeptFiles:
     """The folder."""
 
@@ -66,6 +88,8 @@ class KeptFiles:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._written: dict[Path, str] = {}
+        self._exact = _Texts()
+        self._wildcard = _Texts()
 
     @property
     def _table(self) -> Path:
@@ -146,8 +170,18 @@ class KeptFiles:
 
     def save_table(self, settings: Mapping[str, Any], table: RouteTable) -> None:
         """Keep the table. @raise OSError: the disk does not take it."""
-        content = encode(KeptTable(settings, table))
-        write_private(self._table, json.dumps(content).encode("ascii"))
+        routes = ",".join(
+            f'"{name}":{texts.of(some)}'
+            for name, texts, some in (
+                ("exact", self._exact, table.exact),
+                ("wildcard", self._wildcard, table.wildcard),
+            )
+        )
+        content = (
+            f'{{"is":"KeptTable","settings":{json.dumps(settings)},"table":'
+            f'{{"is":"RouteTable","generation":{table.generation},{routes}}}}}'
+        )
+        write_private(self._table, content.encode("ascii"))
 
     def save_certificates(self, certificates: tuple[Certificate, ...]) -> None:
         """Keep exactly these; only files of our own are ever removed.

@@ -48,6 +48,21 @@ def test_what_was_kept_is_there_again(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*.tmp"))
 
 
+def test_a_table_is_written_as_it_is_now(tmp_path: Path) -> None:
+    """Routes that were written before, new ones, others, and none that are gone."""
+    files = KeptFiles(tmp_path)
+    for generation, apps in enumerate(
+        ({"a": 1, "b": 2}, {"a": 1, "b": 3, "c": 1}, {"c": 1}, {"c": 1}, {})
+    ):
+        now = table(generation, apps, api=generation == 1)
+        files.save_table({"stop_s": generation}, now)
+        written = (tmp_path / "table.json").read_bytes()
+        assert KeptFiles(tmp_path).load(NOW) == Kept({"stop_s": generation}, now)
+        anew = KeptFiles(tmp_path / "anew")
+        anew.save_table({"stop_s": generation}, now)
+        assert (tmp_path / "anew" / "table.json").read_bytes() == written
+
+
 def test_nothing_was_kept(tmp_path: Path) -> None:
     """A first start begins with nothing."""
     assert KeptFiles(tmp_path / "none").load(NOW) == Kept()
