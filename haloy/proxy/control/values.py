@@ -20,8 +20,10 @@ from attrs import NOTHING, Factory, fields, has
 KIND: Final = "is"
 
 Decode = Callable[[Any], Any]
+Encode = Callable[[Any], Any]
 
 _PLAIN: Final = frozenset((str, int, float, bool))
+_AS_THEY_ARE: Final = _PLAIN | {type(None)}
 
 
 class Misfit(ValueError):
@@ -30,29 +32,46 @@ class Misfit(ValueError):
 
 def encode(value: Any) -> Any:
     """Return C{value} as what JSON has; bytes as text of the same code points."""
-    if value is None or isinstance(value, (str, int, float)):
-        return value
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, bytes):
-        return value.decode("latin-1")
-    if isinstance(value, (tuple, list)):
-        if _types_if_plain(type(value)):
-            return value
-        return [encode(one) for one in value]
-    if isinstance(value, (frozenset, set)):
-        return sorted(encode(one) for one in value)
-    if isinstance(value, Mapping):
-        return {key: encode(one) for key, one in value.items()}
-    if isinstance(value, datetime):
-        return value.isoformat()
     kind: Any = type(value)
-    found: dict[str, Any] = {KIND: kind.__name__}
-    for name, default in _fields(kind):
-        one = getattr(value, name)
-        if one is not default and one != default:
-            found[name] = encode(one)
-    return found
+    return value if kind in _AS_THEY_ARE else _encoder(kind)(value)
+
+
+@functools.cache
+def _encoder(kind: Any) -> Encode:
+    """Return the function that makes JSON of a C{kind}."""
+    if issubclass(kind, (str, int, float)):
+        return _as_is
+    if issubclass(kind, Enum):
+        return lambda value: value.value
+    if issubclass(kind, bytes):
+        return lambda value: value.decode("latin-1")
+    if issubclass(kind, (tuple, list)):
+        return _as_is if _types_if_plain(kind) else _encode_each
+    if issubclass(kind, (frozenset, set)):
+        return lambda value: sorted(_encode_each(value))
+    if issubclass(kind, Mapping):
+        return lambda value: {key: encode(one) for key, one in value.items()}
+    if issubclass(kind, datetime):
+        return lambda value: value.isoformat()
+    return _object_encoder(kind)
+
+
+def _encode_each(value: Any) -> list[Any]:
+    return [encode(one) for one in value]
+
+
+def _object_encoder(kind: Any) -> Encode:
+    known = _fields(kind)
+
+    def encode_object(value: Any) -> dict[str, Any]:
+        found: dict[str, Any] = {KIND: kind.__name__}
+        for name, default in known:
+            one = getattr(value, name)
+            if default is NOTHING or (one is not default and one != default):
+                found[name] = one if type(one) in _AS_THEY_ARE else encode(one)
+        return found
+
+    return encode_object
 
 
 @functools.cache
@@ -256,10 +275,13 @@ class _Object:
                 found[key] = part(inner)
             except ValueError as problem:
                 raise Misfit(f"{name}.{key}: {problem}") from None
-        if not found.keys() >= self._needed:
+        try:
+            return self._kind(**found)
+        except TypeError:
             missing = ", ".join(sorted(self._needed - found.keys()))
-            raise Misfit(f"{name} lacks {missing}")
-        return self._kind(**found)
+            if not missing:
+                raise
+            raise Misfit(f"{name} lacks {missing}") from None
 
 
 def _shown(value: Any) -> str:
