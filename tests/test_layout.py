@@ -23,6 +23,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     # Parts of one request and one connection, tested whole, with real sockets.
     "haloy/proxy/parking.py": "tests/proxy/test_switch.py",
     "haloy/proxy/short_way.py": "tests/proxy/test_lane.py",
+    "haloy/proxy/spawning.py": "tests/proxy/test_crew.py",
     "haloy/proxy/writer.py": "tests/proxy/test_supervisor.py",
     "haloy/proxy/http2/forwarding.py": "tests/proxy/http2/test_stream.py",
     "haloy/proxy/http2/multiplexed.py": "tests/proxy/http2/test_downstream.py",

@@ -7,10 +7,8 @@ change in the same order.
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -21,7 +19,7 @@ from twisted.internet.error import (
     ProcessDone,
     ProcessExitedAlready,
 )
-from twisted.internet.protocol import Factory, ProcessProtocol
+from twisted.internet.protocol import Factory
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -38,7 +36,9 @@ from haloy.proxy.control.protocol import (
     version_problem,
 )
 from haloy.proxy.interface import ProxyStats
-from haloy.proxy.sockets import Sockets, without_sockets
+from haloy.proxy.shares import Shares
+from haloy.proxy.sockets import Sockets
+from haloy.proxy.spawning import spawn_worker
 from haloy.tasks import Tasks
 
 LEAN: Final = "haloy.proxy.reactor"
@@ -61,6 +61,7 @@ RETIRED_LIMIT_S: Final = 3600.0
 class Member:
     """One worker process.
 
+    @ivar place: which of the L{Shares} is its own.
     @ivar stats: its newest reading.
     @ivar fed: it has been told everything and gets every change.
     @ivar serving: it accepts connections. C{retired}: it does no longer.
@@ -68,6 +69,7 @@ class Member:
 
     link: Link
     started_s: float
+    place: int
     process: Any = None
     stats: ProxyStats = field(factory=lambda: ProxyStats(0, 0, 0, 0, 0))
     fed: bool = False
@@ -80,17 +82,6 @@ class Member:
     def pid(self) -> int:
         """The number of its process, 0 when it could not be started."""
         return int(self.process.pid or 0) if self.process is not None else 0
-
-
-class _Watch(ProcessProtocol):
-    """Learns of the end of one worker."""
-
-    def __init__(self, ended: Callable[[Failure], None]) -> None:
-        self._ended = ended
-
-    def processExited(self, reason: Failure) -> None:  # noqa: N802 - Twisted's
-        """Pass it on."""
-        self._ended(reason)
 
 
 class Crew:
@@ -117,6 +108,7 @@ class Crew:
         self._brief = brief
         self._news = news
         self._worker_reactor = worker_reactor
+        self._shares = Shares()
         self._members: list[Member] = []
         self._tasks = Tasks(self._log)
         self._stopping = False
@@ -156,6 +148,7 @@ class Crew:
         ended = DeferredList([member.gone for member in members])
         late = self._reactor.callLater(limit_s, self._kill, members)
         await ended
+        self._shares.close()
         if late.active():
             late.cancel()
 
@@ -244,6 +237,7 @@ class Crew:
                 lambda _: None,
             ),
             self._reactor.seconds(),
+            self._shares.take(),
         )
         with ours, theirs:
             ours.setblocking(False)
@@ -252,35 +246,18 @@ class Crew:
             )
             self._members.append(member)
             try:
-                member.process = self._spawn(
-                    theirs, lambda reason: self._ended(member, reason, ready)
+                member.process = spawn_worker(
+                    self._reactor,
+                    self._worker_reactor,
+                    theirs,
+                    self._sockets,
+                    self._shares,
+                    member.place,
+                    lambda reason: self._ended(member, reason, ready),
                 )
             except OSError as problem:
                 self._ended(member, Failure(problem), ready)
         return ready
-
-    def _spawn(self, control: socket.socket, ended: Callable[[Failure], None]) -> Any:
-        given = [control, *self._sockets.all]
-        places = {one.fileno(): 3 + index for index, one in enumerate(given)}
-        with open(os.devnull, "rb") as nothing:
-            return self._reactor.spawnProcess(
-                _Watch(ended),
-                sys.executable,
-                [
-                    *(sys.executable, "-P", "-m", "haloy.proxy.launch"),
-                    self._worker_reactor,
-                    str(places[control.fileno()]),
-                    _listed(places, self._sockets.http),
-                    _listed(places, self._sockets.https),
-                ],
-                env=without_sockets(os.environ),
-                childFDs={
-                    0: nothing.fileno(),
-                    1: 1,
-                    2: 2,
-                    **{place: number for number, place in places.items()},
-                },
-            )
 
     def _heard(self, member: Member, message: Message, ready: Deferred[bool]) -> None:
         member.silent = 0
@@ -342,6 +319,7 @@ class Crew:
     def _ended(self, member: Member, reason: Failure, ready: Deferred[bool]) -> None:
         if member in self._members:
             self._members.remove(member)
+            self._shares.give_back(member.place)
         member.fed = False
         member.link.abort()
         member.gone.callback(None)
@@ -389,7 +367,3 @@ class Crew:
                 member.process.signalProcess(signal.SIGKILL)
             except ProcessExitedAlready:
                 continue
-
-
-def _listed(places: dict[int, int], sockets: Sequence[socket.socket]) -> str:
-    return ",".join(str(places[one.fileno()]) for one in sockets)

@@ -44,6 +44,7 @@ from haloy.proxy.metrics import (
 )
 from haloy.proxy.pool import Pool
 from haloy.proxy.routes import RouteTable, apps_of
+from haloy.proxy.shares import Share, whole_share
 from haloy.proxy.switch import Switch
 from haloy.proxy.tls import Contexts, SniContexts
 from haloy.proxy.tls_policy import offered
@@ -88,6 +89,7 @@ class EmbeddedProxy(Service):
         access_log: Sink | None = None,
         clock: Callable[[], float] = time.monotonic,
         random: Random | None = None,
+        share: Share | None = None,
     ) -> None:
         """Prepare; nothing is bound before the service starts.
 
@@ -95,11 +97,13 @@ class EmbeddedProxy(Service):
         @param contexts: the TLS side, L{SniContexts} unless another one is given.
         @param access_log: called with one record for each request.
         @param clock: monotonic seconds.
+        @param share: ours of what several workers accept; alone without it.
         @raise InvalidValue: C{trusted_proxies} names no network.
         """
         self._time = reactor
         self._reactor = cast(Reactor, reactor)
         self._settings = settings
+        self._share = share or whole_share()
         self._contexts: Contexts = contexts or SniContexts(
             offered(http2=settings.http2)
         )
@@ -158,6 +162,7 @@ class EmbeddedProxy(Service):
         )
         for listener in (*self._plain, *self._secure):
             listener.start()
+        self._share.note(0)
 
     def stopService(self) -> Deferred[None]:
         """Accept no more, let requests end up to the limit, cut what is left."""
@@ -183,6 +188,7 @@ class EmbeddedProxy(Service):
         for listener in (*self._plain, *self._secure):
             listener.stop()
         self._plain, self._secure = [], []
+        self._share.leave()
 
     async def _stop(self) -> None:
         self._close_listeners()
@@ -231,6 +237,7 @@ class EmbeddedProxy(Service):
             take,
             lambda: len(self._switch.clients) < self._connections_limit,
             self._settings.accept_at_once,
+            lambda: self._share.is_ample(len(self._switch.clients)),
         )
 
     def _take_plain(self, connection: socket.socket, peer: str) -> None:
@@ -263,6 +270,7 @@ class EmbeddedProxy(Service):
             self._contexts.renew()
         for listener in (*self._plain, *self._secure):
             listener.tick()
+            self._share.note(len(self._switch.clients))
 
     def share_tickets(self, keys: Secret) -> None:
         """Use C{keys} for session tickets, as all workers do; to be told daily.

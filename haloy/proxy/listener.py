@@ -10,9 +10,9 @@ import errno
 import resource
 import socket
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, cast
 
-from twisted.internet.interfaces import IReadWriteDescriptor
+from twisted.internet.interfaces import IDelayedCall, IReadWriteDescriptor
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -23,6 +23,8 @@ from haloy.proxy.forwarded import plain_address
 
 ACCEPT_BATCH: Final = 64
 PAUSE_S: Final = 0.25
+# How long another worker has to be first: some times what one needs to wake up.
+GIVE_WAY_S: Final = 0.001
 BACKLOG: Final = 4096
 
 # Descriptors that clients never get: the API, files, Docker, upstreams.
@@ -110,7 +112,8 @@ class Listener:
 
     C{take} gets the accepted non-blocking socket and the peer's IP literal.
     C{may_take} says whether there is room for one more; C{at_once} is how many are
-    taken at a time.
+    taken at a time. C{has_enough} says that another worker is to take what waits: it
+    has a moment for that, and what it leaves is taken then.
     """
 
     _log = Logger()
@@ -122,12 +125,15 @@ class Listener:
         take: Callable[[socket.socket, str], None],
         may_take: Callable[[], bool],
         at_once: int = ACCEPT_BATCH,
+        has_enough: Callable[[], bool] = lambda: False,
     ) -> None:
         self._reactor = reactor
         self._socket = listening
         self._take = take
         self._may_take = may_take
         self._at_once = at_once
+        self._has_enough = has_enough
+        self._turn: IDelayedCall | None = None
         self._stopped = False
         self._paused = False
         self._pauses = 0
@@ -144,6 +150,9 @@ class Listener:
         """Accept no more and close the socket."""
         self._stopped = True
         self._reactor.removeReader(self)
+        if self._turn is not None:
+            self._turn.cancel()
+            self._turn = None
         self._socket.close()
 
     @property
@@ -166,7 +175,21 @@ class Listener:
         """Do nothing: a listening socket is not written to."""
 
     def doRead(self) -> None:
-        """Accept what waits, a batch at a time."""
+        """Accept what waits, or let another worker do it."""
+        if self._has_enough():
+            self._reactor.removeReader(self)
+            turn = self._reactor.callLater(GIVE_WAY_S, self._take_turn)
+            self._turn = cast(IDelayedCall, turn)
+        else:
+            self._accept()
+
+    def _take_turn(self) -> None:
+        self._turn = None
+        self._reactor.addReader(self)
+        self._accept()
+
+    def _accept(self) -> None:
+        """Accept a batch of what waits."""
         for _ in range(self._at_once):
             if not self._may_take():
                 self._pause("the limit of connections is reached")

@@ -59,6 +59,7 @@ from haloy.proxy.control.values import decoder
 from haloy.proxy.embedded import EmbeddedProxy, Settings
 from haloy.proxy.interface import ProxyStats, UpstreamFailure
 from haloy.proxy.privileges import give_up_privileges
+from haloy.proxy.shares import Share, given_share
 from haloy.tasks import Tasks
 
 #: How often counts and requests are told, and after how many of these rounds even if
@@ -80,10 +81,12 @@ class Worker:
         reactor: Any,
         http: Sequence[socket.socket],
         https: Sequence[socket.socket],
+        share: Share,
     ) -> None:
         self._reactor = reactor
         self._http = http
         self._https = https
+        self._share = share
         self._tasks = Tasks(self._log)
         self._tables = TableReader()
         self._certificates = CertificatesReader()
@@ -188,6 +191,7 @@ class Worker:
             self._reactor,
             Settings(http=self._http, https=self._https, **chosen),
             access_log=self._note,
+            share=self._share,
         )
         self._proxy.on_upstream_failure(self._failed)
 
@@ -295,6 +299,7 @@ def run(control: int, http: Sequence[int], https: Sequence[int]) -> None:
         reactor,
         [socket.socket(fileno=one) for one in http],
         [socket.socket(fileno=one) for one in https],
+        given_share(os.environ),
     )
     reactor.callWhenRunning(_connect, reactor, control, worker)
     reactor.run(installSignalHandlers=False)

@@ -10,17 +10,19 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 
 from haloy.errors import Conflict, InvalidValue
 from haloy.model.app import Domain
 from haloy.model.names import AppName, DomainName
-from haloy.proxy.listener import Listener, open_sockets, parse_listen
+from haloy.proxy.listener import GIVE_WAY_S, Listener, open_sockets, parse_listen
 from haloy.proxy.routes import RoutedApp, build_table
 from tests.proxy.apps import OK
-from tests.proxy.conftest import Starter
+from tests.proxy.conftest import SplitStarter, Starter
 from tests.proxy.support import (
     Peer,
     answering,
@@ -29,6 +31,7 @@ from tests.proxy.support import (
     connect,
     get,
     in_thread,
+    table_of,
     upstream_of,
 )
 from tests.proxy.turns import Turns
@@ -214,3 +217,74 @@ def test_what_is_accepted_sends_at_once_and_notices_death() -> None:
             assert asks_after_s(one) == 150
             assert not one.getblocking()
     listener.stop()
+
+
+class TimedTurns(Clock):
+    """A reactor whose time passes when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        turns = self.turns = Turns()
+        self.addReader, self.removeReader = turns.addReader, turns.removeReader
+        self.addWriter, self.removeWriter = turns.addWriter, turns.removeWriter
+
+
+def test_who_has_enough_lets_others_go_first() -> None:
+    """For a millisecond; what nobody has taken by then is taken, and it goes on so."""
+    reactor: Any = TimedTurns()
+    (listening,) = open_sockets("127.0.0.1:0")
+    taken: list[socket.socket] = []
+    enough = [False]
+    listener = Listener(
+        reactor,
+        listening,
+        lambda one, peer: taken.append(one),
+        lambda: True,
+        at_once=2,
+        has_enough=lambda: enough[0],
+    )
+    listener.start()
+    clients = [socket.create_connection(("127.0.0.1", listener.port)) for _ in range(7)]
+    listener.doRead()
+    assert len(taken) == 2
+    enough[0] = True
+    listener.doRead()
+    assert len(taken) == 2
+    assert listener not in reactor.turns.readers
+    # What another worker takes meanwhile is not missed.
+    other, _ = listening.accept()
+    reactor.advance(GIVE_WAY_S)
+    assert len(taken) == 4
+    assert listener in reactor.turns.readers
+    listener.doRead()
+    reactor.advance(GIVE_WAY_S)
+    assert len(taken) == 6
+    listener.doRead()
+    listener.stop()
+    assert not reactor.getDelayedCalls()
+    for one in (*taken, *clients, other):
+        one.close()
+
+
+async def test_two_workers_share_what_comes(start_split: SplitStarter) -> None:
+    """Neither gets nearly all of 64 connections that come one after the other."""
+    split = await start_split()
+    with backend(answering(OK)) as one:
+        await split.proxy.replace_table(table_of(one))
+
+        def come() -> list[int]:
+            before = [_descriptors(pid) for pid in split.supervisor.pids]
+            for _ in range(64):
+                peer = connect(split.http)
+                peer.send(get("unknown.example"))
+                assert peer.response()[0] == 404
+            now = [_descriptors(pid) for pid in split.supervisor.pids]
+            return [after - first for first, after in zip(before, now, strict=True)]
+
+        has = await in_thread(come)
+        assert sum(has) == 64
+        assert min(has) >= 16, has
+
+
+def _descriptors(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
