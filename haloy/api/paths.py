@@ -1,8 +1,10 @@
-"""The paths of routes, as a client asks for them. Pure."""
+"""The paths of routes and the URLs of servers, as a client asks for them. Pure."""
 
 from __future__ import annotations
 
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
+
+import idna
 
 from haloy.errors import InvalidValue
 
@@ -15,3 +17,21 @@ def route(*parts: str) -> str:
     if not all(parts):
         raise InvalidValue("a name is empty", field=parts[0])
     return "/v1/" + "/".join(quote(part, safe="") for part in parts)
+
+
+def wire_url(base_url: str) -> bytes:
+    """Return the URL of a server in ASCII, its name as IDNA has it (RFC 5891).
+
+    @raise InvalidValue: it cannot be the name of a server.
+    """
+    if base_url.isascii():
+        return base_url.lower().encode()
+    parts = urlsplit(base_url)
+    try:
+        name = idna.encode(parts.hostname or "", uts46=True).decode()
+    except idna.IDNAError as problem:
+        raise InvalidValue(
+            f"{base_url} is not a server: {problem}", field="server"
+        ) from problem
+    place = name if parts.port is None else f"{name}:{parts.port}"
+    return f"{parts.scheme}://{place}".encode()

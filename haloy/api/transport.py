@@ -7,21 +7,21 @@ is taken up again before anything is said of how it ended.
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from typing import Any
 
 from attrs import define, field
-from hyperlink import EncodedURL
-from treq.client import HTTPClient
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocol
 from twisted.internet.task import deferLater
 from twisted.web.client import URI, FileBodyProducer
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IAgentEndpointFactory
+from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer
 
+from haloy.api.paths import wire_url
 from haloy.api.pieces import Pieces, whole
 from haloy.api.sections import Sections
 from haloy.api.sse import EventReader
@@ -65,14 +65,6 @@ _ERRORS: dict[int, type[HaloyError]] = {
 }
 
 
-class _Url(EncodedURL):
-    """Encodes names for the wire, and leaves an IPv6 address as it is."""
-
-    def to_uri(self) -> EncodedURL:
-        """Return it in ASCII; hyperlink takes C{::1} for a name and refuses it."""
-        return self if ":" in self.host else super().to_uri()
-
-
 @define(eq=False)
 class Transport:
     """One server: its base URL and the token for it.
@@ -87,12 +79,7 @@ class Transport:
     _token: str = field(repr=lambda _: "***")
     _limit_s: float = ANSWER_LIMIT_S
     _endpoints: IAgentEndpointFactory | None = None
-    _http: HTTPClient = field(init=False)
     _healthy: bool = field(default=False, init=False)
-
-    def __attrs_post_init__(self) -> None:
-        """Speak HTTP by treq."""
-        self._http = HTTPClient(self._agent)
 
     async def check_health(self) -> None:
         """Return when the server answers; asked once a client.
@@ -151,7 +138,7 @@ class Transport:
         body.on_read(lambda _: idle.reset(UPLOAD_IDLE_S) if idle.active() else None)
         try:
             response = await sending
-            text = await whole(response.original)
+            text = await whole(response)
         finally:
             if idle.active():
                 idle.cancel()
@@ -203,10 +190,12 @@ class Transport:
         self, method: str, path: str, data: bytes | None, limit_s: float
     ) -> tuple[Any, bytes]:
         headers = self._headers()
+        body = None
         if data is not None:
             headers.setRawHeaders("Content-Type", ["application/json"])
-        response = await self._send(method, path, headers, data, limit_s)
-        reading = Deferred.fromCoroutine(whole(response.original))
+            body = FileBodyProducer(io.BytesIO(data))
+        response = await self._send(method, path, headers, body, limit_s)
+        reading = Deferred.fromCoroutine(whole(response))
         reading.addTimeout(limit_s, self.reactor)
         try:
             return response, await reading
@@ -216,18 +205,20 @@ class Transport:
             ) from None
 
     async def _send(
-        self, method: str, path: str, headers: Headers, data: Any, limit_s: float | None
+        self,
+        method: str,
+        path: str,
+        headers: Headers,
+        body: IBodyProducer | None,
+        limit_s: float | None,
     ) -> Any:
+        """Return the answer when its head is there, within C{limit_s}."""
         try:
-            return await self._http.request(
-                method,
-                _Url.from_text(self.base_url + path),
-                headers=headers,
-                data=data,
-                timeout=limit_s,
-                allow_redirects=False,
-                unbuffered=True,
-            )
+            url = wire_url(self.base_url) + path.encode()
+            asking = self._agent.request(method.encode(), url, headers, body)
+            if limit_s is not None:
+                asking.addTimeout(limit_s, self.reactor)
+            return await asking
         except HaloyError:
             raise
         except Exception as problem:  # connection and TLS errors have no common base
@@ -317,12 +308,12 @@ class Transport:
             headers.setRawHeaders(name, values)
         response = await self._send("GET", path, headers, None, self._limit_s)
         if response.code != 200:
-            problem = self._refusal(response, await whole(response.original))
+            problem = self._refusal(response, await whole(response))
             if response.code in passing:
                 raise ServerUnreachable(str(problem)) from problem
             raise problem
         body = Pieces()
-        response.original.deliverBody(body)
+        response.deliverBody(body)
         try:
             while True:
                 reading = Deferred.fromCoroutine(body.read())
@@ -354,7 +345,7 @@ class Transport:
         """
         if self._endpoints is None:
             raise AssertionError("this transport was made for HTTP alone")
-        uri = URI.fromBytes(f"{self.base_url}{path}".encode())
+        uri = URI.fromBytes(wire_url(self.base_url) + path.encode())
         lines = [
             f"{method} {uri.originForm.decode()} HTTP/1.1",
             f"Host: {uri.netloc.decode()}",
