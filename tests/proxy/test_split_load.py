@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import threading
 import time
@@ -32,6 +33,7 @@ from tests.proxy.support import (
     upstream_of,
 )
 from tests.proxy.test_supervisor import certificate
+from tests.support.waiting import allowance
 
 pytestmark = pytest.mark.slow
 
@@ -221,10 +223,20 @@ def giving(peer: Peer) -> None:
             peer.send(OK)
 
 
+@pytest.fixture
+def many_descriptors() -> Iterator[None]:
+    """Have as many as one may: here, and in what is started."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("unmeasured", "many_descriptors")
 @pytest.mark.parametrize(
     ("kind", "count", "limit_kib"),
     [
-        ("idle", 400, 40),
+        ("idle", 5000, 40),
         ("idle, TLS", 100, 40),
         ("stalled", 20, 256),
         ("stalled, TLS", 20, 256),
@@ -232,7 +244,7 @@ def giving(peer: Peer) -> None:
     ],
 )
 async def test_memory_of_connections(
-    start_split: SplitStarter, unmeasured: None, kind: str, count: int, limit_kib: int
+    start_split: SplitStarter, kind: str, count: int, limit_kib: int
 ) -> None:
     """Idle ones and readers that stall need little, and hold up nobody."""
     split = await start_split(workers=1, plain="TLS" not in kind)
@@ -265,6 +277,7 @@ async def test_memory_of_connections(
             begin()
         threading.Event().wait(0.5)
         each = (pss_kib(pid) - before) / count
+        assert len(os.listdir(f"/proc/{pid}/fd")) > count
         return each, min(ask(dial()) for _ in range(5))
 
     with backend(giving) as one:
@@ -272,5 +285,4 @@ async def test_memory_of_connections(
         each_kib, answer_s = await in_thread(clients)
     print(f"{kind}: {each_kib:.1f} KiB each, a new GET {answer_s * 1000:.1f} ms")
     assert each_kib < limit_kib
-    # The promise is 50 ms; other tests run beside this one.
-    assert answer_s < 0.2
+    assert answer_s < 0.05 * allowance()
