@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
-from attrs import define, field
+from attrs import define, evolve, field
 from cattrs.preconf.json import make_converter
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads
@@ -17,16 +17,28 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
+from haloy.config.fragments import Fragments
 from haloy.config.private import set_aside, write_private
 from haloy.daemon.intents import Intents
+from haloy.model.app import App, Replica
 from haloy.tasks import Tasks
 
 _converter = make_converter()
 
 
-def to_bytes(intents: Intents) -> bytes:
-    """Return the snapshot of C{intents}; reservations are not part of it."""
-    return _converter.dumps(intents, Intents).encode()
+class SnapshotMaker:
+    """Makes one snapshot after the other, of what is as before from its text."""
+
+    def __init__(self) -> None:
+        self._apps = Fragments[App](lambda app: _converter.dumps(app, App))
+        self._admitted = Fragments[Replica](lambda one: _converter.dumps(one, Replica))
+
+    def to_bytes(self, intents: Intents) -> bytes:
+        """Return the snapshot of C{intents}, as L{from_bytes} takes it."""
+        rest = _converter.dumps(evolve(intents, apps={}, admitted={}), Intents)
+        apps = self._apps.object_of(intents.apps)
+        admitted = self._admitted.object_of(intents.admitted)
+        return f'{rest[:-1]},"apps":{apps},"admitted":{admitted}}}'.encode()
 
 
 def from_bytes(content: bytes) -> Intents:
@@ -59,8 +71,7 @@ def read_snapshot(path: Path, now: datetime, log: Logger) -> Intents | None:
 class SnapshotWriter:
     """Writes the newest intents, one write at a time, off the reactor.
 
-    Of several that come during a write only the newest is turned to JSON at all:
-    with hundreds of apps that takes longer than the table itself.
+    Of several that come during a write only the newest is turned to JSON at all.
     """
 
     _reactor: IReactorFromThreads
@@ -69,6 +80,7 @@ class SnapshotWriter:
     _log: Logger = field(factory=Logger, init=False)
     _tasks: Tasks = field(init=False)
     _pending: Intents | None = field(default=None, init=False)
+    _maker: SnapshotMaker = field(factory=SnapshotMaker, init=False)
     _written: bytes = field(default=b"", init=False)
     _writing: bool = field(default=False, init=False)
 
@@ -96,7 +108,7 @@ class SnapshotWriter:
 
     def _write(self, intents: Intents) -> None:
         """In a thread, one at a time."""
-        content = to_bytes(intents)
+        content = self._maker.to_bytes(intents)
         if content != self._written:
             write_private(self._path, content)
             self._written = content

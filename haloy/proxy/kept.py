@@ -18,6 +18,7 @@ from typing import Any, Final
 from attrs import field, frozen
 from twisted.logger import Logger
 
+from haloy.config.fragments import Fragments
 from haloy.config.private import make_directory, set_aside, write_private
 from haloy.model.certificate import Certificate, Secret
 from haloy.model.names import DomainName
@@ -58,28 +59,6 @@ class KeptCertificate:
     digest: str
 
 
-class _Texts:
-    """Routes as JSON; the text of one that is still the same is not made again.
-
-    A table of a thousand routes takes 20 ms to write out, which would be taken from
-    the workers whenever one route changes.
-    """
-
-    def __init__(self) -> None:
-        self._made: dict[str, tuple[Route, str]] = {}
-
-    def of(self, routes: Mapping[str, Route]) -> str:
-        """Return C{routes} as an object."""
-        made: dict[str, tuple[Route, str]] = {}
-        for name, route in routes.items():
-            known = self._made.get(name)
-            if known is None or known[0] is not route:
-                known = route, f"{json.dumps(name)}:{json.dumps(encode(route))}"
-            made[name] = known
-        self._made = made
-        return f"{{{','.join([text for _, text in made.values()])}}}"
-
-
 class KeptFiles:
     """The folder."""
 
@@ -88,8 +67,8 @@ class KeptFiles:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._written: dict[Path, str] = {}
-        self._exact = _Texts()
-        self._wildcard = _Texts()
+        self._exact = Fragments(_route)
+        self._wildcard = Fragments(_route)
 
     @property
     def _table(self) -> Path:
@@ -171,8 +150,8 @@ class KeptFiles:
     def save_table(self, settings: Mapping[str, Any], table: RouteTable) -> None:
         """Keep the table. @raise OSError: the disk does not take it."""
         routes = ",".join(
-            f'"{name}":{texts.of(some)}'
-            for name, texts, some in (
+            f'"{name}":{fragments.object_of(some)}'
+            for name, fragments, some in (
                 ("exact", self._exact, table.exact),
                 ("wildcard", self._wildcard, table.wildcard),
             )
@@ -213,3 +192,7 @@ class KeptFiles:
 
     def _path(self, name: str) -> Path:
         return self._certificates / f"{name}.pem"
+
+
+def _route(route: Route) -> str:
+    return json.dumps(encode(route))

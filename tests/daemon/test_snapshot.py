@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
+from attrs import evolve
 from twisted.logger import Logger
 
 from haloy.daemon.intents import Intents
-from haloy.daemon.snapshot import from_bytes, read_snapshot, to_bytes
+from haloy.daemon.snapshot import SnapshotMaker, from_bytes, read_snapshot
 from haloy.model.app import Address, App, Domain, ProxyOptions, Replica
 from haloy.model.names import AppName, DeploymentId, DomainName
 
@@ -38,7 +39,19 @@ def full() -> Intents:
 
 def test_round_trip() -> None:
     """What was served comes back as it was, verdicts included."""
-    assert from_bytes(to_bytes(full())) == full()
+    assert from_bytes(SnapshotMaker().to_bytes(full())) == full()
+
+
+def test_a_row_of_snapshots() -> None:
+    """Each is what is wanted now, whatever was written before."""
+    maker = SnapshotMaker()
+    before = full()
+    again = before.readmit("c1")
+    (app,), (replica,) = before.apps.values(), before.admitted.values()
+    moved = evolve(replica, container_id="c2", address=Address("172.18.0.3", 80))
+    other = again.admit(evolve(app, port=81), [moved]).retire(["c1"])
+    for intents in (before, again, other, other.forget(app.name), before):
+        assert from_bytes(maker.to_bytes(intents)) == intents
 
 
 def test_missing_snapshot_is_none(tmp_path: Path) -> None:
@@ -49,7 +62,7 @@ def test_missing_snapshot_is_none(tmp_path: Path) -> None:
 def test_damaged_snapshot_is_moved_aside(tmp_path: Path) -> None:
     """A truncated file never stops the daemon and is kept for a look."""
     path = tmp_path / "intents.json"
-    path.write_bytes(to_bytes(full())[:-7])
+    path.write_bytes(SnapshotMaker().to_bytes(full())[:-7])
     assert read_snapshot(path, NOW, Logger()) is None
     assert not path.exists()
     assert [one.name for one in tmp_path.iterdir()] == [
