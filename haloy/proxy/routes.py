@@ -120,16 +120,17 @@ def build_table(
 
     for app in apps:
         given = [
-            domain
+            (domain, route)
             for domain in app.domains
-            if give(app.name, domain.canonical, _app_route(app, domain))
+            for route in (_app_route(app, domain),)
+            if give(app.name, domain.canonical, route)
         ]
-        for domain in given:
-            route: Route = _app_route(app, domain)
+        for domain, own in given:
+            if not domain.aliases:
+                continue
+            route: Route = own
             if not domain.canonical.startswith("*."):
-                route = RedirectRoute(
-                    DomainName(_key(domain.canonical)), app.options.hsts_max_age_s
-                )
+                route = RedirectRoute(own.canonical, app.options.hsts_max_age_s)
             for alias in domain.aliases:
                 give(app.name, alias, route)
     return RouteTable(generation, exact, wildcard), tuple(conflicts)
