@@ -1,21 +1,29 @@
 """Measure what new tables cost requests: 1,000 routes, swapped 10 times a second.
 
-usage: python -m bench.swaps [--rounds N] [--seconds S] [--workers N] [--changed SHARE]
+usage: python -m bench.swaps [--rounds N] [--seconds S] [--workers N] [--routes N]
+                             [--changed SHARE] [--floor]
 
 Each round asks the split form 500 times a second on 20 connections, first in quiet,
-then while this process, in haloyd's place, swaps the table; C{SHARE} of the upstreams
+then while this process, in haloyd's place, swaps the table; C{SHARE} of the replicas
 are new in each (default: a tenth). What counts is the ratio of the 99th percentiles.
-The load, the proxy and this process share the machine: with few cores they wait for
-each other. Needs nginx, as the app, and h2load.
+This process does what haloyd does for a table: it builds it of what is wanted, sends
+what differs, and writes the snapshot. The load, the proxy and this process share the
+machine, and with few cores they wait for each other: C{--floor} asks a third time,
+while two processes that do nothing for the proxy take as much of the CPU as this one
+and the supervisor took for the tables. Needs nginx, as the app, and h2load.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,33 +33,51 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
 from bench.compare import BACKEND, HOST, NGINX, free_port, wait_for
-from haloy.model.app import Address, Domain
-from haloy.model.names import AppName, DomainName
+from haloy.daemon.intents import Intents
+from haloy.daemon.routing import Routing
+from haloy.daemon.snapshot import SnapshotWriter
+from haloy.model.app import Address, App, Domain, Replica, UnixAddress
+from haloy.model.names import AppName, DeploymentId, DomainName
 from haloy.proxy.control.client import RemoteProxy
-from haloy.proxy.routes import RoutedApp, RouteTable, Upstream, build_table
 
-ROUTES = 1000
 EACH_S = 0.1
+#: Takes so many milliseconds of a core, ten times a second.
+BURN = """
+import sys, time
+while True:
+    until = time.process_time() + float(sys.argv[1]) / 1000
+    while time.process_time() < until:
+        pass
+    time.sleep(0.1)
+"""
 
 reactor: Any = installed
 
 
-def thousand(generation: int, port: int, changed: float) -> RouteTable:
-    """Return the table of C{generation}; the measured app stays as it is."""
-    share = round(ROUTES * changed)
+def wanted(routes: int, changed: float, port: int, count: int) -> list[Intents]:
+    """Return C{count} rows of intents; the measured app stays as it is."""
+    deployment = DeploymentId("20261124120000")
+    names = [AppName("app"), *(AppName(f"app{n}") for n in range(routes - 1))]
+    apps = {
+        name: App(name, deployment, (Domain(DomainName(f"{name}.example.com")),))
+        for name in names
+    }
 
-    def upstream(number: int) -> Upstream:
-        # A window of `share` apps moves on with each generation.
-        moved = (generation * share - number - 1) // (ROUTES - 1) + 1 if share else 0
-        return Upstream(f"app{number}-{moved}", Address("127.0.0.1", port))
+    def replica(name: AppName, moved: int) -> Replica:
+        address = Address("127.0.0.1", port)
+        key = f"{name}-{moved}"
+        return Replica(key, key, name, deployment, 1, address, True, True)
 
-    names = [("app", Upstream("app", Address("127.0.0.1", port)))]
-    names += [(f"app{n}", upstream(n)) for n in range(ROUTES - 1)]
-    apps = [
-        RoutedApp(AppName(name), (Domain(DomainName(f"{name}.example.com")),), (one,))
-        for name, one in names
-    ]
-    return build_table(generation, None, apps)[0]
+    serving = {name: replica(name, 0) for name in names}
+    rows = []
+    for row in range(count):
+        # A window of the other apps moves on with each row.
+        for place in range(round(routes * changed)):
+            name = names[1 + (row * round(routes * changed) + place) % (routes - 1)]
+            serving[name] = replica(name, row + 1)
+        admitted = {one.container_id: one for one in serving.values()}
+        rows.append(Intents(None, apps, admitted))
+    return rows
 
 
 def load(port: int, folder: Path, seconds: float) -> tuple[float, float, int]:
@@ -72,19 +98,20 @@ def load(port: int, folder: Path, seconds: float) -> tuple[float, float, int]:
 class Swapping:
     """Swaps tables until it is stopped."""
 
-    def __init__(self, proxy: RemoteProxy, tables: list[RouteTable]) -> None:
-        self._proxy = proxy
-        self._tables = tables
+    def __init__(self, routing: Routing, rows: Sequence[Intents]) -> None:
+        self._routing = routing
+        self._rows = rows
         self._going = True
         self.done = 0
         self.longest_s = 0.0
 
     async def run(self) -> None:
-        for table in self._tables:
+        for row in self._rows:
             if not self._going:
                 return
             began_s = reactor.seconds()
-            await self._proxy.replace_table(table)
+            self._routing.restore(row)
+            await self._routing.published()
             took_s = reactor.seconds() - began_s
             self.longest_s = max(self.longest_s, took_s)
             self.done += 1
@@ -94,35 +121,88 @@ class Swapping:
         self._going = False
 
 
-async def measure(given: argparse.Namespace, folder: Path, app: int, http: int) -> None:
+def taken_ms(process: int) -> float:
+    """Return the milliseconds of CPU that a process has used."""
+    after_name = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2]
+    ticks = sum(map(int, after_name.split()[11:13]))
+    return ticks * 1000 / os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def burning(each_ms: Sequence[float]) -> Any:
+    """Let processes take that much of the CPU, each, ten times a second."""
+    processes = [
+        subprocess.Popen([sys.executable, "-c", BURN, str(one)]) for one in each_ms
+    ]
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.terminate()
+            process.wait(20)
+
+
+def floor(port: int, folder: Path, seconds: float, each_ms: Sequence[float]) -> float:
+    """Return the 99th percentile while others take that much of the CPU."""
+    with burning(each_ms):
+        return load(port, folder, seconds)[1]
+
+
+async def measure(given: argparse.Namespace, folder: Path, http: int) -> None:
     proxy = RemoteProxy(reactor, str(folder / "proxy.sock"), {})
+    pool = reactor.getThreadPool()
+    snapshot = SnapshotWriter(reactor, pool, folder / "snapshot.json")
+    # Where haloyd's API would be does not matter: it has no domain here.
+    routing = Routing(proxy, UnixAddress("/none"), Intents(), changed=snapshot.save)
     proxy.startService()
     swaps = round(given.seconds / EACH_S) + 5
-    tables = [thousand(n, app, given.changed) for n in range(given.rounds * swaps + 1)]
-    await proxy.replace_table(tables[0])
+    rows = wanted(given.routes, given.changed, given.app, given.rounds * swaps + 1)
+    routing.restore(rows[0])
+    await routing.published()
+    gc.collect()
+    gc.freeze()  # no haloyd has so many tables at once
     await deferToThread(load, http, folder, 1.0)
-    ratios = []
+    ratios, floors = [], []
     for number in range(given.rounds):
         quiet = await deferToThread(load, http, folder, given.seconds)
         start = 1 + number * swaps
-        swapping = Swapping(proxy, tables[start : start + swaps])
+        swapping = Swapping(routing, rows[start : start + swaps])
+        both = (os.getpid(), given.supervisor)
+        before_ms = [taken_ms(one) for one in both]
         running = Deferred.fromCoroutine(swapping.run())
         busy = await deferToThread(load, http, folder, given.seconds)
         swapping.stop()
         await running
+        each_ms = [
+            (taken_ms(one) - was) / swapping.done
+            for one, was in zip(both, before_ms, strict=True)
+        ]
         ratios.append(busy[1] / quiet[1])
+        beside = ""
+        if given.floor:
+            p99 = await deferToThread(floor, http, folder, given.seconds, each_ms)
+            floors.append(p99 / quiet[1])
+            beside = f"   others: p99 {p99:.2f} ms, x {floors[-1]:.2f}"
         print(
             f"quiet p50 {quiet[0]:.2f} p99 {quiet[1]:.2f} ms   {swapping.done} swaps"
-            f" (longest {swapping.longest_s * 1000:.0f} ms): p50 {busy[0]:.2f}"
+            f" (longest {swapping.longest_s * 1000:.0f} ms, CPU of haloyd and"
+            f" supervisor {each_ms[0]:.1f} + {each_ms[1]:.1f} ms): p50 {busy[0]:.2f}"
             f" p99 {busy[1]:.2f} ms   x {ratios[-1]:.2f}"
-            f"   failed {quiet[2] + busy[2]}",
+            f"   failed {quiet[2] + busy[2]}{beside}",
             flush=True,
         )
     middle = statistics.median(ratios)
     print(
-        f"p99 of {ROUTES} routes, {given.workers} workers, {given.changed:g} changed:"
-        f" x {middle:.2f} [{min(ratios):.2f}-{max(ratios):.2f}]  must 2.0, aim 1.2"
+        f"p99 of {given.routes} routes, {given.workers} workers,"
+        f" {given.changed:g} changed: x {middle:.2f}"
+        f" [{min(ratios):.2f}-{max(ratios):.2f}]  must 2.0, aim 1.2"
     )
+    if floors:
+        print(
+            f"the same CPU for nothing: x {statistics.median(floors):.2f}"
+            f" [{min(floors):.2f}-{max(floors):.2f}]"
+        )
+    await routing.stop()
     await proxy.stopService()
 
 
@@ -131,7 +211,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--routes", type=int, default=1000)
     parser.add_argument("--changed", type=float, default=0.1)
+    parser.add_argument("--floor", action="store_true")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="haloy-bench-") as name:
         folder = Path(name)
@@ -157,7 +239,8 @@ def main() -> None:
             try:
                 wait_for(app)
                 wait_for(http)
-                running = Deferred.fromCoroutine(measure(given, folder, app, http))
+                given.app, given.supervisor = app, processes[1].pid
+                running = Deferred.fromCoroutine(measure(given, folder, http))
                 running.addErrback(lambda failure: failure.printTraceback())
                 running.addBoth(lambda _: reactor.stop())
                 reactor.run()
