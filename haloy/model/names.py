@@ -10,9 +10,6 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import NewType
 
-import idna
-from ulid import ULID
-
 from haloy.errors import InvalidValue
 
 AppName = NewType("AppName", str)
@@ -66,6 +63,8 @@ def parse_domain_name(
     if wildcard and name.startswith("*."):
         star, name = "*.", name[2:]
     if not name.isascii():
+        import idna  # noqa: PLC0415 - large, and for few names
+
         try:
             name = idna.encode(name, uts46=True).decode("ascii")
         except idna.IDNAError as problem:
@@ -118,6 +117,8 @@ def parse_deployment_id(text: str, field: str = "deploymentID") -> DeploymentId:
 
 def new_deployment_id(now_ms: int, randomness: bytes) -> DeploymentId:
     """Return a lower-case ULID: C{now_ms} since the epoch and 10 random bytes."""
+    from ulid import ULID  # noqa: PLC0415 - only who deploys has use for it
+
     stamp = now_ms.to_bytes(6, "big")
     return DeploymentId(str(ULID(stamp + randomness)).lower())
 
@@ -126,6 +127,8 @@ def deployment_time(identifier: str) -> datetime | None:
     """Return when a ULID was made; C{None} for an id that is no ULID."""
     if _ULID.fullmatch(identifier) is None:
         return None
+    from ulid import ULID  # noqa: PLC0415 - as above
+
     # A ULID of 128 bits begins with 0 to 7; the time of later ones than the year
     # 9999 is no date.
     milliseconds = ULID.from_str(identifier.upper()).milliseconds

@@ -33,8 +33,8 @@ from haloy.proxy.control.protocol import (
     Retire,
     Serve,
     packed,
-    version_problem,
 )
+from haloy.proxy.control.release import version_problem
 from haloy.proxy.interface import ProxyStats
 from haloy.proxy.shares import Shares
 from haloy.proxy.sockets import Sockets

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import signal
 import sys
+from types import ModuleType
 
 
 def main() -> None:
@@ -20,6 +21,9 @@ def main() -> None:
     # Our TLS is the standard library's. Twisted would load pyOpenSSL and cryptography
     # if it could: 14 MB in every worker.
     sys.modules["OpenSSL"] = None  # type: ignore[assignment]  # cannot be imported
+    # Twisted hands on this name, and nobody here takes it: behind it come a client of
+    # HTTP and the parsers of mail, 2 MB.
+    sys.modules["http.cookiejar"] = ModuleType("http.cookiejar")
     # Who presses Ctrl-C means the supervisor, which ends us in order.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     importlib.import_module(reactor).install()

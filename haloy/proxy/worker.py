@@ -30,7 +30,6 @@ from haloy.proxy.control.changes import (
 from haloy.proxy.control.link import Link, ProxyRefused
 from haloy.proxy.control.protocol import (
     PROTOCOL,
-    RELEASE,
     AccessLog,
     CertificatesPart,
     Configure,
@@ -118,7 +117,7 @@ class Worker:
 
     def _greet(self, link: Link) -> None:
         self._link = link
-        link.tell(Hello(PROTOCOL, RELEASE))
+        link.tell(Hello(PROTOCOL, ""))
 
     def _orphaned(self, link: Link) -> None:
         self._link = None

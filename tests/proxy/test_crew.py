@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -36,6 +37,13 @@ def in_queue_s(pid: int) -> float:
     """Return how long C{pid} has been ready to run and had no core."""
     waited_ns = Path(f"/proc/{pid}/schedstat").read_text().split()[1]
     return int(waited_ns) / 1e9
+
+
+def pss_kib(pid: int) -> int:
+    """Return the memory of C{pid}, with its part of what it shares."""
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    (kib,) = re.findall(r"^Pss:\s+(\d+)", text, re.MULTILINE)
+    return int(kib)
 
 
 def ask(port: int) -> int:
@@ -72,6 +80,12 @@ async def test_a_killed_worker_is_replaced(
             os.kill(pid, signal.SIGKILL)
         await until(reactor, lambda: not set(before) & set(split.supervisor.pids))
         assert await in_thread(ask, split.http) == 200
+
+
+async def test_a_worker_at_rest(start_split: SplitStarter) -> None:
+    """It has 24 to 25 MiB: what it loads is only what serving needs."""
+    split = await start_split()
+    assert all(pss_kib(pid) < 32 * 1024 for pid in split.supervisor.pids)
 
 
 async def test_all_killed_at_once(start_split: SplitStarter, reactor: Any) -> None:

@@ -13,12 +13,11 @@ from twisted.python.failure import Failure as TwistedFailure
 from haloy.proxy.control.link import Link, ProxyRefused
 from haloy.proxy.control.protocol import (
     PROTOCOL,
-    RELEASE,
     Hello,
     Message,
     Welcome,
-    version_problem,
 )
+from haloy.proxy.control.release import RELEASE, version_problem
 
 
 async def dial(

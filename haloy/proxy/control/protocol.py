@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from enum import Enum
-from importlib.metadata import version
 from typing import Any, Final
 
 from attrs import field, frozen
@@ -31,8 +30,6 @@ from haloy.proxy.routes import Route
 #: What this release speaks. A change that the other side would not understand
 #: counts it up; the two are compared before anything else is said.
 PROTOCOL: Final = 2
-#: Ours when this process started: what is installed may be another one by now.
-RELEASE: Final = version("haloy")
 
 #: The longest frame that is taken; the longest that is sent is far below.
 FRAME_LIMIT_BYTES: Final = 16 << 20
@@ -52,7 +49,10 @@ class Meaning(Enum):
 
 @frozen
 class Hello:
-    """The first message of haloyd, and the first one of a worker."""
+    """The first message of haloyd, and the first one of a worker.
+
+    C{release} is C{""} of a worker: it is the one that is installed.
+    """
 
     protocol: int
     release: str
@@ -303,14 +303,3 @@ def unpack(frame: bytes) -> tuple[Meaning, int, Message]:
     if not isinstance(found, list) or len(found) != 3 or type(found[1]) is not int:
         raise ValueError("a frame that is no message")
     return Meaning(found[0]), found[1], decode(Message, found[2])
-
-
-def version_problem(hello: Hello) -> str:
-    """Return why we cannot talk to the sender of C{hello}; C{""}: we can."""
-    if hello.protocol == PROTOCOL:
-        return ""
-    older = "the other side" if hello.protocol < PROTOCOL else "this side"
-    return (
-        f"protocol {hello.protocol} (release {hello.release}) does not fit protocol "
-        f"{PROTOCOL} (release {RELEASE}): restart {older} with the newer release"
-    )

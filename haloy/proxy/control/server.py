@@ -22,12 +22,11 @@ from haloy.errors import ConfigError
 from haloy.proxy.control.link import Link, ProxyRefused
 from haloy.proxy.control.protocol import (
     PROTOCOL,
-    RELEASE,
     Hello,
     Message,
     Welcome,
-    version_problem,
 )
+from haloy.proxy.control.release import RELEASE, version_problem
 from haloy.proxy.privileges import may_control, peer_of
 
 MODE = 0o660

@@ -15,8 +15,6 @@ from haloy.model.names import AppName, DomainName
 from haloy.proxy.access_log import AccessRecord
 from haloy.proxy.control.changes import certificate_parts, table_parts
 from haloy.proxy.control.protocol import (
-    PROTOCOL,
-    RELEASE,
     AccessLog,
     Configure,
     Counted,
@@ -43,7 +41,6 @@ from haloy.proxy.control.protocol import (
     Withdraw,
     pack,
     unpack,
-    version_problem,
 )
 from haloy.proxy.interface import (
     AccessSettings,
@@ -164,13 +161,3 @@ def test_no_frame_does_more_than_be_refused(frame: bytes) -> None:
         unpack(frame)
     except ValueError:
         return
-
-
-def test_versions_are_compared() -> None:
-    """The text names both and says what to do."""
-    assert not version_problem(Hello(PROTOCOL, "1.0"))
-    older = version_problem(Hello(PROTOCOL - 1, "0.9"))
-    assert "0.9" in older
-    assert RELEASE in older
-    assert "restart the other side" in older
-    assert "restart this side" in version_problem(Hello(PROTOCOL + 1, "3.0"))
