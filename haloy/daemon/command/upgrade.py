@@ -38,12 +38,15 @@ KEPT = 2
 
 
 @frozen
-class Upgraded:
-    """From which version to which; C{kept} is the environment to go back to."""
+class Version:
+    """What the haloyd of an environment says of itself.
 
-    before: str
-    after: str
-    kept: Path
+    @ivar schema: how it talks with haloy-proxy.
+    """
+
+    environment: Path
+    name: str
+    schema: int
 
 
 @click.command()
@@ -92,23 +95,28 @@ def upgrade(
     new = place.fresh(datetime.now(UTC))
     try:
         install(new, what, find_links)
+        before, after = version_of(place.current()), version_of(new)
         check(new, chosen)
         commands = [restart]
         if is_split(present_settings(chosen).file.proxy) and (
-            schema_of(place.current()) != schema_of(new)
+            before.schema != after.schema
         ):
             commands.insert(0, restart_proxy)
-        done = switch(place, new, lambda: _restart(commands), healthy(chosen))
+        switch(place, before, after, lambda: _restart(commands), healthy(chosen))
     except BaseException:
         if place.current() != new:
             shutil.rmtree(new, ignore_errors=True)
         raise
     place.forget(KEPT)
     tell(
-        {"before": done.before, "after": done.after, "kept": str(done.kept)},
+        {
+            "before": before.name,
+            "after": after.name,
+            "kept": str(before.environment),
+        },
         [
-            f"haloyd {done.after} runs; {done.before} was before.",
-            f"It is kept in {done.kept}.",
+            f"haloyd {after.name} runs; {before.name} was before.",
+            f"It is kept in {before.environment}.",
         ],
         as_json,
     )
@@ -202,8 +210,7 @@ def install(new: Path, what: str, find_links: str | None) -> None:
 
 
 def check(new: Path, chosen: Directories) -> None:
-    """@raise HaloyError: the new version cannot start, or refuses the configuration."""
-    version_of(new)
+    """@raise HaloyError: the new version refuses the configuration."""
     _run(
         [
             str(new / "bin" / "haloyd"),
@@ -219,46 +226,39 @@ def check(new: Path, chosen: Directories) -> None:
 
 def switch(
     place: Environments,
-    new: Path,
+    before: Version,
+    after: Version,
     restart: Callable[[], None],
     is_healthy: Callable[[str], str],
-) -> Upgraded:
-    """Go over to C{new}; back again if it does not become healthy.
+) -> None:
+    """Go over to C{after}; back again if it does not become healthy.
 
     @param is_healthy: waits for a version, returns what is wrong, C{""}: nothing.
-    @raise HaloyError: it did not; the version before runs again.
+    @raise HaloyError: it did not; C{before} runs again.
     """
-    old = place.current()
-    before, after = version_of(old), version_of(new)
-    place.use(new)
+    place.use(after.environment)
     try:
         restart()
-        problem = is_healthy(after)
+        problem = is_healthy(after.name)
     except HaloyError as failed:
         problem = str(failed)
     if not problem:
-        return Upgraded(before, after, old)
-    place.use(old)
+        return
+    place.use(before.environment)
     restart()
-    now = is_healthy(before)
-    state = f"haloyd {before} runs again" if not now else f"{before}, too: {now}"
-    raise HaloyError(f"haloyd {after} did not become healthy: {problem}; {state}")
+    now = is_healthy(before.name)
+    state = (
+        f"haloyd {before.name} runs again" if not now else f"{before.name}, too: {now}"
+    )
+    raise HaloyError(f"haloyd {after.name} did not become healthy: {problem}; {state}")
 
 
-def version_of(environment: Path) -> str:
-    """Return the version in C{environment}. @raise HaloyError: there is none."""
-    return str(_told_by(environment)["version"])
-
-
-def schema_of(environment: Path) -> int:
-    """Return how its haloyd and haloy-proxy talk. @raise HaloyError: see before."""
-    return int(_told_by(environment).get("required_proxy_schema_version", 1))
-
-
-def _told_by(environment: Path) -> Mapping[str, Any]:
+def version_of(environment: Path) -> Version:
+    """Return the version in C{environment}. @raise HaloyError: it cannot start."""
     text = _run([str(environment / "bin" / "haloyd"), "version", "--json"])
-    found: Mapping[str, Any] = json.loads(text)
-    return found
+    told: Mapping[str, Any] = json.loads(text)
+    schema = int(told.get("required_proxy_schema_version", 1))
+    return Version(environment, str(told["version"]), schema)
 
 
 def healthy(

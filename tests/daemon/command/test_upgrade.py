@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -33,7 +34,8 @@ def environment(prefix: Path, name: str, version: str, good: bool = True) -> Pat
     program = path / "bin" / "haloyd"
     program.write_text(
         "#!/bin/sh\n"
-        f'case $1 in version) echo \'{{"version": "{version}"}}\' ;;\n'
+        f'case $1 in version) echo \'{{"version": "{version}"}}\'; '
+        'echo asked >>"$0.log" ;;\n'
         f"*) {'echo ok' if good else 'echo no such key >&2; exit 1'} ;; esac\n"
     )
     program.chmod(0o755)
@@ -53,6 +55,13 @@ class Scene:
         return "it answers with an error" if version in self.sick else ""
 
 
+def go_over(scene: Scene, new: Path, restart: Callable[[], None] | None = None) -> None:
+    """Switch from what is in use."""
+    place = Environments(scene.prefix)
+    before, after = version_of(place.current()), version_of(new)
+    switch(place, before, after, restart or scene.restart, scene.healthy)
+
+
 @pytest.fixture
 def scene(tmp_path: Path) -> Scene:
     old = environment(tmp_path, "1", "1.0")
@@ -64,8 +73,7 @@ def test_a_good_version_is_switched_to(scene: Scene) -> None:
     """The link is replaced at once, the version before is kept."""
     new = environment(scene.prefix, "2", "2.0")
     place = Environments(scene.prefix)
-    done = switch(place, new, scene.restart, scene.healthy)
-    assert (done.before, done.after, done.kept.name) == ("1.0", "2.0", "1")
+    go_over(scene, new)
     assert scene.restarts == [new]
     assert place.current() == new
 
@@ -75,7 +83,7 @@ def test_a_version_that_is_not_healthy_is_switched_back(scene: Scene) -> None:
     new = environment(scene.prefix, "2", "2.0")
     scene.sick = {"2.0"}
     with pytest.raises(HaloyError, match=r"2\.0 did not become.*1\.0 runs again"):
-        switch(Environments(scene.prefix), new, scene.restart, scene.healthy)
+        go_over(scene, new)
     assert [one.name for one in scene.restarts] == ["2", "1"]
     assert Environments(scene.prefix).current().name == "1"
 
@@ -85,7 +93,7 @@ def test_when_neither_is_healthy(scene: Scene) -> None:
     new = environment(scene.prefix, "2", "2.0")
     scene.sick = {"1.0", "2.0"}
     with pytest.raises(HaloyError, match=r"1\.0, too: it answers"):
-        switch(Environments(scene.prefix), new, scene.restart, scene.healthy)
+        go_over(scene, new)
 
 
 def test_a_start_that_fails_is_a_version_that_is_not_healthy(scene: Scene) -> None:
@@ -98,7 +106,7 @@ def test_a_start_that_fails_is_a_version_that_is_not_healthy(scene: Scene) -> No
             raise HaloyError("systemctl restart haloyd failed")
 
     with pytest.raises(HaloyError, match=r"restart haloyd failed; haloyd 1\.0"):
-        switch(Environments(scene.prefix), new, restart, scene.healthy)
+        go_over(scene, new, restart)
     assert Environments(scene.prefix).current().name == "1"
 
 
@@ -168,7 +176,7 @@ def test_nobody_answers(tmp_path: Path) -> None:
 def test_the_command(
     scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From the wheel to the switch; a failed install leaves nothing behind."""
+    """From the wheel to the switch; each version is asked once, what fails goes."""
 
     def install(new: Path, what: str, find_links: str | None) -> None:
         if what == "haloy==bad":
@@ -185,7 +193,11 @@ def test_the_command(
     ]
     done = CliRunner().invoke(main, [*common, "haloy==2.0"])
     assert done.exit_code == 0, done.output
-    assert json.loads(done.output)["after"] == "2.0"
+    told = json.loads(done.output)
+    old = scene.prefix / "venvs" / "1"
+    assert told == {"before": "1.0", "after": "2.0", "kept": str(old)}
+    for used in (old, (scene.prefix / "venv").resolve()):
+        assert (used / "bin" / "haloyd.log").read_text() == "asked\n"
     before = sorted(os.listdir(scene.prefix / "venvs"))
     bad = CliRunner().invoke(main, [*common, "haloy==bad"])
     assert (bad.exit_code, "no such version" in bad.output) == (1, True)
