@@ -65,7 +65,7 @@ def uninstall(
     stopped = stop_units()
     removed: list[str] = []
     if remove_apps:
-        ours = kept_name(chosen.instance)
+        ours = kept_name(chosen.instance, chosen.instance_copy)
         removed = ask_engine(lambda engine: remove_containers(engine, ours))
     for path in files:
         remove(path)

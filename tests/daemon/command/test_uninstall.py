@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 from click.testing import CliRunner, Result
+from twisted.internet.defer import Deferred
 
 from haloy.daemon.command import uninstall as module
 from haloy.daemon.command.main import main
@@ -15,6 +18,8 @@ from haloy.engine.interface import ContainerSpec
 from haloy.errors import HaloyError
 from haloy.model.labels import INSTANCE, MANAGED_BY
 from tests.fakes.engine import FakeEngine
+
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -73,6 +78,28 @@ def test_what_cannot_be_removed(tmp_path: Path) -> None:
     """It is said which."""
     with pytest.raises(HaloyError, match="run as root"):
         remove(tmp_path / "none")
+
+
+def test_a_name_whose_file_is_lost(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its copy says whose the containers are, as it does for the daemon."""
+    copy = root / "var/lib/haloy/db/instance-id"
+    copy.parent.mkdir()
+    copy.write_text("0" * 16 + "\n")
+    engine = FakeEngine()
+    engine.have_image("app:one")
+    labels = {MANAGED_BY: "haloyd", INSTANCE: "0" * 16}
+    spec = ContainerSpec("ours", "app:one", labels=labels)
+    now(engine.create(spec))
+    monkeypatch.setattr(module, "ask_engine", lambda ask: now(ask(engine)))
+    done = run(root, "--yes", "--json", "--remove-apps")
+    assert json.loads(done.output)["containers"] == ["ours"]
+
+
+def now(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Return what a coroutine returns that waits for nothing."""
+    found: list[T] = []
+    Deferred.fromCoroutine(coroutine).addCallback(found.append)
+    return found[0]
 
 
 async def test_only_containers_of_this_haloyd_go() -> None:
