@@ -10,7 +10,8 @@ import re
 _ADDRESSES = (
     r"unix://\S+"
     r"|(?<![\w.:/-])(?:(?:\d{1,3}\.){3}\d{1,3}|\[[0-9a-fA-F:]+\])(?::\d+)?"
-    r"(?![\w.]|:\d|/[a-z])"  # "10.0.0.1:5000/people/shop" is what was asked for
+    # "10.0.0.1:5000/people/shop" is what was asked for, "10.0.0.0/24" is the server's.
+    r"(?![\w.]|:\d|/(?!\d{1,3}(?![\w./-]|[:@]\w))[a-z0-9])"
 )
 _PATH_BEGINS = r"(?<![\w.:/-])/"
 _PATH_GOES_ON = r"[^\s:,'\"]*"
