@@ -1,9 +1,9 @@
 """Waits until a new replica is fit to serve, or says why it is not.
 
-The first probe goes out at once, then every 50 ms for a second, then with back-off
-to one second until the time is over. A container that ends meanwhile is not waited
-for. What a person needs to know comes with the failure: exit code, OOM, the last
-lines of output, and the ports the container really listens on.
+The first probe goes out at once, the next after 10, 20 and 40 ms, then every 50 ms for
+a second, then with back-off to one second until the time is over. A container that ends
+meanwhile is not waited for. What a person needs to know comes with the failure: exit
+code, OOM, the last lines of output, and the ports the container really listens on.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from haloy.health.ports import listening_ports
 from haloy.health.probe import Prober
 from haloy.model.app import HealthCheck
 
+FIRST_S = 0.01
 QUICK_S = 0.05
 QUICK_PHASE_S = 1.0
 LONGEST_S = 1.0
@@ -77,7 +78,7 @@ class ReadinessCheck:
         timeout_s: float,
     ) -> Container:
         began = self._reactor.seconds()
-        wait_s, reason = QUICK_S, "it was not asked"
+        wait_s, reason = FIRST_S, "it was not asked"
         restarts: int | None = None
         while True:
             container = await self._engine.container(container_id)
@@ -91,9 +92,8 @@ class ReadinessCheck:
             elapsed = self._reactor.seconds() - began
             if elapsed >= timeout_s:
                 raise await self._not_ready(container, port, reason, timeout_s)
-            if elapsed > QUICK_PHASE_S:
-                wait_s = min(wait_s * 1.5, LONGEST_S)
             await deferLater(self._reactor, min(wait_s, max(timeout_s - elapsed, 0.01)))
+            wait_s = next_wait_s(wait_s, elapsed)
 
     async def _ask(
         self, container: Container, check: HealthCheck, port: int, network: str
@@ -165,6 +165,16 @@ class ReadinessCheck:
             failure=failure,
             logs=await last_lines(self._engine, container.id),
         )
+
+
+def next_wait_s(wait_s: float, elapsed_s: float) -> float:
+    """Return how long to wait after a wait of C{wait_s}.
+
+    @param elapsed_s: since the first probe.
+    """
+    if elapsed_s > QUICK_PHASE_S:
+        return min(wait_s * 1.5, LONGEST_S)
+    return min(wait_s * 2, QUICK_S)
 
 
 async def last_lines(engine: Engine, container_id: str) -> str:

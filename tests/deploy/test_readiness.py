@@ -12,7 +12,7 @@ from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol
 
-from haloy.deploy.readiness import ReadinessCheck
+from haloy.deploy.readiness import FIRST_S, ReadinessCheck, next_wait_s
 from haloy.engine.interface import ContainerSpec, HealthState
 from haloy.errors import DeployFailed
 from haloy.health.probe import prober
@@ -157,3 +157,14 @@ async def test_min_ready_seconds(scene: Scene) -> None:
     scene.reactor.callLater(0.2, scene.engine.crash, scene.container)
     with pytest.raises(DeployFailed, match="exited"):
         await running
+
+
+def test_waits_are_short_at_first() -> None:
+    """What listens after 15 ms serves after 30; what takes long is asked seldom."""
+    waits, elapsed_s = [FIRST_S], 0.0
+    while elapsed_s < 10:
+        elapsed_s += waits[-1]
+        waits.append(next_wait_s(waits[-1], elapsed_s))
+    assert waits[:5] == [0.01, 0.02, 0.04, 0.05, 0.05]
+    assert waits[-1] == 1.0
+    assert waits == sorted(waits)
