@@ -24,13 +24,15 @@ if TYPE_CHECKING:
 TRACE: Final = b"\r\ntraceparent: "
 END: Final = b"\r\n\r\n"
 
+_KINDS_LIMIT: Final = 64
+
 
 class Plan:
     """What becomes of a request's fields, from one client and for one table.
 
     C{request} had them; C{middle} is what the app gets between the beginning of the
     request line, which differs, and the request's id. C{kinds}: what such requests
-    were for the log, by status, replica and version of TLS.
+    were for the log, by status, replica, version of TLS and bytes of the body.
     """
 
     __slots__ = ("kinds", "method", "middle", "name", "request", "target", "user_agent")
@@ -41,7 +43,7 @@ class Plan:
         self.middle = middle
         self.method = request.method.decode("ascii")
         self.name = request.name
-        self.kinds: dict[tuple[int, str, str], Kind] = {}
+        self.kinds: dict[tuple[int, str, str, int], Kind] = {}
         self.user_agent = request.user_agent[:USER_AGENT_LIMIT].decode("latin-1")
 
     @property
@@ -97,13 +99,23 @@ class ShortWay(User):
 
     def _begin(self, plan: Plan, line: bytes, target: bytes) -> None:
         """Make what the app gets; C{line} is the beginning, C{target} in it."""
+        self._plan = plan
+        self._name(target)
+        self._write(plan, line)
+
+    def _name(self, target: bytes) -> None:
+        """Count a request for C{target}, and give it its names."""
         switch = self._switch
         switch.requests_total += 1
-        request_id = self._request_id = switch.next_request_id()
-        traceparent = self._traceparent = switch.next_traceparent()
-        self._plan = plan
+        self._request_id = switch.next_request_id()
+        self._traceparent = switch.next_traceparent()
         self._target = target
-        self._sent = b"".join((line, plan.middle, request_id, TRACE, traceparent, END))
+
+    def _write(self, plan: Plan, line: bytes) -> None:
+        """Make the head by HTTP/1.1, whose beginning C{line} is."""
+        self._sent = b"".join(
+            (line, plan.middle, self._request_id, TRACE, self._traceparent, END)
+        )
 
     def _send(self, plan: Plan) -> bool:
         """Send it on an idle connection of the pool whose turn it is.
@@ -148,15 +160,13 @@ class ShortWay(User):
         if sink is None:
             return
         took_s = switch.wheel.clock() - started_s
-        known = (status, key, origin.tls)
-        kind: Kind | None
-        if request_bytes:
-            # There are as many as sizes: it is remembered where that has a bound.
-            kind = self._kind(plan, origin, status, key, request_bytes)
-        else:
-            kind = plan.kinds.get(known)
-            if kind is None:
-                kind = plan.kinds[known] = self._kind(plan, origin, status, key, 0)
+        known = (status, key, origin.tls, request_bytes)
+        kinds = plan.kinds
+        kind = kinds.get(known)
+        if kind is None:
+            if len(kinds) >= _KINDS_LIMIT:
+                kinds.clear()
+            kind = kinds[known] = self._kind(plan, origin, status, key, request_bytes)
         values = (
             kind,
             self._request_id.decode("ascii"),

@@ -17,9 +17,9 @@ from haloy.proxy.http2.decoder import HeaderList
 from haloy.proxy.http2.exchange import encode_lines, known_answer
 from haloy.proxy.http2.frames import FRAME_BYTES
 from haloy.proxy.http2.head import trailer_lines
-from haloy.proxy.http2.hpack import Field, encode_field, literal_name, number
+from haloy.proxy.http2.hpack import LENGTHS, Field, encode_field, literal_name
 from haloy.proxy.http2.plan import CallPlan
-from haloy.proxy.http2.sender import Stream
+from haloy.proxy.http2.sender import Stream, content
 from haloy.proxy.http2.short import ShortStream, path_for
 from haloy.proxy.http2.stream import StreamClient
 from haloy.proxy.http2.upstream import Branch, head_text
@@ -110,47 +110,52 @@ class ShortCall(ShortStream):
 
     def _ask(self, pool: Pool) -> bool:
         """Ask on a connection that stands; false: there is none with room."""
-        trunk = next((one for one in pool.trunks if one.has_room and one.stands), None)
+        for trunk in pool.trunks:
+            if trunk.ready:
+                break
+        else:
+            return False
         plan = self._call
-        size = sum([len(piece) for piece in self._stream.inbox])
+        target = plan.target
+        connection = self._connection
+        body = content(self._stream)
+        size = len(body)
         if (
-            trunk is None
-            or pool.full
-            or trunk.connection.congested
-            or size > trunk.engine.first_room
-            or (plan.request.framing == LENGTH and size != plan.request.length_bytes)
+            pool.full
             or size > FRAME_BYTES
-            or (
-                plan.target.max_body_bytes is not None
-                and size > plan.target.max_body_bytes
-            )
+            or (plan.request.framing == LENGTH and size != plan.request.length_bytes)
+            or (target.max_body_bytes is not None and size > target.max_body_bytes)
+            or not trunk.engine.fits(size)
         ):
             return False
-        self._begin(plan, b"POST " + self._path, self._path)
-        body = self._connection.engine.take_body(self._stream)
-        self._connection.engine.credit(self._stream, size)
-        engine = trunk.engine
-        block = (
-            plan.start,
-            encode_field(b":path", self._path),
-            plan.fields,
-            plan.id_name,
-            number(len(self._request_id), 0x7F, 0),
-            self._request_id,
-            _TRACE_NAME,
-            number(len(self._traceparent), 0x7F, 0),
-            self._traceparent,
-        )
-        asked = self._asked = engine.open(b"".join(block), end=False)
+        self._name(self._path)
+        asked = self._asked = trunk.engine.ask(self._head(plan), body)
         asked.owner = self
-        engine.data(asked, body, end=True)
+        connection.engine.credit_all(self._stream, size)
         trunk.mark()
         pool.began()
         self._pool = pool
         self._trunk = trunk
         self._size_bytes = size
-        self._connection.wheel.arm(self, plan.target.stream_idle_s)
+        connection.wheel.arm(self, target.stream_idle_s)
         return True
+
+    def _head(self, plan: CallPlan) -> bytes:
+        """Return the block of the request."""
+        request_id, traceparent = self._request_id, self._traceparent
+        return b"".join(
+            (
+                plan.start,
+                encode_field(b":path", self._path),
+                plan.fields,
+                plan.id_name,
+                LENGTHS[len(request_id)],
+                request_id,
+                _TRACE_NAME,
+                LENGTHS[len(traceparent)],
+                traceparent,
+            )
+        )
 
     # What the app's connection says.
 
@@ -173,15 +178,17 @@ class ShortCall(ShortStream):
             return
         answer = self._answer
         connection = self._connection
-        engine = connection.engine
         stream = self._stream
-        size = sum([len(piece) for piece in asked.inbox])
+        body = content(asked)
+        size = len(body)
         block = _head_block(self._call.target.extra, answer)
         if (
             not block
-            or not connection.has_room_for(None)
-            or size > engine.room(stream)
             or size > FRAME_BYTES
+            or not connection.has_room_for(None)
+            or not connection.engine.whole(
+                stream, block, body, _trailer_block(trailers)
+            )
         ):
             self.general()
             branch = self._branch
@@ -190,14 +197,7 @@ class ShortCall(ShortStream):
                 branch.body_came()
             branch.ended_by_peer(trailers)
             return
-        body = trunk.engine.take_body(asked)
-        trunk.engine.credit(asked, size)
-        last = _trailer_block(trailers)
-        engine.headers(stream, block, end=not size and not last)
-        if size:
-            engine.data(stream, body, end=not last)
-        if last:
-            engine.headers(stream, last, end=True)
+        trunk.engine.credit_all(asked, size)
         connection.mark()
         connection.wheel.forget(self)
         stream.owner = asked.owner = None
@@ -236,6 +236,7 @@ class ShortCall(ShortStream):
         asked, trunk, pool = self._asked, self._trunk, self._pool
         if asked is None or trunk is None or pool is None:
             raise ValueError("the request has not been sent")
+        self._write(self._call, b"POST " + self._path)
         branch = Branch(self._switch, pool)
         branch.adopt(trunk, asked)
         return self._hand_over(

@@ -1,7 +1,7 @@
 """HPACK (RFC 7541): a complete decoder.
 
-Short strings that were met before are looked up, within bounds; so are blocks of
-requests while the dynamic table stays as it is.
+Short strings that were met before are looked up, within bounds; so are blocks while
+the dynamic table stays as it is.
 """
 
 from __future__ import annotations
@@ -89,8 +89,8 @@ class HeaderList:
 class Decoder:
     """Decodes the blocks of one direction of one connection, all of them, in order.
 
-    While the dynamic table stays as it is, equal octets mean equal fields: blocks of
-    requests, and what follows the pseudo-header fields in them, are looked up.
+    While the dynamic table stays as it is, equal octets mean equal fields: blocks, and
+    what follows the pseudo-header fields in those of requests, are looked up.
     """
 
     __slots__ = (
@@ -100,6 +100,7 @@ class Decoder:
         "_fields",
         "_known",
         "_limit_bytes",
+        "_lists",
         "_position",
         "_rests",
         "_size",
@@ -119,17 +120,25 @@ class Decoder:
         # What the present table makes of blocks, and of their ends.
         self._known: dict[bytes, HeaderList] = {}
         self._rests: dict[bytes, Rest] = {}
+        self._lists: dict[bytes, list[Field]] = {}
 
     def decode(self, block: bytes) -> list[Field]:
-        """Return the fields in C{block}.
+        """Return the fields in C{block}, in a list that nobody changes.
 
         @raise BadBlock: it cannot be decoded, or is made to grow beyond measure.
         @raise ListTooLong: it was decoded, and is longer than the limit.
         """
+        known = self._lists.get(block)
+        if known is not None:
+            return known
         self._begin(block)
         found: list[Field] = []
         self._read(found, pseudo=False)
         self._check(len(found))
+        if not self._changed and self._total <= _REMEMBERED_BYTES:
+            if len(self._lists) >= _REMEMBERED:
+                self._lists.clear()
+            self._lists[block] = found
         return found
 
     def decode_request(self, block: bytes) -> HeaderList:
@@ -270,6 +279,7 @@ class Decoder:
         self._changed = True
         self._known.clear()
         self._rests.clear()
+        self._lists.clear()
 
     def _evict(self) -> None:
         fields = self._fields

@@ -35,9 +35,11 @@ HEAD_LIMIT_BYTES: Final = 65536
 _CONTINUATIONS_LIMIT: Final = 16
 
 # At hand for what is done for every request.
+_DATA: Final = frames.DATA
 _HEADERS: Final = frames.HEADERS
 _END_HEADERS: Final = frames.END_HEADERS
 _END_STREAM: Final = frames.END_STREAM
+_PADDED: Final = frames.PADDED
 
 
 class Engine(Control):
@@ -58,7 +60,6 @@ class Engine(Control):
         super().__init__(client=client, now_s=now_s)
         self.greeted = False
         self.requests = 0
-        self._takes_requests = False
         self._requests_limit = requests_limit
         self._decoder = Decoder(HEAD_LIMIT_BYTES)
         self._held = b""
@@ -114,6 +115,17 @@ class Engine(Control):
         self.headers(stream, block, end=end)
         return stream
 
+    def ask(self, block: bytes, body: bytes) -> Stream:
+        """Begin a stream with a whole request that L{fits} (client)."""
+        stream = Stream(self._next, self._peer_window)
+        self._next += 2
+        self.requests += 1
+        self.streams[stream.id] = stream
+        if not self.whole(stream, block, body):
+            self.headers(stream, block, end=False)
+            self.data(stream, body, end=True)
+        return stream
+
     def take_body(self, stream: Stream) -> bytes:
         """Return what came of the body; the caller gives credit for it later."""
         inbox = stream.inbox
@@ -149,18 +161,18 @@ class Engine(Control):
             position = start_of_body + size
             stream_id &= 0x7FFFFFFF
             body = data[start_of_body:position]
-            if (
-                head & 0xFF == _HEADERS
-                and flags & ~_END_STREAM == _END_HEADERS
-                and stream_id > self._highest
-                and stream_id & 1
-                and self._takes_requests
-                and not self._block_of
-            ):
-                # Most of what clients send.
+            kind = head & 0xFF
+            # First most of what comes, without asking for what is seldom.
+            if kind > _HEADERS or self._block_of or not self.greeted:
+                self._frame(kind, flags, stream_id, body)
+            elif kind == _DATA:
+                self._data(stream_id, flags, body)
+            elif flags & ~_END_STREAM != _END_HEADERS or not stream_id:
+                self._headers(stream_id, flags, body)
+            elif stream_id > self._highest and stream_id & 1 and not self.client:
                 self._request(stream_id, body, end=flags != _END_HEADERS)
             else:
-                self._frame(head & 0xFF, flags, stream_id, body)
+                self._complete_block(stream_id, flags, body)
         if position < end:
             self._held = data[position:]
 
@@ -173,7 +185,6 @@ class Engine(Control):
             if kind != frames.SETTINGS or flags & frames.ACK:
                 raise Broken(frames.PROTOCOL_ERROR, "SETTINGS must come first")
             self.greeted = True
-            self._takes_requests = not self.client
         if kind == frames.DATA:
             self._data(stream_id, flags, body)
         elif kind == frames.HEADERS:
@@ -214,13 +225,12 @@ class Engine(Control):
             self._credit_connection(counted)
             self._abort(stream, frames.PROTOCOL_ERROR)
             return
-        body = frames.without_padding(flags, body)
+        if flags & _PADDED:
+            body = frames.without_padding(flags, body)
         size = len(body)
-        end = flags & frames.END_STREAM
+        end = flags & _END_STREAM
         if size < budget.SMALL_DATA_BYTES and not end:
-            small = (
-                budget.SMALL_DATA_CHATTY if stream.chatty else budget.SMALL_DATA
-            )  # fmt: skip
+            small = budget.SMALL_DATA_CHATTY if stream.chatty else budget.SMALL_DATA
             self._spend(small if size else budget.EMPTY_DATA)
         if stream.left_bytes >= 0:
             stream.left_bytes -= size

@@ -111,6 +111,10 @@ def number(value: int, prefix: int, flags: int) -> bytes:
     return bytes(coded)
 
 
+#: How a text begins that is as long as the index says.
+LENGTHS: Final = tuple([number(size, 0x7F, 0) for size in range(256)])
+
+
 def encode_field(name: bytes, value: bytes) -> bytes:
     """Return one field: indexed statically, or as a literal that is never indexed."""
     field = (name, value)
@@ -127,7 +131,7 @@ def encode_field(name: bytes, value: bytes) -> bytes:
 def literal_name(name: bytes) -> bytes:
     """Return how a field begins whose name is none of the static table.
 
-    Its value follows with its length, by L{number}: for those that come only once.
+    Its value follows, behind one of L{LENGTHS}: for those that come only once.
     """
     return b"\0" + _encode_text(name)
 

@@ -131,10 +131,9 @@ class Sender:
         if end:
             self._sent_all(stream)
 
-    @property
-    def first_room(self) -> int:
-        """How many bytes of a body the peer takes of a stream that begins now."""
-        return min(self._peer_window, self.send_window)
+    def fits(self, size: int) -> bool:
+        """Whether the peer takes C{size} bytes on a stream that begins now."""
+        return size <= self._peer_window and size <= self.send_window
 
     def room(self, stream: Stream) -> int:
         """Return how many bytes of a body the peer takes right now; may be below 0."""
@@ -171,28 +170,46 @@ class Sender:
             out.append(piece)
         self.queued_bytes += (len(payload) - 1) // _FRAME_BYTES * _HEADER_BYTES
 
-    def whole(self, stream: Stream, block: bytes, payload: bytes | memoryview) -> bool:
-        """Send a whole answer; false: it does not fit the windows."""
+    def whole(
+        self,
+        stream: Stream,
+        block: bytes,
+        payload: bytes | memoryview,
+        trailers: bytes = b"",
+    ) -> bool:
+        """Send a whole message, with a block of trailers if there is one.
+
+        False: it does not fit the windows, and nothing is sent.
+        """
         size = len(payload)
         head_size = len(block)
+        last_size = len(trailers)
         if (
             size >= stream.send_window
             or size > self.send_window
             or head_size > _FRAME_BYTES
+            or last_size > _FRAME_BYTES
             or self._table_emptied
         ):
             return False
         stream.send_window -= size
         self.send_window -= size
-        self.queued_bytes += size + head_size + 2 * _HEADER_BYTES
-        self._out += (
-            _pack(head_size << 8 | _HEADERS, _END_HEADERS, stream.id),
-            block,
-        )
-        if size <= _FRAME_BYTES:
-            self._out += (_pack(size << 8, _END_STREAM, stream.id), payload)
-        else:
-            self._write_frames(stream.id, memoryview(payload), end=True)
+        self.queued_bytes += size + head_size + last_size + _HEADER_BYTES
+        stream_id = stream.id
+        out = self._out
+        flags = _END_HEADERS if size or trailers else _END_HEADERS | _END_STREAM
+        out += (_pack(head_size << 8 | _HEADERS, flags, stream_id), block)
+        if size:
+            self.queued_bytes += _HEADER_BYTES
+            if size > _FRAME_BYTES:
+                self._write_frames(stream_id, memoryview(payload), end=not trailers)
+            else:
+                end = 0 if trailers else _END_STREAM
+                out += (_pack(size << 8, end, stream_id), payload)
+        if trailers:
+            self.queued_bytes += _HEADER_BYTES
+            flags = _END_HEADERS | _END_STREAM
+            out += (_pack(last_size << 8 | _HEADERS, flags, stream_id), trailers)
         self.budget.earn(budget.EARNED_BY_DATA + size * budget.EARNED_BY_BYTE)
         self._sent_all(stream)
         return True
@@ -216,9 +233,7 @@ class Sender:
             del self._reset[next(iter(self._reset))]
 
     def _forget(self, stream: Stream) -> None:
-        del self.streams[stream.id]
-        stream.receiving = stream.sending = False
-        self._grown_bytes -= stream.grown_bytes
+        self._forget_untaken(stream)
         # What nobody took is thrown away: the connection's window gets it back.
         if stream.inbox:
             self._taken(stream, sum([len(piece) for piece in stream.inbox]))
@@ -226,10 +241,9 @@ class Sender:
 
     def _forget_untaken(self, stream: Stream) -> None:
         """Forget a stream whose inbox somebody still takes."""
-        inbox = stream.inbox
-        stream.inbox = []
-        self._forget(stream)
-        stream.inbox = inbox
+        del self.streams[stream.id]
+        stream.receiving = stream.sending = False
+        self._grown_bytes -= stream.grown_bytes
 
     # Windows.
 
@@ -246,12 +260,19 @@ class Sender:
             stream.owed_bytes = 0
             self.write(frames.window_update(stream.id, increment))
 
+    def credit_all(self, stream: Stream, size: int) -> None:
+        """Take note that the other side took all of a body that has ended."""
+        stream.inbox = []
+        self._taken(stream, size)
+
     def _taken(self, stream: Stream, size: int) -> None:
         """Give the connection's window back what it did not get when it came."""
         self.held_bytes -= size
-        advanced = min(size, stream.advanced_bytes)
-        stream.advanced_bytes -= advanced
-        if size > advanced:
+        advanced = stream.advanced_bytes
+        if size <= advanced:
+            stream.advanced_bytes = advanced - size
+        else:
+            stream.advanced_bytes = 0
             self._credit_connection(size - advanced)
 
     def _growth(self, stream: Stream) -> int:
@@ -277,3 +298,9 @@ class Sender:
         self.receive_window += increment
         self._owed_bytes = 0
         self.write(frames.window_update(0, increment))
+
+
+def content(stream: Stream) -> bytes:
+    """Return what has come of a body, and leave it there."""
+    inbox = stream.inbox
+    return inbox[0] if len(inbox) == 1 else b"".join(inbox)

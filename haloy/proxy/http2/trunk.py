@@ -73,6 +73,11 @@ class Trunk(User):
         """
         return self.connection.connected and (self._pool.h2c or self.engine.greeted)
 
+    @property
+    def ready(self) -> bool:
+        """Whether one more request may go out here at once, and its body."""
+        return self.has_room and self.stands and not self.connection.congested
+
     def take(self, branch: Branch) -> None:
         """Send the request of C{branch} as soon as the connection stands."""
         if self.stands:
@@ -212,6 +217,8 @@ class Trunk(User):
             branch.lost_by_peer(what)
 
     def _room(self) -> None:
+        if not self._blocked:
+            return
         blocked, self._blocked = self._blocked, {}
         for branch in blocked:
             branch.pump()

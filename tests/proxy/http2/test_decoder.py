@@ -103,6 +103,46 @@ def test_repeated_fields_are_the_same_object() -> None:
     assert len(decoder._rests) <= 8
 
 
+@settings(max_examples=200)
+@given(
+    st.lists(lists, min_size=1, max_size=4),
+    st.lists(
+        st.tuples(st.integers(0, 3), st.booleans(), st.none() | st.integers(0, 300)),
+        max_size=12,
+    ),
+)
+def test_what_is_remembered_of_answers_follows_the_table(
+    known: list[list[tuple[bytes, bytes]]],
+    rounds: list[tuple[int, bool, int | None]],
+) -> None:
+    """As for requests."""
+    encoder = oracle.Encoder()
+    decoder = Decoder(65536)
+    for number, indexed, size in rounds:
+        if size is not None:
+            encoder.header_table_size = size
+        fields = known[number % len(known)]
+        kind = oracle.HeaderTuple if indexed else oracle.NeverIndexedHeaderTuple
+        block = encoder.encode([kind(*field) for field in fields])
+        assert decoder.decode(block) == fields
+        assert len(decoder._lists) <= 8
+
+
+def test_a_repeated_answer_is_the_same_list() -> None:
+    """Not after an entry was added, and not when it is long."""
+    decoder = Decoder(65536)
+    block = hpack.encode([(b":status", b"200"), (b"x-a", b"1")])
+    first = decoder.decode(block)
+    assert decoder.decode(block) is first
+    decoder.decode(b"\x40\x01a\x01b")
+    assert decoder.decode(block) is not first
+    for n in range(40):
+        decoder.decode(hpack.encode([(b"x-a", b"%d" % n)]))
+        assert 0 < len(decoder._lists) <= 8
+    long = hpack.encode([(b"x-a", b"1" * 500)] * 10)
+    assert decoder.decode(long) is not decoder.decode(long)
+
+
 def test_what_is_remembered_is_bounded() -> None:
     """Many paths before many endings, while the table stays as it is."""
     encoder = oracle.Encoder()

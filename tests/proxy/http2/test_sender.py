@@ -219,12 +219,67 @@ def test_a_large_whole_answer_is_some_frames(size: int) -> None:
     assert split(written)[-1].flags == frames.END_STREAM
 
 
-def test_a_new_stream_has_room_as_the_peer_has_told() -> None:
-    """Its own window, and what is left of the connection's."""
+@pytest.mark.parametrize("size", [0, 1, 16384, 16385])
+@pytest.mark.parametrize("trailers", [b"", b"\x8d"])
+def test_a_whole_answer_may_have_trailers_or_no_body(
+    size: int, trailers: bytes
+) -> None:
+    """The same as one in pieces, and counted as well."""
+    payload = bytes(size)
+    one, other = server(), server()
+    first, second = opened(one, end=True), opened(other, end=True)
+    assert one.whole(first, b"\x88", payload, trailers)
+    other.headers(second, b"\x88", end=not size and not trailers)
+    if size:
+        other.data(second, payload, end=not trailers)
+    if trailers:
+        other.headers(second, trailers, end=True)
+    assert one.queued_bytes == other.queued_bytes
+    assert one.send_window == other.send_window
+    assert one.take() == other.take()
+    assert not one.streams
+
+
+def test_trailers_too_long_for_a_frame_are_not_sent_at_once() -> None:
+    """They need a CONTINUATION."""
+    engine = server()
+    stream = opened(engine, end=True)
+    assert not engine.whole(stream, b"\x88", b"x", b"\x88" * 16385)
+    assert engine.take() == b""
+
+
+def test_a_body_fits_as_the_peer_has_told() -> None:
+    """The window of a new stream, and what is left of the connection's."""
     engine = client()
-    assert engine.first_room == frames.DEFAULT_WINDOW
+    assert engine.fits(frames.DEFAULT_WINDOW)
+    assert not engine.fits(frames.DEFAULT_WINDOW + 1)
     setting = frames.SETTING.pack(frames.INITIAL_WINDOW_SIZE, 100)
     engine.receive(frame(frames.SETTINGS, body=setting), 0.0)
-    assert engine.first_room == 100
+    assert engine.fits(100)
+    assert not engine.fits(101)
     engine.send_window = 7
-    assert engine.first_room == 7
+    assert engine.fits(7)
+    assert not engine.fits(8)
+
+
+@pytest.mark.parametrize("size", [0, 8, 100])
+@pytest.mark.parametrize("emptied", [False, True])
+def test_a_whole_request_is_asked_at_once(size: int, emptied: bool) -> None:
+    """It may fill the window, and come after a word about the table."""
+    engine = client()
+    setting = frames.SETTING.pack(frames.INITIAL_WINDOW_SIZE, 100)
+    if emptied:
+        setting += frames.SETTING.pack(frames.HEADER_TABLE_SIZE, 0)
+    engine.receive(frame(frames.SETTINGS, body=setting), 0.0)
+    engine.take()
+    stream = engine.ask(b"\x83", b"x" * size)
+    assert engine.streams == {1: stream}
+    assert engine.requests == 1
+    assert stream.receiving
+    assert not stream.sending
+    assert stream.send_window == 100 - size
+    head, *bodies = split(engine.take())
+    assert head.body == b"\x20" * emptied + b"\x83"
+    assert b"".join([one.body for one in bodies]) == b"x" * size
+    assert [one.flags & frames.END_STREAM for one in (head, *bodies)][-1]
+    assert engine.ask(b"\x83", b"").id == 3
