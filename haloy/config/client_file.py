@@ -17,6 +17,7 @@ from haloy.config.client_edit import drop_server, put_server
 from haloy.config.document import parse_document
 from haloy.config.env_files import set_variable
 from haloy.config.private import make_directory, write_private
+from haloy.config.reading import read_text
 from haloy.errors import (
     ConfigError,
     Conflict,
@@ -219,11 +220,9 @@ def _free_variable(server: str, taken: Collection[str]) -> str:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return read_text(path)
     except FileNotFoundError:
         return ""
-    except (OSError, UnicodeDecodeError) as problem:
-        raise ConfigError(f"cannot be read: {problem}", path=str(path)) from problem
 
 
 def _as_mapping(entry: ServerEntry) -> dict[str, str]:

@@ -15,12 +15,11 @@ from typing import Any
 import yaml
 from attrs import field, frozen
 
-from haloy.config.excerpt import shown_line
+from haloy.config.mistakes import context, yaml_mistake
 from haloy.errors import ConfigError
 
 SIZE_LIMIT_BYTES = 1 << 20
 NODES_LIMIT = 50_000
-CONTEXT_LINES = 1
 _TOO_DEEP = "is nested too deeply"
 _TOO_LONG = "has a number of too many digits"  # for Python's int
 
@@ -170,7 +169,7 @@ def _parse_yaml(text: str, path: str) -> Document:
         _walk(root, (), lines, [0])
         return Document(_Loader("").construct_document(root), path, lines)
     except yaml.YAMLError as problem:
-        raise _yaml_error(problem, text, path) from None
+        raise yaml_mistake(problem, text, path) from None
     except RecursionError:
         raise ConfigError(_TOO_DEEP, path=path) from None
 
@@ -207,57 +206,6 @@ def _marked(node: yaml.Node) -> Place:
     return node.start_mark.line + 1, node.start_mark.column + 1
 
 
-def _yaml_error(problem: yaml.YAMLError, text: str, path: str) -> ConfigError:
-    mark = getattr(problem, "problem_mark", None)
-    reason = getattr(problem, "problem", None) or str(problem)
-    if isinstance(problem, yaml.reader.ReaderError):
-        line = text.count("\n", 0, problem.position) + 1
-        reason = f"the character U+{problem.character:04X} is not allowed in YAML"
-        return ConfigError(reason, path=path, line=line)
-    if reason.startswith("could not find expected ':'"):
-        mark = getattr(problem, "context_mark", None) or mark
-    if mark is None:
-        return ConfigError(reason, path=path)
-    hint = ""
-    if isinstance(problem, yaml.scanner.ScannerError | yaml.parser.ParserError):
-        hint = _hint(reason, text, mark.line)
-    return ConfigError(
-        f"{reason}{hint}\n{_context(text, mark.line)}",
-        path=path,
-        line=mark.line + 1,
-        column=mark.column + 1,
-    )
-
-
-def _hint(reason: str, text: str, line: int) -> str:
-    """Return what is most likely meant, for the mistakes that people make."""
-    rows = [*text.splitlines(), ""]
-    here = rows[min(line, len(rows) - 1)]
-    above = next((row for row in reversed(rows[:line]) if row.strip()), "")
-    if "\t" in here[: len(here) - len(here.lstrip())]:
-        return " (indent with spaces, not tabs)"
-    if reason.startswith("mapping values") and above and ":" not in above:
-        return " (is a colon missing in the line above?)"
-    if reason.startswith("mapping values") and re.search(r":\s.*:(\s|$)", here):
-        return " (put values with special characters in quotes)"
-    if here.lstrip().startswith("- ") and reason.startswith("expected <block end>"):
-        return " (items of one list begin at the same column)"
-    if re.fullmatch(r"\s*[\w-]+(\s[^:]*)?", here):
-        return " (is a colon missing?)"
-    if re.search(r"(:|-)\s+[@`%&*!|>]", here):
-        return " (put values with special characters in quotes)"
-    return " (is the indentation the same as above?)"
-
-
-def _context(text: str, line: int) -> str:
-    rows = text.splitlines()
-    first, last = max(0, line - CONTEXT_LINES), min(len(rows), line + CONTEXT_LINES + 1)
-    return "\n".join(
-        f"{'>' if number == line else ' '} {number + 1:4} | {shown_line(rows[number])}"
-        for number in range(first, last)
-    )
-
-
 # --- JSON and TOML ----------------------------------------------------------
 
 
@@ -268,7 +216,7 @@ def _parse_json(text: str, path: str) -> Document:
         value = json.loads(text, object_pairs_hook=_unique)
     except json.JSONDecodeError as problem:
         raise ConfigError(
-            f"{problem.msg}\n{_context(text, problem.lineno - 1)}",
+            f"{problem.msg}\n{context(text, problem.lineno - 1)}",
             path=path,
             line=problem.lineno,
             column=problem.colno,

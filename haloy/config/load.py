@@ -12,6 +12,7 @@ from attrs import frozen
 from haloy.config.app_file import AppFile, Target
 from haloy.config.document import Document, parse_document
 from haloy.config.merge import InvalidTarget, targets
+from haloy.config.reading import read_text
 from haloy.config.validate import validate_target
 from haloy.config.wire import Misplaced, app_file_from, wire_name
 from haloy.errors import ConfigError, InvalidValue
@@ -163,9 +164,9 @@ def load_app_document(path: Path) -> AppDocument:
     """
     file = find_app_file(path)
     try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as problem:
-        raise ConfigError(f"cannot be read: {problem}", path=str(file)) from problem
+        text = read_text(file)
+    except FileNotFoundError:  # since it was found
+        raise ConfigError("does not exist", path=str(file)) from None
     return parse_app_document(text, str(file), KINDS[file.suffix])
 
 

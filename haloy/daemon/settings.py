@@ -17,6 +17,7 @@ from haloy.api.auth import token_hash
 from haloy.config.daemon_file import DaemonFile, parse_daemon_file
 from haloy.config.env_files import read_env_file
 from haloy.config.private import write_private
+from haloy.config.reading import read_text
 from haloy.daemon.paths import Directories
 from haloy.errors import ConfigError
 
@@ -142,9 +143,7 @@ def _content(path: Path) -> bytes | None:
 
 def _parse(path: Path) -> DaemonFile:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except FileNotFoundError:
         return DaemonFile()
-    except (OSError, UnicodeDecodeError) as problem:
-        raise ConfigError(f"cannot be read: {problem}", path=str(path)) from problem
     return parse_daemon_file(text, str(path))

@@ -224,7 +224,7 @@ def test_a_broken_file_is_told_with_its_line(
 def test_a_file_that_is_no_text_is_told(tmp_path: Path) -> None:
     """Nothing is overwritten by mistake."""
     (tmp_path / "client.yaml").write_bytes(b"\xff")
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match="is not UTF-8"):
         add_server(tmp_path, "a.com", "t")
     assert (tmp_path / "client.yaml").read_bytes() == b"\xff"
     assert not (tmp_path / ".env").exists()

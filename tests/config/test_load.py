@@ -145,7 +145,7 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
     """Bytes that are no text are told with the path."""
     path = tmp_path / "haloy.yaml"
     path.write_bytes(b"name: \xff\n")
-    with pytest.raises(ConfigError, match="cannot be read") as caught:
+    with pytest.raises(ConfigError, match="is not UTF-8") as caught:
         load_app_document(path)
     assert caught.value.path == str(path)
 

@@ -64,11 +64,11 @@ def test_bad_file_without_a_good_one(chosen: Directories) -> None:
     with pytest.raises(ConfigError, match=r"haloyd\.yaml:1"):
         start_settings(chosen)
     chosen.config_file.write_bytes(b"\xff")
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match="is not UTF-8"):
         start_settings(chosen)
     chosen.last_good_config.parent.mkdir(exist_ok=True)
     chosen.last_good_config.write_bytes(b"\xff")
-    with pytest.raises(ConfigError, match=r"haloyd\.yaml: cannot be read"):
+    with pytest.raises(ConfigError, match=r"haloyd\.yaml:1: is not UTF-8"):
         start_settings(chosen)
 
 
