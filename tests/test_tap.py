@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -35,6 +36,23 @@ def _options(*arguments: str) -> Options:
     return options
 
 
+def _twistd(server: Path) -> subprocess.CompletedProcess[str]:
+    """Run the daemon to its end, of which each of these tests expects one soon."""
+    return subprocess.run(
+        [
+            Path(sys.executable).with_name("twistd"),
+            "--nodaemon",
+            "--pidfile=",
+            "haloyd",
+        ],
+        cwd=server,
+        env={**os.environ},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
 def test_twistd_knows_it() -> None:
     """The plugin names the module that has these options and this service."""
     (found,) = [one for one in getPlugins(IServiceMaker) if one.tapname == "haloyd"]
@@ -61,15 +79,7 @@ def test_a_mistake_ends_the_start_with_file_and_line(server: Path) -> None:
 def test_twistd_says_a_mistake_in_one_line(server: Path) -> None:
     """No traceback: file, line and what is wrong, and an exit code that is not 0."""
     (server / "config" / "haloyd.yaml").write_text("proxi: {}\n")
-    twistd = Path(sys.executable).with_name("twistd")
-    ran = subprocess.run(
-        [twistd, "--nodaemon", "--pidfile=", "haloyd"],
-        cwd=server,
-        env={**os.environ},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    ran = _twistd(server)
     assert ran.returncode == 1
     assert "haloyd.yaml:1: proxi: unknown key; did you mean 'proxy'?" in ran.stderr
     assert "Traceback" not in ran.stderr
@@ -109,3 +119,14 @@ async def test_a_good_server_gives_the_daemon(server: Path) -> None:
     assert isinstance(service, Daemon)
     assert not service.ready
     await service.stopService()
+
+
+def test_a_second_haloyd_ends(server: Path) -> None:
+    """A start that fails before the reactor runs ends the process, too."""
+    (server / "data").mkdir()
+    with (server / "data" / "haloyd.lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        ran = _twistd(server)
+    assert ran.returncode == 1
+    assert "another haloyd" in ran.stderr
+    assert "Traceback" not in ran.stdout + ran.stderr

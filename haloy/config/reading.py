@@ -21,9 +21,9 @@ def read_text(path: Path) -> str:
         reason = f"cannot be read: {problem.strerror}"
         raise ConfigError(reason, path=str(path)) from problem
     except UnicodeDecodeError as problem:
-        before = problem.object[: problem.start]
+        byte = problem.object[problem.start]
         raise ConfigError(
-            f"is not UTF-8: byte 0x{problem.object[problem.start]:02x}; save it as UTF-8",
+            f"is not UTF-8: byte 0x{byte:02x}; save it as UTF-8",
             path=str(path),
-            line=before.count(b"\n") + 1,
+            line=problem.object.count(b"\n", 0, problem.start) + 1,
         ) from None

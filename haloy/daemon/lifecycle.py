@@ -100,4 +100,5 @@ class Daemon(MultiService):
             os._exit(1)
 
         self._reactor.addSystemEventTrigger("after", "shutdown", leave)
-        self._reactor.stop()
+        # twistd starts services before the reactor, which cannot be stopped until then.
+        self._reactor.callWhenRunning(self._reactor.stop)

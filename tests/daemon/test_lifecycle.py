@@ -28,6 +28,9 @@ class Core:
     def stop(self) -> None:
         self.stopped = True
 
+    def callWhenRunning(self, call: Any) -> None:  # noqa: N802  (Twisted)
+        call()
+
     def addSystemEventTrigger(self, phase: str, event: str, call: Any) -> None:  # noqa: N802  (Twisted)
         self.triggers.append((phase, event, call))
 
