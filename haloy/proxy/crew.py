@@ -29,6 +29,7 @@ from haloy.proxy.control.protocol import (
     Hello,
     Leave,
     Message,
+    Packed,
     Reading,
     Retire,
     Serve,
@@ -168,7 +169,7 @@ class Crew:
         return tuple(one for one in self._members if one.serving and not one.retired)
 
     async def ask(
-        self, message: Message, limit_s: float = ANSWER_LIMIT_S
+        self, message: Message | Packed, limit_s: float = ANSWER_LIMIT_S
     ) -> list[Message]:
         """Return what all say to C{message}; who ends meanwhile does not count.
 
@@ -176,7 +177,7 @@ class Crew:
         @raise TimeoutError: one has not answered.
         """
         told = [member for member in self._members if member.fed]
-        once = packed(message)
+        once = message if isinstance(message, Packed) else packed(message)
         found: Any = await DeferredList(
             [member.link.ask(once, limit_s) for member in told], consumeErrors=True
         )
@@ -226,7 +227,7 @@ class Crew:
         ours, theirs = socket.socketpair()
         ready: Deferred[bool] = Deferred()
 
-        async def refuse(link: Link, message: Message) -> Message:
+        async def refuse(link: Link, message: Message, came: Packed) -> Message:
             raise ValueError("a worker does not ask")
 
         member = Member(

@@ -41,6 +41,7 @@ from haloy.proxy.control.protocol import (
     Drained,
     Follow,
     Message,
+    Packed,
     Park,
     Present,
     Reading,
@@ -276,7 +277,7 @@ class Supervisor(Service):
 
     # --- what haloyd says ---------------------------------------------------------
 
-    async def _answer(self, message: Message) -> Message:
+    async def _answer(self, message: Message, came: Packed) -> Message:
         crew = self._crew
         if crew is None:
             raise ValueError("the proxy has not started")
@@ -296,7 +297,9 @@ class Supervisor(Service):
             return Counted(tuple(each for one in told for each in one.workers))
         if not self._note(message):
             raise ValueError(f"the proxy is not asked for {type(message).__name__}")
-        await crew.ask(message)
+        # Parts have a hundred routes: what has been read is not written once more.
+        parts = (TablePart, CertificatesPart)
+        await crew.ask(came if isinstance(message, parts) else message)
         return Done()
 
     def _configure(self, message: Configure, crew: Crew) -> None:

@@ -42,6 +42,7 @@ from haloy.proxy.control.protocol import (
     Hello,
     Leave,
     Message,
+    Packed,
     Park,
     Present,
     Reading,
@@ -126,7 +127,7 @@ class Worker:
             self._log.error("the supervisor is gone: this worker ends")
             self._tasks.start("leaving", self._retire(ORPHANED_S))
 
-    async def _answer(self, link: Link, message: Message) -> Message:
+    async def _answer(self, link: Link, message: Message, came: Packed) -> Message:
         if isinstance(message, Configure):
             self._configure(message.settings)
             return Done()

@@ -15,6 +15,7 @@ from haloy.proxy.control.protocol import (
     PROTOCOL,
     Hello,
     Message,
+    Packed,
     Welcome,
 )
 from haloy.proxy.control.release import RELEASE, version_problem
@@ -73,7 +74,7 @@ async def _greet(link: Link) -> None:
         raise ProxyRefused(problem)
 
 
-async def _refuse(link: Link, message: Message) -> Message:
+async def _refuse(link: Link, message: Message, came: Packed) -> Message:
     raise ValueError("haloyd is not asked")
 
 

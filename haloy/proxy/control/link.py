@@ -32,6 +32,7 @@ from haloy.proxy.control.protocol import (
     Message,
     Packed,
     Refused,
+    as_came,
     descriptor_of,
     pack,
     unpack,
@@ -56,9 +57,9 @@ class ProxyRefused(HaloyError):
 class Link(Int32StringReceiver):
     """One end.
 
-    C{answer} is called with every question, C{news} with every piece of news, and
-    C{lost} once, when the connection has ended. A frame that is none of the protocol
-    ends the connection.
+    C{answer} is called with every question, as a message and as it came, C{news} with
+    every piece of news, and C{lost} once, when the connection has ended. A frame that
+    is none of the protocol ends the connection.
     """
 
     MAX_LENGTH = FRAME_LIMIT_BYTES
@@ -67,7 +68,7 @@ class Link(Int32StringReceiver):
     def __init__(
         self,
         clock: IReactorTime,
-        answer: Callable[[Link, Message], Awaitable[Message]],
+        answer: Callable[[Link, Message, Packed], Awaitable[Message]],
         news: Callable[[Link, Message], None],
         lost: Callable[[Link], None],
         begun: Callable[[Link], None] | None = None,
@@ -134,7 +135,7 @@ class Link(Int32StringReceiver):
         if isinstance(message, AccessLog):
             message = evolve(message, descriptor=self._file_of(meaning, message))
         if meaning is Meaning.QUESTION:
-            self._tasks.start("answering", self._work(number, message))
+            self._tasks.start("answering", self._work(number, message, as_came(string)))
         elif meaning is Meaning.NEWS:
             self._news(self, message)
         else:
@@ -181,10 +182,10 @@ class Link(Int32StringReceiver):
         if self.up:
             self.resumeProducing()
 
-    async def _work(self, number: int, message: Message) -> None:
+    async def _work(self, number: int, message: Message, came: Packed) -> None:
         meaning, answer = Meaning.ANSWER, None
         try:
-            answer = await self._answer(self, message)
+            answer = await self._answer(self, message, came)
         except CancelledError:
             raise
         except (HaloyError, ValueError, OSError) as problem:

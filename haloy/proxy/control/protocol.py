@@ -294,6 +294,16 @@ def pack(meaning: Meaning, number: int, message: Message | Packed) -> bytes:
     return b'["%b",%d,%b]' % (meaning.value.encode("ascii"), number, inner.content)
 
 
+def as_came(frame: bytes) -> Packed:
+    """Return the message of a frame, that C{unpack} has taken, to be sent on.
+
+    Without the file that may have come with it.
+    """
+    # How it is meant and its number have no comma in them.
+    _, _, message = frame.split(b",", 2)
+    return Packed(message.rstrip()[:-1])
+
+
 def unpack(frame: bytes) -> tuple[Meaning, int, Message]:
     """Return what a frame says. @raise ValueError: it is none of ours."""
     try:

@@ -24,6 +24,7 @@ from haloy.proxy.control.protocol import (
     PROTOCOL,
     Hello,
     Message,
+    Packed,
     Welcome,
 )
 from haloy.proxy.control.release import RELEASE, version_problem
@@ -105,8 +106,8 @@ class _Door:
 class ControlServer:
     """Takes connections on the control socket and hands on what is said.
 
-    C{answer} is called with every question of the haloyd that is connected, C{joined}
-    when one is, C{left} when it is gone.
+    C{answer} is called with every question of the haloyd that is connected, as a
+    message and as it came, C{joined} when one is, C{left} when it is gone.
     """
 
     _log = Logger()
@@ -116,7 +117,7 @@ class ControlServer:
         reactor: Any,
         listening: socket.socket,
         group: int | None,
-        answer: Callable[[Message], Awaitable[Message]],
+        answer: Callable[[Message, Packed], Awaitable[Message]],
         joined: Callable[[], int],
         left: Callable[[], None],
     ) -> None:
@@ -173,9 +174,9 @@ class ControlServer:
             self._log.info("haloyd is away: what is served stays")
             self._left()
 
-    async def _answer(self, link: Link, message: Message) -> Message:
+    async def _answer(self, link: Link, message: Message, came: Packed) -> Message:
         if link is self._haloyd:
-            return await self._answer_it(message)
+            return await self._answer_it(message, came)
         if not isinstance(message, Hello):
             raise ProxyRefused("the first message must be a greeting")
         problem = version_problem(message)

@@ -32,6 +32,7 @@ from haloy.proxy.control.protocol import (
     Hello,
     Meaning,
     Message,
+    Packed,
     Serve,
     Unpark,
     pack,
@@ -65,7 +66,7 @@ class End:
     wire: Wire = field(factory=Wire)
 
     def link(self) -> Link:
-        async def answer(link: Link, message: Message) -> Message:
+        async def answer(link: Link, message: Message, came: Packed) -> Message:
             return await self.answer_it(message)
 
         def lost(link: Link) -> None:
@@ -265,7 +266,7 @@ LOG = AccessSettings("json")
 def joined(reactor: Any, answer_it: AnswerIt) -> tuple[Link, Link]:
     """Return two ends of a socket between them; the other one answers."""
 
-    async def answer(link: Link, message: Message) -> Message:
+    async def answer(link: Link, message: Message, came: Packed) -> Message:
         return await answer_it(message)
 
     links = [Link(reactor, answer, lambda *_: None, lambda _: None) for _ in range(2)]

@@ -39,7 +39,9 @@ from haloy.proxy.control.protocol import (
     Unpark,
     Welcome,
     Withdraw,
+    as_came,
     pack,
+    packed,
     unpack,
 )
 from haloy.proxy.interface import (
@@ -131,6 +133,11 @@ def test_every_message_survives(message: Message) -> None:
     """It is read as it was sent, with its number."""
     frame = pack(Meaning.QUESTION, 7, message)
     assert unpack(frame) == (Meaning.QUESTION, 7, message)
+    # Whoever has read it can send it on as it came.
+    assert as_came(frame).content == packed(message).content
+    assert as_came(b' [ "?" , 7 , ' + packed(message).content + b" ] \n").content == (
+        b" " + packed(message).content + b" "
+    )
 
 
 @pytest.mark.parametrize(
