@@ -30,20 +30,23 @@ def table_parts(before: RouteTable | None, after: RouteTable) -> list[TablePart]
     """Return the way from C{before} (C{None}: from nothing) to C{after}."""
     start = RouteTable() if before is None else before
     base = -1 if before is None else before.generation
-    exact = changed(start.exact, after.exact)
-    wildcard = changed(start.wildcard, after.wildcard)
+    exact = [(True, *one) for one in changed(start.exact, after.exact)]
+    wildcard = [(False, *one) for one in changed(start.wildcard, after.wildcard)]
     parts = [
-        TablePart(after.generation, base, exact=dict(some))
-        for some in _slices(exact, ROUTES_IN_PART)
-    ]
-    parts += [
-        TablePart(after.generation, base, wildcard=dict(some))
-        for some in _slices(wildcard, ROUTES_IN_PART)
-    ]
-    parts.append(
         TablePart(
             after.generation,
             base,
+            exact={name: route for is_exact, name, route in some if is_exact},
+            wildcard={name: route for is_exact, name, route in some if not is_exact},
+        )
+        for some in _slices([*exact, *wildcard], ROUTES_IN_PART)
+    ]
+    # What is not a full part goes with the end: one message for a change of one app.
+    small = parts and len(parts[-1].exact) + len(parts[-1].wildcard) < ROUTES_IN_PART
+    end = parts.pop() if small else TablePart(after.generation, base)
+    parts.append(
+        evolve(
+            end,
             gone_exact=tuple(name for name in start.exact if name not in after.exact),
             gone_wildcard=tuple(
                 name for name in start.wildcard if name not in after.wildcard

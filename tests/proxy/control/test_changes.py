@@ -43,7 +43,8 @@ def test_a_table_travels_whole_then_as_changes() -> None:
     assert read(reader, table_parts(None, first)) == first
     second = table(2, {f"app{n}": n + 1 + (n == 5) for n in range(ROUTES_IN_PART)})
     parts = table_parts(first, second)
-    assert sum(len(part.exact) + len(part.wildcard) for part in parts) == 2
+    assert len(parts) == 1
+    assert len(parts[0].exact) + len(parts[0].wildcard) == 2
     assert read(reader, parts) == second
     third = table(3, {"app5": 1}, api=True)
     assert read(reader, table_parts(second, third)) == third
@@ -53,11 +54,12 @@ def test_a_table_travels_whole_then_as_changes() -> None:
 
 
 def test_a_large_table_comes_in_parts() -> None:
-    """No part has more routes than the limit."""
-    many = {f"a{n}": 1 for n in range(5 * ROUTES_IN_PART // 2)}
-    parts = table_parts(None, table(1, many))
-    assert max(len(p.exact) + len(p.wildcard) for p in parts) == ROUTES_IN_PART
-    assert len(parts) == 5 + 3 + 1
+    """No part has more routes than the limit; the end goes with the last few."""
+    for apps, expected in ((50, [20] * 7 + [10]), (20, [20] * 3 + [0])):
+        some = table(1, {f"a{n}": 1 for n in range(apps)})  # three names each
+        parts = table_parts(None, some)
+        assert [len(p.exact) + len(p.wildcard) for p in parts] == expected
+        assert [part.last for part in parts] == [*[False] * (len(parts) - 1), True]
 
 
 def test_a_change_of_another_table_is_refused() -> None:
@@ -73,7 +75,7 @@ def test_a_change_of_another_table_is_refused() -> None:
 def test_a_new_whole_table_overtakes_a_broken_one() -> None:
     """A sender that was cut off in the middle begins anew."""
     reader = TableReader()
-    cut = table_parts(None, table(1, {"a": 1, "b": 2}))
+    cut = table_parts(None, table(1, {f"a{n}": 1 for n in range(ROUTES_IN_PART)}))
     assert reader.take(cut[0]) is None
     after = table(2, {"c": 3})
     assert read(reader, table_parts(None, after)) == after
