@@ -11,6 +11,7 @@ the table made of it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 from attrs import evolve, field, frozen
 
@@ -18,6 +19,8 @@ from haloy.errors import Conflict
 from haloy.model.app import App, Domain, Replica
 from haloy.model.names import AppName, DomainName
 from haloy.proxy.routes import RoutedApp, Upstream
+
+_NOTHING: Final[Mapping[AppName, RoutedApp]] = {}
 
 
 @frozen
@@ -99,24 +102,26 @@ class Intents:
             claims={name: one for name, one in self.claims.items() if name != app},
         )
 
-    def routed(self) -> tuple[RoutedApp, ...]:
-        """Return what the table is built from; an app without a fit replica stays."""
-        serving: dict[AppName, list[Upstream]] = {name: [] for name in self.apps}
+    def routed(
+        self, former: Mapping[AppName, RoutedApp] = _NOTHING
+    ) -> tuple[RoutedApp, ...]:
+        """Return what the table is built from; an app without a fit replica stays.
+
+        What is as in C{former}, of earlier intents, is the same object.
+        """
+        serving: dict[AppName, list[Replica]] = {name: [] for name in self.apps}
         for key, replica in self.admitted.items():
             if (
                 replica.app in serving
                 and replica.address is not None
                 and key not in self.ejected
             ):
-                serving[replica.app].append(Upstream(key, replica.address))
+                serving[replica.app].append(replica)
         return tuple(
-            RoutedApp(
-                name=app.name,
-                domains=app.domains,
-                upstreams=tuple(serving[name]),
-                options=app.proxy,
-            )
-            for name, app in self.apps.items()
+            [
+                _routed(app, serving[name], former.get(name))
+                for name, app in self.apps.items()
+            ]
         )
 
     def domains(self) -> tuple[Domain, ...]:
@@ -128,3 +133,21 @@ class Intents:
 def _names(domains: Iterable[Domain]) -> list[DomainName]:
     """Return canonical names and aliases, in order."""
     return [name for one in domains for name in (one.canonical, *one.aliases)]
+
+
+def _routed(app: App, serving: list[Replica], former: RoutedApp | None) -> RoutedApp:
+    """Return C{app} with whoever serves it: C{former}, if that is the same."""
+    if (
+        former is not None
+        and former.domains is app.domains
+        and former.options is app.proxy
+        and [(one.key, one.address) for one in former.upstreams]
+        == [(one.container_id, one.address) for one in serving]
+    ):
+        return former
+    upstreams = [
+        Upstream(one.container_id, one.address)
+        for one in serving
+        if one.address is not None
+    ]
+    return RoutedApp(app.name, app.domains, tuple(upstreams), app.proxy)

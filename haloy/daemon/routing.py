@@ -7,7 +7,7 @@ told when a table with its change is served.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, gatherResults
@@ -18,7 +18,7 @@ from haloy.errors import HaloyError
 from haloy.model.app import App, Domain, Replica, UnixAddress, Verdict
 from haloy.model.names import AppName
 from haloy.proxy.interface import DrainLimits, Leftover, Proxy
-from haloy.proxy.routes import build_table
+from haloy.proxy.routes import RoutedApp, build_table
 from haloy.tasks import Tasks
 
 
@@ -41,6 +41,7 @@ class Routing:
     _changed: Callable[[Intents], None] = _ignore
     _log: Logger = field(factory=Logger, init=False)
     _tasks: Tasks = field(init=False)
+    _routed: Mapping[AppName, RoutedApp] = field(factory=dict, init=False)
     _version: int = field(default=0, init=False)
     _publishing: bool = field(default=False, init=False)
     _held: bool = field(default=False, init=False)
@@ -206,7 +207,9 @@ class Routing:
             if intents.api_domain is not None
             else None
         )
-        table, conflicts = build_table(self._generation, api, intents.routed())
+        routed = intents.routed(self._routed)
+        self._routed = {one.name: one for one in routed}
+        table, conflicts = build_table(self._generation, api, routed)
         for conflict in conflicts:
             self._log.warn(
                 "domain {domain} of app {app} is not routed: it belongs to {owner}",

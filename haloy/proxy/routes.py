@@ -7,6 +7,7 @@ options it does not use: what is optional hangs off L{AppRoute.options}.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Final
 
 from attrs import field, frozen
@@ -63,6 +64,14 @@ class RoutedApp:
     upstreams: tuple[Upstream, ...]
     options: ProxyOptions = ProxyOptions()
 
+    @cached_property
+    def own(self) -> tuple[tuple[Domain, AppRoute], ...]:
+        """Its domains and the routes of their canonical names: the same in each table.
+
+        So who compares two tables does not have to look into what has not changed.
+        """
+        return tuple([(domain, _app_route(self, domain)) for domain in self.domains])
+
 
 @frozen
 class DomainConflict:
@@ -106,8 +115,7 @@ def build_table(
         exact[_key(name)] = ApiRoute(Upstream(API_OWNER, address))
         owners[_key(name)] = API_OWNER
 
-    def give(app: AppName, domain: DomainName, route: Route) -> bool:
-        name = _key(domain)
+    def give(app: AppName, domain: DomainName, name: str, route: Route) -> bool:
         owner = owners.setdefault(name, app)
         if owner != app:
             conflicts.append(DomainConflict(domain, owner, app))
@@ -120,19 +128,18 @@ def build_table(
 
     for app in apps:
         given = [
-            (domain, route)
-            for domain in app.domains
-            for route in (_app_route(app, domain),)
-            if give(app.name, domain.canonical, route)
+            (domain, own)
+            for domain, own in app.own
+            if give(app.name, domain.canonical, own.canonical, own)
         ]
         for domain, own in given:
             if not domain.aliases:
                 continue
             route: Route = own
-            if not domain.canonical.startswith("*."):
+            if not own.canonical.startswith("*."):
                 route = RedirectRoute(own.canonical, app.options.hsts_max_age_s)
             for alias in domain.aliases:
-                give(app.name, alias, route)
+                give(app.name, alias, _key(alias), route)
     return RouteTable(generation, exact, wildcard), tuple(conflicts)
 
 

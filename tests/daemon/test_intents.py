@@ -54,6 +54,25 @@ def test_admitted_replicas_are_routed_in_the_order_they_came() -> None:
     assert intents.routed()[0].options.hsts_max_age_s == 60
 
 
+def test_what_is_the_same_is_the_same_object() -> None:
+    """Whoever compares two tables need not look into what has not changed."""
+    other = app("other", domain("other.example.com"))
+    intents = Intents().admit(SHOP, [replica("shop", "a")])
+    intents = intents.admit(other, [replica("other", "b")])
+    former = {one.name: one for one in intents.routed()}
+    for changed in (
+        intents.admit(SHOP, [replica("shop", "a", "172.18.0.9")]),
+        intents.admit(SHOP, [replica("shop", "c")]),
+        intents.eject("a"),
+        intents.admit(app("shop", domain("x.example.com")), []),
+        intents.admit(app("shop", *SHOP.domains, hsts=1), []),
+    ):
+        shop, same = changed.routed(former)
+        assert (shop, same) == changed.routed()
+        assert shop != former[SHOP.name]
+        assert same is former[other.name]
+
+
 def test_ejected_replica_leaves_and_comes_back() -> None:
     """A verdict takes a replica out without forgetting that it is admitted."""
     intents = Intents().admit(SHOP, [replica("shop", "a"), replica("shop", "b")])
