@@ -21,6 +21,7 @@ LONGEST_LINES = 400
 #: Modules without C{tests/<package>/test_<module>.py}, and what tests them instead.
 TESTED_ELSEWHERE: dict[str, str] = {
     # Parts of one request and one connection, tested whole, with real sockets.
+    "haloy/proxy/keepalive.py": "tests/proxy/test_vanished_peers.py",
     "haloy/proxy/parking.py": "tests/proxy/test_switch.py",
     "haloy/proxy/short_way.py": "tests/proxy/test_lane.py",
     "haloy/proxy/spawning.py": "tests/proxy/test_crew.py",

@@ -36,35 +36,7 @@ _RECORDS_AT_ONCE: Final = 7
 # what C's malloc would get from the kernel and give back for each read.
 BULK_READ_BYTES: Final = 126976
 
-# A peer that has gone without a word is noticed after 150 s: Linux would begin to ask
-# after two hours, when a tunnel has long been ended for its silence.
-_ASK_AFTER_S: Final = 60
-_ASK_EVERY_S: Final = 15
-_ASK_TIMES: Final = 6
-# The same where something was sent to it: TCP does not ask then, and would send it
-# again for a quarter of an hour.
-_TAKES_NOTHING_S: Final = _ASK_AFTER_S + _ASK_EVERY_S * _ASK_TIMES
-
 _WOULD_BLOCK: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
-
-
-def notice_death(connection: socket.socket) -> None:
-    """Have TCP ask silent peers whether they live; accepted sockets inherit it."""
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _ASK_AFTER_S)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _ASK_EVERY_S)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _ASK_TIMES)
-
-
-def notice_loss(connection: socket.socket) -> None:
-    """Have TCP give up peers that take nothing of what is sent; inherited likewise.
-
-    RFC 5482. Linux means peers that live and have no room, too: not for the connection
-    to an app that takes a body in its own time.
-    """
-    connection.setsockopt(
-        socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _TAKES_NOTHING_S * 1000
-    )
 
 
 class Watched(Protocol):
@@ -271,20 +243,44 @@ class Descriptor:
         if self.gone or self.broken or not data:
             return
         if self.unsent is not None:
-            self.unsent += data
-        else:
-            try:
-                sent = self._write(data)
-            except _WOULD_BLOCK:
-                sent = 0
-            except OSError as error:
-                self._write_failed(error)
-                return
-            if sent == len(data):
-                return
-            self.unsent = bytearray(memoryview(data)[sent:])
+            self._keep(data)
+            return
+        try:
+            sent = self._write(data)
+        except _WOULD_BLOCK:
+            sent = 0
+        except OSError as error:
+            self._write_failed(error)
+            return
+        if sent != len(data):
+            self._keep(memoryview(data)[sent:])
+
+    def send_two(self, head: bytes, body: memoryview) -> None:
+        """Send C{head} and C{body}, which is large: the kernel puts them together."""
+        if self.gone or self.broken:
+            return
+        if self.unsent is not None or self.tls is not None:
+            self.send(b"".join((head, body)))
+            return
+        try:
+            sent = self.socket.sendmsg((head, body))
+        except _WOULD_BLOCK:
+            sent = 0
+        except OSError as error:
+            self._write_failed(error)
+            return
+        if sent != len(head) + len(body):
+            self._keep(b"".join((head, body))[sent:])
+
+    def _keep(self, data: bytes | memoryview) -> None:
+        """Buffer what the kernel has refused, behind what waits already."""
+        unsent = self.unsent
+        if unsent is None:
+            unsent = self.unsent = bytearray(data)
             self._start_writing()
-        if len(self.unsent) > HIGH_MARK_BYTES:
+        else:
+            unsent += data
+        if len(unsent) > HIGH_MARK_BYTES:
             self.congested = True
 
     def _write(self, data: bytes | bytearray) -> int:

@@ -188,7 +188,7 @@ class Lane(ShortWay):
         if end + answer.size_bytes < _LARGE_BYTES:
             client.send(answer.head + data[end:])
         else:
-            client.send(b"".join((answer.head, memoryview(data)[end:])))
+            client.send_two(answer.head, memoryview(data)[end:])
         pool = self._give_back(upstream)
         self._plan = None
         self._sent = b""

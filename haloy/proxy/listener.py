@@ -18,8 +18,9 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from haloy.errors import Conflict, InvalidValue
-from haloy.proxy.descriptor import Reactor, notice_death, notice_loss
+from haloy.proxy.descriptor import Reactor
 from haloy.proxy.forwarded import plain_address
+from haloy.proxy.keepalive import notice_death, notice_loss
 
 ACCEPT_BATCH: Final = 64
 PAUSE_S: Final = 0.25

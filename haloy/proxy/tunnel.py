@@ -29,6 +29,7 @@ class Tunnel:
     """
 
     __slots__ = (
+        "_armed_s",
         "_client",
         "_client_ended",
         "_client_told",
@@ -40,6 +41,7 @@ class Tunnel:
         "_upstream",
         "_upstream_ended",
         "_upstream_told",
+        "_wheel",
         "bytes_in",
         "bytes_out",
     )
@@ -56,6 +58,8 @@ class Tunnel:
         self._up = Passage(client, upstream)
         self._down = Passage(upstream, client)
         self._idle_s = idle_s
+        self._wheel = client.wheel
+        self._armed_s = 0.0
         self._on_end = on_end
         self._client_ended = False
         self._client_told = False
@@ -68,7 +72,7 @@ class Tunnel:
     def start(self, early: bytes) -> None:
         """Begin with what the client sent before the tunnel stood."""
         self._upstream.notice_loss()
-        self._client.wheel.arm(self._client, self._idle_s)
+        self._arm()
         self._client.resume()
         if early:
             self.client_received(early)
@@ -83,7 +87,8 @@ class Tunnel:
         upstream.send(data)
         if upstream.congested:
             self._client.pause()
-        self._client.wheel.arm(self._client, self._idle_s)
+        if self._wheel.now_s != self._armed_s:
+            self._arm()
 
     def upstream_received(self, data: bytes) -> None:
         """Pass bytes down."""
@@ -95,14 +100,15 @@ class Tunnel:
         client.send(data)
         if client.congested:
             self._upstream.pause()
-        client.wheel.arm(client, self._idle_s)
+        if self._wheel.now_s != self._armed_s:
+            self._arm()
 
     def client_readable(self) -> bool:
         """Move what has come up inside the kernel; false: read it as usual."""
         moved = self._up.move()
         if moved > 0:
             self.bytes_in += moved
-            self._client.wheel.arm(self._client, self._idle_s)
+            self._arm()
         return moved != COPY
 
     def upstream_readable(self) -> bool:
@@ -110,13 +116,13 @@ class Tunnel:
         moved = self._down.move()
         if moved > 0:
             self.bytes_out += moved
-            self._client.wheel.arm(self._client, self._idle_s)
+            self._arm()
         return moved != COPY
 
     def _drain(self, passage: Passage) -> bool:
         """Go on with what waits in a pipe; tell whether nothing waits any more."""
         if passage.drain():
-            self._client.wheel.arm(self._client, self._idle_s)
+            self._arm()
         return not passage.waits
 
     def client_ended(self) -> None:
@@ -178,7 +184,7 @@ class Tunnel:
 
     def client_progressed(self) -> None:
         """Note that the client is not stalled."""
-        self._client.wheel.arm(self._client, self._idle_s)
+        self._arm()
 
     def client_lost(self) -> None:
         """End: nobody is left to pass anything to."""
@@ -202,9 +208,14 @@ class Tunnel:
         """End now: the proxy stops."""
         self._end(cleanly=False)
 
+    def _arm(self) -> None:
+        """Begin the idle time anew. Within one tick of the wheel, once is enough."""
+        self._armed_s = self._wheel.now_s
+        self._wheel.arm(self._client, self._idle_s)
+
     def _shorten(self) -> None:
         self._idle_s = min(self._idle_s, HALF_CLOSED_IDLE_S)
-        self._client.wheel.arm(self._client, self._idle_s)
+        self._arm()
 
     def _end(self, *, cleanly: bool) -> None:
         if self._over:

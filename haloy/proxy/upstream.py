@@ -18,9 +18,8 @@ from haloy.proxy.descriptor import (
     BULK_READ_BYTES,
     Descriptor,
     Reactor,
-    notice_death,
-    notice_loss,
 )
+from haloy.proxy.keepalive import notice_death, notice_loss
 from haloy.proxy.wheel import Wheel
 
 if TYPE_CHECKING:

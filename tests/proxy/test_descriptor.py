@@ -140,6 +140,36 @@ def test_buffering_and_pressure(pair: Pair) -> None:
     assert LOW_MARK_BYTES < HIGH_MARK_BYTES
 
 
+@pytest.mark.parametrize("size", [100, 1 << 21])
+def test_two_at_once(pair: Pair, size: int) -> None:
+    """A head and a body arrive one after the other, wherever the kernel stops."""
+    body = bytes(range(256)) * (size // 256) + b"end of it"
+    got = b""
+    pair.ours.send_two(b"first head", memoryview(body))
+    # The second pair stands behind what waits of the first one.
+    pair.ours.send_two(b"second head", memoryview(body))
+    assert pair.ours.congested == (size > HIGH_MARK_BYTES)
+    while pair.reactor.writers:
+        got += pair.read_all()
+        pair.ours.doWrite()
+    got += pair.read_all()
+    assert got == b"first head" + body + b"second head" + body
+
+
+def test_two_at_once_to_nobody(pair: Pair) -> None:
+    """A failure is told in a later turn, and what comes after it goes nowhere."""
+    pair.theirs.close()
+    pair.ours.send_two(b"head", memoryview(b"body"))
+    assert pair.ours.told == []
+    assert pair.ours.broken
+    pair.ours.send_two(b"head", memoryview(b"body"))
+    assert pair.ours.unsent is None
+    (call,) = pair.reactor.later
+    assert callable(call)
+    call()
+    assert pair.ours.told == ["lost"]
+
+
 def test_reading(pair: Pair) -> None:
     """Bytes are handed on, then the end; a spurious event is nothing."""
     pair.ours.resume()
