@@ -1,9 +1,11 @@
-"""The time that timers follow."""
+"""The time that timers follow, and what happens only now and then."""
 
 from __future__ import annotations
 
 import time
 from typing import Any
+
+from attrs import define, field
 
 
 def make_monotonic(reactor: Any) -> None:
@@ -15,3 +17,18 @@ def make_monotonic(reactor: Any) -> None:
     is scheduled: what is keeps the time it has.
     """
     reactor.seconds = time.monotonic
+
+
+@define(eq=False)
+class Seldom:
+    """Lets something happen once in a time: what lasts is not told for ever."""
+
+    _every_s: float
+    _last_s: float | None = field(default=None, init=False)
+
+    def is_time(self, now_s: float) -> bool:
+        """Return whether it may happen now; it is taken to happen then."""
+        if self._last_s is not None and now_s - self._last_s < self._every_s:
+            return False
+        self._last_s = now_s
+        return True

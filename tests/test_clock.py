@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from twisted.internet.selectreactor import SelectReactor
 
-from haloy.clock import make_monotonic
+from haloy.clock import Seldom, make_monotonic
 
 
 def test_timers_follow_the_monotonic_clock(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,3 +22,10 @@ def test_timers_follow_the_monotonic_clock(monkeypatch: pytest.MonkeyPatch) -> N
     for now_s[0] in (14.9, 15.1, 30.0):
         reactor.runUntilCurrent()
     assert called == [15.1]
+
+
+def test_what_lasts_is_told_now_and_then() -> None:
+    """At once, and again when its time has passed since it was told."""
+    telling = Seldom(60.0)
+    said = [now_s for now_s in range(0, 200, 25) if telling.is_time(float(now_s))]
+    assert said == [0, 75, 150]

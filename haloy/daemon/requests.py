@@ -17,10 +17,11 @@ from attrs import define, field
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from haloy.clock import Seldom
 from haloy.config.operations import LogSettings
 from haloy.daemon.logs import LogRecord, ServerLog
 from haloy.proxy.access_file import (
-    TOLD_EVERY_S,
+    TELL_EVERY_S,
     AccessFile,
     Output,
     OwnFile,
@@ -50,7 +51,7 @@ class SharedFile:
     _log: Logger = field(factory=Logger, init=False)
     _file: int = field(default=-1, init=False)
     _rounds: LoopingCall = field(init=False)
-    _told_s: float = field(default=-TOLD_EVERY_S, init=False)
+    _telling: Seldom = field(factory=lambda: Seldom(TELL_EVERY_S), init=False)
 
     def start(self) -> None:
         """Open it, hand it on, and look after its size."""
@@ -112,9 +113,7 @@ class SharedFile:
         try:
             what()
         except OSError as problem:
-            now_s = self._reactor.seconds()
-            if now_s - self._told_s >= TOLD_EVERY_S:
-                self._told_s = now_s
+            if self._telling.is_time(self._reactor.seconds()):
                 self._log.error(
                     "the access log cannot be opened: {problem}", problem=str(problem)
                 )

@@ -19,13 +19,14 @@ from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from haloy.clock import Seldom
 from haloy.proxy.access_lines import Lines, lines_of
 from haloy.proxy.access_log import Visit
 from haloy.proxy.interface import AccessSettings
 
 # Few enough to stay in the processor's cache until they are written.
 FLUSH_VISITS: Final = 128
-TOLD_EVERY_S: Final = 60.0
+TELL_EVERY_S: Final = 60.0
 _NEWLINE: Final = 0x0A
 
 
@@ -170,7 +171,7 @@ class AccessFile:
     _second: IDelayedCall | None = field(default=None, init=False)
     _share: int = field(default=0, init=False)
     _stamp: str = field(default="", init=False)
-    _told_s: float = field(default=-TOLD_EVERY_S, init=False)
+    _telling: Seldom = field(factory=lambda: Seldom(TELL_EVERY_S), init=False)
 
     def __attrs_post_init__(self) -> None:
         self.configure(self._settings)
@@ -242,9 +243,7 @@ class AccessFile:
             self._second = None
 
     def _tell(self, problem: OSError) -> None:
-        now_s = self._reactor.seconds()
-        if now_s - self._told_s >= TOLD_EVERY_S:
-            self._told_s = now_s
+        if self._telling.is_time(self._reactor.seconds()):
             self._log.error(
                 "the access log cannot be written: {problem}; "
                 "{lost} lines are lost so far",
