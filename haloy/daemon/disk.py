@@ -7,7 +7,6 @@ container uses.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,10 +16,12 @@ from attrs import define, field
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from haloy.clock import Seldom
 from haloy.config.operations import DiskSettings
 from haloy.config.units import show_size
 from haloy.daemon.layers import LayerShelf
 from haloy.deploy.pruning import Pruning
+from haloy.deploy.space import Disk, disk_of
 from haloy.errors import HaloyError
 
 LOOK_EVERY_S: Final = 60.0
@@ -37,7 +38,8 @@ class Watermark:
 
     @ivar _places: gives what is to be looked at; Docker's folder among it.
     @ivar _apps: gives the names of all apps.
-    @ivar read: size and free bytes of a path.
+    @ivar read: returns the disk of a path, or raises OSError.
+    @ivar disks: what was seen last, by path: free and size.
     """
 
     _reactor: Any
@@ -47,11 +49,11 @@ class Watermark:
     _pruning: Pruning
     _layers: LayerShelf
     _now: Callable[[], datetime]
-    read: Callable[[Path], tuple[int, int]] = lambda path: disk_of(path)
+    read: Callable[[Path], Disk] = disk_of
     _log: Logger = field(factory=Logger, init=False)
     _loop: LoopingCall | None = field(default=None, init=False)
-    _warned_s: dict[str, float] = field(factory=dict, init=False)
-    _pruned_s: float | None = field(default=None, init=False)
+    _warning: dict[str, Seldom] = field(factory=dict, init=False)
+    _pruning_again: Seldom = field(factory=lambda: Seldom(PRUNE_EVERY_S), init=False)
     disks: dict[str, tuple[int, int]] = field(factory=dict, init=False)
 
     async def start(self) -> None:
@@ -73,24 +75,22 @@ class Watermark:
         disks = {}
         for path in await self._places():
             try:
-                size, free = self.read(path)
+                found = self.read(path)
             except OSError:
                 continue
-            disks[str(path)] = (free, size)
-            percent = 100 - free * 100 // size if size else 0
+            disks[str(path)] = (found.ours, found.size)
+            percent = found.percent_used
             if percent >= self.settings.warn_percent:
-                self._warn(path, percent, free)
+                self._warn(path, percent, found.ours)
             full = full or percent >= self.settings.prune_percent
         self.disks = disks
         if full:
             await self._make_room()
 
     def _warn(self, path: Path, percent: int, free: int) -> None:
-        now_s = self._reactor.seconds()
-        last_s = self._warned_s.get(str(path))
-        if last_s is not None and now_s - last_s < WARN_EVERY_S:
+        telling = self._warning.setdefault(str(path), Seldom(WARN_EVERY_S))
+        if not telling.is_time(self._reactor.seconds()):
             return
-        self._warned_s[str(path)] = now_s
         self._log.warn(
             "the disk of {path} is {percent} % full, {free} are left",
             path=str(path),
@@ -99,10 +99,8 @@ class Watermark:
         )
 
     async def _make_room(self) -> None:
-        now_s = self._reactor.seconds()
-        if self._pruned_s is not None and now_s - self._pruned_s < PRUNE_EVERY_S:
+        if not self._pruning_again.is_time(self._reactor.seconds()):
             return
-        self._pruned_s = now_s
         images = 0
         try:
             layers = await self._layers.clear(self._now() - LAYER_LIFE_FULL)
@@ -118,12 +116,3 @@ class Watermark:
             layers=layers,
             images=images,
         )
-
-
-def disk_of(path: Path) -> tuple[int, int]:
-    """Return size and free bytes (for us) of the file system of C{path}.
-
-    @raise OSError: it cannot be looked at.
-    """
-    found = os.statvfs(path)
-    return found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize

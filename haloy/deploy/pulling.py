@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Protocol
 
-from attrs import frozen
+from attrs import define, field
 
 from haloy.config.units import show_size
-from haloy.deploy.space import RESERVE_BYTES
-from haloy.engine.interface import Credentials, Engine, Image, PullProgress
+from haloy.deploy.space import RESERVE_BYTES, Disk, disk_of
+from haloy.engine.interface import Credentials, Engine, Image
+from haloy.engine.pulls import Arriving, PullProgress, needed_bytes
 from haloy.engine.stream import disk_full
 from haloy.errors import (
     DeployFailed,
@@ -34,17 +36,9 @@ class Say(Protocol):
         """Write it."""
 
 
-@frozen
-class Disk:
-    """A disk at one moment: its size and what is free for root, in bytes."""
-
-    size: int
-    free: int
-
-
-@frozen
+@define(eq=False)
 class DockerDisk:
-    """How to look at Docker's disk, and how full is too full.
+    """How to look at Docker's disk, how full is too full, and what is being pulled.
 
     @ivar look: returns the disk of a folder, C{None}: it cannot be seen.
     @ivar warn_percent: from how much used on a pull begins with a warning.
@@ -52,6 +46,27 @@ class DockerDisk:
 
     look: Callable[[str], Disk | None]
     warn_percent: Callable[[], int] = lambda: 100
+    _pulls: list[_Pull] = field(factory=list, init=False)
+
+    @contextmanager
+    def pulling(self, ref: str, folder: str) -> Iterator[_Pull]:
+        """Count with what a pull needs, for the length of the block.
+
+        @param folder: where Docker's images are, C{""}: not known.
+        """
+        pull = _Pull(self, ref, folder)
+        self._pulls.append(pull)
+        try:
+            yield pull
+        finally:
+            self._pulls.remove(pull)
+
+    def needed(self) -> int:
+        """Return what all pulls need yet, in bytes; a layer of several counts once."""
+        layers: dict[str, Arriving] = {}
+        for pull in self._pulls:
+            layers.update(pull.arriving)
+        return needed_bytes(layers.values())
 
 
 #: For where nothing is known of Docker's disk.
@@ -61,10 +76,9 @@ UNSEEN = DockerDisk(lambda _: None)
 def disk_at(folder: str) -> Disk | None:
     """Return the disk of C{folder}, C{None} when it cannot be seen."""
     try:
-        found = os.statvfs(folder)
+        return disk_of(Path(folder))
     except OSError:
         return None
-    return Disk(found.f_blocks * found.f_frsize, found.f_bfree * found.f_frsize)
 
 
 def fullness(disk: Disk, warn_percent: int) -> str:
@@ -75,21 +89,30 @@ def fullness(disk: Disk, warn_percent: int) -> str:
     return f"Docker's disk has {show_size(disk.free)} left: {used} % are used"
 
 
-def refuse_too_large(ref: str, needed: int, disk: Disk) -> None:
-    """@raise InsufficientStorage: so many bytes more do not fit on C{disk}."""
-    if needed > disk.free:
+def refuse_too_large(ref: str, needed: int, disk: Disk, others: int = 0) -> None:
+    """@raise InsufficientStorage: so many bytes more do not fit on C{disk}.
+
+    @param others: what other pulls will take of it besides.
+    """
+    if needed + others > disk.free:
+        promised = f", other pulls take {show_size(others)} of it" if others else ""
         raise disk_full(
             f"pulling {ref} needs at least {show_size(needed)} more, "
-            f"{show_size(disk.free)} are free"
+            f"{show_size(disk.free)} are free{promised}"
         )
 
 
-@frozen
-class _Room:
-    """Docker's disk as one pull sees it."""
+@define(eq=False)
+class _Pull:
+    """One pull, and Docker's disk as it sees it.
+
+    @ivar arriving: its layers on their way, as far as Docker has told.
+    """
 
     _disk: DockerDisk
+    _ref: str
     _folder: str
+    arriving: Mapping[str, Arriving] = field(factory=dict, init=False)
 
     def before(self, say: Say) -> None:
         """Say when the disk is nearly full."""
@@ -98,12 +121,15 @@ class _Room:
         if text:
             say(text, {}, "WARN")
 
-    def check(self, ref: str, step: PullProgress) -> None:
-        """@raise InsufficientStorage: what is to come cannot fit."""
-        if self._folder and step.bytes_needed:
+    def check(self, step: PullProgress) -> None:
+        """@raise InsufficientStorage: what is to come cannot fit, with other pulls'."""
+        self.arriving = step.arriving
+        needed = step.bytes_needed
+        if self._folder and needed:
             found = self._disk.look(self._folder)
             if found is not None:
-                refuse_too_large(ref, step.bytes_needed, found)
+                others = self._disk.needed() - needed
+                refuse_too_large(self._ref, needed, found, max(others, 0))
 
 
 async def pull_image(
@@ -117,31 +143,37 @@ async def pull_image(
     @raise DeployFailed: C{image-not-found}, C{bad-credentials}, C{pull}.
     @raise InsufficientStorage: Docker's disk is full, or too small for the image.
     """
-    room = _Room(disk, (await engine.info()).image_dir)
-    room.before(say)
-    say("Pulling image", {"image": ref, "auth": "registry" if login else "none"})
+    folder = (await engine.info()).image_dir
+    with disk.pulling(ref, folder) as pull:
+        pull.before(say)
+        say("Pulling image", {"image": ref, "auth": "registry" if login else "none"})
+        try:
+            return await engine.pull(ref, login, _telling(pull, ref, say))
+        except NotFound as problem:
+            raise DeployFailed(str(problem), failure="image-not-found") from problem
+        except Unauthorized as problem:
+            raise DeployFailed(str(problem), failure="bad-credentials") from problem
+        except (EngineUnavailable, InsufficientStorage):
+            raise
+        except HaloyError as problem:
+            raise DeployFailed(
+                f"pulling {ref} failed: {problem}{_hint(str(problem))}", failure="pull"
+            ) from problem
+
+
+def _telling(pull: _Pull, ref: str, say: Say) -> Callable[[PullProgress], None]:
+    """Return what hears how far a pull is: checks it, and tells of every piece."""
     told = 0
 
     def progress(step: PullProgress) -> None:
         nonlocal told
-        room.check(ref, step)
+        pull.check(step)
         if step.bytes_done - told >= PROGRESS_STEP_BYTES:
             told = step.bytes_done
             of = f"{step.bytes_done >> 20} of {step.bytes_total >> 20} MiB"
             say(f"Pulled {of}", {"image": ref})
 
-    try:
-        return await engine.pull(ref, login, progress)
-    except NotFound as problem:
-        raise DeployFailed(str(problem), failure="image-not-found") from problem
-    except Unauthorized as problem:
-        raise DeployFailed(str(problem), failure="bad-credentials") from problem
-    except (EngineUnavailable, InsufficientStorage):
-        raise
-    except HaloyError as problem:
-        raise DeployFailed(
-            f"pulling {ref} failed: {problem}{_hint(str(problem))}", failure="pull"
-        ) from problem
+    return progress
 
 
 def _hint(problem: str) -> str:

@@ -1,4 +1,4 @@
-"""Is there room? Free space by file system, and what parallel uploads will need."""
+"""Is there room? Free space by file system, and what is under way will need."""
 
 from __future__ import annotations
 
@@ -14,6 +14,31 @@ from haloy.errors import InsufficientStorage
 
 #: What stays free on every file system that we write to.
 RESERVE_BYTES = 2 << 30
+
+
+@frozen
+class Disk:
+    """A file system at one moment, in bytes.
+
+    @ivar free: for root, as whom Docker writes.
+    @ivar ours: for everybody else: some is kept for root.
+    """
+
+    size: int
+    free: int
+    ours: int
+
+    @property
+    def percent_used(self) -> int:
+        """How full it is for us; one without a size never is."""
+        return 100 - self.ours * 100 // self.size if self.size else 0
+
+
+def disk_of(path: Path) -> Disk:
+    """Return the file system of C{path}. @raise OSError: it cannot be looked at."""
+    found = os.statvfs(path)
+    unit = found.f_frsize
+    return Disk(found.f_blocks * unit, found.f_bfree * unit, found.f_bavail * unit)
 
 
 @frozen
@@ -72,8 +97,7 @@ class Space:
             self._promised[device] -= size
 
     def _free(self, place: Path, device: int) -> int:
-        found = os.statvfs(place)
-        return found.f_bavail * found.f_frsize - self._promised.get(device, 0)
+        return disk_of(place).ours - self._promised.get(device, 0)
 
 
 def too_little(room: Room) -> InsufficientStorage:

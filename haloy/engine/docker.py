@@ -36,10 +36,10 @@ from haloy.engine.interface import (
     ExecResult,
     Image,
     Output,
-    PullProgress,
     Session,
     TerminalSize,
 )
+from haloy.engine.pulls import PullProgress
 from haloy.engine.values import auth_config, container_from, image_from, info_from
 from haloy.errors import (
     Conflict,

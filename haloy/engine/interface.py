@@ -17,6 +17,8 @@ from typing import Any, Protocol
 
 from attrs import field, frozen
 
+from haloy.engine.pulls import PullProgress
+
 
 class ContainerState(Enum):
     """Docker's words."""
@@ -198,22 +200,6 @@ class TerminalSize:
 
     columns: int
     rows: int
-
-
-@frozen
-class PullProgress:
-    """One step of a pull, for a person: layers done and bytes over all layers.
-
-    @ivar bytes_needed: what the layers that arrive now take on the disk yet, at
-        least; later ones are not known by then.
-    """
-
-    status: str
-    layers_done: int
-    layers_total: int
-    bytes_done: int
-    bytes_total: int
-    bytes_needed: int
 
 
 class Session(Protocol):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from attrs import define, evolve, field, frozen
 
-from haloy.engine.interface import Output, PullProgress, Stream
+from haloy.engine.interface import Output, Stream
+from haloy.engine.pulls import Arriving, PullProgress
 from haloy.errors import (
     EngineError,
     HaloyError,
@@ -132,7 +133,11 @@ class PullDecoder:
             layers_total=len(layers),
             bytes_done=sum(one.done for one in layers),
             bytes_total=sum(one.total for one in layers),
-            bytes_needed=_needed([one for one in layers if one.arriving]),
+            arriving={
+                name: Arriving(one.done, one.total)
+                for name, one in self._layers.items()
+                if one.arriving
+            },
         )
 
 
@@ -143,20 +148,6 @@ def _next(layer: _Layer, status: str, detail: Mapping[str, Any]) -> _Layer:
     if status in {"Pull complete", "Already exists"}:
         return _Layer(layer.total, layer.total, complete=True)
     return evolve(layer, arriving=False)
-
-
-def _needed(arriving: Sequence[_Layer]) -> int:
-    """Return how many bytes layers take on the disk from now on, at least.
-
-    Unpacked, a layer is no smaller than it is on its way, and what has arrived of it
-    goes only after that: all that is missing and the largest once more. Where
-    Docker puts what arrives on another disk (C{DOCKER_TMPDIR}), it is their sizes.
-    """
-    if not arriving:
-        return 0
-    sizes = [one.total for one in arriving]
-    missing = sum(max(one.total - one.done, 0) for one in arriving)
-    return min(sum(sizes), missing + max(sizes))
 
 
 def pull_error(ref: str, text: str) -> HaloyError:

@@ -13,13 +13,8 @@ from twisted.internet.defer import Deferred
 from twisted.web.client import FileBodyProducer
 
 from haloy.engine.http import Body, EngineHttp, whole
-from haloy.engine.interface import (
-    Container,
-    Credentials,
-    EngineEvent,
-    Output,
-    PullProgress,
-)
+from haloy.engine.interface import Container, Credentials, EngineEvent, Output
+from haloy.engine.pulls import PullProgress
 from haloy.engine.stream import (
     FrameDecoder,
     PullDecoder,

@@ -13,8 +13,9 @@ from twisted.internet.defer import Deferred
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from haloy.config.operations import DiskSettings
-from haloy.daemon.disk import LAYER_LIFE_FULL, Watermark, disk_of
+from haloy.daemon.disk import LAYER_LIFE_FULL, Watermark
 from haloy.deploy.pruning import Pruned
+from haloy.deploy.space import Disk
 from haloy.errors import EngineUnavailable, HaloyError
 from tests.fakes.threads import InlineClock
 
@@ -41,10 +42,10 @@ class Scene:
         self.pruned.append((app, keep, apply))
         return Pruned((), ("shop:1",))
 
-    def read(self, path: Path) -> tuple[int, int]:
+    def read(self, path: Path) -> Disk:
         if path == Path("/gone"):
             raise FileNotFoundError(path)
-        return 1000, self.free
+        return Disk(1000, 1000, self.free)
 
     async def places(self) -> list[Path]:
         return [Path("/data"), Path("/gone")]
@@ -128,8 +129,6 @@ def test_docker_away_is_no_reason_to_stop_looking(told: list[str]) -> None:
     Deferred.fromCoroutine(watermark.stop())
 
 
-def test_a_real_disk(tmp_path: Path) -> None:
-    """Free is what is free for us."""
-    size, free = disk_of(tmp_path)
-    assert 0 < free < size
+def test_a_layer_outlives_its_upload() -> None:
+    """A client that was told that it is here has time to use it."""
     assert timedelta(hours=1) < LAYER_LIFE_FULL

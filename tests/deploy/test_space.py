@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from haloy.deploy.space import Space
+from haloy.deploy.space import Disk, Space, disk_of
 from haloy.errors import InsufficientStorage
 
 
@@ -43,3 +43,11 @@ def test_promise_ends_with_a_failure(tmp_path: Path) -> None:
     for _ in range(2):
         with pytest.raises(ValueError, match="broken"), space.promise(tmp_path, most):
             raise ValueError("broken")
+
+
+def test_a_real_disk(tmp_path: Path) -> None:
+    """A part is kept for root; how full it is counts for us."""
+    found = disk_of(tmp_path)
+    assert 0 < found.ours <= found.free < found.size
+    assert Disk(1000, 300, 150).percent_used == 85
+    assert Disk(0, 0, 0).percent_used == 0

@@ -112,29 +112,6 @@ def test_pull_adds_up_layers() -> None:
     assert decoder.feed({"status": "Digest: sha256:1"}).status == "Digest: sha256:1"
 
 
-@pytest.mark.parametrize(
-    ("arriving", "needed"),
-    [
-        ([], 0),
-        ([(0, 100)], 100),
-        ([(99, 100)], 100),  # it is unpacked beside itself
-        ([(100, 100), (90, 100)], 110),
-        ([(0, 10), (95, 100)], 110),
-        ([(50, 0)], 0),  # its size is not known
-    ],
-)
-def test_what_a_pull_takes_yet(arriving: list[tuple[int, int]], needed: int) -> None:
-    """What is missing, and the largest once more; never more than their sizes."""
-    decoder = PullDecoder("shop:1")
-    progress = decoder.feed({"status": "Already exists", "id": "base"})
-    for number, (current, total) in enumerate(arriving):
-        detail = {"current": current, "total": total}
-        progress = decoder.feed(
-            {"status": "Downloading", "id": str(number), "progressDetail": detail}
-        )
-    assert progress.bytes_needed == needed
-
-
 def test_a_layer_that_has_arrived_takes_an_unknown_rest() -> None:
     """How much of it is unpacked nobody tells in bytes of the disk."""
     decoder = PullDecoder("shop:1")

@@ -13,7 +13,7 @@ from twisted.internet.task import LoopingCall
 
 from haloy.engine import streams
 from haloy.engine.http import EngineHttp
-from haloy.engine.interface import PullProgress
+from haloy.engine.pulls import PullProgress
 from haloy.errors import EngineUnavailable
 
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -24,11 +24,11 @@ from haloy.engine.interface import (
     ExecResult,
     Image,
     Output,
-    PullProgress,
     Session,
     Stream,
     TerminalSize,
 )
+from haloy.engine.pulls import Arriving, PullProgress
 from haloy.errors import Conflict, EngineError, NotFound, Unauthorized
 
 EPOCH = datetime(2026, 11, 24, tzinfo=UTC)
@@ -284,8 +284,8 @@ class FakeEngine:
             credentials is None or credentials.password != wanted
         ):
             raise Unauthorized(f"the registry refused the credentials for {ref}")
-        for needed in (self.pulled_bytes, 0):
-            progress(PullProgress("Downloading 1", 0, 1, 0, 10, needed))
+        for arriving in ({ref: Arriving(0, self.pulled_bytes)}, {}):
+            progress(PullProgress("Downloading 1", 0, 1, 0, 10, arriving))
         self._images[ref] = image
         return self._with_tags(image)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +20,7 @@ from haloy.daemon.command.options import directories, directory_options
 from haloy.daemon.paths import Directories
 from haloy.daemon.settings import present_settings, read_settings, read_token_hash
 from haloy.deploy.instances import only_others
+from haloy.deploy.space import disk_of
 from haloy.engine.interface import Engine
 from haloy.errors import HaloyError
 from haloy.model.labels import MANAGED_BY
@@ -135,10 +135,9 @@ def check_disk(chosen: Directories) -> Check:
     name = f"room for {chosen.data}"
     mark = _settings(chosen).disk.prune_percent
     try:
-        disk = shutil.disk_usage(chosen.data)
+        percent = disk_of(chosen.data).percent_used
     except OSError as problem:
         return Check(name, problem.strerror or "", "run `haloyd init`")
-    percent = round(100 * (disk.total - disk.free) / disk.total)
     return _check(
         name,
         f"the disk is {percent} % full" if percent >= mark else None,
