@@ -142,7 +142,13 @@ def import_(
     parts += [_secret(project, one, ValueFrom(secret=text)) for text in secrets]
     parts += [_secret(project, one, ValueFrom(env=text)) for text in variables]
     pem = "\n".join(part.strip() for part in parts) + "\n"
-    found = _asked(selection, lambda calls, _: calls.put(name, pem))
+    try:
+        found = _asked(selection, lambda calls, _: calls.put(name, pem))
+    except InvalidValue as problem:
+        if not problem.reason.startswith("pem: "):
+            raise
+        told = ", ".join((*files, *secrets, *variables))
+        raise InvalidValue(problem.reason.removeprefix("pem: "), field=told) from None
     if output.as_json:
         output.json(found)
     elif found.get("state") == "unused":

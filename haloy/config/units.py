@@ -37,7 +37,8 @@ def parse_duration(
         end = match.end()
     if not text or end != len(text):
         raise InvalidValue(
-            f"{text!r} is not a duration; write it as 15s, 500ms or 1m30s", field=field
+            f"{text!r} is not a duration; write it as 500ms, 15s, 1m30s or 90d",
+            field=field,
         )
     if not least_s <= seconds <= most_s:
         raise InvalidValue(

@@ -140,7 +140,7 @@ async def test_import_that_is_no_use_says_so(bench: Bench) -> None:
     (bench.folder / "one.pem").write_text("x")
     done = await bench.haloy("certs", "import", SHOP, "one.pem")
     assert done.returncode == 3
-    assert "holds no private key" in done.stderr
+    assert "✖ one.pem: holds no private key" in done.stderr
     done = await bench.haloy("certs", "import", SHOP, "--secret", "sops:prod:KEY")
     assert done.returncode == 3
     assert "secret_providers.sops has no source 'prod'" in done.stderr

@@ -8,7 +8,7 @@ import click
 
 from haloy.daemon.command.engine import ask_engine
 from haloy.daemon.command.options import as_owner
-from haloy.daemon.command.output import json_option, tell, tell_table
+from haloy.daemon.command.output import confirm, json_option, tell, tell_table
 from haloy.daemon.exclusive import ExclusiveUse
 from haloy.daemon.paths import Directories
 from haloy.deploy.instances import made_by
@@ -44,9 +44,7 @@ def adopt(chosen: Directories, name: str | None, yes: bool, as_json: bool) -> No
     if not yes and name != mine:
         for one in names:
             click.echo(f"  {one}", err=as_json)
-        click.confirm(
-            "Take these over? No other haloyd may use them", abort=True, err=as_json
-        )
+        confirm("Take these over? No other haloyd may use them", err=as_json)
     keep_name(chosen.instance, chosen.instance_copy, name)
     tell(
         {"instance": name, "before": mine, "containers": names},

@@ -26,10 +26,10 @@ from attrs import frozen
 from haloy.config.private import make_directory, stamp, write_private
 from haloy.daemon.command.daemon import runs
 from haloy.daemon.command.options import directories, directory_options
-from haloy.daemon.command.output import json_option, tell
+from haloy.daemon.command.output import confirm, json_option, tell
 from haloy.daemon.command.owner import become_owner
 from haloy.daemon.paths import Directories
-from haloy.errors import Conflict, HaloyError, InvalidValue
+from haloy.errors import Conflict, HaloyError, InvalidValue, NotFound
 
 MANIFEST = "haloy-backup.json"
 FORMAT = 1
@@ -67,6 +67,7 @@ def backup(
     The daemon may run. The file has keys and secrets: only its owner may read it.
     """
     chosen = directories(config_dir, data_dir)
+    _members(chosen)  # before there is a file that would have to go again
     now = datetime.now(UTC)
     name = file or f"haloy-{stamp(now)}.tar.gz"
     if name == "-":
@@ -113,7 +114,7 @@ def restore(
         if runs(chosen):
             raise Conflict("haloyd runs; stop it first (systemctl stop haloyd)")
         if not yes:
-            click.confirm(f"Restore {chosen.config} and {chosen.data}?", abort=True)
+            confirm(f"Restore {chosen.config} and {chosen.data}?")
         done = read_backup(chosen, source, datetime.now(UTC))
     lines = [f"{len(done.files)} files restored; start haloyd now."]
     if done.aside is not None:
@@ -125,12 +126,10 @@ def restore(
 def write_backup(chosen: Directories, out: IO[bytes], now: datetime) -> list[str]:
     """Write a backup to C{out}; return what is in it.
 
+    @raise NotFound: there is nothing to keep.
     @raise HaloyError: the database cannot be read.
     """
-    members: list[tuple[str, Path]] = [
-        *_files(chosen.config, "config", CONFIG),
-        *_files(chosen.data, "data", DATA),
-    ]
+    members = _members(chosen)
     database = "data/db/haloy.db"
     names = [name for name, _ in members]
     manifest = {
@@ -243,6 +242,23 @@ def _check_database(content: bytes | None) -> None:
 def _target(chosen: Directories, name: str) -> Path:
     root, _, rest = name.partition("/")
     return (chosen.config if root == "config" else chosen.data) / rest
+
+
+def _members(chosen: Directories) -> list[tuple[str, Path]]:
+    """Return the names in a backup, and which files they are.
+
+    @raise NotFound: there is none.
+    """
+    found = [
+        *_files(chosen.config, "config", CONFIG),
+        *_files(chosen.data, "data", DATA),
+    ]
+    if not found:
+        raise NotFound(
+            f"there is no haloyd in {chosen.config} and {chosen.data}; "
+            "say where it is by --config-dir and --data-dir"
+        )
+    return found
 
 
 def _files(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import sys
+from contextlib import suppress
+from typing import NoReturn
 
 import click
 
@@ -12,6 +15,7 @@ from haloy.daemon.command.certs import certs
 from haloy.daemon.command.config import config
 from haloy.daemon.command.init import init
 from haloy.daemon.command.manhole import manhole
+from haloy.daemon.command.output import tell
 from haloy.daemon.command.serve import serve
 from haloy.daemon.command.token import token
 from haloy.daemon.command.uninstall import uninstall
@@ -21,17 +25,45 @@ from haloy.daemon.command.version import version
 from haloy.errors import HaloyError
 from haloy.groups import SuggestingGroup
 
+_AS_JSON = "haloyd.as_json"
+
 
 class _Group(SuggestingGroup):
     """Turns what a person can act on into one line and exit code 1."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Remember whether the answer is to be JSON, when there is none, too."""
+        ctx.meta[_AS_JSON] = "--json" in args
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command; never show a traceback for a known problem."""
         try:
             return super().invoke(ctx)
         except HaloyError as problem:
-            click.secho(f"✖ {problem}", fg="red", err=True)
-            sys.exit(1)
+            _fail(problem, ctx.meta[_AS_JSON])
+        except click.UsageError as problem:
+            if ctx.meta[_AS_JSON]:
+                _tell_json("usage", problem.format_message(), problem.exit_code)
+            raise
+        except OSError as problem:
+            if problem.errno == errno.EPIPE:  # click ends quietly
+                raise
+            _fail(HaloyError(f"this machine refuses it: {problem}"), ctx.meta[_AS_JSON])
+
+
+def _fail(problem: HaloyError, as_json: bool) -> NoReturn:
+    if as_json:
+        with suppress(OSError):  # it may be stdout's disk that is full
+            _tell_json(problem.code, str(problem), 1)
+    click.secho(f"✖ {problem}", fg="red", err=True)
+    sys.exit(1)
+
+
+def _tell_json(code: str, message: str, exit_code: int) -> None:
+    """Print what C{haloy --json} prints of a command that cannot do its work."""
+    told = {"code": code, "message": message, "exitCode": exit_code}
+    tell({"error": told}, (), as_json=True)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

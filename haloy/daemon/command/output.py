@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from haloy.errors import HaloyError
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -15,6 +17,23 @@ def json_option(command: F) -> F:
     """Add C{--json}, which arrives as C{as_json}."""
     option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
     return option(command)
+
+
+def confirm(question: str, *, err: bool = False) -> None:
+    """Ask, and go on only with a yes.
+
+    @raise click.Abort: the answer is no.
+    @raise HaloyError: there is none, as in a script.
+    """
+    try:
+        agreed = click.confirm(question, err=err)
+    except click.Abort:
+        click.echo(err=err)
+        raise HaloyError(
+            "nobody answered: nothing is done; --yes does not ask"
+        ) from None
+    if not agreed:
+        raise click.Abort
 
 
 def tell(value: Mapping[str, Any], lines: Iterable[str], as_json: bool) -> None:

@@ -26,7 +26,8 @@ _HEAD = """\
 The command that sets a server up and looks after it. The daemon itself is
 `twistd haloyd`; its options are at the end. Every command takes `--config-dir` and
 `--data-dir` (or `HALOY_CONFIG_DIR`, `HALOY_DATA_DIR`) where it needs them, and prints
-one JSON object with `--json`.
+one JSON object with `--json`; when it cannot do its work that is
+`{"error": {"code": …, "message": …, "exitCode": …}}`, as `haloy` has it.
 
 Run as root, a command acts as the user who owns the data directory: what it writes, the
 daemon can read. Exit code 0 is success, 1 a problem that is told in one line, 2 a

@@ -10,7 +10,7 @@ import click
 
 from haloy.daemon.command.engine import ask_engine
 from haloy.daemon.command.options import directories, directory_options
-from haloy.daemon.command.output import json_option, tell
+from haloy.daemon.command.output import confirm, json_option, tell
 from haloy.engine.interface import Engine
 from haloy.errors import HaloyError
 from haloy.model.labels import INSTANCE, MANAGED_BY
@@ -60,8 +60,10 @@ def uninstall(
     if not yes:
         for path in files:
             click.echo(f"  {path}")
-        what = " and all containers of its apps" if remove_apps else ""
-        click.confirm(f"Stop haloyd and delete these{what}?", abort=True)
+        parts = ["stop haloyd"]
+        parts += ["delete these"] if files else []
+        parts += ["delete all containers of its apps"] if remove_apps else []
+        confirm(f"{' and '.join(parts).capitalize()}?")
     stopped = stop_units()
     removed: list[str] = []
     if remove_apps:

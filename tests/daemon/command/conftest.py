@@ -28,7 +28,9 @@ def docker(tmp_path: Path) -> Iterator[DockerApi]:
 def haloyd(tmp_path: Path) -> Haloyd:
     """Run the command with directories below C{tmp_path}, by environment."""
 
-    def run(*arguments: str, docker: str = "unix:///nowhere.sock") -> Done:
+    def run(
+        *arguments: str, docker: str = "unix:///nowhere.sock", stdout: str = ""
+    ) -> Done:
         environment = {
             **os.environ,
             "HALOY_CONFIG_DIR": str(tmp_path / "config"),
@@ -36,14 +38,16 @@ def haloyd(tmp_path: Path) -> Haloyd:
             "DOCKER_HOST": docker,
         }
         environment.pop("HALOY_API_TOKEN", None)
-        return subprocess.run(
-            [str(Path(sys.executable).with_name("haloyd")), *arguments],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
+        with Path(stdout or os.devnull).open("w") as out:
+            return subprocess.run(
+                [str(Path(sys.executable).with_name("haloyd")), *arguments],
+                cwd=tmp_path,
+                env=environment,
+                stdout=out if stdout else subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                check=False,
+                timeout=60,
+            )
 
     return run

@@ -113,8 +113,17 @@ def test_it_asks(chosen: Directories, tmp_path: Path) -> None:
     file = tmp_path / "b.tar.gz"
     run(chosen, "backup", str(file))
     chosen.env_file.write_text("new")
-    assert run(chosen, "restore", str(file)).exit_code == 1
+    done = run(chosen, "restore", str(file))
+    assert (done.exit_code, "--yes" in done.output) == (1, True)
     assert chosen.env_file.read_text() == "new"
+
+
+def test_of_nothing(tmp_path: Path) -> None:
+    """Without a haloyd there is no backup: an empty one would look like a good one."""
+    nowhere = Directories(tmp_path / "config", tmp_path / "data")
+    done = run(nowhere, "backup", str(tmp_path / "b.tar.gz"))
+    assert (done.exit_code, "--config-dir" in done.output) == (1, True)
+    assert not (tmp_path / "b.tar.gz").exists()
 
 
 def archive_of(**members: bytes) -> io.BytesIO:

@@ -86,14 +86,32 @@ def test_every_command_has_json_and_help() -> None:
 
 
 def test_every_list_and_check_prints_one_object(haloyd: Haloyd) -> None:
-    """On a server without anything, too: an object, or nothing and one line."""
+    """On a server without anything, too: its own, or one with the error."""
     for name, _ in leaves(main):
         reads = name.split()[-1] in {"verify", "doctor", "get", "check", "list"}
         if not reads and name != "version":
             continue
         done = haloyd(*name.split(), "--json")
         if done.returncode == 0 or name in {"verify", "doctor"}:
-            assert isinstance(json.loads(done.stdout), dict), name
+            assert "error" not in json.loads(done.stdout), name
         else:
-            assert (done.stdout, done.stderr.count("\n")) == ("", 1), name
+            error = json.loads(done.stdout)["error"]
+            assert (error["exitCode"], done.returncode) == (1, 1), name
+            assert done.stderr == f"✖ {error['message']}\n", name
         assert "Traceback" not in done.stderr
+
+
+def test_a_wrong_command_line_is_json_too(haloyd: Haloyd) -> None:
+    """A script that reads stdout finds a reason there, with the code of C{haloy}."""
+    done = haloyd("config", "set", "disk.keep", "--json")
+    assert done.returncode == 2
+    error = json.loads(done.stdout)["error"]
+    assert (error["code"], error["exitCode"]) == ("usage", 2)
+
+
+def test_an_output_that_takes_nothing(haloyd: Haloyd) -> None:
+    """A full disk under stdout is one line, not a traceback."""
+    done = haloyd("version", stdout="/dev/full")
+    assert done.returncode == 1
+    assert done.stderr.startswith("✖ this machine refuses it: [Errno 28]")
+    assert "Traceback" not in done.stderr

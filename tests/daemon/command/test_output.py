@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from io import StringIO
+
+import click
 import pytest
 
-from haloy.daemon.command.output import tell, tell_table
+from haloy.daemon.command.output import confirm, tell, tell_table
+from haloy.errors import HaloyError
 
 
 def test_a_list(capsys: pytest.CaptureFixture[str]) -> None:
@@ -22,3 +27,15 @@ def test_for_machines_and_for_people(capsys: pytest.CaptureFixture[str]) -> None
     tell({"a": 1}, ["line"], as_json=True)
     tell({"a": 1}, ["line"], as_json=False)
     assert capsys.readouterr().out == '{"a": 1}\nline\n'
+
+
+def test_a_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Yes goes on, no ends; where nobody answers it is said how to go on without."""
+    for answer, ends in (("y\n", None), ("n\n", click.Abort), ("", HaloyError)):
+        monkeypatch.setattr("sys.stdin", StringIO(answer))
+        with (
+            pytest.raises(ends, match="--yes")
+            if ends is HaloyError
+            else (pytest.raises(ends) if ends else nullcontext())
+        ):
+            confirm("Go on?")
