@@ -17,11 +17,12 @@ from twisted.logger import Logger
 from haloy.config.app_file import Target
 from haloy.config.wire import target_from_json
 from haloy.deploy.aftercare import Aftercare
-from haloy.deploy.containers import container_spec, replica_count
+from haloy.deploy.containers import DEFAULT_NETWORK, container_spec, replica_count
 from haloy.deploy.discovery import Found, Unusable, by_app, discover, newest_started
 from haloy.deploy.instances import only_others
 from haloy.deploy.interface import Traffic
 from haloy.deploy.ladder import Ladder
+from haloy.deploy.networks import is_cut_off, start
 from haloy.engine.interface import ContainerState, Engine
 from haloy.errors import NotFound
 from haloy.model.app import Assessment, Verdict
@@ -244,7 +245,7 @@ class Repair:
         again_s: list[float] = []
         for number in sorted({*present, *range(1, count + 1)}):
             one = present.get(number)
-            if one is not None and one.container.state not in _DOWN:
+            if one is not None and not _is_lost(one):
                 continue
             key = f"{active.app}/{active.id}/{number}"
             again_s.append(self._down.wait_s(key, self._clock.seconds()))
@@ -261,14 +262,15 @@ class Repair:
 
     async def _start(self, one: Found) -> None:
         self._log.info(
-            "starting {container} again; it ended with code {code}",
+            "starting {container} again; it is {state}, its last exit code {code}",
             container=one.container.name,
+            state="on no network" if is_cut_off(one) else one.container.state.value,
             code=one.container.exit_code,
         )
         if one.container.name == one.aside:  # a crash came between two names
             await self._engine.rename(one.container.id, one.labels.app)
             await self._database.run(rename_replica, one.aside, one.labels.app)
-        await self._engine.start(one.container.id)
+        await start(self._engine, one)
 
     async def _create(self, active: DeploymentRow, target: Target, number: int) -> None:
         """Create a replica that is gone, from what its deployment says."""
@@ -277,6 +279,8 @@ class Repair:
         )
         self._log.info("creating {container}, which is gone", container=spec.name)
         await self._database.run(add_replica, spec.name, active.app, active.id, number)
+        if spec.network == DEFAULT_NETWORK:
+            await self._engine.ensure_network(spec.network)
         try:
             container = await self._engine.create(spec)
         except NotFound:
@@ -325,6 +329,11 @@ class Repair:
                 await self._create(active, target, one.replica.number)
             return True
         return False
+
+
+def _is_lost(one: Found) -> bool:
+    """Return whether C{one} is down, or runs where nobody reaches it. Pure."""
+    return one.container.state in _DOWN or is_cut_off(one)
 
 
 def target_of(row: DeploymentRow) -> Target | None:
@@ -385,6 +394,6 @@ def needs_repair(
         bool(others)
         or len(current) < count
         or active.state != "live"
-        or any(one.container.state in _DOWN for one in current)
+        or any(_is_lost(one) for one in current)
         or any(hangs(one) for one in current)
     )

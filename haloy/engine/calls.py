@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from docker import APIClient
-from docker.errors import NotFound
+from docker.errors import APIError, NotFound
 from docker.types import LogConfig
 
 from haloy.engine.interface import Container, ContainerSpec
@@ -61,3 +61,17 @@ def inspect_all(ids: Sequence[str]) -> Callable[[APIClient], list[Container]]:
         return found
 
     return inspect
+
+
+def attach(container_id: str, network: str) -> Callable[[APIClient], None]:
+    """Return what puts a container on C{network} anew.
+
+    What is down keeps the id of the network that it was on, which may be gone.
+    """
+
+    def attach_it(client: APIClient) -> None:
+        with suppress(APIError):  # it was on none
+            client.disconnect_container_from_network(container_id, network, force=True)
+        client.connect_container_to_network(container_id, network)
+
+    return attach_it

@@ -24,7 +24,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
 from haloy.engine import commands, streams
-from haloy.engine.calls import create, inspect_all
+from haloy.engine.calls import attach, create, inspect_all
 from haloy.engine.endings import Endings
 from haloy.engine.http import EngineHttp, engine_error
 from haloy.engine.interface import (
@@ -255,6 +255,10 @@ class DockerEngine:
         """Return whether there is a network C{name}."""
         listed = await self._call(lambda client: client.networks(names=[name]))
         return any(one["Name"] == name for one in listed)
+
+    async def attach(self, container_id: str, network: str) -> None:
+        """Put a container on C{network} anew, whether it runs or not."""
+        await self._call(attach(container_id, network))
 
     async def ensure_volume(self, name: str, labels: Mapping[str, str]) -> None:
         """Create the named volume unless it exists (then untouched)."""

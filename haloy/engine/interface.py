@@ -308,6 +308,12 @@ class Engine(Protocol):
     async def has_network(self, name: str) -> bool:
         """Return whether there is a network C{name}."""
 
+    async def attach(self, container_id: str, network: str) -> None:
+        """Put a container on C{network} anew, whether it runs or not.
+
+        @raise NotFound: there is no such container or network.
+        """
+
     async def ensure_volume(self, name: str, labels: Mapping[str, str]) -> None:
         """Create the named volume with C{labels} unless it exists (then untouched)."""
 

@@ -46,6 +46,19 @@ class EngineContract:
         with pytest.raises(NotFound):
             await engine.container(made)
 
+    async def test_attached(self, engine: Engine, image: str) -> None:
+        """One that runs gets an address; what is down starts on it; both must exist."""
+        made, _ = await self.made(engine, image)
+        await engine.attach(made, "bridge")
+        await engine.start(made)
+        await engine.attach(made, "bridge")
+        assert (await engine.container(made)).networks["bridge"].ipv4
+        with pytest.raises(NotFound):
+            await engine.attach(made, unique("network"))
+        await engine.remove(made)
+        with pytest.raises(NotFound):
+            await engine.attach(made, "bridge")
+
     async def test_taken_name_is_a_conflict(self, engine: Engine, image: str) -> None:
         """Two containers never share a name."""
         made, name = await self.made(engine, image)

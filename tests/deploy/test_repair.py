@@ -32,6 +32,21 @@ async def test_vanished_container(server: World) -> None:
     ]
 
 
+async def test_its_network_is_removed(server: World) -> None:
+    """It is made again, and who runs or is down is on it again, not made anew."""
+    await server.deploy(ONE)
+    (made,) = await server.containers()
+    server.engine.lose_network("haloy")
+    await server.look()
+    (again,) = await server.containers()
+    assert (again.id, bool(again.networks)) == (made.id, True)
+    server.engine.crash(made.id)
+    server.engine.lose_network("haloy")
+    await server.settled(lambda: server.engine.calls[-1].startswith("start"))
+    assert await server.running() == [f"shop-{ONE}"]
+    assert [one.id for one in await server.containers()] == [made.id]
+
+
 async def test_crash_of_a_live_app(server: World) -> None:
     """A crash is no failed deployment: the container is started again (D3)."""
     await server.deploy(ONE)

@@ -113,7 +113,10 @@ class FakeEngine:
     specs: dict[str, ContainerSpec] = field(factory=dict)
     _containers: dict[str, Container] = field(factory=dict, init=False)
     _images: dict[str, Image] = field(factory=dict, init=False)
-    _networks: set[str] = field(factory=lambda: {"haloy"}, init=False)
+    _networks: set[str] = field(
+        factory=lambda: {"haloy", "bridge", "host", "none"}, init=False
+    )
+    _cut_off: set[str] = field(factory=set, init=False)
     _volumes: dict[str, dict[str, str]] = field(factory=dict, init=False)
     _streams: list[Callable[[EngineEvent], None]] = field(factory=list, init=False)
     _ends: list[Deferred[None]] = field(factory=list, init=False)
@@ -153,6 +156,14 @@ class FakeEngine:
         container = self._containers.pop(self._find(container_id).id)
         self._emit("die", container)
         self._emit("destroy", container)
+
+    def lose_network(self, name: str) -> None:
+        """Let a network be removed by somebody else, with all who are on it."""
+        self._networks.discard(name)
+        for one in tuple(self._containers.values()):
+            if one.network_mode == name:
+                self._cut_off.add(one.id)
+                self._put(evolve(one, networks={}))
 
     # --- Engine --------------------------------------------------------------
 
@@ -212,6 +223,8 @@ class FakeEngine:
             return
         self._count += 1
         networks = {}
+        if container.id in self._cut_off:
+            raise NotFound(f"network {container.network_mode} not found")
         if container.network_mode not in {"host", "none"}:
             networks = {container.network_mode: Attachment(f"172.18.0.{self._count}")}
         self._put(
@@ -328,6 +341,17 @@ class FakeEngine:
 
     async def ensure_network(self, name: str) -> None:
         self._networks.add(name)
+
+    async def attach(self, container_id: str, network: str) -> None:
+        container = self._find(container_id)
+        self._did("attach", f"{container.name} {network}")
+        if network not in self._networks:
+            raise NotFound(f"network {network} not found")
+        self._cut_off.discard(container.id)
+        if container.state is ContainerState.RUNNING:
+            self._count += 1
+            on = Attachment(f"172.18.0.{self._count}")
+            self._put(evolve(container, networks={**container.networks, network: on}))
 
     async def has_network(self, name: str) -> bool:
         return name in self._networks

@@ -15,6 +15,12 @@ from tests.support.dockerd import PrivateDocker, private_dockerd
 IMAGES = ("app:one", "app:two")
 
 
+def make_network(docker: PrivateDocker) -> None:
+    """Make it as init does, with room for hundreds of containers."""
+    subnet = f"--subnet={docker.large_subnet}"
+    docker.docker("network", "create", "--attachable", subnet, "haloy")
+
+
 @pytest.fixture(scope="session")
 def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateDocker]:
     """Give a dockerd with the images C{app:one} and C{app:two}."""
@@ -22,9 +28,7 @@ def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateDocker]:
     with private_dockerd(folder) as made:
         for ref in IMAGES:
             build(made, folder, ref, ref.partition(":")[2])
-        # As init does, with room for hundreds of containers.
-        subnet = f"--subnet={made.large_subnet}"
-        made.docker("network", "create", "--attachable", subnet, "haloy")
+        make_network(made)
         yield made
 
 
