@@ -1,10 +1,13 @@
 """Compare the CPU that we, nginx and Caddy spend on HTTP/2 over TLS, in the same run.
 
-usage: python -m bench.http2 [--rounds N] [--seconds S] [--only WORD]
+usage: python -m bench.http2 [--rounds N] [--seconds S] [--only WORD] [--forms FORM]
 
 As L{bench.compare}: user and system time of the proxy's processes for each answered
-request, median over the rounds; read ratios below 1.25 as equal. nginx has one
-worker. Needs nginx and h2load; Caddy is measured where it is.
+request. A ratio is the median of those of the rounds, with the least and the largest;
+read ratios below 1.25 as equal. All write an access log to a file; nginx has one
+worker, and keeps as many connections to the apps as are under way. Needs nginx and
+h2load; Caddy is measured where it is. C{--forms}: C{interpreted} (the tree as it is
+written), C{compiled} or C{both}, as for L{bench.whole}.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import re
 import shutil
 import statistics
 import subprocess
+import sys
 import tempfile
 from concurrent import futures
 from pathlib import Path
@@ -24,6 +28,7 @@ from attrs import frozen
 
 from bench import compare
 from bench.compare import HOST, MIB, Stage, Target, free_port, wait_for
+from bench.whole import compiled, paths
 
 
 @frozen
@@ -56,7 +61,8 @@ CASES = (
 )  # fmt: skip
 
 GRPC_NGINX = """
-  upstream grpc {{ server 127.0.0.1:GRPC; keepalive 8; keepalive_requests 10000000; }}
+  upstream grpc {{ server 127.0.0.1:GRPC; keepalive 128;
+    keepalive_requests 10000000; }}
   server {{ listen 127.0.0.1:{http}; listen 127.0.0.1:{https} ssl http2;
     server_name grpc.example.com; location / {{ grpc_pass grpc://grpc; }} }}
 """
@@ -95,12 +101,14 @@ def grpc_server() -> tuple[grpc.Server, int]:
 class Stage2(Stage):
     """With an app of gRPC, and Caddy beside where it is installed."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, forms: dict[str, Path | None]) -> None:
         self._server, self.grpc = grpc_server()
         compare.FRONT = compare.FRONT.replace("{https} ssl;", "{https} ssl http2;")
         compare.FRONT += GRPC_NGINX.replace("GRPC", str(self.grpc))
         try:
-            super().__init__(folder, stock=False)
+            super().__init__(folder, stock=False, ours=False)
+            for name, where in forms.items():
+                self.targets.append(self._form(name, where))
             if shutil.which("caddy"):
                 self.targets.append(self._caddy())
         except BaseException:
@@ -111,8 +119,17 @@ class Stage2(Stage):
         super().close()
         self._server.stop(None)
 
-    def _ours(self, stock: bool, *more: str) -> Target:
-        return super()._ours(stock, *more, f"grpc={self.grpc}")
+    def _form(self, name: str, where: Path | None) -> Target:
+        http, https = free_port(), free_port()
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "bench.serve", str(http), str(https),
+             str(self.app), str(self.ws), str(self.up), str(self.pem),
+             f"grpc={self.grpc}", f"log={self.folder / name}.log"],
+            env={**os.environ, **paths(where)},
+        )  # fmt: skip
+        self.processes.append(process)
+        wait_for(https)
+        return Target(name, process.pid, http, https)
 
     def _caddy(self) -> Target:
         https = free_port()
@@ -139,7 +156,12 @@ def load(target: Target, folder: Path, case: Case, s: float) -> float:
         "".join(f"https://{case.host}{case.path.format(n=n)}\n" for n in range(count))
     )
     command = ["h2load", "-t1", f"-c{case.connections}", f"-m{case.streams}"]
-    command += [f"-D{s:g}", f"--connect-to=127.0.0.1:{target.https}", "-i", str(urls)]
+    command += [
+        f"-D{round(s * 1000)}ms",
+        f"--connect-to=127.0.0.1:{target.https}",
+        "-i",
+        str(urls),
+    ]
     fields = compare.BROWSER
     if case.body:
         body = folder / "body"
@@ -157,32 +179,47 @@ def load(target: Target, folder: Path, case: Case, s: float) -> float:
     return float(match.group(1))
 
 
+def compare_case(stage: Stage, case: Case, rounds: int, seconds: float) -> None:
+    """Give all the same load in turn; print what it has cost."""
+    costs: dict[str, list[float]] = {one.name: [] for one in stage.targets}
+    for _ in range(rounds):
+        for target in stage.targets:
+            before = target.cpu_s()
+            moved = load(target, stage.folder, case, seconds)
+            spent = target.cpu_s() - before
+            costs[target.name].append(spent / moved * 1e6)
+    nginx = costs.pop("nginx")
+    print(f"{case.name:34} nginx {statistics.median(nginx):7.0f} µs")
+    for name, found in costs.items():
+        ratios = [one / other for one, other in zip(found, nginx, strict=True)]
+        print(
+            f"  {name:32} {statistics.median(found):13.0f} µs"
+            f"  x {statistics.median(ratios):.2f}"
+            f"  [{min(ratios):.2f}-{max(ratios):.2f}]",
+            flush=True,
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--only", default="")
+    parser.add_argument("--forms", default="interpreted")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
-        stage = Stage2(folder)
+        forms: dict[str, Path | None] = {}
+        if chosen.forms in ("both", "interpreted"):
+            forms["interpreted"] = None
+        if chosen.forms in ("both", "compiled") and (where := compiled(folder)):
+            forms["compiled"] = where
+        stage = Stage2(folder, forms)
         try:
             for case in CASES:
-                if chosen.only not in case.name:
-                    continue
-                costs: dict[str, list[float]] = {one.name: [] for one in stage.targets}
-                for _ in range(chosen.rounds):
-                    for target in stage.targets:
-                        before = target.cpu_s()
-                        moved = load(target, folder, case, chosen.seconds)
-                        spent = target.cpu_s() - before
-                        costs[target.name].append(spent / moved * 1e6)
-                nginx, *others = [statistics.median(one) for one in costs.values()]
-                shown = [f"{case.name:34} nginx {nginx:8.0f} µs"]
-                for target, cost in zip(stage.targets[1:], others, strict=True):
-                    shown.append(f"{target.name} {cost:8.0f} µs x{cost / nginx:.2f}")
-                print("  ".join(shown), flush=True)
+                if chosen.only in case.name:
+                    compare_case(stage, case, chosen.rounds, chosen.seconds)
         finally:
             stage.close()
 
