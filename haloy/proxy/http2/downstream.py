@@ -123,7 +123,8 @@ class Http2Downstream(Multiplexed):
         for event in engine.receive(data, self.wheel.now_s):
             self._act(event)
         self._count_held()
-        self.mark()
+        if engine.queued_bytes or self._output or engine.leaving:
+            self.mark()
 
     def _count_held(self) -> None:
         """Count bodies that apps have not taken with what waits in the process."""

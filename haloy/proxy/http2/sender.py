@@ -30,6 +30,7 @@ _FRAME_BYTES: Final = frames.FRAME_BYTES
 _HEADERS: Final = frames.HEADERS
 _END_HEADERS: Final = frames.END_HEADERS
 _END_STREAM: Final = frames.END_STREAM
+_EARNED_BY_WHOLE: Final = budget.EARNED_BY_STREAM + budget.EARNED_BY_DATA
 
 
 class Stream:
@@ -210,8 +211,10 @@ class Sender:
             self.queued_bytes += _HEADER_BYTES
             flags = _END_HEADERS | _END_STREAM
             out += (_pack(last_size << 8 | _HEADERS, flags, stream_id), trailers)
-        self.budget.earn(budget.EARNED_BY_DATA + size * budget.EARNED_BY_BYTE)
-        self._sent_all(stream)
+        stream.sending = False
+        if not stream.receiving:
+            self._forget(stream)
+        self.budget.earn(_EARNED_BY_WHOLE + size * budget.EARNED_BY_BYTE)
         return True
 
     def _sent_all(self, stream: Stream) -> None:

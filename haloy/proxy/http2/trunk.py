@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from haloy.proxy.http2 import control, frames
-from haloy.proxy.http2.control import Event
+from haloy.proxy.http2 import frames
+from haloy.proxy.http2.control import BODY, END, FAILED, LEAVING, RESET, ROOM, Event
 from haloy.proxy.http2.engine import Engine
 from haloy.proxy.upstream import UpstreamConnection, User
 
@@ -76,7 +76,13 @@ class Trunk(User):
     @property
     def ready(self) -> bool:
         """Whether one more request may go out here at once, and its body."""
-        return self.has_room and self.stands and not self.connection.congested
+        connection = self.connection
+        return (
+            connection.connected
+            and not connection.congested
+            and (self._pool.h2c or self.engine.greeted)
+            and self.has_room
+        )
 
     def take(self, branch: Branch) -> None:
         """Send the request of C{branch} as soon as the connection stands."""
@@ -167,7 +173,8 @@ class Trunk(User):
             self._act(event)
         if self._waiting and self.stands and not self.engine.failed:
             self._begin()
-        self.mark()
+        if self.engine.queued_bytes:
+            self.mark()
 
     def upstream_readable(self) -> bool:
         """Take bytes in the usual way only."""
@@ -193,28 +200,33 @@ class Trunk(User):
 
     def _act(self, event: Event) -> None:
         kind, stream, what = event
-        # A Branch, or a ShortCall.
+        # A Branch, or a ShortCall; of the connection's own business nobody.
         branch: Any = stream.owner
-        if kind == control.ROOM:
+        if kind == ROOM:
             self._room()
-        elif kind == control.FAILED:
+        elif branch is None:
+            self._act_alone(event)
+        elif kind == BODY:
+            branch.body_came()
+        elif kind == END:
+            branch.ended_by_peer(what)
+        elif kind == RESET:
+            branch.lost_by_peer(what)
+        else:
+            branch.head_came(what)
+
+    def _act_alone(self, event: Event) -> None:
+        """Act on what concerns no request, or one that nobody waits for."""
+        kind, stream, _ = event
+        if kind == BODY:
+            self.engine.credit(stream, len(self.engine.take_body(stream)))
+        elif kind == FAILED:
             self.flush()
             self.upstream_lost()
-        elif kind == control.LEAVING:
+        elif kind == LEAVING:
             if self in self._pool.trunks:
                 self._pool.trunks.remove(self)
             self.close_if_idle()
-        elif branch is None:
-            if kind == control.BODY:
-                self.engine.credit(stream, len(self.engine.take_body(stream)))
-        elif kind in (control.RESPONSE, control.INTERIM):
-            branch.head_came(what)
-        elif kind == control.BODY:
-            branch.body_came()
-        elif kind == control.END:
-            branch.ended_by_peer(what)
-        else:
-            branch.lost_by_peer(what)
 
     def _room(self) -> None:
         if not self._blocked:
