@@ -18,6 +18,34 @@ from tests.proxy.test_tls import certificate
 OPENSSL = shutil.which("openssl")
 
 
+def negotiated(*options: str) -> str:
+    """Return the cipher that the openssl command gets with C{options}, C{""}: none."""
+    context = context_of(certificate("shop.example.com"))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        taken: list[str] = []
+
+        def serve() -> None:
+            connection, _ = listening.accept()
+            try:
+                with context.wrap_socket(connection, server_side=True) as tls:
+                    taken.append((tls.cipher() or ("",))[0])
+            except OSError:
+                connection.close()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        port = listening.getsockname()[1]
+        subprocess.run(
+            [str(OPENSSL), "s_client", "-connect", f"127.0.0.1:{port}", *options],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=20,
+            check=False,
+        )
+        thread.join()
+    return "".join(taken)
+
+
 @pytest.mark.skipif(OPENSSL is None, reason="the openssl command is not installed")
 @pytest.mark.parametrize(
     ("group", "taken"),
@@ -33,36 +61,24 @@ OPENSSL = shutil.which("openssl")
 def test_three_groups_are_taken(group: str, taken: bool) -> None:
     """OpenSSL's own list has more than reliability.md section 2 allows."""
     assert limit_groups()
-    context = context_of(certificate("shop.example.com"))
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        accepted: list[bool] = []
+    assert bool(negotiated("-groups", group)) is taken
 
-        def serve() -> None:
-            connection, _ = listening.accept()
-            try:
-                context.wrap_socket(connection, server_side=True).close()
-                accepted.append(True)
-            except OSError:
-                connection.close()
 
-        thread = threading.Thread(target=serve)
-        thread.start()
-        subprocess.run(
-            [
-                str(OPENSSL),
-                "s_client",
-                "-connect",
-                f"127.0.0.1:{listening.getsockname()[1]}",
-                "-groups",
-                group,
-            ],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=20,
-            check=False,
-        )
-        thread.join()
-    assert bool(accepted) is taken
+@pytest.mark.skipif(OPENSSL is None, reason="the openssl command is not installed")
+@pytest.mark.parametrize(
+    ("names", "chosen"),
+    [
+        (("TLS_AES_256_GCM_SHA384", "TLS_AES_128_GCM_SHA256"), 1),
+        (("TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_256_GCM_SHA384"), 1),
+        (("TLS_AES_256_GCM_SHA384",), 0),
+        (("TLS_CHACHA20_POLY1305_SHA256",), 0),
+    ],
+)
+def test_the_cheapest_suite_of_tls_1_3_comes_first(
+    names: tuple[str, ...], chosen: int
+) -> None:
+    """Whatever the client's order; one that has another alone is served with it."""
+    assert negotiated("-ciphersuites", ":".join(names)) == names[chosen]
 
 
 def test_ciphers_are_forward_secret_and_authenticated() -> None:
