@@ -172,6 +172,9 @@ class Listener:
     def connectionLost(self, reason: Failure) -> None:
         """Do nothing: a listening socket has no connection."""
 
+    def drop(self) -> None:
+        """Do nothing: a fault in one turn is no reason to accept no more."""
+
     def doWrite(self) -> None:
         """Do nothing: a listening socket is not written to."""
 
@@ -202,7 +205,12 @@ class Listener:
                     self._pause(str(error))
                 return
             connection.setblocking(False)
-            self._take(connection, plain_address(address[0]))
+            try:
+                self._take(connection, plain_address(address[0]))
+            except Exception:
+                # One client is lost; a reactor would watch the socket no more.
+                self._log.failure("a connection could not be taken")
+                connection.close()
 
     def _pause(self, reason: str) -> None:
         self._paused = True

@@ -23,10 +23,11 @@ from twisted.python.log import callWithLogger  # noqa: TID251 - as the stock rea
 from haloy.proxy.descriptor import Descriptor
 from haloy.proxy.downstream import Downstream
 from haloy.proxy.http2.downstream import Http2Downstream
+from haloy.proxy.listener import Listener
 from haloy.proxy.upstream import UpstreamConnection
 
 _EVENTS_LIMIT: Final = 1024
-_OURS: Final = frozenset((Downstream, Http2Downstream, UpstreamConnection))
+_OURS: Final = frozenset((Downstream, Http2Downstream, Listener, UpstreamConnection))
 _DISCONNECTED: Final = EPOLLERR | EPOLLHUP
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
+from twisted.python.failure import Failure
 
 from haloy.errors import Conflict, InvalidValue
 from haloy.model.app import Domain
@@ -288,3 +289,29 @@ async def test_two_workers_share_what_comes(start_split: SplitStarter) -> None:
 
 def _descriptors(pid: int) -> int:
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def test_a_fault_with_one_client_does_not_end_accepting(
+    logged_failures: list[Failure],
+) -> None:
+    """That one is lost, and a line says so; the next one is taken."""
+    (listening,) = open_sockets("127.0.0.1:0")
+    taken: list[str] = []
+
+    def take(connection: socket.socket, peer: str) -> None:
+        taken.append(peer)
+        if len(taken) == 1:
+            raise ValueError("not this one")
+        connection.close()
+
+    listener = Listener(Turns(), listening, take, lambda: True)
+    listener.start()
+    for _ in range(2):
+        with socket.create_connection(("127.0.0.1", listener.port), 5) as client:
+            listener.doRead()
+            assert not client.recv(1)
+    assert len(taken) == 2
+    (told,) = logged_failures
+    assert told.type is ValueError
+    logged_failures.clear()
+    listener.stop()
