@@ -88,8 +88,7 @@ class Downstream(ClientConnection):
         """Take bytes, whatever they are part of."""
         state = self.state
         if state == READING:
-            lane = self._lane
-            if lane is None or self._reader is not None or not lane.take(data):
+            if self._reader is not None or not self._known_way(data):
                 self.held = data
                 self._advance()
         elif state == DRIVEN:
@@ -102,6 +101,20 @@ class Downstream(ClientConnection):
                 self.hold(data)
         else:
             self.hold(data)
+
+    def _known_way(self, data: bytes) -> bool:
+        """Send on what is like a request before, of this client's connections.
+
+        Its first one included: who comes back asks as it did. False: nothing is done.
+        """
+        lane = self._lane
+        if lane is None:
+            origin = self.origin
+            # What was learned of a peer that is trusted by now holds no longer.
+            if origin.trusted or not origin.lanes.plans:
+                return False
+            lane = self._lane = Lane(self, origin.lanes)
+        return lane.take(data)
 
     def hold(self, data: bytes) -> None:
         """Keep bytes for later; a client that sends on and on is not read."""
@@ -256,10 +269,7 @@ class Downstream(ClientConnection):
     ) -> None:
         """Remember what became of a request, for those like it."""
         origin = self.origin
-        lanes = origin.lanes
-        learned = lanes.learn_plan(origin.peer, block, request, target, head)
-        if learned and self._lane is None:
-            self._lane = Lane(self, lanes)
+        origin.lanes.learn_plan(origin.peer, block, request, target, head)
 
     def feed_body(self) -> None:
         """Give the driver what came of the body while there was no upstream."""

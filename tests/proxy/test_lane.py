@@ -16,6 +16,7 @@ from haloy.model.app import Address, Domain, ProxyOptions
 from haloy.model.names import AppName, DomainName
 from haloy.proxy.access_log import AccessRecord
 from haloy.proxy.downstream import Downstream
+from haloy.proxy.forwarded import parse_networks
 from haloy.proxy.lane import ANSWERS_LIMIT, Lane, Lanes
 from haloy.proxy.routes import RoutedApp, Upstream, build_table
 from haloy.proxy.switch import Switch
@@ -302,6 +303,29 @@ def test_every_block_on_connections_that_know_it(block: bytes) -> None:
 def test_plain_requests_take_it(replicas: int) -> None:
     """After the first ones all do, on each replica in its turn."""
     assert both([(GET, 0, [OK])] * 12, replicas) == 12 - replicas
+
+
+def test_a_client_that_comes_back_takes_it_at_once() -> None:
+    """The first request of a connection goes as those before it have gone."""
+    with stage(lanes=True) as one:
+        one.sent(GET)
+        one.answer(OK)
+        one.downstream.drop()
+        one.sent(GET)
+        assert one.by_lane == 1
+        one.answer(OK)
+        assert one.records[-1].status == 200
+
+
+def test_a_peer_that_is_trusted_since() -> None:
+    """Each of its requests is looked at, whatever was learned of it before."""
+    with stage(lanes=True) as one:
+        one.sent(GET)
+        one.answer(OK)
+        one.switch.networks = parse_networks(["192.0.2.0/24"])
+        one.downstream.drop()
+        one.sent(GET)
+        assert not one.by_lane
 
 
 def test_fields_of_ours() -> None:
