@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
 from typing import Final, TextIO
 
 from twisted.logger import (
@@ -14,6 +15,7 @@ from twisted.logger import (
     LogEvent,
     LogLevel,
     LogLevelFilterPredicate,
+    PredicateResult,
     formatEvent,
     formatEventAsClassicLogText,
 )
@@ -76,13 +78,23 @@ def _described(event: LogEvent) -> tuple[str, dict[str, str]]:
     return message_of(event), fields
 
 
+def is_wanted(event: LogEvent, debug: bool) -> bool:
+    """Return whether an event is one for people."""
+    return _levels(debug)(event) is not PredicateResult.no
+
+
 def _filtered(observer: ILogObserver, debug: bool) -> ILogObserver:
+    return FilteringLogObserver(observer, [_levels(debug)])
+
+
+@cache
+def _levels(debug: bool) -> LogLevelFilterPredicate:
     levels = LogLevelFilterPredicate(LogLevel.debug if debug else LogLevel.info)
     if not debug:
         # Factories and ports that start and stop are news to nobody.
         for namespace in ("twisted", "log_legacy"):
             levels.setLogLevelForNamespace(namespace, LogLevel.warn)
-    return FilteringLogObserver(observer, [levels])
+    return levels
 
 
 def _as_json(event: LogEvent) -> str:

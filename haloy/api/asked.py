@@ -95,7 +95,8 @@ def choose_containers(running: list[str], wanted: str, everything: bool) -> list
         chosen = [one for one in running if one.startswith(wanted)]
         if not chosen:
             raise InvalidValue(
-                "is no running container of this app", field="containerId"
+                f"no running container of this app begins with {wanted!r}",
+                field="containerId",
             )
         return chosen[:1]
     return running if everything else running[:1]

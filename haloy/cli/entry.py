@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import sys
 from types import FrameType
 from typing import NoReturn
 
@@ -24,6 +25,7 @@ OBJECTS_BETWEEN_COLLECTIONS = 200_000
 def main() -> None:
     """Run the command."""
     leave_at_once()
+    open_streams()
     gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
     from haloy.cli.main import main as command  # noqa: PLC0415  (see above)
 
@@ -38,6 +40,16 @@ def main() -> None:
     finally:
         leave_at_once()
         gc.freeze()  # Python's last look for garbage takes as long, and frees nothing
+
+
+def open_streams() -> None:
+    """Open what the shell has closed (C{>&-}): Python has no C{sys.stdout} then.
+
+    The number would go to the next socket, too.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
 
 
 def leave_at_once() -> None:

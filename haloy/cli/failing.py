@@ -17,6 +17,16 @@ from haloy.cli.exits import ERROR, exit_code
 from haloy.config.excerpt import shown_line
 from haloy.errors import ConfigError, HaloyError
 
+#: What the API calls a value, and what people call it on the command line.
+_OPTIONS = {"containerId": "--container", "limit": "--limit"}
+
+
+def said(problem: HaloyError) -> str:
+    """Return the sentence, with the names of options in place of the API's."""
+    text = str(problem)
+    name, colon, reason = text.partition(": ")
+    return f"{_OPTIONS[name]}: {reason}" if colon and name in _OPTIONS else text
+
 
 def show_problem(problem: HaloyError, prefix: str = "") -> None:
     """Tell on stderr what went wrong, one thing after another."""
@@ -31,7 +41,7 @@ def show_problem(problem: HaloyError, prefix: str = "") -> None:
 def problem_texts(problem: HaloyError) -> Iterator[str]:
     """Yield a text for each thing that is wrong; the lines of a file are shown."""
     if not isinstance(problem, ConfigError):
-        yield str(problem)
+        yield said(problem)
         return
     for one in (problem, *problem.others):
         place = ":".join(str(part) for part in (one.path, one.line, one.column) if part)
@@ -59,7 +69,7 @@ def problem_json(problem: HaloyError, code: int) -> dict[str, Any]:
     """Return what C{--json} prints when a command cannot do its work."""
     told: dict[str, Any] = {
         "code": problem.code,
-        "message": str(problem),
+        "message": said(problem),
         "exitCode": code,
     }
     if isinstance(problem, ConfigError) and problem.path:

@@ -78,10 +78,7 @@ def init_(
     if output.as_json:
         output.json({"file": FILE, "name": answers.name, "port": answers.port})
     output.success(f"{FILE} is written")
-    if not answers.server:
-        output.info("Next: haloy server add URL TOKEN, then haloy deploy --dry-run")
-    else:
-        output.info("Next: haloy deploy --dry-run")
+    output.info(f"Next: {_before(answers.server)}haloy deploy --dry-run")
 
 
 class _Asking:
@@ -148,12 +145,25 @@ def _name_here() -> str:
     return found or "app"
 
 
-def _only_server() -> str:
-    try:
-        servers = read_client_file(client_folder(os.environ, Path.home())).servers
-    except ConfigError:
+def _before(server: str) -> str:
+    """Return what comes before a deployment where the file has no C{server}."""
+    if server:
         return ""
-    return next(iter(servers)) if len(servers) == 1 else ""
+    if known := ", ".join(_servers()):
+        return f"put server: into {FILE} (you have added {known}), then "
+    return "haloy server add URL TOKEN, then "
+
+
+def _only_server() -> str:
+    servers = _servers()
+    return servers[0] if len(servers) == 1 else ""
+
+
+def _servers() -> tuple[str, ...]:
+    try:
+        return tuple(read_client_file(client_folder(os.environ, Path.home())).servers)
+    except ConfigError:
+        return ()
 
 
 def _exposed(dockerfile: Path) -> int | None:

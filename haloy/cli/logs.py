@@ -16,7 +16,7 @@ from haloy.cli.exits import exit_code_of_several
 from haloy.cli.options import Selection, app_options, output_options
 from haloy.cli.output import Output
 from haloy.cli.running import run, together
-from haloy.errors import HaloyError
+from haloy.errors import HaloyError, InvalidValue
 
 #: One for each replica, in the order in which they come up.
 COLOURS = ("cyan", "yellow", "green", "magenta", "blue", "bright_red")
@@ -63,8 +63,7 @@ def logs_(
     if container and all_containers:
         raise click.UsageError("give --container or --all-containers, not both")
     matches = _matcher(grep, ignore_case)
-    since_s = parse_since(since, datetime.now(UTC)).timestamp() if since else 0.0
-    wanted = Wanted(tail, since_s, container, all_containers, not no_follow)
+    wanted = Wanted(tail, _since(since), container, all_containers, not no_follow)
     project, chosen = choose(selection)
     shown = _Lines(output, matches, raw, all_containers, len(chosen) > 1)
 
@@ -81,6 +80,14 @@ def logs_(
         return failed_of(answers)
 
     raise SystemExit(exit_code_of_several(run(show), len(chosen)))
+
+
+def _since(text: str) -> float:
+    """Return C{--since} in seconds since the epoch, 0: not given."""
+    try:
+        return parse_since(text, datetime.now(UTC)).timestamp() if text else 0.0
+    except InvalidValue as problem:
+        raise click.UsageError(str(problem)) from None
 
 
 def _matcher(grep: str, ignore_case: bool) -> Callable[[str], bool]:

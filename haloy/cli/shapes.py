@@ -121,6 +121,7 @@ class StoppedTarget:
     server: str
     ok: bool
     error: str | None
+    code: str | None
 
 
 @frozen(kw_only=True)

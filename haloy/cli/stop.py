@@ -10,6 +10,7 @@ import click
 from haloy.cli.asking import confirm
 from haloy.cli.context import Selected, choose, client_for, failed_of
 from haloy.cli.exits import exit_code_of_several
+from haloy.cli.failing import said
 from haloy.cli.options import Selection, app_options, output_options
 from haloy.cli.output import Output
 from haloy.cli.running import run, together
@@ -68,5 +69,6 @@ def _report(one: Selected, found: HaloyError | None) -> dict[str, Any]:
         "app": one.app,
         "server": one.server,
         "ok": found is None,
-        "error": None if found is None else str(found),
+        "error": None if found is None else said(found),
+        "code": None if found is None else found.code,
     }

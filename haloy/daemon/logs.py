@@ -14,7 +14,7 @@ from twisted.logger import (
 )
 from zope.interface import implementer
 
-from haloy.observers import LEVELS, fields_of, message_of
+from haloy.observers import LEVELS, fields_of, is_wanted, message_of
 
 REPLAY = 100
 
@@ -53,9 +53,9 @@ class ServerLog:
 
     def __call__(self, event: LogEvent) -> None:
         """Take one event of C{twisted.logger}."""
-        level = event.get("log_level", LogLevel.info)
-        if level is LogLevel.debug and not self._debug:
+        if not is_wanted(event, self._debug):
             return
+        level = event.get("log_level", LogLevel.info)
         self.record(
             LogRecord(
                 level=LEVELS.get(level, "INFO"),

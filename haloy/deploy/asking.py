@@ -95,7 +95,7 @@ class Asking:
             app, members.get(app, ()), wanted, deploying.get(app)
         )
         if status is None:
-            raise NotFound(f"app {app} is not deployed here")
+            raise NotFound(f"app {app} is not deployed on this server")
         return status
 
     async def apps(self) -> tuple[AppStatus, ...]:

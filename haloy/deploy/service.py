@@ -355,7 +355,7 @@ class DeployService:
         """
         now = await self._repair.situation(app)
         if not now.members and now.wanted is None:
-            raise NotFound(f"app {app} is not deployed here")
+            raise NotFound(f"app {app} is not deployed on this server")
         if now.members and not now.ours:
             raise Conflict(
                 f"the containers of {app} were not made by haloy; stop them yourself"

@@ -105,3 +105,19 @@ def test_the_installed_command_begins_there() -> None:
     """Not at the command itself."""
     (script,) = entry_points(group="console_scripts", name="haloy")
     assert script.load() is entry.main
+
+
+@pytest.mark.parametrize("closed", ["0", "1", "2"])
+def test_a_stream_that_is_closed(closed: str, tmp_path: Path) -> None:
+    """C{haloy … >&-}: what would be printed is lost, and that is no failure of ours."""
+    haloy = Path(sys.executable).with_name("haloy")
+    done = subprocess.run(
+        ["bash", "-c", f"exec {haloy} server list {closed}>&-"],
+        env={**os.environ, "HALOY_CONFIG_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert bool(done.stdout) is (closed != "1")

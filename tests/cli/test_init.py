@@ -75,6 +75,15 @@ def test_nothing_is_overwritten(here: Path) -> None:
     assert isinstance(_init("--force").exception, Conflict)
 
 
+def test_the_next_step_fits(here: Path) -> None:
+    """Of several servers one must be chosen; to add another is of no use then."""
+    assert "Next: haloy server add URL TOKEN, then haloy deploy" in _init().output
+    for server in ("a.example.com", "b.example.com"):
+        add_server(here.parent / "client", server, "t", ca_file="")
+    told = _init("--force").output
+    assert "put server: into haloy.yaml (you have added a.example.com, b.exam" in told
+
+
 @pytest.mark.parametrize(
     "arguments", [("--name", "a b"), ("--domain", "no_domain"), ("--server", "a b")]
 )

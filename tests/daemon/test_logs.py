@@ -66,6 +66,17 @@ def test_debug_lines_need_debug() -> None:
     assert [record.level for record in chatty.recent()] == ["DEBUG"]
 
 
+def test_twisteds_own_lines_are_news_to_nobody() -> None:
+    """Which factory starts is left out, as in the journal; a warning is not."""
+    quiet, chatty = ServerLog(), ServerLog(debug=True)
+    for server in (quiet, chatty):
+        log = Logger(namespace="twisted.internet.protocol.Factory", observer=server)
+        log.info("Starting factory")
+        log.warn("odd")
+    assert [record.message for record in quiet.recent()] == ["odd"]
+    assert [record.message for record in chatty.recent()] == ["Starting factory", "odd"]
+
+
 def test_failure_is_told_in_one_line() -> None:
     """Followers get the cause; the traceback goes to the journal."""
     server = ServerLog()
@@ -73,6 +84,7 @@ def test_failure_is_told_in_one_line() -> None:
     server(
         {
             "log_level": LogLevel.critical,
+            "log_namespace": "haloy.test",
             "log_format": "listening failed",
             "log_failure": failure,
             "log_time": 0.0,

@@ -71,7 +71,7 @@ class FakeDeployments:
 
     async def status(self, app: AppName) -> AppStatus:
         if app not in self.known:
-            raise NotFound(f"app {app} is not deployed here")
+            raise NotFound(f"app {app} is not deployed on this server")
         return self.known[app]
 
     async def apps(self) -> tuple[AppStatus, ...]:
@@ -82,7 +82,7 @@ class FakeDeployments:
 
     async def stop_app(self, app: AppName, remove: bool, remove_volumes: bool) -> None:
         if app not in self.known:
-            raise NotFound(f"app {app} is not deployed here")
+            raise NotFound(f"app {app} is not deployed on this server")
         self.stopped.append((app, remove, remove_volumes))
 
     async def history(
