@@ -63,6 +63,8 @@ class Engine(Control):
         self._requests_limit = requests_limit
         self._decoder = Decoder(HEAD_LIMIT_BYTES)
         self._held = b""
+        # Trailers of an app that were found fine; repeated, they are the same list.
+        self._fine: list[Field] = []
         self._prefaced = client
         # The stream whose header block is not complete, its flags and what there is.
         self._block_of = 0
@@ -316,8 +318,10 @@ class Engine(Control):
             fields = self._decoder.decode(block)
         except ListTooLong:
             self._spend(budget.LONG_LIST)
+        if not stream.receiving and not self.client:
+            raise Broken(frames.STREAM_CLOSED, "HEADERS after the end")
         if not stream.receiving:
-            self._block_after_end(stream)
+            self._abort(stream, frames.STREAM_CLOSED)
         elif fields is None and (self.client or end):
             self._abort(stream, frames.ENHANCE_YOUR_CALM)
         elif self.client and not stream.answered:
@@ -369,11 +373,6 @@ class Engine(Control):
             raise Broken(frames.STREAM_CLOSED, "HEADERS on a closed stream")
         self._spend(budget.USELESS)
 
-    def _block_after_end(self, stream: Stream) -> None:
-        if not self.client:
-            raise Broken(frames.STREAM_CLOSED, "HEADERS after the end")
-        self._abort(stream, frames.STREAM_CLOSED)
-
     def _response(self, stream: Stream, fields: list[Field], end: bool) -> None:
         name, status = fields[0] if fields else (b"", b"")
         if name != b":status" or len(status) != 3 or not status.isdigit():
@@ -390,11 +389,12 @@ class Engine(Control):
             self._events.append((INTERIM, stream, fields))
 
     def _trailers(self, stream: Stream, fields: list[Field]) -> None:
-        for name, _ in fields:
-            if name[:1] == b":" or name != name.lower():
-                self._abort(stream, frames.PROTOCOL_ERROR)
-                return
-        if stream.left_bytes > 0:
+        wrong = fields is not self._fine and any(
+            name[:1] == b":" or name != name.lower() for name, _ in fields
+        )
+        if wrong or stream.left_bytes > 0:
             self._abort(stream, frames.PROTOCOL_ERROR)
             return
+        if self.client:
+            self._fine = fields
         self._received_all(stream, fields)
