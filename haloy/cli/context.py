@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from haloy.config.client_file import (
     normalise_server,
     read_client_file,
 )
-from haloy.config.env_files import environment
+from haloy.config.env_files import environment, odd_lines
 from haloy.config.load import (
     NAMES,
     AppDocument,
@@ -75,8 +76,19 @@ class Project:
 
     def environment(self, target: str | None = None) -> dict[str, str]:
         """Return the variables that count for C{target}."""
-        folders = (self.folder, Path(), self.client_folder)
-        return environment(self._process, folders, target)
+        return environment(self._process, self._env_folders, target)
+
+    def odd_lines(self, chosen: Iterable[Selected]) -> list[str]:
+        """Return what is said of each line in their C{.env} files that is left out."""
+        found = [odd_lines(self._env_folders, one.name) for one in chosen]
+        return [
+            f"{place}: is no NAME=value and does not count"
+            for place in dict.fromkeys(chain.from_iterable(found))
+        ]
+
+    @property
+    def _env_folders(self) -> tuple[Path, ...]:
+        return self.folder, Path(), self.client_folder
 
     def select(
         self, names: tuple[str, ...], everything: bool, app: str = ""

@@ -87,6 +87,8 @@ def deploy_(
     project, chosen = choose(selection)
     if selection.everything and not include_protected:
         chosen = _without_protected(chosen, output)
+    for odd in project.odd_lines(chosen):
+        output.warn(odd)
     plan = make_plan(project, chosen, commit_of(project.folder) if git_tag else tag)
     deployment = _Deployment(
         project,

@@ -42,6 +42,8 @@ def validate_config_(
     except ConfigError as problem:
         _end(problem.path or config, [problem], [], output)
         return
+    for odd in project.odd_lines(chosen):
+        output.warn(odd)
     problems: list[HaloyError] = []
     resolved: list[tuple[str, dict[str, Any]]] = []
     for one in chosen:

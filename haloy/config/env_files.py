@@ -7,7 +7,7 @@ environment wins, because CI sets it on purpose (CLI section 9, point 9).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from haloy.config.dotenv import EnvText, parse_env, set_in
@@ -50,12 +50,26 @@ def environment(
         client's. Each may hold C{.env.<target>}, C{.env.local} and C{.env}.
     """
     merged = dict(process)
+    for path in _files(folders, target):
+        for key, value in read_env_file(path).items():
+            merged.setdefault(key, value)
+    return merged
+
+
+def odd_lines(folders: Iterable[Path], target: str | None = None) -> list[str]:
+    """Return the places (C{path:line}) that L{environment} leaves out."""
+    return [
+        f"{path}:{line}"
+        for path in _files(folders, target)
+        for line in read_env_text(path).bad_lines
+    ]
+
+
+def _files(folders: Iterable[Path], target: str | None) -> Iterator[Path]:
     names = (() if target is None else (f".env.{target}",)) + (".env.local", ".env")
     for folder in dict.fromkeys(folders):
         for name in names:
-            for key, value in read_env_file(folder / name).items():
-                merged.setdefault(key, value)
-    return merged
+            yield folder / name
 
 
 def set_variable(path: Path, name: str, value: str | None) -> None:

@@ -188,11 +188,6 @@ def parse_app_document(text: str, path: str, kind: str) -> AppDocument:
     return AppDocument(file, document, kind)
 
 
-def parse_app_file(text: str, path: str, kind: str) -> AppFile:
-    """Return the app file in C{text}. @raise ConfigError: with file and line."""
-    return parse_app_document(text, path, kind).file
-
-
 def located(problem: Misplaced, document: Document) -> ConfigError:
     """Return C{problem} as an error of C{document}: each part at its own line."""
     first, *others = (

@@ -446,8 +446,10 @@ async def test_the_plan_shows_what_changes(bench: Bench) -> None:
     past = detail(1, "hello", "live")
     record = evolve(past.record, id=here.deployment)
     bench.deployments.past = [evolve(past, record=record, config=before)]
+    (bench.folder / ".env").write_text("WORD\n")
     done = await bench.haloy("deploy", "--dry-run", "--tag", "3")
     assert "    ~ replicas: 1 -> 2" in done.stdout.splitlines(), done.stderr
+    assert ".env:1: is no NAME=value" in done.stderr
     assert "hello:3" in done.stdout
     told = await bench.haloy("deploy", "--dry-run", "--json")
     (plan,) = json.loads(told.stdout)

@@ -107,3 +107,12 @@ def test_no_secret_is_fetched_when_told(configure: Configure) -> None:
     configure(env=[{"name": "A", "from": {"env": "NOWHERE"}}])
     assert _validate().exit_code == 3
     assert _validate("--no-secrets").exit_code == 0
+
+
+def test_a_line_of_an_env_file_that_does_not_count(configure: Configure) -> None:
+    """It is told where it stands, once for several targets, and never what it says."""
+    configure(targets={"a": {}, "b": {}})
+    Path(".env").write_text('A=1\n# why\nSECRET "abc"\n')
+    done = _validate()
+    assert (done.exit_code, done.stdout) == (0, "● haloy.yaml is valid\n")
+    assert done.stderr == "⚠ .env:3: is no NAME=value and does not count\n"

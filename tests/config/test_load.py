@@ -10,7 +10,6 @@ from haloy.config.load import (
     load_app_document,
     load_app_file,
     parse_app_document,
-    parse_app_file,
 )
 from haloy.errors import ConfigError
 
@@ -92,25 +91,25 @@ def test_the_full_example_loads_and_merges() -> None:
 
 def test_the_three_formats_say_the_same() -> None:
     """YAML, JSON and TOML of one configuration are equal."""
-    yaml = parse_app_file(
+    yaml = parse_app_document(
         "name: shop\nhealth_check_path: /healthz\nimage: {repository: shop}\n"
         "env: [{name: A, value: '1'}]\n",
         "haloy.yaml",
         "yaml",
     )
-    json = parse_app_file(
+    json = parse_app_document(
         '{"name": "shop", "healthCheckPath": "/healthz",'
         ' "image": {"repository": "shop"}, "env": [{"name": "A", "value": "1"}]}',
         "haloy.json",
         "json",
     )
-    toml = parse_app_file(
+    toml = parse_app_document(
         'name = "shop"\nhealth_check_path = "/healthz"\n[image]\nrepository = "shop"\n'
         '[[env]]\nname = "A"\nvalue = "1"\n',
         "haloy.toml",
         "toml",
     )
-    assert yaml == json == toml
+    assert yaml.file == json.file == toml.file
 
 
 def test_the_first_of_the_known_names_is_taken(tmp_path: Path) -> None:
@@ -154,7 +153,7 @@ def test_every_wrong_key_is_told_at_its_line() -> None:
     """CLI section 9, points 6 and 21: path:line for each, in the order of the file."""
     text = "name: a\nreplica: 3\nenv:\n  - name: A\n    valu: x\nport: []\n"
     with pytest.raises(ConfigError) as caught:
-        parse_app_file(text, "haloy.yaml", "yaml")
+        parse_app_document(text, "haloy.yaml", "yaml")
     rows = str(caught.value).splitlines()
     assert [row.split(": ")[0] for row in rows] == [
         "haloy.yaml:2",
