@@ -15,10 +15,10 @@ from twisted.web.http_headers import Headers
 
 from haloy.api.paths import route
 from haloy.api.sections import Section, Sections, section_of
-from haloy.api.terminal import Start
 from haloy.api.transport import Transport, json_object
 
 if TYPE_CHECKING:
+    from haloy.api.terminal import Start
     from haloy.api.terminal_client import TerminalClient
 
 #: Docker takes a while to load a large image.
