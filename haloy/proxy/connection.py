@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from mypy_extensions import mypyc_attr
@@ -14,6 +15,7 @@ from mypy_extensions import mypyc_attr
 from haloy.proxy.bulk import STALLED_S
 from haloy.proxy.descriptor import READ_BYTES, Descriptor
 from haloy.proxy.origin import Origin
+from haloy.proxy.splice import Pipe
 
 if TYPE_CHECKING:
     from haloy.proxy.switch import Switch
@@ -99,6 +101,14 @@ class ClientConnection(Descriptor):
     def spliceable(self) -> bool:
         """Whether the kernel may move its bytes: not through TLS."""
         return self.tls is None
+
+    def send_pipe(self, pipe: Pipe) -> None:
+        """As L{send} of what is in C{pipe}, by the kernel as far as it takes it."""
+        if self.unsent is None and not self.broken:
+            # Where that fails, sending what is left fails as well.
+            with suppress(OSError):
+                pipe.drain(self._fileno)
+        self.send(pipe.take())
 
     def start(self) -> None:
         """Begin to read; the first head has its time from now, handshake included."""

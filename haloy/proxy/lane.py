@@ -8,8 +8,9 @@ parsed, and no L{Exchange} is made.
 
 A request goes this way if it is a GET in origin form of HTTP/1.1 whose block is
 known, is all that has come, and asks for nothing but its answer; its answer if its
-block is known and its body is there to the last byte. In all other cases
-L{Lane.take} has changed nothing, or L{Lane.general} makes the L{Forwarding} that
+block is known and its body is there to the last byte. Where the last answer was large,
+only the beginning of the next one is read, and the kernel moves the rest. In all other
+cases L{Lane.take} has changed nothing, or L{Lane.general} makes the L{Forwarding} that
 would stand at this moment and hands over to it. So there is one machine and one
 set of rules; C{tests/proxy/test_lane.py} compares both ways.
 """
@@ -21,16 +22,19 @@ from typing import TYPE_CHECKING, Final
 
 from mypy_extensions import mypyc_attr
 
+from haloy.proxy.descriptor import BULK_READ_BYTES
 from haloy.proxy.exchange import COMPLETE, Exchange
 from haloy.proxy.fields import TARGET_LIMIT_BYTES
 from haloy.proxy.forwarding import Forwarding
 from haloy.proxy.head import RequestHead
 from haloy.proxy.head_cache import take_over
 from haloy.proxy.short_way import END, Plan, ShortWay, plan_of
+from haloy.proxy.splice import pulled
 
 if TYPE_CHECKING:
     from haloy.proxy.downstream import Downstream
     from haloy.proxy.switch import Target
+    from haloy.proxy.upstream import UpstreamConnection
 
 PLANS_LIMIT: Final = 512
 ANSWERS_LIMIT: Final = 256
@@ -44,6 +48,12 @@ _line = re.compile(
 
 # From this size on a copy less is worth a view.
 _LARGE_BYTES: Final = 16384
+
+# A body with so much behind what was read goes through a pipe: two calls more, and two
+# copies less. The beginning has to have room for the head.
+MOVED_LEAST_BYTES: Final = 65536
+FIRST_BYTES: Final = 4096
+_TARGETS_LIMIT: Final = 64
 
 
 class Answer:
@@ -166,6 +176,9 @@ class Lane(ShortWay):
         self._begin(plan, data[:end], match[1])
         if self._send(plan):
             switch.wheel.arm(client, plan.target.response_timeout_s)
+            large = plan.large
+            if large and self._upstream is not None and hash(match[1]) in large:
+                self._upstream.read_bytes = FIRST_BYTES
         return True
 
     # The way down.
@@ -177,6 +190,12 @@ class Lane(ShortWay):
         upstream = self._upstream
         if plan is None or upstream is None:
             return
+        if upstream.read_bytes == FIRST_BYTES:
+            upstream.read_bytes = BULK_READ_BYTES
+            data = self._begun(plan, upstream, data)
+            if not data:
+                return
+            end = data.find(END) + 4
         extra = plan.target.extra
         answer = self._answers.get((extra, data[:end]))
         if answer is None or len(data) - end != answer.size_bytes:
@@ -189,6 +208,52 @@ class Lane(ShortWay):
             client.send(answer.head + data[end:])
         else:
             client.send_two(answer.head, memoryview(data)[end:])
+            self._note_size(plan, answer.size_bytes)
+        self._answered(plan, upstream, answer)
+
+    def _note_size(self, plan: Plan, size_bytes: int) -> None:
+        """Note whether the next answer to this is worth a pipe."""
+        if size_bytes < MOVED_LEAST_BYTES + FIRST_BYTES or not self._client.spliceable:
+            return
+        if len(plan.large) >= _TARGETS_LIMIT:
+            plan.large.clear()
+        plan.large.add(hash(self._target))
+
+    def _begun(self, plan: Plan, upstream: UpstreamConnection, data: bytes) -> bytes:
+        """Have the kernel move what is behind C{data}; C{b""}: it is done.
+
+        That is if all of a known answer is there; else what has come is returned, as
+        if it had been read at once.
+        """
+        end = data.find(END) + 4
+        client = self._client
+        answer = self._answers.get((plan.target.extra, data[:end]))
+        left = answer.size_bytes + end - len(data) if answer is not None else 0
+        if answer is None or left < MOVED_LEAST_BYTES or client.unsent is not None:
+            return upstream.read_on(data)
+        try:
+            # One byte more would be one that nobody asked for.
+            pipe = pulled(upstream.fileno(), left + 1)
+        except OSError:
+            upstream.was_reset = True
+            return data
+        if pipe is None:
+            return upstream.read_on(data)
+        if pipe.inside != left:
+            data += pipe.take()
+            pipe.release()
+            return data
+        client.send(answer.head + data[end:])
+        client.send_pipe(pipe)
+        pipe.release()
+        self._answered(plan, upstream, answer)
+        return b""
+
+    def _answered(
+        self, plan: Plan, upstream: UpstreamConnection, answer: Answer
+    ) -> None:
+        """Note that the whole answer is on its way."""
+        client = self._client
         pool = self._give_back(upstream)
         self._plan = None
         self._sent = b""
@@ -240,6 +305,7 @@ class Lane(ShortWay):
         )
         driver = Forwarding(client, target, exchange, self._sent, fresh=False)
         if self._upstream is not None:
+            self._upstream.read_bytes = BULK_READ_BYTES
             driver.use(self._upstream)
         self._plan = None
         self._upstream = None

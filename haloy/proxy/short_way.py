@@ -33,9 +33,19 @@ class Plan:
     C{request} had them; C{middle} is what the app gets between the beginning of the
     request line, which differs, and the request's id. C{kinds}: what such requests
     were for the log, by status, replica, version of TLS and bytes of the body.
+    C{large}: hashes of those of their targets whose last answer was large (C{lane}).
     """
 
-    __slots__ = ("kinds", "method", "middle", "name", "request", "target", "user_agent")
+    __slots__ = (
+        "kinds",
+        "large",
+        "method",
+        "middle",
+        "name",
+        "request",
+        "target",
+        "user_agent",
+    )
 
     def __init__(self, request: RequestHead, target: Target, middle: bytes) -> None:
         self.request = request
@@ -44,6 +54,7 @@ class Plan:
         self.method = request.method.decode("ascii")
         self.name = request.name
         self.kinds: dict[tuple[int, str, str, int], Kind] = {}
+        self.large: set[int] = set()
         self.user_agent = request.user_agent[:USER_AGENT_LIMIT].decode("latin-1")
 
     @property

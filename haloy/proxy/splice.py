@@ -108,3 +108,24 @@ def take_pipe() -> Pipe:
     @raise OSError: there is none to be had.
     """
     return _spare.pop() if _spare else Pipe()
+
+
+def pulled(fileno: int, size_bytes: int) -> Pipe | None:
+    """Return a pipe with what has come from a socket, up to C{size_bytes} of it.
+
+    C{None}: nothing has, or no pipe is to be had.
+
+    @raise OSError: the connection is broken.
+    """
+    try:
+        pipe = take_pipe()
+    except OSError:
+        return None
+    try:
+        pipe.fill(fileno, size_bytes)
+    except BlockingIOError:
+        pass
+    finally:
+        if not pipe.inside:
+            pipe.release()
+    return pipe if pipe.inside else None

@@ -64,9 +64,18 @@ class UpstreamConnection(Descriptor):
     @ivar user: who uses it, C{None} while it is idle.
     @ivar reused: it has carried an exchange before.
     @ivar bulk: it is inside of a large body with a length.
+    @ivar read_bytes: how much is read at once; less where only a beginning is wanted.
     """
 
-    __slots__ = ("bulk", "connected", "idle_since_s", "pool", "reused", "user")
+    __slots__ = (
+        "bulk",
+        "connected",
+        "idle_since_s",
+        "pool",
+        "read_bytes",
+        "reused",
+        "user",
+    )
 
     def __init__(self, reactor: Reactor, wheel: Wheel, pool: Pool) -> None:
         """Make a socket for C{pool}'s address.
@@ -85,6 +94,7 @@ class UpstreamConnection(Descriptor):
         self.connected = False
         self.reused = False
         self.bulk = False
+        self.read_bytes: int = BULK_READ_BYTES
         self.idle_since_s = 0.0
 
     @property
@@ -139,7 +149,7 @@ class UpstreamConnection(Descriptor):
         if self.bulk and user is not None and user.upstream_readable():
             return
         try:
-            data = self.socket.recv(BULK_READ_BYTES)
+            data = self.socket.recv(self.read_bytes)
         except BlockingIOError:
             return
         except OSError:
@@ -152,6 +162,16 @@ class UpstreamConnection(Descriptor):
             self.drop()
         else:
             self.ended()
+
+    def read_on(self, data: bytes) -> bytes:
+        """Return C{data} and what has come behind it; an end shows itself later."""
+        try:
+            return data + self.socket.recv(BULK_READ_BYTES)
+        except BlockingIOError:
+            return data
+        except OSError:
+            self.was_reset = True
+            return data
 
     def doWrite(self) -> None:
         """Take the outcome of the connect, then write what is buffered."""
