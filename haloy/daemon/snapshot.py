@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
+from typing import Any, Final
 
 from attrs import define, evolve, field
 from cattrs.preconf.json import make_converter
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
@@ -24,6 +25,8 @@ from haloy.model.app import App, Replica
 from haloy.tasks import Tasks
 
 _converter = make_converter()
+
+RETRY_S: Final = 5.0
 
 
 class SnapshotMaker:
@@ -71,10 +74,11 @@ def read_snapshot(path: Path, now: datetime, log: Logger) -> Intents | None:
 class SnapshotWriter:
     """Writes the newest intents, one write at a time, off the reactor.
 
-    Of several that come during a write only the newest is turned to JSON at all.
+    Of several that come during a write only the newest is turned to JSON at all. One
+    that cannot be written is tried again: a start would serve what was before it.
     """
 
-    _reactor: IReactorFromThreads
+    _reactor: Any
     _pool: ThreadPool
     _path: Path
     _log: Logger = field(factory=Logger, init=False)
@@ -96,15 +100,36 @@ class SnapshotWriter:
             self._tasks.start("writing the route snapshot", self._drain())
 
     async def _drain(self) -> None:
+        told = False
         try:
             while self._pending is not None:
                 intents, self._pending = self._pending, None
                 written: Deferred[None] = deferToThreadPool(
                     self._reactor, self._pool, self._write, intents
                 )
-                await written
+                try:
+                    await written
+                except OSError as problem:
+                    if not told:
+                        self._complain(problem)
+                    told = True
+                    self._keep(intents)
+                    await deferLater(self._reactor, RETRY_S)
         finally:
             self._writing = False
+
+    def _keep(self, intents: Intents) -> None:
+        """Have C{intents} written, unless newer ones wait."""
+        self._pending = self._pending or intents
+
+    def _complain(self, problem: OSError) -> None:
+        self._log.error(
+            "snapshot {path} is tried again every {seconds} s until it is written: "
+            "{problem}",
+            path=str(self._path),
+            seconds=int(RETRY_S),
+            problem=problem.strerror or str(problem),
+        )
 
     def _write(self, intents: Intents) -> None:
         """In a thread, one at a time."""

@@ -64,8 +64,9 @@ class ImageUploads:
                 f"layer digest mismatch: expected {digest}, got {found}",
                 field="X-Layer-Digest",
             )
-        await self._in_thread(_place, spooled, self._path(digest))
+        # First: a file without a row would never grow old, a row without its file does.
         await self._database.run(put_layer, digest, size, self._now())
+        await self._in_thread(_place, spooled, self._path(digest))
 
     def _path(self, digest: str) -> Path:
         return self.layers / digest.removeprefix("sha256:") / "layer.tar"

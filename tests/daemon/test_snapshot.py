@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, cast
 
 from attrs import evolve
-from twisted.logger import Logger
+from twisted.logger import Logger, capturedLogs
 
 from haloy.daemon.intents import Intents
-from haloy.daemon.snapshot import SnapshotMaker, from_bytes, read_snapshot
+from haloy.daemon.snapshot import (
+    RETRY_S,
+    SnapshotMaker,
+    SnapshotWriter,
+    from_bytes,
+    read_snapshot,
+)
 from haloy.model.app import Address, App, Domain, ProxyOptions, Replica
 from haloy.model.names import AppName, DeploymentId, DomainName
+from tests.fakes.threads import InlineClock, InlinePool
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
@@ -52,6 +60,26 @@ def test_a_row_of_snapshots() -> None:
     other = again.admit(evolve(app, port=81), [moved]).retire(["c1"])
     for intents in (before, again, other, other.forget(app.name), before):
         assert from_bytes(maker.to_bytes(intents)) == intents
+
+
+def test_a_disk_that_is_full(tmp_path: Path) -> None:
+    """What could not be written is when there is room again, the newest of it."""
+    folder = tmp_path / "proxy"
+    folder.touch()  # nothing can be written there
+    clock, path = InlineClock(), folder / "intents.json"
+    writer = SnapshotWriter(clock, cast(Any, InlinePool()), path)
+    with capturedLogs() as logged:
+        writer.save(full())
+        clock.advance(RETRY_S)
+        newest = full().readmit("c1")
+        writer.save(newest)
+        clock.advance(RETRY_S)
+    assert len([one for one in logged if "tried again" in one["log_format"]]) == 1
+    folder.unlink()
+    folder.mkdir()
+    clock.advance(RETRY_S)
+    assert read_snapshot(path, NOW, Logger()) == newest
+    assert clock.getDelayedCalls() == []
 
 
 def test_missing_snapshot_is_none(tmp_path: Path) -> None:

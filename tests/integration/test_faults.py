@@ -8,7 +8,8 @@ import json
 import os
 import threading
 import time
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,9 @@ pytestmark = pytest.mark.docker
 SHOP = "shop.example.test"
 #: What is promised.
 BACK_S, NAMED_S = 5.0, 30.0
+PAGE_BYTES = 4096
+#: So many pages are left when a disk fills up in a deployment.
+POINTS = (0, 16, 40, 80)
 
 
 def until_checking(haloyd: Server, deployment: str) -> None:
@@ -180,11 +184,14 @@ def test_full_disk(tmp_path: Path, docker: PrivateDocker) -> None:
 
 
 def send_layer(
-    haloyd: Server, layer: bytes, between: AbstractContextManager[None]
+    haloyd: Server,
+    layer: bytes,
+    between: AbstractContextManager[None],
+    half: int | None = None,
 ) -> tuple[int, str]:
-    """Return status and text of an upload, the second half sent in C{between}."""
+    """Return status and text of an upload, what follows C{half} sent in C{between}."""
     connection = http.client.HTTPConnection("127.0.0.1", haloyd.daemon.api_port, 10)
-    half = len(layer) // 2
+    half = half or len(layer) // 2
     with closing(connection):
         connection.putrequest("POST", "/v1/images/layers")
         for name, value in {
@@ -222,6 +229,99 @@ def test_full_disk_takes_no_layer(tmp_path: Path, docker: PrivateDocker) -> None
         kept = {path.read_bytes() for path in data.glob("layers/*/*")}
         assert kept == set(layers)
         assert "Traceback" not in haloyd.daemon.log_text()
+
+
+def test_the_disk_fills_while_a_layer_is_recorded(
+    tmp_path: Path, docker: PrivateDocker
+) -> None:
+    """All of its bytes are there and its row is not: 507, and no file without a row.
+
+    The disk fills up before its last byte; what is left is a page more each time.
+    """
+    data = tmp_path / "data"
+    taken, refused = 0, 0
+    with small_disk(data, "3g"), server(tmp_path, docker) as haloyd:
+        for pages in range(8):
+            layer = os.urandom(5 * PAGE_BYTES)
+            digest = hashlib.sha256(layer).hexdigest()
+            left = filled(data, pages * PAGE_BYTES)
+            status, text = send_layer(haloyd, layer, left, len(layer) - 1)
+            file = data / "layers" / digest / "layer.tar"
+            assert [*data.glob("tmp/haloy-*")] == []
+            assert file.exists() is (status == 201)
+            if status == 201:
+                taken += 1
+                continue
+            assert (status, "disk space" in text) == (507, True), text
+            refused += 1
+            assert send_layer(haloyd, layer, nullcontext())[0] == 201
+            assert file.read_bytes() == layer
+        print(f"{refused} were refused, {taken} taken")
+        assert refused
+        assert "Traceback" not in haloyd.daemon.log_text()
+
+
+def test_the_disk_fills_in_a_deployment(tmp_path: Path, docker: PrivateDocker) -> None:
+    """At any of its writes: whoever follows has an end that is true, and by name.
+
+    The disk fills up when the new container has started; so many pages more are left
+    each time, of which every write takes some. What is said goes for the next start,
+    too, and haloyd goes on when there is room.
+    """
+    data = tmp_path / "data"
+    outcomes = []
+
+    def fill_at_start(call: str, answered: bool) -> bool:
+        if (
+            answered
+            and call.startswith("POST /containers/")
+            and call.endswith("/start")
+        ):
+            way.watch = lambda _call, _answered: True
+            left.enter_context(filled(data, pages * PAGE_BYTES))
+        return True
+
+    try:
+        with (
+            small_disk(data),
+            ExitStack() as left,
+            forwarder(docker.host) as way,
+            server(tmp_path, docker, way.host) as haloyd,
+        ):
+            haloyd.deploy(identifier(0), "app:one")
+            active = identifier(0)
+            for number, pages in enumerate(POINTS, 1):
+                way.watch = fill_at_start
+                end = haloyd.deploy(identifier(number), "app:two")
+                well = bool(end.get("isDeploymentSuccess"))
+                outcomes.append((pages, well))
+                if well:
+                    active = identifier(number)
+                else:
+                    assert end["fields"]["code"] == "insufficient-storage", end
+                if number == 2:  # whoever starts it on the full disk finds the same
+                    haloyd.daemon.kill()
+                    haloyd.daemon.start()
+                assert haloyd.active("shop") == active
+                left.close()
+                haloyd.until_containers("shop", [f"shop-{active}"], 60)
+                wait_until(
+                    partial(is_over, haloyd, identifier(number), well),
+                    haloyd.daemon.log_text,
+                )
+            end = haloyd.deploy(identifier(9), "app:one")
+            assert end.get("isDeploymentSuccess"), end
+            print(outcomes)
+            assert {well for _, well in outcomes} == {True, False}
+            assert "Traceback" not in haloyd.daemon.log_text(), haloyd.daemon.log_text()
+    finally:
+        docker.clear(("app:one", "app:two"))
+
+
+def is_over(haloyd: Server, deployment: str, well: bool) -> bool:
+    """Return whether the database says of a deployment what its end marker said."""
+    state = haloyd.state("shop", deployment)
+    return state in (("live",) if well else ("failed", "interrupted"))
 
 
 #: Serves, and when /eat is there ends for want of memory; the seventh time it is well.

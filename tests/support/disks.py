@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -25,8 +25,12 @@ def small_disk(folder: Path, size: str = "16m") -> Iterator[Path]:
 def filled(folder: Path, left_bytes: int = 0) -> Iterator[None]:
     """Leave no page free on a small disk, or so much, until the block's end."""
     found = os.statvfs(folder)
-    used = found.f_blocks - found.f_bfree
-    _resize(folder, used * found.f_frsize + left_bytes)
+    while True:
+        now = os.statvfs(folder)
+        used = now.f_blocks - now.f_bfree
+        with suppress(subprocess.CalledProcessError):  # something was written meanwhile
+            _resize(folder, used * found.f_frsize + left_bytes)
+            break
     try:
         yield
     finally:
