@@ -79,6 +79,7 @@ class Scene:
     log: ServerLog = field(factory=ServerLog)
     listener: Any = None
     ports: list[Any] = field(factory=list)
+    asked: list[str] = field(factory=list)
     events: Any = None
     api: Any = None
 
@@ -131,11 +132,15 @@ class Scene:
         await deferLater(self.reactor, 0)
 
     def scripted(self, *answers: bytes) -> ApiClient:
-        """Return a client of a server that gives these answers, one a connection."""
-        left = list(answers)
+        """Return a client of a server that gives these answers, one a connection.
+
+        What it was asked for is noted.
+        """
+        left, asked = list(answers), self.asked
 
         class Script(Protocol):
             def dataReceived(self, data: bytes) -> None:
+                asked.append(data.split()[1].decode())
                 self.transport.write(left.pop(0) if len(left) > 1 else left[0])  # type: ignore[union-attr]  # connected
                 self.transport.loseConnection()  # type: ignore[union-attr]  # connected
 
@@ -348,6 +353,7 @@ async def test_health_is_asked_once(scene: Scene) -> None:
     client = scene.scripted(HEALTHY, answer(200, {"haloyd": "1"}))
     await client.version()
     await client.version()
+    assert scene.asked == ["/health", "/v1/version", "/v1/version"]
 
 
 async def test_sick_server(scene: Scene) -> None:
