@@ -106,9 +106,14 @@ def test_routed_again(haloyd: Server, does: list[str]) -> None:
 
 
 def test_new_address(haloyd: Server) -> None:
-    """A container that is taken off its network and put on again has another one."""
+    """A container that is taken off its network and put on again has another one.
+
+    It is on a second network meanwhile: on none, haloyd would put it on its own again.
+    """
     haloyd.deploy(identifier(0), "app:one")
     name = f"shop-{identifier(0)}"
+    haloyd.docker.docker("network", "create", "second")
+    haloyd.docker.docker("network", "connect", "second", name)
     haloyd.docker.docker("network", "disconnect", "haloy", name)
     haloyd.docker.docker("run", "-d", "--network", "haloy", "app:two")
     haloyd.docker.docker("network", "connect", "haloy", name)
