@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from twisted.internet.address import IPv4Address, UNIXAddress
+from twisted.web.test.requesthelper import DummyRequest
 
-from haloy.api.gatekeeper import Caller
+from haloy.api.gatekeeper import Caller, client_address
 from tests.api.test_server import ID, Answer, Server, exchange, hello, replica
 from tests.support.api import NOW
 
@@ -181,3 +183,19 @@ def test_what_a_caller_may() -> None:
     assert some.may("deploy", "x")
     assert not some.may("deploy", "y")
     assert not some.may("deploy", None)
+
+
+def test_behind_the_proxy_the_last_address_counts() -> None:
+    """What comes before it is the client's own word: it would be another one each time.
+
+    Over TCP nobody's word counts.
+    """
+    over_unix, over_tcp = DummyRequest([]), DummyRequest([])
+    over_unix.client = UNIXAddress(b"")
+    over_tcp.client = IPv4Address("TCP", "198.51.100.7", 1)
+    for request in (over_unix, over_tcp):
+        request.requestHeaders.setRawHeaders(
+            "X-Forwarded-For", ["192.0.2.1, 203.0.113.9"]
+        )
+    assert client_address(over_unix) == "203.0.113.9"
+    assert client_address(over_tcp) == "198.51.100.7"

@@ -26,8 +26,9 @@ from haloy.api import body as body_module
 from haloy.api import channel as channel_module
 from haloy.api import spool as spool_module
 from haloy.api.service import ApiListener
+from haloy.deploy.pruning import removable
 from haloy.deploy.space import Space
-from haloy.engine.interface import ContainerSpec
+from haloy.engine.interface import ContainerSpec, Image
 from haloy.model.labels import APP, DEPLOYMENT
 from tests.fakes.database import MemoryDatabase
 from tests.fakes.deployments import FakeDeployments
@@ -517,3 +518,18 @@ async def test_prune(server: Server) -> None:
     assert left == {f"shop:{ids[n]}" for n in (0, 4, 5)} | {"shop:v2", "shop:latest"}
     none = await server.post("prune", {"appName": "nobody", "keep": 0})
     assert none.json["tags"] == []
+
+
+def test_pruning_takes_tags_of_that_app_alone() -> None:
+    """An image that two apps share has the tags of both."""
+    identifier = "01k2j3m4n5p6q7r8s9t0v1w2x3"
+    tags = (
+        f"hello:{identifier}",
+        f"other:{identifier}",
+        f"me/hello:{identifier}",
+        "hello:v2",
+    )
+    images = (Image("sha256:a", tags),)
+    assert removable("hello", images, {identifier}, 0, set()) == (
+        f"hello:{identifier}",
+    )

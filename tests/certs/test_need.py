@@ -161,6 +161,8 @@ def test_one_for_the_canonical_name_is_better_than_none() -> None:
     star = make("*.shop.example.com")
     assert serving(NAMES, held(one, star), NOW) == one
     assert serving(NAMES, held(star), NOW) is None
+    longer = make("*.example.com", life=365 * DAY)  # nor is it for www.shop
+    assert serving(NAMES, held(one, longer), NOW) == one
 
 
 # --- names nobody issues for --------------------------------------------------

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,6 +18,15 @@ def test_content_is_replaced_whole_and_private(tmp_path: Path) -> None:
     assert path.read_bytes() == b"new"
     assert path.stat().st_mode & 0o777 == 0o600
     assert [one.name for one in tmp_path.iterdir()] == ["a"]
+
+
+def test_what_a_crash_has_left_gives_nobody_a_look(tmp_path: Path) -> None:
+    """A temporary file that is there already keeps its mode when it is opened."""
+    left = tmp_path / f".a.{os.getpid()}.tmp"
+    left.touch()
+    left.chmod(0o644)
+    write_private(tmp_path / "a", b"new")
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_failed_write_leaves_the_old_content(tmp_path: Path) -> None:
