@@ -23,6 +23,7 @@ HOT = (
     "balance",
     "body",
     "bulk",
+    "carriage",
     "connection",
     "demand",
     "descriptor",

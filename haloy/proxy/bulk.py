@@ -1,7 +1,8 @@
 """The large bodies of one exchange, moved between plain sockets inside the kernel.
 
-Used by L{haloy.proxy.forwarding} where both sides are plain and much is still to
-come of a body with a length; everything else is read and sent as usual. So is what is
+Used by L{haloy.proxy.forwarding} where much is still to come of a body with a length.
+What goes down to a client over TLS goes through L{haloy.proxy.carriage} instead;
+everything else is read and sent as usual. So is what is
 next when nothing can be moved: the end, or an urgent byte (C{MSG_OOB}), of which the
 kernel says the same, and behind which the body goes on.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from haloy.proxy.carriage import CARRIED_REST_BYTES
 from haloy.proxy.exchange import COMPLETE
 from haloy.proxy.splice import SPLICE_MIN_BYTES, Pipe, take_pipe
 from haloy.proxy.upstream import UpstreamConnection
@@ -35,11 +37,9 @@ class Bulk:
         """Move a piece of the answer's body; false: it has to be read as usual."""
         client = self._forwarding.client
         exchange = self._forwarding.exchange
-        if (
-            not client.spliceable
-            or client.unsent is not None
-            or exchange.response_left < SPLICE_MIN_BYTES
-        ):
+        if not client.spliceable:
+            return self._carry_down(upstream)
+        if client.unsent is not None or exchange.response_left < SPLICE_MIN_BYTES:
             return False
         pipe = self._down = self._down or _pipe()
         if pipe is None:
@@ -54,6 +54,24 @@ class Bulk:
         if moved:
             self._drain_down(pipe, upstream)
         return pipe.inside > 0 or moved > 0
+
+    def _carry_down(self, upstream: UpstreamConnection) -> bool:
+        forwarding = self._forwarding
+        exchange = forwarding.exchange
+        most_bytes = exchange.response_left - CARRIED_REST_BYTES
+        if most_bytes <= 0:
+            return False
+        try:
+            carried = forwarding.client.carry(upstream.socket, most_bytes)
+        except BlockingIOError:
+            return False
+        except OSError:
+            upstream.drop()
+            return True
+        if carried:
+            exchange.skip_response(carried)
+            forwarding.streaming(upstream)
+        return carried > 0
 
     def client_flushed(self) -> bool:
         """Go on with what waits for the client; false: nothing does."""

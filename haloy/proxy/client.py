@@ -6,6 +6,7 @@ another. Drivers (C{Forwarding}, C{Tunnel}, C{Bulk}) know nothing else of client
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING, Protocol
 
 from haloy.proxy.exchange import Exchange
@@ -30,6 +31,13 @@ class Client(Timed, End, Protocol):
 
     switch: Switch
     wheel: Wheel
+
+    def carry(self, source: socket.socket, most_bytes: int) -> int:
+        """Send at once what C{source} has of the answer's body.
+
+        @return: how much that was; 0: it has to be read as usual.
+        @raise OSError: C{source} has nothing, or is broken.
+        """
 
     def feed_body(self) -> None:
         """Give the driver what has come of the body already."""

@@ -22,7 +22,7 @@ from haloy.proxy.records import send_close_notify, send_records
 from haloy.proxy.wheel import NEVER, Wheel
 
 # Above this many buffered bytes the other side stops being read, below the low
-# mark it goes on. With one read's worth on top a stalled client stays < 256 KiB.
+# mark it goes on. With one read's worth on top a stalled client holds 288 KiB at most.
 HIGH_MARK_BYTES: Final = 32768
 LOW_MARK_BYTES: Final = 8192
 READ_BYTES: Final = 65536
@@ -238,7 +238,7 @@ class Descriptor:
 
     # What owners call.
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes | memoryview) -> None:
         """Send C{data}; what the kernel refuses is buffered. Never calls back."""
         if self.gone or self.broken or not data:
             return
@@ -283,7 +283,7 @@ class Descriptor:
         if len(unsent) > HIGH_MARK_BYTES:
             self.congested = True
 
-    def _write(self, data: bytes | bytearray) -> int:
+    def _write(self, data: bytes | bytearray | memoryview) -> int:
         """Give C{data} to the kernel; return how much it has taken."""
         if self.tls is None or len(data) <= _RECORD_BYTES:
             return self.socket.send(data)

@@ -179,12 +179,15 @@ class Forwarding(Seeker):
         if response == COMPLETE:
             self.finish(upstream)
         elif response == STREAMING:
-            self._streaming(upstream, awaited)
+            self.streaming(upstream)
+            if awaited and exchange.response_left >= SPLICE_MIN_BYTES:
+                upstream.bulk = True
         elif response == UPGRADED:
             self._tunnel(upstream)
         return passed
 
-    def _streaming(self, upstream: UpstreamConnection, first: bool) -> None:
+    def streaming(self, upstream: UpstreamConnection) -> None:
+        """Note that more of the answer is on its way, and will come."""
         client = self.client
         if client.unsent is None:
             client.wheel.arm(client, self.target.stream_idle_s)
@@ -193,8 +196,6 @@ class Forwarding(Seeker):
             client.wheel.arm(client, STALLED_S)
         if client.congested:
             upstream.pause()
-        if first and self.exchange.response_left >= SPLICE_MIN_BYTES:
-            upstream.bulk = True
 
     def upstream_ended(self) -> None:
         """Take the end of the answer, a dead connection, or a cut."""
@@ -232,7 +233,7 @@ class Forwarding(Seeker):
     # Large bodies between plain sockets.
 
     def upstream_readable(self) -> bool:
-        """Move a piece of the answer inside the kernel; false: read it as usual."""
+        """Move a piece of the answer a short way; false: read it as usual."""
         upstream = self.upstream
         return upstream is not None and self._bulk_moves().from_upstream(upstream)
 

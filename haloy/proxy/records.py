@@ -7,7 +7,7 @@ import socket
 import ssl
 
 
-def send_records(tls: ssl.SSLSocket, data: bytes | bytearray) -> int:
+def send_records(tls: ssl.SSLSocket, data: bytes | bytearray | memoryview) -> int:
     """Send C{data}, more than a record, and return how much the kernel has taken.
 
     Each record is a write of its own, and would be a packet of its own, which wakes

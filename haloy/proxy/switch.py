@@ -18,6 +18,7 @@ from haloy.model.names import AppName, DomainName
 from haloy.proxy import pages
 from haloy.proxy.access_log import Kinds, Sink
 from haloy.proxy.balance import SLOW_START_S, Rotation
+from haloy.proxy.carriage import Carriage
 from haloy.proxy.demand import Demand
 from haloy.proxy.descriptor import Reactor
 from haloy.proxy.forwarded import Networks
@@ -166,6 +167,7 @@ class Switch:
         self.handshakes = Handshakes()
         self.clients: set[ClientConnection] = set()
         self.turn = Turn(reactor)
+        self.carriage = Carriage()
         self.http2_peers: dict[str, int] = {}
         self.http2_connections_limit: int = HTTP2_CONNECTIONS_LIMIT
         self.http2_requests_limit: int = REQUESTS_LIMIT

@@ -94,6 +94,19 @@ async def start_proxy(tmp_path: Path) -> AsyncIterator[Starter]:
             await proxy.stopService()
 
 
+@pytest.fixture
+def start_http2(start_proxy: Starter, tmp_path: Path) -> Starter:
+    """Return what starts proxies with TLS and HTTP/2."""
+    contexts = OneContext(tmp_path, ("h2", "http/1.1"))
+
+    def start(**rest: Any) -> Running:
+        # Clients of tests do not answer the goodbye.
+        rest.setdefault("stop_s", 0.05)
+        return start_proxy(plain=False, contexts=contexts, **rest)
+
+    return start
+
+
 @define(eq=False)
 class Split:
     """A supervisor in this process with real workers, and haloyd's side of it."""

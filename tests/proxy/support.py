@@ -77,12 +77,15 @@ class Peer:
         return self.until(b"\r\n\r\n")
 
     def exactly(self, size: int) -> bytes:
-        data = self.buffer
-        while len(data) < size:
+        pieces = [self.buffer]
+        left = size - len(self.buffer)
+        while left > 0:
             more = self.socket.recv(65536)
             if not more:
                 break
-            data += more
+            pieces.append(more)
+            left -= len(more)
+        data = b"".join(pieces)
         self.buffer = data[size:]
         return data[:size]
 

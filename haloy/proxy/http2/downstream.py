@@ -239,6 +239,13 @@ class Http2Downstream(Multiplexed):
             and (not output or (len(output) == 1 and client in output))
         )
 
+    def write_queued(self) -> bool:
+        """Give the kernel what is queued, now; true: there is room for more."""
+        data = self.engine.take()
+        if data:
+            self.send(data)
+        return self.unsent is None and not self.broken
+
     def forget(self, client: Outgoing) -> None:
         """Let C{client} write no more."""
         self._output.pop(client, None)

@@ -18,7 +18,7 @@ QUANTUM_BYTES: Final = 32768
 _FULL: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
-def write_out(connection: socket.socket, data: bytes | bytearray) -> int:
+def write_out(connection: socket.socket, data: bytes | bytearray | memoryview) -> int:
     """Write C{data} until the kernel is full; return how much went.
 
     One call writes one record of TLS.
@@ -43,7 +43,7 @@ class Multiplexed(ClientConnection):
 
     __slots__ = ()
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes | memoryview) -> None:
         """Send C{data}; what the kernel refuses is buffered. Never calls back."""
         if self.gone or self.broken:
             return

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING, Final
 
 from haloy.proxy.bulk import STALLED_S
+from haloy.proxy.carriage import FRAME_BYTES
 from haloy.proxy.http2.exchange import StreamExchange
 from haloy.proxy.http2.forwarding import StreamForwarding
 from haloy.proxy.http2.sender import Stream
@@ -93,6 +95,32 @@ class Outgoing:
                 self.congested = True
         self.unsent = _SOMETHING
         self.connection.has_output(self)
+
+    def carry(self, source: socket.socket, most_bytes: int) -> int:
+        """Send at once what C{source} has of the answer's body.
+
+        Only while nothing else waits for the client: what goes this way is next.
+        """
+        connection = self.connection
+        exchange = self._exchange
+        if (
+            self.gone
+            or self._pending
+            or exchange is None
+            or exchange.heads
+            or not connection.has_room_for(self)
+        ):
+            return 0
+        engine = connection.engine
+        stream = self.stream
+        room = min(engine.room(stream), most_bytes)
+        if room < FRAME_BYTES or not connection.write_queued():
+            return 0
+        size, data = self.switch.carriage.fill_frames(source, room, stream.id)
+        if size:
+            engine.carried(stream, size)
+            connection.send(data)
+        return size
 
     def heads_came(self) -> None:
         """Learn that the exchange has heads to send and nothing else yet."""

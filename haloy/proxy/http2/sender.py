@@ -160,6 +160,12 @@ class Sender:
         if end:
             self._sent_all(stream)
 
+    def carried(self, stream: Stream, size: int) -> None:
+        """Note C{size} bytes of a body that go past this machine, framed already."""
+        stream.send_window -= size
+        self.send_window -= size
+        self.budget.earn(budget.EARNED_BY_DATA + size * budget.EARNED_BY_BYTE)
+
     def _write_frames(self, stream_id: int, payload: memoryview, *, end: bool) -> None:
         """Write more than one frame takes; all but the first header is counted here."""
         out = self._out
