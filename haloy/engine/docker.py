@@ -48,6 +48,7 @@ from haloy.errors import (
     NotFound,
     Unauthorized,
 )
+from haloy.model.places import without_places
 from haloy.tasks import gathered
 
 THREADS = 8
@@ -219,7 +220,8 @@ class DockerEngine:
             raise
         except EngineError as problem:
             raise Unauthorized(
-                f"{credentials.server} refused the login: {problem}"
+                f"{credentials.server} refused the login: "
+                f"{without_places(str(problem))}"
             ) from problem
 
     async def tag(self, ref: str, target: str) -> None:

@@ -15,8 +15,8 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
 from haloy.engine.docker import DockerEngine
-from haloy.engine.interface import Engine, Output
-from haloy.errors import EngineUnavailable
+from haloy.engine.interface import Credentials, Engine, Output
+from haloy.errors import EngineUnavailable, Unauthorized
 from tests.contracts.engine import EngineContract
 from tests.support.docker import build_image, cleaned, require_docker, unique
 
@@ -54,6 +54,12 @@ async def docker(*arguments: str) -> str:
 
 class TestDockerEngine(EngineContract):
     """The same promises as the fake's."""
+
+    async def test_a_login_that_fails_tells_no_address(self, engine: Engine) -> None:
+        """A20: who asked named a registry, not where its name leads or who says so."""
+        with pytest.raises(Unauthorized, match="refused the login") as caught:
+            await engine.login(Credentials("127.0.0.1:1", "u", "p"))
+        assert "dial tcp …: connect" in str(caught.value)
 
     async def test_a_network_is_made_once(self, engine: Engine) -> None:
         """Docker itself makes several of one name when asked at the same time."""
