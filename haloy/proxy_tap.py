@@ -20,6 +20,7 @@ from twisted.python.usage import UsageError
 from haloy.clock import make_monotonic
 from haloy.config.private import make_directory
 from haloy.errors import ConfigError, InvalidValue
+from haloy.garbage import keep_what_is_here
 from haloy.observers import choose_observer
 from haloy.proxy.crew import LEAN, STOCK
 from haloy.proxy.listener import parse_listen
@@ -90,6 +91,7 @@ class Proxy(Supervisor):
 
     def serves(self) -> None:
         """Tell systemd: what was served last is served again, that is ready."""
+        keep_what_is_here()
         self._systemd.ready("serving")
 
     def _signalled(self, number: int, frame: object) -> None:

@@ -17,6 +17,7 @@ from twisted.logger import ILogObserver, Logger, globalLogPublisher
 from twisted.python.components import Componentized
 
 from haloy.errors import HaloyError
+from haloy.garbage import keep_what_is_here
 from haloy.tasks import Tasks
 
 
@@ -90,6 +91,7 @@ class Daemon(MultiService):
                 return
             self._started.append(part)
         self.ready = True
+        keep_what_is_here()
         self._ready()
 
     def _give_up(self, reason: str) -> None:

@@ -7,7 +7,6 @@ more, lets what is open come to its end, and leaves.
 
 from __future__ import annotations
 
-import gc
 import os
 import socket
 import sys
@@ -20,6 +19,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger, globalLogBeginner
 
 from haloy.clock import make_monotonic
+from haloy.garbage import keep_what_is_here
 from haloy.observers import choose_observer
 from haloy.proxy.access_file import AccessFile, GivenFile
 from haloy.proxy.access_log import AccessRecord, Visit
@@ -200,8 +200,7 @@ class Worker:
         self._telling.start(NEWS_S).addErrback(
             lambda failure: self._log.failure("telling the news failed", failure)
         )
-        gc.collect()
-        gc.freeze()
+        keep_what_is_here()
 
     async def _retire(self, limit_s: float) -> None:
         if self._proxy is not None and self._proxy.running:

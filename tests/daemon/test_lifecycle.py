@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from io import StringIO
 from typing import Any, cast
 
@@ -76,6 +77,14 @@ def test_parts_start_in_order_and_stop_in_reverse() -> None:
     Deferred.fromCoroutine(daemon.stopService())
     assert scene.done == ["start a", "start b", "stop b", "stop a"]
     assert not daemon.ready
+
+
+def test_what_has_started_is_no_garbage_to_look_for() -> None:
+    """A look through all of haloyd holds up whoever is served by the proxy in it."""
+    gc.unfreeze()
+    looked_through = len(gc.get_objects())
+    Scene().daemon().startService()
+    assert len(gc.get_objects()) < looked_through / 10
 
 
 def test_part_that_fails_ends_the_process(logged_failures: list[Failure]) -> None:
