@@ -14,6 +14,9 @@ OUT_BYTES: Final = 131072
 DEAF_BYTES: Final = 4 * OUT_BYTES
 # How much of one stream goes out before it is the next one's turn.
 QUANTUM_BYTES: Final = 32768
+# What TLS gets at a time. It takes all of a piece or says that it has taken nothing: a
+# slow client of a large piece would look as if it took nothing for minutes.
+_PIECE_BYTES: Final = 65536
 
 _FULL: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
@@ -21,17 +24,19 @@ _FULL: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 def write_out(connection: socket.socket, data: bytes | bytearray | memoryview) -> int:
     """Write C{data} until the kernel is full; return how much went.
 
-    One call writes one record of TLS.
-
-    @raise OSError: the connection is broken.
+    @raise OSError: the connection is broken, or no piece went out whole.
     """
     size = len(data)
-    done = connection.send(data)
+    if size <= _PIECE_BYTES:
+        return connection.send(data)
+    done = 0
     view = memoryview(data)
     try:
         while done < size:
-            done += connection.send(view[done:])
+            done += connection.send(view[done : done + _PIECE_BYTES])
     except _FULL:
+        if not done:
+            raise
         return done
     finally:
         view.release()
