@@ -175,13 +175,25 @@ def test_worker_without_network(haloyd: Server) -> None:
     assert haloyd.containers("worker", running=True) == [f"worker-{identifier(0)}"]
 
 
+def crash(haloyd: Server, container: str) -> None:
+    """Let the app end by itself, and wait until it runs again."""
+
+    def started() -> str:
+        form = "{{.State.StartedAt}}"
+        return haloyd.docker.docker("inspect", "--format", form, container)
+
+    before = started()
+    haloyd.docker.docker("exec", "-d", container, "kill", "1")
+    wait_until(lambda: started() != before, haloyd.daemon.log_text, 60)
+
+
 def test_crash_loop(haloyd: Server) -> None:
     """An app that ends again and again stays, is told, and serves when it is well."""
     haloyd.deploy(identifier(0), "app:one")
     container = f"shop-{identifier(0)}"
     (before,) = haloyd.docker.docker("ps", "-q").split()
     for _ in range(4):
-        haloyd.docker.docker("exec", "-d", container, "kill", "1")
+        crash(haloyd, container)
         haloyd.until_serves(SHOP, "one", 60)
     assert haloyd.docker.docker("ps", "-q").split() == [before]
     status, text = haloyd.daemon.api("GET", "/v1/status/shop")
