@@ -309,25 +309,40 @@ def client_context() -> ssl.SSLContext:
     return context
 
 
-def handshakes(target: Target, seconds: float, resumed: bool) -> float:
+def handshakes(
+    target: Target, seconds: float, resumed: bool, asking: bool = True
+) -> float:
+    """Connect anew for each request, or only to shake hands and leave."""
     context = client_context()
     request = f"GET /1k HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n".encode()
     session: ssl.SSLSession | None = None
-    count = reused = 0
+
+    def visit(asks: bool) -> tuple[ssl.SSLSession | None, bool]:
+        plain = socket.create_connection(("127.0.0.1", target.https))
+        with context.wrap_socket(
+            plain, server_hostname=HOST, session=session
+        ) as visitor:
+            reused = bool(visitor.session_reused)
+            if asks:
+                visitor.sendall(request)
+            else:
+                visitor.shutdown(socket.SHUT_WR)
+            while visitor.recv(65536):
+                pass
+            return visitor.session, reused
+
+    if resumed:
+        session, _ = visit(True)
+    count = again = 0
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        plain = socket.create_connection(("127.0.0.1", target.https))
-        connection = context.wrap_socket(plain, server_hostname=HOST, session=session)
-        connection.sendall(request)
-        while connection.recv(65536):
-            pass
-        reused += bool(connection.session_reused)
-        if resumed:
-            session = connection.session
-        connection.close()
+        newer, reused = visit(asking)
+        if resumed and newer is not None:
+            session = newer
+        again += reused
         count += 1
-    if resumed and reused < count * 0.9:
-        raise SystemExit(f"{target.name} resumed {reused} of {count} sessions")
+    if resumed and again < count * 0.9:
+        raise SystemExit(f"{target.name} resumed {again} of {count} sessions")
     return count
 
 
@@ -442,6 +457,16 @@ CASES: dict[str, tuple[str, float, Callable[[Target, float], float]]] = {
     "upload 10 MiB, TLS": ("µs/MiB", 1e6, lambda t, s: upload(t, s, True)),
     "handshake": ("µs/connection", 1e6, lambda t, s: handshakes(t, s, False)),
     "handshake, resumed": ("µs/connection", 1e6, lambda t, s: handshakes(t, s, True)),
+    "handshake alone": (
+        "µs/connection",
+        1e6,
+        lambda t, s: handshakes(t, s, False, asking=False),
+    ),
+    "handshake alone, resumed": (
+        "µs/connection",
+        1e6,
+        lambda t, s: handshakes(t, s, True, asking=False),
+    ),
     "WebSocket message": ("µs/message", 1e6, lambda t, s: messages(t, s, False)),
     "WebSocket message, TLS": ("µs/message", 1e6, lambda t, s: messages(t, s, True)),
     "tunnel in bulk": ("µs/MiB", 1e6, lambda t, s: tunnel(t, s, False)),

@@ -38,6 +38,8 @@ WANTED = {
     "upload 10 MiB": Wanted(0.4, 0.4, 0.2),
     "handshake": Wanted(1.5, 1.5, 1.2),
     "handshake, resumed": Wanted(1.5, 1.5, 1.2),
+    "handshake alone": Wanted(1.5, 1.5, 1.2),
+    "handshake alone, resumed": Wanted(1.5, 1.5, 1.2),
     "WebSocket message": Wanted(1.5, 1.5, 1.1),
     "WebSocket message, TLS": Wanted(1.5, 1.5, 1.1),
     "two workers, GET 1 KiB": Wanted(0.7, 0.7, 0.95, least=True),
