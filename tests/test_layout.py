@@ -17,6 +17,7 @@ MODULES = sorted(
     if path.name != "__init__.py"
 )
 LONGEST_LINES = 400
+LONGEST_FUNCTION_LINES = 60
 
 #: Modules without C{tests/<package>/test_<module>.py}, and what tests them instead.
 TESTED_ELSEWHERE: dict[str, str] = {
@@ -101,6 +102,10 @@ TESTED_ELSEWHERE: dict[str, str] = {
 
 #: Modules over L{LONGEST_LINES} lines, and why they are not two.
 LONG: dict[str, str] = {}
+#: Functions over L{LONGEST_FUNCTION_LINES} lines, and why they are not two.
+LONG_FUNCTIONS = {
+    "haloy/proxy/head.py: parse_request": "its loop runs for each field of a request",
+}
 
 
 def _test_of(module: Path) -> Path:
@@ -123,6 +128,18 @@ def test_every_module_has_its_test_file() -> None:
 def test_no_module_is_too_long() -> None:
     """A module over 400 lines has a reason, written above."""
     assert {str(module) for module in MODULES if _long(module)} == LONG.keys()
+
+
+def test_no_function_is_too_long() -> None:
+    """A function over 60 lines has a reason, written above."""
+    long = {
+        f"{module}: {node.name}"
+        for module in MODULES
+        for node in ast.walk(ast.parse((ROOT / module).read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (node.end_lineno or 0) - node.lineno >= LONGEST_FUNCTION_LINES
+    }
+    assert long == LONG_FUNCTIONS.keys()
 
 
 def test_what_tests_a_listed_module_exists() -> None:

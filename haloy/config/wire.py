@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import difflib
 import types
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, TypeVar, get_args, get_origin
 
 import attrs
@@ -28,6 +29,9 @@ from haloy.config.app_file import AppFile, DomainEntry, ImageConfig, Target
 from haloy.errors import InvalidValue
 
 T = TypeVar("T")
+
+# What makes a value of what was parsed, and the type that is wanted.
+_Hook = Callable[[object, Any], Any]
 
 
 class _WrongType(ValueError):
@@ -180,72 +184,75 @@ def _converter(camel: bool) -> Converter:
     converter.register_structure_hook(int, _integer)
     converter.register_structure_hook(float, _real)
     converter.register_structure_hook(bool, _boolean)
-
-    def structure_class(kind: type) -> Any:
-        names = {
-            one.name: override(rename=wire_name(one.name, camel))
-            for one in attrs.fields(kind)
-        }
-        plain: Any = make_dict_structure_fn(
-            kind,
-            converter,
-            _cattrs_forbid_extra_keys=True,
-            **names,  # type: ignore[arg-type]  # overrides by field name
-        )
-
-        def hook(value: object, _: Any) -> Any:
-            if issubclass(kind, Target):
-                value = {} if value is None else value  # a target with no keys
-            if kind is ImageConfig and isinstance(value, str):
-                value = {"repository": value}
-            if not isinstance(value, Mapping):
-                hint = "; write {domain: …}" if kind is DomainEntry else ""
-                raise _WrongType(f"wants a mapping, got {_named(value)}{hint}")
-            if issubclass(kind, Target) and value.get("port") is not None:
-                value = {**value, "port": _port(value["port"])}
-            return plain(value, kind)
-
-        return hook
-
-    converter.register_structure_hook_factory(attrs.has, structure_class)
-
-    def structure_tuple(kind: Any) -> Any:
-        member = get_args(kind)[0]
-
-        def hook(value: object, _: Any) -> Any:
-            if not isinstance(value, list | tuple):
-                raise _WrongType(f"wants a list, got {_named(value)}")
-            done = _each(converter, kind, enumerate(value), member)
-            return tuple(one for _, one in done)
-
-        return hook
-
-    converter.register_structure_hook_factory(_is_tuple, structure_tuple)
-
-    def structure_mapping(kind: Any) -> Any:
-        _, member = get_args(kind)
-
-        def hook(value: object, _: Any) -> Any:
-            if not isinstance(value, Mapping):
-                raise _WrongType(f"wants a mapping, got {_named(value)}")
-            if not all(isinstance(key, str) for key in value):
-                raise _WrongType("wants texts as keys; put them in quotes")
-            return dict(_each(converter, kind, value.items(), member))
-
-        return hook
-
-    converter.register_structure_hook_factory(_is_mapping, structure_mapping)
-
-    def structure_optional(kind: Any) -> Any:
-        (member,) = [one for one in get_args(kind) if one is not type(None)]
-
-        def hook(value: object, _: Any) -> Any:
-            return None if value is None else converter.structure(value, member)
-
-        return hook
-
-    converter.register_structure_hook_factory(_is_optional, structure_optional)
+    for applies, hook_for in (
+        (attrs.has, partial(_class_hook, converter, camel)),
+        (_is_tuple, partial(_tuple_hook, converter)),
+        (_is_mapping, partial(_mapping_hook, converter)),
+        (_is_optional, partial(_optional_hook, converter)),
+    ):
+        converter.register_structure_hook_factory(applies, hook_for)
     return converter
+
+
+def _class_hook(converter: Converter, camel: bool, kind: type) -> _Hook:
+    names = {
+        one.name: override(rename=wire_name(one.name, camel))
+        for one in attrs.fields(kind)
+    }
+    plain: Any = make_dict_structure_fn(
+        kind,
+        converter,
+        _cattrs_forbid_extra_keys=True,
+        **names,  # type: ignore[arg-type]  # overrides by field name
+    )
+
+    def hook(value: object, _: Any) -> Any:
+        if issubclass(kind, Target):
+            value = {} if value is None else value  # a target with no keys
+        if kind is ImageConfig and isinstance(value, str):
+            value = {"repository": value}
+        if not isinstance(value, Mapping):
+            hint = "; write {domain: …}" if kind is DomainEntry else ""
+            raise _WrongType(f"wants a mapping, got {_named(value)}{hint}")
+        if issubclass(kind, Target) and value.get("port") is not None:
+            value = {**value, "port": _port(value["port"])}
+        return plain(value, kind)
+
+    return hook
+
+
+def _tuple_hook(converter: Converter, kind: Any) -> _Hook:
+    member = get_args(kind)[0]
+
+    def hook(value: object, _: Any) -> Any:
+        if not isinstance(value, list | tuple):
+            raise _WrongType(f"wants a list, got {_named(value)}")
+        done = _each(converter, kind, enumerate(value), member)
+        return tuple(one for _, one in done)
+
+    return hook
+
+
+def _mapping_hook(converter: Converter, kind: Any) -> _Hook:
+    _, member = get_args(kind)
+
+    def hook(value: object, _: Any) -> Any:
+        if not isinstance(value, Mapping):
+            raise _WrongType(f"wants a mapping, got {_named(value)}")
+        if not all(isinstance(key, str) for key in value):
+            raise _WrongType("wants texts as keys; put them in quotes")
+        return dict(_each(converter, kind, value.items(), member))
+
+    return hook
+
+
+def _optional_hook(converter: Converter, kind: Any) -> _Hook:
+    (member,) = [one for one in get_args(kind) if one is not type(None)]
+
+    def hook(value: object, _: Any) -> Any:
+        return None if value is None else converter.structure(value, member)
+
+    return hook
 
 
 def _is_tuple(kind: Any) -> bool:
