@@ -179,6 +179,7 @@ class Engine(Control):
             self._held = data[position:]
 
     def _frame(self, kind: int, flags: int, stream_id: int, body: bytes) -> None:
+        """Take a frame that is neither DATA nor HEADERS, or comes too early."""
         if self._block_of and (
             kind != frames.CONTINUATION or stream_id != self._block_of
         ):
@@ -187,11 +188,7 @@ class Engine(Control):
             if kind != frames.SETTINGS or flags & frames.ACK:
                 raise Broken(frames.PROTOCOL_ERROR, "SETTINGS must come first")
             self.greeted = True
-        if kind == frames.DATA:
-            self._data(stream_id, flags, body)
-        elif kind == frames.HEADERS:
-            self._headers(stream_id, flags, body)
-        elif kind == frames.WINDOW_UPDATE:
+        if kind == frames.WINDOW_UPDATE:
             self._window_update(stream_id, body)
         elif kind == frames.RST_STREAM:
             self._rst_stream(stream_id, body)
