@@ -32,6 +32,19 @@ class Labelled(NamedTuple):
     raw: bytes
 
 
+class Word(str):
+    __slots__ = ()
+
+
+def _break(number: int) -> int:
+    raise TypeError("broken")
+
+
+@frozen
+class Broken:
+    number: int = field(converter=_break)
+
+
 @frozen
 class Inner:
     text: str
@@ -91,6 +104,17 @@ def test_defaults_are_left_out() -> None:
     """A plain value is short."""
     assert encode(Inner("x")) == {"is": "Inner", "text": "x"}
     assert encode([Colour.RED, {"b"}]) == ["red", ["b"]]
+
+
+def test_a_text_of_its_own_class_is_a_text() -> None:
+    """So is a number: what JSON makes of them is the same."""
+    assert encode([Word("w"), {"n": Word("v")}]) == ["w", {"n": "v"}]
+
+
+def test_a_mistake_of_the_class_is_no_missing_field() -> None:
+    """It is not passed off as one of who sent the value."""
+    with pytest.raises(TypeError, match="broken"):
+        decode(Broken, {"is": "Broken", "number": 1})
 
 
 def test_options_of_apps_survive() -> None:
