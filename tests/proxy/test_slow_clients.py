@@ -25,6 +25,9 @@ pytestmark = pytest.mark.slow
 ROUNDS = 9
 #: Clients that ask at the same time, and how often.
 CLIENTS, TIMES = 8, 50
+#: What is twice as long as less than this is still short: one turn more of a worker
+#: that has 2,400 pieces a second to read.
+SHORT_MS = 2.0
 #: Of each kind, of which there are four.
 SLOW = 40
 
@@ -123,5 +126,5 @@ async def test_well_behaved_clients(
         f"p99 {alone_ms:.2f} ms alone, {beside_ms:.2f} ms beside {4 * SLOW} slow ones"
     )
     print(f"{busy:.0%} of a core for the slow ones alone")
-    assert beside_ms < 2 * alone_ms
+    assert beside_ms < 2 * max(alone_ms, SHORT_MS)
     assert busy < 0.4
