@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from urllib.parse import quote, urlsplit
 
-import idna
-
 from haloy.errors import InvalidValue
+from haloy.model.names import ascii_name
 
 
 def route(*parts: str) -> str:
@@ -28,8 +27,8 @@ def wire_url(base_url: str) -> bytes:
         return base_url.lower().encode()
     parts = urlsplit(base_url)
     try:
-        name = idna.encode(parts.hostname or "", uts46=True).decode()
-    except idna.IDNAError as problem:
+        name = ascii_name(parts.hostname or "")
+    except ValueError as problem:
         raise InvalidValue(
             f"{base_url} is not a server: {problem}", field="server"
         ) from problem

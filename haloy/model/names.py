@@ -62,19 +62,28 @@ def parse_domain_name(
     star = ""
     if wildcard and name.startswith("*."):
         star, name = "*.", name[2:]
-    if not name.isascii():
-        import idna  # noqa: PLC0415 - large, and for few names
-
-        try:
-            name = idna.encode(name, uts46=True).decode("ascii")
-        except idna.IDNAError as problem:
-            raise InvalidValue(
-                f"{text!r} is not a domain: {problem}", field=field
-            ) from problem
+    try:
+        name = ascii_name(name)
+    except ValueError as problem:
+        raise InvalidValue(
+            f"{text!r} is not a domain: {problem}", field=field
+        ) from problem
     problem_text = _domain_problem(name, bool(star))
     if problem_text:
         raise InvalidValue(f"{text!r} is not a domain: {problem_text}", field=field)
     return DomainName(star + name)
+
+
+def ascii_name(name: str) -> str:
+    """Return C{name}, its labels beyond ASCII as IDNA 2008 has them (RFC 5891).
+
+    @raise ValueError: there is no such form of it.
+    """
+    if name.isascii():
+        return name
+    import idna  # noqa: PLC0415 - large, and for few names
+
+    return idna.encode(name, uts46=True).decode("ascii")
 
 
 def _domain_problem(name: str, wildcard: bool) -> str:
