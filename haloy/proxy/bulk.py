@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from haloy.proxy.carriage import CARRIED_REST_BYTES
 from haloy.proxy.exchange import COMPLETE
-from haloy.proxy.splice import SPLICE_MIN_BYTES, Pipe, take_pipe
+from haloy.proxy.splice import SPLICE_MIN_BYTES, Pipe, any_pipe
 from haloy.proxy.upstream import UpstreamConnection
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Bulk:
             return self._carry_down(upstream)
         if client.unsent is not None or exchange.response_left < SPLICE_MIN_BYTES:
             return False
-        pipe = self._down = self._down or _pipe()
+        pipe = self._down = self._down or any_pipe()
         if pipe is None:
             return False
         try:
@@ -116,7 +116,7 @@ class Bulk:
             or exchange.request_left < SPLICE_MIN_BYTES
         ):
             return False
-        pipe = self._up = self._up or _pipe()
+        pipe = self._up = self._up or any_pipe()
         if pipe is None:
             return False
         try:
@@ -163,10 +163,3 @@ class Bulk:
             if pipe is not None:
                 pipe.release()
         self._down = self._up = None
-
-
-def _pipe() -> Pipe | None:
-    try:
-        return take_pipe()
-    except OSError:
-        return None

@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 from typing import Final, Protocol
 
-from haloy.proxy.splice import PIPE_BYTES, Pipe, take_pipe
+from haloy.proxy.splice import PIPE_BYTES, Pipe, any_pipe
 
 # A read of this size is a sign of bulk, and a move of less than that is none.
 LARGE_BYTES: Final = 32768
@@ -109,9 +109,8 @@ class Passage:
             # First what came before; C{sink_flushed} goes on.
             source.pause()
             return 0
-        try:
-            pipe = take_pipe()
-        except OSError:
+        pipe = any_pipe()
+        if pipe is None:
             self._turn(moving=False)
             return COPY
         moved = 0

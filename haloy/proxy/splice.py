@@ -110,6 +110,14 @@ def take_pipe() -> Pipe:
     return _spare.pop() if _spare else Pipe()
 
 
+def any_pipe() -> Pipe | None:
+    """As L{take_pipe}; C{None}: there is none to be had."""
+    try:
+        return take_pipe()
+    except OSError:
+        return None
+
+
 def pulled(fileno: int, size_bytes: int) -> Pipe | None:
     """Return a pipe with what has come from a socket, up to C{size_bytes} of it.
 
@@ -117,9 +125,8 @@ def pulled(fileno: int, size_bytes: int) -> Pipe | None:
 
     @raise OSError: the connection is broken.
     """
-    try:
-        pipe = take_pipe()
-    except OSError:
+    pipe = any_pipe()
+    if pipe is None:
         return None
     try:
         pipe.fill(fileno, size_bytes)
