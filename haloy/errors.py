@@ -179,3 +179,14 @@ class StoreError(HaloyError):
     """The database cannot be used."""
 
     code: ClassVar[str] = "store"
+
+
+def blamed(problem: HaloyError, field: str, place: str) -> HaloyError:
+    """Return what a server says of C{field} as a problem of C{place}; others stay.
+
+    Who sent a file knows it by its own name, not by the field that it went in.
+    """
+    named = f"{field}: "
+    if not problem.reason.startswith(named):
+        return problem
+    return InvalidValue(problem.reason.removeprefix(named), field=place)

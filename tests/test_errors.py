@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from haloy import errors
-from haloy.errors import ConfigError, HaloyError, InvalidValue
+from haloy.errors import ConfigError, HaloyError, InvalidValue, blamed
 
 ALL = [
     one
@@ -47,3 +47,10 @@ def test_an_error_needs_a_reason_and_nothing_more(kind: type[HaloyError]) -> Non
 def test_two_errors_are_not_equal() -> None:
     """An error is an event, not a value: the same text twice is two of them."""
     assert HaloyError("again") != HaloyError("again")
+
+
+def test_a_problem_of_a_field_is_one_of_the_file_it_came_from() -> None:
+    """Others stay what they are."""
+    assert str(blamed(HaloyError("pem: is empty"), "pem", "a.pem")) == "a.pem: is empty"
+    other = HaloyError("the disk is gone")
+    assert blamed(other, "pem", "a.pem") is other

@@ -18,7 +18,7 @@ from haloy.cli.output import Output
 from haloy.cli.running import run
 from haloy.config.app_file import ValueFrom, ValueSource
 from haloy.config.secrets import Secrets
-from haloy.errors import CertificateError, InvalidValue
+from haloy.errors import CertificateError, InvalidValue, blamed
 from haloy.groups import SuggestingGroup
 
 #: How often to ask while one is being ordered, and for how long.
@@ -145,10 +145,8 @@ def import_(
     try:
         found = _asked(selection, lambda calls, _: calls.put(name, pem))
     except InvalidValue as problem:
-        if not problem.reason.startswith("pem: "):
-            raise
         told = ", ".join((*files, *secrets, *variables))
-        raise InvalidValue(problem.reason.removeprefix("pem: "), field=told) from None
+        raise blamed(problem, "pem", told) from None
     if output.as_json:
         output.json(found)
     elif found.get("state") == "unused":

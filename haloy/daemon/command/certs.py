@@ -15,7 +15,7 @@ from haloy.daemon.command.options import as_owner, directories, directory_option
 from haloy.daemon.command.output import json_option, tell, tell_table
 from haloy.daemon.command.owner import become_owner
 from haloy.daemon.paths import Directories
-from haloy.errors import HaloyError, InvalidValue
+from haloy.errors import HaloyError, InvalidValue, blamed
 from haloy.groups import SuggestingGroup
 from haloy.model.names import parse_domain_name
 
@@ -91,9 +91,7 @@ def import_file(
         path = f"/v1/certificates/{domain}"
         found = local_daemon(chosen).ask("POST", path, {"pem": pem})
     except HaloyError as problem:
-        if not problem.reason.startswith("pem: "):
-            raise
-        raise InvalidValue(problem.reason.removeprefix("pem: "), field=file) from None
+        raise blamed(problem, "pem", file) from None
     tell(found, [f"{domain}: {found.get('state', 'taken')}"], as_json)
 
 
