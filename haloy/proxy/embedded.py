@@ -270,6 +270,7 @@ class EmbeddedProxy(Service):
             self._contexts.renew()
         for listener in (*self._plain, *self._secure):
             listener.tick()
+        if self._plain or self._secure:
             self._share.note(len(self._switch.clients))
 
     def share_tickets(self, keys: Secret) -> None:

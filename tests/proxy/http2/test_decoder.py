@@ -48,15 +48,17 @@ some_lists = st.lists(
     min_size=1,
     max_size=4,
 )
+# Which list comes, whether the table may take its fields, and a new size of the table.
+some_rounds = st.lists(
+    st.tuples(st.integers(0, 3), st.booleans(), st.none() | st.integers(0, 300)),
+    max_size=12,
+)
 
 
 @settings(max_examples=200)
 @given(
     some_lists,
-    st.lists(
-        st.tuples(st.integers(0, 3), st.booleans(), st.none() | st.integers(0, 300)),
-        max_size=12,
-    ),
+    some_rounds,
 )
 def test_what_is_remembered_of_requests_follows_the_table(
     known: list[tuple[list[tuple[bytes, bytes]], list[tuple[bytes, bytes]]]],
@@ -106,10 +108,7 @@ def test_repeated_fields_are_the_same_object() -> None:
 @settings(max_examples=200)
 @given(
     st.lists(lists, min_size=1, max_size=4),
-    st.lists(
-        st.tuples(st.integers(0, 3), st.booleans(), st.none() | st.integers(0, 300)),
-        max_size=12,
-    ),
+    some_rounds,
 )
 def test_what_is_remembered_of_answers_follows_the_table(
     known: list[list[tuple[bytes, bytes]]],
