@@ -23,7 +23,7 @@ from haloy.deploy.progress import Tools
 from haloy.deploy.repair import Assess, Repair
 from haloy.deploy.rollback import is_in_registry, rollback_entry, target_part
 from haloy.deploy.status import app_status
-from haloy.errors import NotFound
+from haloy.errors import HaloyError, NotFound
 from haloy.model.names import AppName
 from haloy.proxy.interface import DrainLimits, Leftover
 from haloy.store import deployments as rows
@@ -60,15 +60,26 @@ class Asking:
         began = self._reactor.seconds()
         while True:
             more = self._tools.journal.next_line()
-            found = await self._newest(deployment)
-            if found is not None:
+            app = await self._app_of(deployment)
+            if app is not None:
                 self._tools.journal.forget(more)
                 break
             left_s = UNKNOWN_LIMIT_S - (self._reactor.seconds() - began)
-            if not await self._tools.journal.came(more, self._reactor, left_s):
+            if not await self._tools.journal.came(more, left_s):
                 await consume(self._unknown(deployment))
                 return
-        await self._tools.journal.follow(found.app, found.id, consume, after)
+        await self._tools.journal.follow(app, deployment, consume, after)
+
+    async def _app_of(self, deployment: str) -> str | None:
+        """Return whose deployment is followed, C{None} while that is not known."""
+        try:
+            found = await self._newest(deployment)
+        except HaloyError:
+            untold = self._tools.journal.app_unwritten(deployment)
+            if untold is None:
+                raise
+            return untold
+        return None if found is None else found.app
 
     async def _newest(self, deployment: str) -> DeploymentRow | None:
         found = await self._tools.database.run(rows.deployments_by_id, deployment)

@@ -68,10 +68,11 @@ class Conductor:
         """Go on with nothing."""
         await self._tasks.stop()
 
-    async def interrupted(self, row: DeploymentRow) -> None:
-        """Record that haloyd stopped while C{row} was under way."""
+    async def interrupted(self, app: AppName, identifier: DeploymentId) -> None:
+        """Record that haloyd stopped while a deployment was under way."""
         await self._end(
-            row,
+            app,
+            identifier,
             DeploymentState.INTERRUPTED,
             DeployFailed(
                 "haloyd was stopped before the deployment was finished; "
@@ -91,43 +92,43 @@ class Conductor:
 
         @param failure: C{superseded} by a newer one, or C{cancelled} by somebody.
         """
-        row = await self._tools.database.run(rows.find_deployment, app, identifier)
-        if row is not None:
-            problem = DeployFailed(reason, failure=failure)
-            await self._end(row, DeploymentState.SUPERSEDED, problem)
+        problem = DeployFailed(reason, failure=failure)
+        await self._end(app, identifier, DeploymentState.SUPERSEDED, problem)
 
     async def carry_out(self, app: AppName, identifier: DeploymentId) -> None:
         """Do one deployment; its end is recorded whatever happens."""
-        row = await self._tools.database.run(rows.find_deployment, app, identifier)
-        if row is None or row.state not in UNFINISHED:
-            return
         try:
-            progress = await self._begin(row)
-            self._running[app] = progress
-            run = DeploymentRun(self._tools, progress)
-            await run.carry_out()
-            try:
-                await self._go_live(progress)
-            except CancelledError:
-                raise
-            except Exception:
-                await run.undo()
-                raise
+            row = await self._tools.database.run(rows.find_deployment, app, identifier)
+            if row is not None and row.state in UNFINISHED:
+                await self._deploy(row)
         except CancelledError:
-            await self.interrupted(row)
+            await self.interrupted(app, identifier)
             raise
         except HaloyError as problem:
-            await self._end(row, DeploymentState.FAILED, problem)
+            await self._end(app, identifier, DeploymentState.FAILED, problem)
         except Exception as problem:
             self._log.failure("deployment {id} of {app}", id=identifier, app=app)
             failed = DeployFailed(
                 f"haloyd made a mistake ({type(problem).__name__}); its log says more",
                 failure="internal",
             )
-            await self._end(row, DeploymentState.FAILED, failed)
+            await self._end(app, identifier, DeploymentState.FAILED, failed)
         finally:
             self._running.pop(app, None)
             self._ended(app)
+
+    async def _deploy(self, row: DeploymentRow) -> None:
+        progress = await self._begin(row)
+        self._running[row.app] = progress
+        run = DeploymentRun(self._tools, progress)
+        await run.carry_out()
+        try:
+            await self._go_live(progress)
+        except CancelledError:
+            raise
+        except Exception:
+            await run.undo()
+            raise
 
     async def _begin(self, row: DeploymentRow) -> Progress:
         target = target_from_json(row.target)
@@ -195,20 +196,25 @@ class Conductor:
             self._tools.journal.say(row.app, row.id, text, level=level)
 
     async def _end(
-        self, row: DeploymentRow, state: DeploymentState, problem: HaloyError
+        self,
+        app: AppName,
+        identifier: DeploymentId,
+        state: DeploymentState,
+        problem: HaloyError,
     ) -> None:
         """Record how a deployment ended without going live, and its end marker.
 
         A database that takes nothing now is tried again; who follows is told anyway.
+        What a deployment is, is not read: that may be just what failed.
         """
         failure = getattr(problem, "failure", problem.code)
         reason = without_internals(problem.reason)
         logs = getattr(problem, "logs", "")
         line = self._tools.journal.line(
-            row.app,
-            row.id,
+            app,
+            identifier,
             "ERROR",
-            f"Deployment of {row.app} {_VERBS.get(failure, 'failed')}",
+            f"Deployment of {app} {_VERBS.get(failure, 'failed')}",
             {
                 "error": reason,
                 "code": failure,
@@ -220,7 +226,7 @@ class Conductor:
 
         async def record() -> None:
             await self._tools.database.run(
-                rows.end_dead, row, state.value, failure, reason, line
+                rows.end_dead, state.value, failure, reason, line
             )
 
         try:
@@ -229,17 +235,21 @@ class Conductor:
         except HaloyError as trouble:
             self._log.error(
                 "the end of deployment {id} of {app} is not recorded yet: {problem}",
-                id=row.id,
-                app=row.app,
+                id=identifier,
+                app=app,
                 problem=str(trouble),
             )
             self._tools.journal.unwritten(line)
             self._tasks.start(
-                "recording the end of a deployment", self._retry(row, record)
+                "recording the end of a deployment",
+                self._retry(app, identifier, record),
             )
 
     async def _retry(
-        self, row: DeploymentRow, record: Callable[[], Awaitable[None]]
+        self,
+        app: AppName,
+        identifier: DeploymentId,
+        record: Callable[[], Awaitable[None]],
     ) -> None:
         while True:
             await deferLater(self._tools.clock, RECORD_RETRY_S)
@@ -247,7 +257,7 @@ class Conductor:
                 await record()
             except HaloyError:
                 continue
-            self._tools.journal.written(row.app, row.id)
+            self._tools.journal.written(app, identifier)
             return
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
-from typing import Any
 
 from attrs import define, field
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from haloy.deploy.interface import LogEntry
@@ -24,6 +24,9 @@ from haloy.tasks import Tasks
 #: What a container wrote is cut to its newest part (C{decisions.md}, SSE).
 FIELD_LIMIT_BYTES = 32768
 MESSAGE_LIMIT_BYTES = 8192
+#: How often, and for how long in all, a log that cannot be read is tried again.
+UNREADABLE_RETRY_S = 1.0
+UNREADABLE_LIMIT_S = 120.0
 
 
 @define(eq=False)
@@ -32,6 +35,7 @@ class Journal:
 
     _database: Database
     _now: Callable[[], datetime]
+    _clock: IReactorTime
     _log: Logger = field(factory=Logger, init=False)
     _tasks: Tasks = field(init=False)
     _waiting: list[Deferred[None]] = field(factory=list, init=False)
@@ -106,6 +110,11 @@ class Journal:
         self._unwritten[end.app, end.deployment] = end
         self.wake()
 
+    def app_unwritten(self, deployment: str) -> str | None:
+        """Return the app of an L{unwritten} end, C{None} when there is none."""
+        found = (app for app, one in self._unwritten if one == deployment)
+        return next(found, None)
+
     def written(self, app: str, deployment: str) -> None:
         """Forget an L{unwritten} end: it is in the database now."""
         self._unwritten.pop((app, deployment), None)
@@ -118,12 +127,20 @@ class Journal:
         consume: Callable[[LogEntry], Awaitable[None]],
         after: int = 0,
     ) -> None:
-        """Give the lines behind number C{after} to C{consume} until the end marker."""
+        """Give the lines behind number C{after} to C{consume} until the end marker.
+
+        While they cannot be read, the end is told all the same when there is one that
+        could not be written either.
+
+        @raise HaloyError: they could not be read for L{UNREADABLE_LIMIT_S}.
+        """
+        read_s = self._clock.seconds()
         while True:
             # Taken before reading, so that a line written meanwhile is not missed.
             more = self.next_line()
             try:
-                for row in await self._database.run(read_log, app, deployment, after):
+                problem, found = await self._read(app, deployment, after)
+                for row in found:
                     after = row.seq
                     await consume(_entry(row))
                     if row.complete:
@@ -132,13 +149,27 @@ class Journal:
                 if end is not None:
                     await consume(_entry(end))
                     return
-                await more
+                if problem is None:
+                    await more
+                    read_s = self._clock.seconds()
+                elif self._clock.seconds() - read_s > UNREADABLE_LIMIT_S:
+                    raise problem
+                else:
+                    await self.came(more, UNREADABLE_RETRY_S)
             finally:
                 self.forget(more)
 
-    async def came(self, more: Deferred[None], reactor: Any, limit_s: float) -> bool:
+    async def _read(
+        self, app: str, deployment: str, after: int
+    ) -> tuple[HaloyError | None, list[LogRow]]:
+        try:
+            return None, await self._database.run(read_log, app, deployment, after)
+        except HaloyError as problem:
+            return problem, []
+
+    async def came(self, more: Deferred[None], limit_s: float) -> bool:
         """Return whether a line was written before C{limit_s} had passed."""
-        more.addTimeout(max(limit_s, 0), reactor)
+        more.addTimeout(max(limit_s, 0), self._clock)
         try:
             await more
         except defer.TimeoutError:

@@ -6,7 +6,7 @@ waits for the one that runs. Apps do not wait for each other.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from attrs import define, field
 from twisted.internet.defer import DeferredLock
@@ -78,10 +78,14 @@ class DeployQueue:
         await self.alone(app, doing)
         return True
 
-    async def stop(self) -> None:
-        """Cancel what runs, let nothing else begin, and wait."""
-        self._waiting.clear()
+    async def stop(self) -> Mapping[AppName, DeploymentId]:
+        """Cancel what runs, let nothing else begin, and wait.
+
+        @return: what waited, and never began.
+        """
+        waiting, self._waiting = self._waiting, {}
         await self._tasks.stop()
+        return waiting
 
     def _turn(self, app: AppName) -> DeferredLock:
         return self._turns.setdefault(app, DeferredLock())

@@ -93,7 +93,7 @@ def deploy_service(
     @param hung_after_s: for how long a replica may run and fail before it is replaced.
     @param disk: Docker's own, looked at before and in a pull.
     """
-    journal = Journal(database, now)
+    journal = Journal(database, now, reactor)
     phases = PhaseTimes(reactor)
     tools = Tools(
         engine,
@@ -186,15 +186,15 @@ class DeployService:
                 bad=", ".join(taken.unreadable) or "none",
             )
         for row in await self._tools.database.run(rows.unfinished_deployments):
-            await self._conductor.interrupted(row)
+            await self._conductor.interrupted(row.app, row.id)
         self.reconciler.start()
 
     async def stop(self) -> None:
         """Tell open streams that their deployment was interrupted, then stop."""
         await self.reconciler.stop()
-        await self._queue.stop()
-        for row in await self._tools.database.run(rows.unfinished_deployments):
-            await self._conductor.interrupted(row)
+        waited = await self._queue.stop()
+        for app, identifier in waited.items():
+            await self._conductor.interrupted(app, identifier)
         await self._aftercare.stop()
         await self._conductor.stop()
         await self._tasks.stop()

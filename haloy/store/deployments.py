@@ -234,35 +234,32 @@ def go_live(
         "DO UPDATE SET active = excluded.active, stopped = 0",
         (row.app, row.id),
     )
-    _finish(cursor, row, "draining" if old else "live", line)
+    _finish(cursor, "draining" if old else "live", line)
     set_draining(cursor, old)
     if shared is not None:
         _share(cursor, row, *shared)
 
 
 def end_dead(
-    cursor: sqlite3.Cursor,
-    row: DeploymentRow,
-    state: str,
-    failure: str,
-    reason: str,
-    line: LogRow,
+    cursor: sqlite3.Cursor, state: str, failure: str, reason: str, line: LogRow
 ) -> None:
-    """Record that C{row} ended without going live, and forget its secrets."""
+    """Record that a deployment ended without going live, and forget its secrets.
+
+    @param line: its end marker.
+    """
     # Before the state: the event of that change (migration 004) tells the reason.
     cursor.execute(
-        "UPDATE deployment SET failure = ?, reason = ?, target = '{}' WHERE seq = ?",
-        (failure, reason, row.seq),
+        "UPDATE deployment SET failure = ?, reason = ?, target = '{}' "
+        "WHERE app = ? AND id = ?",
+        (failure, reason, line.app, line.deployment),
     )
-    _finish(cursor, row, state, line)
+    _finish(cursor, state, line)
 
 
-def _finish(
-    cursor: sqlite3.Cursor, row: DeploymentRow, state: str, line: LogRow
-) -> None:
+def _finish(cursor: sqlite3.Cursor, state: str, line: LogRow) -> None:
     cursor.execute(
-        "UPDATE deployment SET state = ?, finished_at = ? WHERE seq = ?",
-        (state, line.at.isoformat(), row.seq),
+        "UPDATE deployment SET state = ?, finished_at = ? WHERE app = ? AND id = ?",
+        (state, line.at.isoformat(), line.app, line.deployment),
     )
     add_log(cursor, line)
 

@@ -16,13 +16,25 @@ from haloy.errors import (
     Conflict,
     DeployFailed,
     EngineError,
+    HaloyError,
     InsufficientStorage,
     NotFound,
+    StoreError,
 )
 from haloy.model.app import Domain
 from haloy.model.names import AppName
 from haloy.store import deployments as rows
 from tests.deploy.world import ONE, THREE, TWO, World
+
+FOUR = "01aaaaaaab-four"
+#: What is read of a deployment and its log.
+READS = (
+    "find_deployment",
+    "deployments_by_id",
+    "deployments_of",
+    "unfinished_deployments",
+    "read_log",
+)
 
 
 async def test_queue(server: World) -> None:
@@ -139,6 +151,86 @@ async def test_full_disk_at_the_end(server: World) -> None:
     row = await server.database.run(rows.find_deployment, "shop", ONE)
     assert row is not None
     assert (row.state, row.failure) == ("failed", "exited")
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        StoreError("database haloy.db: disk I/O error"),
+        StoreError("database haloy.db: database is locked"),
+        StoreError("database haloy.db: attempt to write a readonly database"),
+        InsufficientStorage("insufficient disk space for the database"),
+    ],
+)
+async def test_database_fails_before_the_first_read(
+    server: World, trouble: HaloyError
+) -> None:
+    """What runs and what waits end at once, and as failed; so it is recorded later.
+
+    Whoever asks for a log by then is told the same, though no log can be read.
+    """
+    await server.deploy(ONE)
+    gate: Deferred[None] = Deferred()
+    server.readiness.held[f"shop-{TWO}"] = gate
+    await server.submit(TWO)
+    await server.settled(lambda: f"shop-{TWO}" in server.readiness.asked)
+    await server.submit(THREE)
+    followed = [Deferred.fromCoroutine(server.end_of(one)) for one in (TWO, THREE)]
+    for work in (*READS, "go_live", "set_state", "end_dead", "add_log"):
+        server.database.failing[work] = trouble
+    gate.callback(None)
+    early = [await one for one in followed]
+    late = [await server.end_of(one) for one in (TWO, THREE)]
+    for end in (*early, *late):
+        assert (end.failed, end.fields["code"]) == (True, trouble.code)
+    assert await server.running() == [f"shop-{ONE}"]
+    server.database.failing.clear()
+    began_s = server.clock.seconds()
+    await server.settled(lambda: server.clock.seconds() - began_s > 2 * RECORD_RETRY_S)
+    for one in (TWO, THREE):
+        row = await server.database.run(rows.find_deployment, "shop", one)
+        assert row is not None
+        assert (row.state, row.failure, row.target) == ("failed", trouble.code, {})
+    assert not (await server.deploy(FOUR)).failed
+
+
+async def test_database_fails_when_one_takes_its_place(server: World) -> None:
+    """The one that is superseded is told so, the newer one goes on."""
+    gate: Deferred[None] = Deferred()
+    server.readiness.held[f"shop-{ONE}"] = gate
+    await server.submit(ONE)
+    await server.settled(lambda: f"shop-{ONE}" in server.readiness.asked)
+    await server.submit(TWO)
+    server.database.failing["end_dead"] = StoreError("disk I/O error")
+    await server.submit(THREE)
+    assert (await server.end_of(TWO)).fields["code"] == "superseded"
+    gate.callback(None)
+    assert not (await server.end_of(THREE)).failed
+
+
+async def test_stopped_while_the_database_fails(server: World) -> None:
+    """Who runs and who waits are told at the end; the next start records it."""
+    server.readiness.held[f"shop-{ONE}"] = Deferred()
+    await server.submit(ONE)
+    await server.settled(lambda: f"shop-{ONE}" in server.readiness.asked)
+    await server.submit(TWO)
+    for work in (*READS, "end_dead"):
+        server.database.failing[work] = StoreError("disk I/O error")
+    await server.service.stop()
+    for one in (ONE, TWO):
+        assert (await server.end_of(one)).fields["code"] == "interrupted"
+    after = await server.die()
+    try:
+        await after.service.start()
+        await after.rest()
+        assert await after.versions() == set()
+        for one in (ONE, TWO):
+            row = await after.database.run(rows.find_deployment, "shop", one)
+            assert row is not None
+            assert row.state == "interrupted"
+    finally:
+        await after.service.stop()
+        await after.database.close()
 
 
 async def test_stopped_in_the_middle(server: World) -> None:

@@ -13,8 +13,14 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 
 from haloy.deploy.interface import LogEntry
-from haloy.deploy.journal import FIELD_LIMIT_BYTES, MESSAGE_LIMIT_BYTES, Journal
-from haloy.errors import InsufficientStorage
+from haloy.deploy.journal import (
+    FIELD_LIMIT_BYTES,
+    MESSAGE_LIMIT_BYTES,
+    UNREADABLE_LIMIT_S,
+    UNREADABLE_RETRY_S,
+    Journal,
+)
+from haloy.errors import InsufficientStorage, StoreError
 from haloy.store.logs import add_log
 from tests.deploy.world import FaultyDatabase, until
 
@@ -38,7 +44,7 @@ async def end(journal: Journal, database: FaultyDatabase) -> None:
 
 async def test_two_readers(database: FaultyDatabase, reactor: Any) -> None:
     """Each of several readers gets every line; one slow reader holds up none (A4)."""
-    journal = Journal(database, lambda: NOW)
+    journal = Journal(database, lambda: NOW, Clock())
     gate: Deferred[None] = Deferred()
     quick: list[str] = []
     slow: list[str] = []
@@ -65,7 +71,7 @@ async def test_two_readers(database: FaultyDatabase, reactor: Any) -> None:
 
 async def test_reader_that_comes_back(database: FaultyDatabase) -> None:
     """A reader that lost its connection goes on behind the last line it has (A4)."""
-    journal = Journal(database, lambda: NOW)
+    journal = Journal(database, lambda: NOW, Clock())
     journal.say("shop", "one", "first")
     await end(journal, database)
     seen: list[LogEntry] = []
@@ -80,7 +86,7 @@ async def test_reader_that_comes_back(database: FaultyDatabase) -> None:
 
 async def test_reader_that_leaves(database: FaultyDatabase, reactor: Any) -> None:
     """Nothing is kept for a reader that went away (A5)."""
-    journal = Journal(database, lambda: NOW)
+    journal = Journal(database, lambda: NOW, Clock())
     seen: list[str] = []
 
     async def take(entry: LogEntry) -> None:
@@ -98,7 +104,7 @@ async def test_reader_that_leaves(database: FaultyDatabase, reactor: Any) -> Non
 
 async def test_long_texts(database: FaultyDatabase) -> None:
     """A field keeps its newest part, a message its beginning; empty fields go."""
-    journal = Journal(database, lambda: NOW)
+    journal = Journal(database, lambda: NOW, Clock())
     line = journal.line(
         "shop", "one", "INFO", "m" * 100_000, {"logs": "a" * 100_000 + "end", "no": ""}
     )
@@ -110,7 +116,7 @@ async def test_long_texts(database: FaultyDatabase) -> None:
 
 async def test_full_disk(database: FaultyDatabase, reactor: Any) -> None:
     """A line that cannot be written is lost; the end is told all the same."""
-    journal = Journal(database, lambda: NOW)
+    journal = Journal(database, lambda: NOW, Clock())
     database.failing["add_log"] = InsufficientStorage("insufficient disk space")
     seen: list[LogEntry] = []
 
@@ -129,12 +135,62 @@ async def test_full_disk(database: FaultyDatabase, reactor: Any) -> None:
 
 async def test_waiting_for_any_line(database: FaultyDatabase) -> None:
     """Waiting ends with the next line, or at its limit."""
-    journal = Journal(database, lambda: NOW)
     clock = Clock()
-    late = Deferred.fromCoroutine(journal.came(journal.next_line(), clock, 5))
+    journal = Journal(database, lambda: NOW, clock)
+    late = Deferred.fromCoroutine(journal.came(journal.next_line(), 5))
     clock.advance(5)
     assert await late is False
-    soon = Deferred.fromCoroutine(journal.came(journal.next_line(), clock, 5))
+    soon = Deferred.fromCoroutine(journal.came(journal.next_line(), 5))
     journal.wake()
     assert await soon is True
     assert clock.getDelayedCalls() == []
+
+
+async def test_log_that_cannot_be_read(database: FaultyDatabase, reactor: Any) -> None:
+    """It is read again until it can be; its end is told, when only that is known."""
+    clock = Clock()
+    journal = Journal(database, lambda: NOW, clock)
+    broken = StoreError("disk I/O error")
+    seen: list[str] = []
+
+    async def take(entry: LogEntry) -> None:
+        seen.append(entry.message)
+
+    database.failing["read_log"] = broken
+    await end(journal, database)
+    later = Deferred.fromCoroutine(journal.follow("shop", "one", take))
+    untold = Deferred.fromCoroutine(journal.follow("shop", "two", take))
+    await until(reactor, lambda: journal.waiting == 2)
+    last = evolve(journal.line("shop", "two", "ERROR", "failed"), complete=True)
+    journal.unwritten(last)
+    await untold
+    assert seen == ["failed"]
+    database.failing.clear()
+    clock.advance(UNREADABLE_RETRY_S)
+    await later
+    assert seen == ["failed", "end"]
+    assert clock.getDelayedCalls() == []
+
+
+async def test_log_that_stays_unreadable(
+    database: FaultyDatabase, reactor: Any
+) -> None:
+    """After two minutes who follows is told why there is nothing to see."""
+    clock = Clock()
+    journal = Journal(database, lambda: NOW, clock)
+    database.failing["read_log"] = StoreError("disk I/O error")
+
+    async def take(entry: LogEntry) -> None:
+        raise AssertionError(entry)
+
+    following = Deferred.fromCoroutine(journal.follow("shop", "one", take))
+    problems: list[Any] = []
+    following.addErrback(problems.append)
+
+    def over() -> bool:
+        clock.advance(UNREADABLE_RETRY_S)
+        return bool(problems)
+
+    await until(reactor, over)
+    assert problems[0].check(StoreError)
+    assert clock.seconds() > UNREADABLE_LIMIT_S

@@ -98,9 +98,7 @@ async def test_secrets_are_forgotten(store: Database) -> None:
     await live(store, ONE)
     await live(store, TWO)
     await add(store, THREE)
-    await store.run(
-        rows.end_dead, await row_of(store, THREE), "failed", "oom", "why", line(THREE)
-    )
+    await store.run(rows.end_dead, "failed", "oom", "why", line(THREE))
     targets = [(await row_of(store, one)).target for one in (ONE, TWO, THREE)]
     assert targets == [{}, {"secret": "x"}, {}]
     dead = await row_of(store, THREE)

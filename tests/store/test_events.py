@@ -55,7 +55,7 @@ def test_deployments_tell_of_themselves(cursor: sqlite3.Cursor) -> None:
     deployments.set_state(cursor, "shop", "01one", "pulling")
     row = deployments.find_deployment(cursor, "shop", "01one")
     assert row is not None
-    deployments.end_dead(cursor, row, "failed", "exited", "it exited", line)
+    deployments.end_dead(cursor, "failed", "exited", "it exited", line)
     found = events_after(cursor, 0)
     assert [(one.kind, one.app, one.subject) for one in found] == [
         ("deployment", "shop", "01one")
