@@ -100,6 +100,7 @@ need_venv() {
 TOOLS=${XDG_CACHE_HOME:-$HOME/.cache}/haloy-tests
 PEBBLE=v2.10.1
 H2SPEC=v2.2.1+incompatible
+NEWER_DEBIAN=forky
 
 # need_newer_pebble: build the pebble that knows renewal windows and profiles.
 need_newer_pebble() {
@@ -138,6 +139,36 @@ need_sslyze() {
         ! "$place/bin/python" -m pip --quiet --disable-pip-version-check install sslyze; then
         say "⚠ sslyze cannot be installed; tests that need it do not run."
     fi
+}
+
+# need_newer_docker: take the dockerd of Debian's next release out of its package; it runs
+# beside the machine's, with the machine's containerd, and nothing is installed.
+need_newer_docker() {
+    local place=$TOOLS/docker-newer apt
+    [ -x "$place/usr/sbin/dockerd" ] && return 0
+    say "Fetching a newer dockerd"
+    apt=$(mktemp -d)
+    mkdir -p "$apt/lists/partial" "$apt/archives/partial"
+    printf 'deb [signed-by=%s] http://deb.debian.org/debian %s main\n' \
+        /usr/share/keyrings/debian-archive-keyring.gpg "$NEWER_DEBIAN" >"$apt/sources.list"
+    cat >"$apt/apt.conf" <<EOF
+Dir::Etc::SourceList "$apt/sources.list";
+Dir::Etc::SourceParts "$apt/none";
+Dir::State::Lists "$apt/lists";
+Dir::Cache "$apt";
+Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
+Acquire::Languages "none";
+APT::Sandbox::User "";
+EOF
+    if ! (
+        cd "$apt" && export APT_CONFIG=$apt/apt.conf
+        timeout 120 apt-get -qq update && timeout 120 apt-get -qq download docker.io &&
+            dpkg-deb -x docker.io_*.deb unpacked && unpacked/usr/sbin/dockerd --version &&
+            rm -rf "$place" && mkdir -p "$TOOLS" && cp -r unpacked "$place"
+    ) >/dev/null 2>&1; then
+        say "⚠ A newer dockerd cannot be had or does not run here; its tests are skipped."
+    fi
+    rm -rf "$apt"
 }
 
 docker_answers() { docker info >/dev/null 2>&1; }

@@ -17,6 +17,8 @@ import pytest
 from attrs import define, field
 
 START_LIMIT_S = 30.0
+#: All tests with a Docker of their own run on this one.
+DOCKERD = os.environ.get("HALOY_TEST_DOCKERD", "dockerd")
 
 
 @define(eq=False)
@@ -30,10 +32,12 @@ class PrivateDocker:
     starts again after a kill removes the C{docker0} that it finds, and here that is
     nobody's. All bridges go with the namespace.
 
+    @ivar program: the dockerd itself; beside it are the programs that it runs.
     @ivar address: this side of the way there; what listens on it, containers reach.
     """
 
     folder: Path
+    program: str = "dockerd"
     environment: dict[str, str] = field(init=False)
     address: str = field(default="", init=False)
     _subnet: int = field(default=0, init=False)
@@ -55,6 +59,12 @@ class PrivateDocker:
         return f"10.{self._subnet}.128.0/20"
 
     @property
+    def _path(self) -> str:
+        """Its own companions before those of the machine's dockerd."""
+        beside, _, _ = self.program.rpartition("/")
+        return ":".join(filter(None, (beside, os.environ["PATH"])))
+
+    @property
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid
@@ -70,7 +80,7 @@ class PrivateDocker:
                 [
                     "nsenter",  # not "ip netns exec", which hides the control groups
                     f"--net=/run/netns/{self._space}",
-                    "dockerd",
+                    self.program,
                     f"--data-root={self.folder}/data",
                     f"--exec-root={self._run}/exec",
                     f"--pidfile={self._run}/pid",
@@ -85,6 +95,7 @@ class PrivateDocker:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
+                env={**os.environ, "PATH": self._path},
             )
         deadline = time.monotonic() + START_LIMIT_S
         while time.monotonic() < deadline:
@@ -115,6 +126,20 @@ class PrivateDocker:
         _ip(*inside, "route", "add", "default", "via", f"{net}.1")
         _ip("route", "replace", f"10.{self._subnet}.0.0/16", "via", f"{net}.2")
 
+    def reach_by_ipv6(self) -> str:
+        """Make a way to containers by IPv6 too; return a subnet for a network."""
+        prefix = f"fd68:616c:{self._subnet}"
+        inside = ("-n", self._space)
+        _ip("address", "add", f"{prefix}:ffff::1/64", "dev", self._space, "nodad")
+        far = f"{self._space}x"
+        _ip(*inside, "address", "add", f"{prefix}:ffff::2/64", "dev", far, "nodad")
+        _ip(*inside, "route", "add", "default", "via", f"{prefix}:ffff::1")
+        _ip("route", "add", f"{prefix}::/48", "via", f"{prefix}:ffff::2")
+        forwarding = "echo 1 > /proc/sys/net/ipv6/conf/all/forwarding"
+        space = f"--net=/run/netns/{self._space}"
+        subprocess.run(["nsenter", space, "sh", "-c", forwarding], check=True)
+        return f"{prefix}:1::/64"
+
     def docker(self, *arguments: str) -> str:
         """Return what C{docker …} prints."""
         done = self._ask(*arguments)
@@ -130,18 +155,19 @@ class PrivateDocker:
             check=False,
         )
 
-    def clear(self, images: Collection[str]) -> None:
+    def clear(self, images: Collection[str], networks: Collection[str] = ()) -> None:
         """Remove everything but C{images}: deployment ids repeat from test to test.
 
-        The network that C{haloyd init} makes stays.
+        The network that C{haloyd init} makes stays, and C{networks} do.
         """
-        networks = ("network", "ls", "--filter", "type=custom", "--format", "{{.Name}}")
+        kept_networks = {"haloy", *networks}
+        custom = ("network", "ls", "--filter", "type=custom", "--format", "{{.Name}}")
         for listed, removed in (
             (("ps", "-aq"), ("rm", "-fv")),
-            (networks, ("network", "rm")),
+            (custom, ("network", "rm")),
             (("volume", "ls", "-q"), ("volume", "rm", "-f")),
         ):
-            found = [one for one in self.docker(*listed).split() if one != "haloy"]
+            found = set(self.docker(*listed).split()) - kept_networks
             if found:
                 self.docker(*removed, *found)
         kept = {self.docker("images", "-q", one) for one in images}
@@ -241,15 +267,15 @@ def _children(parent: int) -> list[int]:
 
 
 @contextmanager
-def private_dockerd(folder: Path) -> Iterator[PrivateDocker]:
+def private_dockerd(folder: Path, program: str = DOCKERD) -> Iterator[PrivateDocker]:
     """Run a dockerd in C{folder}; skip where none can run, fail in CI."""
-    if os.geteuid() != 0 or shutil.which("dockerd") is None:
+    if os.geteuid() != 0 or shutil.which(program) is None:
         reason = "a private dockerd needs root and the dockerd program"
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
     folder.mkdir(parents=True, exist_ok=True)
-    docker = PrivateDocker(folder)
+    docker = PrivateDocker(folder, program)
     try:
         docker.start()
         yield docker

@@ -12,6 +12,7 @@ _CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
 TOOLS = _CACHE / "haloy-tests"
 NEWER_PEBBLE = TOOLS / "pebble-v2.10.1" / "pebble"
 H2SPEC = TOOLS / "h2spec-v2.2.1+incompatible" / "h2spec"
+NEWER_DOCKERD = TOOLS / "docker-newer" / "usr" / "sbin" / "dockerd"
 SSLYZE = TOOLS / "sslyze" / "bin" / "sslyze"
 
 
