@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import configparser
+import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -18,6 +19,8 @@ MODULES = sorted(
 )
 LONGEST_LINES = 400
 LONGEST_FUNCTION_LINES = 60
+#: Packages with more modules say in their docstrings where things are.
+LARGEST_WITHOUT_A_MAP = 12
 
 #: Modules without C{tests/<package>/test_<module>.py}, and what tests them instead.
 TESTED_ELSEWHERE: dict[str, str] = {
@@ -149,12 +152,22 @@ def test_what_tests_a_listed_module_exists() -> None:
         assert (ROOT / instead.split(":")[0]).exists(), instead
 
 
-def test_a_package_opens_with_one_sentence_and_nothing_else() -> None:
+def test_a_package_is_its_docstring_and_nothing_else() -> None:
     """C{__init__.py} is its docstring: what a package offers is in its modules."""
     for path in (ROOT / "haloy").rglob("__init__.py"):
         body = ast.parse(path.read_text()).body
         assert len(body) <= 1, path
         assert all(isinstance(one, ast.Expr) for one in body), path
+
+
+def test_large_packages_say_where_things_are() -> None:
+    """A large package has a map in its docstring; every module is on a map."""
+    for path in (ROOT / "haloy").rglob("__init__.py"):
+        modules = {one.stem for one in path.parent.glob("*.py")} - {"__init__"}
+        packages = {one.parent.name for one in path.parent.glob("*/__init__.py")}
+        named = re.findall(r"L\{([a-z0-9_]+)\}", path.read_text())
+        if named or len(modules) > LARGEST_WITHOUT_A_MAP:
+            assert set(named) == modules | packages, path
 
 
 def test_every_module_says_what_it_knows() -> None:

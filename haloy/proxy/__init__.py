@@ -1,1 +1,35 @@
-"""One request, front to back. Knows nothing of Docker, deployments or the API."""
+"""One request, front to back. Knows nothing of Docker, deployments or the API.
+
+Where things are:
+
+  - The client's side: L{listener} accepts; L{connection} is one connection from its
+    handshake to its end; L{origin} and L{forwarded} say who the client is;
+    L{downstream} reads its requests. L{http2} is the same for HTTP/2, and L{client}
+    is what the rest sees of either.
+  - What is said: L{head}, L{response_head}, L{body} and L{fields} parse strictly and
+    write anew; L{head_cache} remembers blocks of fields; L{exchange} is the state
+    machine of a request with its answer.
+  - Where a request goes: L{dispatch} asks the table (L{routes}); L{seeking} tries
+    replicas in the order of L{balance}; L{parking} holds what has to wait; L{pages}
+    has the answers of our own.
+  - The app's side: L{pool} keeps connections, L{upstream} is one of them;
+    L{forwarding} drives the exchange between both sides, L{tunnel} what follows a 101.
+  - Large bodies: L{splice} is a pipe of the kernel, used by L{bulk} for bodies and by
+    L{passage} for tunnels; L{carriage} is one buffer for what goes out over TLS.
+  - The short way of requests like earlier ones: L{lane}; what it shares with the
+    short ways of HTTP/2 is in L{short_way}.
+  - TLS: L{tls} has the contexts by server name, L{tls_policy} versions and ciphers,
+    L{hello} the ClientHello, L{tickets} the keys of sessions; L{records} is what the
+    C{ssl} module lacks.
+  - What is told of requests: L{access_log} has the records, L{access_lines} their
+    text, L{access_file} the file; L{metrics} counts.
+  - Beneath: L{descriptor} is a non-blocking socket, L{reactor} an epoll reactor with
+    a short way to it, L{wheel} has the deadlines of connections, L{keepalive} what
+    TCP does about dead peers; L{switch} is what the connections of one worker share;
+    L{form} says whether all this runs compiled.
+  - Processes: L{interface} is the contract, L{embedded} fulfils it inside haloyd. In
+    the split form a L{supervisor} keeps a L{crew} of workers; L{sockets},
+    L{privileges}, L{spawning} and L{launch} are how it and they start; a L{worker}
+    serves what L{demand} makes of the table; L{shares} spreads new connections;
+    L{control} has the messages. L{kept} and L{writer} put what is served on the disk.
+"""
