@@ -113,7 +113,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "POST",
         "/v1/deployments/{app}/{deployment}/cancel",
-        "Take back a deployment that waits for its turn.",
+        "Cancel a deployment that waits for its turn.",
         "deploy",
         202,
         refusals=(404, 409),

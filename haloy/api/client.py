@@ -151,7 +151,7 @@ class ApiClient:
         return await self.transport.get(route("deployments", app, deployment))
 
     async def cancel(self, app: str, deployment: str) -> None:
-        """Take back a deployment that waits. @raise Conflict: it has begun."""
+        """Cancel a deployment that waits. @raise Conflict: it has begun."""
         await self.transport.post(route("deployments", app, deployment, "cancel"), None)
 
     # --- in containers ------------------------------------------------------------

@@ -58,7 +58,7 @@ class DeploymentRoutes:
 
     @app.route("/<app_name>/<identifier>/cancel", methods=["POST"])
     async def cancel(self, request: IRequest, app_name: str, identifier: str) -> bytes:
-        """Take back a deployment that waits for its turn."""
+        """Cancel a deployment that waits for its turn."""
         caller = self._gatekeeper.admit(request, "deploy", app_name)
         subject = f"{app_name} {identifier}"
         async with self._gatekeeper.audited(caller, "deploy.cancel", subject):

@@ -18,7 +18,7 @@ from haloy.errors import HaloyError, NotFound
 @server_options
 @output_options
 def apps_(selection: Selection, output: Output) -> None:
-    """List the apps of a server, one line each."""
+    """List the apps on a server, one line each."""
     project, chosen = choose_servers(selection)
 
     async def ask(reactor: Any) -> list[list[dict[str, Any]] | HaloyError]:

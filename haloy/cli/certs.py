@@ -35,7 +35,7 @@ def certs_() -> None:
 @server_options
 @output_options
 def list_(selection: Selection, output: Output) -> None:
-    """List how it stands with every domain of a server."""
+    """List the domains of a server and the state of their certificates."""
     found = _asked(selection, lambda calls, _: calls.list())
     if output.as_json:
         output.json(found)
@@ -65,7 +65,7 @@ def list_(selection: Selection, output: Output) -> None:
 @server_options
 @output_options
 def show(name: str, selection: Selection, output: Output) -> None:
-    """Show all that is known of one certificate, the authority's words too."""
+    """Show all that is known about a certificate, with the authority's own words."""
     found = _asked(selection, lambda calls, _: calls.show(name))
     if output.as_json:
         output.json(found)
@@ -75,14 +75,14 @@ def show(name: str, selection: Selection, output: Output) -> None:
 
 @certs_.command("renew")
 @click.argument("name")
-@click.option("--no-wait", is_flag=True, help="Do not wait for the new one.")
+@click.option("--no-wait", is_flag=True, help="Do not wait for the new certificate.")
 @server_options
 @output_options
 def renew(name: str, no_wait: bool, selection: Selection, output: Output) -> None:
-    """Order a certificate now, whatever there is; the ladder of tries starts anew.
+    """Order a certificate for NAME now, whatever is held and has failed before.
 
-    Below the limits of the authority: where it has asked for a pause, or this would be
-    one too many, the order waits, and this says until when.
+    The authority's limits still hold: if it has asked for a pause, or this order would
+    be one too many, the order waits, and the command says until when.
     """
 
     async def ask(calls: Any, reactor: Any) -> dict[str, Any]:
@@ -112,14 +112,14 @@ def renew(name: str, no_wait: bool, selection: Selection, output: Output) -> Non
     "secrets",
     multiple=True,
     metavar="PROVIDER:SOURCE:KEY",
-    help="Take it from a secret of haloy.yaml instead; repeatable.",
+    help="Take them from a secret of haloy.yaml instead; repeatable.",
 )
 @click.option(
     "--env",
     "variables",
     multiple=True,
     metavar="NAME",
-    help="Take it from a variable instead; repeatable.",
+    help="Take them from an environment variable instead; repeatable.",
 )
 @server_options
 @output_options
@@ -131,9 +131,10 @@ def import_(
     selection: Selection,
     output: Output,
 ) -> None:
-    """Serve NAME by a certificate of your own.
+    """Serve NAME with a certificate of your own.
 
-    FILES hold private key and chain as PEM, in one file or several; - is stdin.
+    FILES hold the private key and the chain as PEM, in one file or several; - is
+    stdin.
     """
     if not (files or secrets or variables):
         raise click.UsageError("give FILES, --secret or --env")

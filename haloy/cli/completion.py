@@ -77,7 +77,7 @@ add_completion_class(ZshComplete)
 @click.command("completion")
 @click.argument("shell", type=click.Choice(SHELLS))
 def completion_(shell: str) -> None:
-    """Print the completion script of SHELL.
+    """Print the completion script for SHELL.
 
     \b
     bash: haloy completion bash > ~/.local/share/bash-completion/completions/haloy

@@ -51,15 +51,15 @@ def _tag(ctx: click.Context, parameter: click.Parameter, value: str | None) -> s
 @click.command("deploy")
 @target_options
 @click.option(
-    "--include-protected", is_flag=True, help="With --all: protected ones too."
+    "--include-protected", is_flag=True, help="With --all: protected targets, too."
 )
 @click.option("--dry-run", is_flag=True, help="Show what would happen, and stop.")
-@click.option("--no-logs", is_flag=True, help="Return when the request is accepted.")
-@click.option("--tag", metavar="TAG", callback=_tag, help="Tag of the images.")
-@click.option("--git-tag", is_flag=True, help="Tag of the images: the commit's SHA.")
-@click.option("--skip-build", is_flag=True, help="Send the images that are here.")
+@click.option("--no-logs", is_flag=True, help="Return once the server has accepted it.")
+@click.option("--tag", metavar="TAG", callback=_tag, help="Tag the images with TAG.")
+@click.option("--git-tag", is_flag=True, help="Tag the images with the commit's SHA.")
+@click.option("--skip-build", is_flag=True, help="Use the images as they are.")
 @click.option("--no-cache", is_flag=True, help="Build without Docker's cache.")
-@click.option("--pull", is_flag=True, help="Build with the newest base images.")
+@click.option("--pull", is_flag=True, help="Pull newer base images first.")
 @deploy_limit_option("a deployment")
 @output_options
 def deploy_(
@@ -77,7 +77,7 @@ def deploy_(
 ) -> None:
     """Build, upload and deploy the app of this folder.
 
-    What will happen is shown first, and with --dry-run nothing else.
+    It first shows what will happen; with --dry-run it then stops.
 
     Exit codes: 0 all deployed, 3 configuration, 4 authentication, 5 server
     unreachable, 6 deployment failed, 7 some of several failed.

@@ -27,11 +27,11 @@ from haloy.errors import HaloyError, NotFound
     type=click.IntRange(1, 500),
     default=20,
     show_default=True,
-    help="How many, newest first.",
+    help="How many to list, newest first.",
 )
 @output_options
 def deployments_(selection: Selection, limit: int, output: Output) -> None:
-    """List what was deployed, newest first: when, by whom, and what came of it."""
+    """List past deployments, newest first: when, by whom, and how they ended."""
     project, chosen = choose(selection)
 
     async def ask(reactor: Any) -> list[list[dict[str, Any]] | HaloyError]:
@@ -105,7 +105,8 @@ def diff_(
 ) -> None:
     """Show what changed from deployment BEFORE to AFTER; values stay hidden.
 
-    With one, what that one changed; with none, what the present one did.
+    With one argument: what that deployment changed; with none: what the current one
+    changed.
     """
     project, chosen = choose(selection)
     if len(chosen) > 1:
@@ -156,7 +157,7 @@ async def _target(client: Any, one: Selected, deployment: str) -> Target:
 @app_options
 @output_options
 def cancel_(deployment: str, selection: Selection, output: Output) -> None:
-    """Take back DEPLOYMENT while it waits behind another one."""
+    """Cancel DEPLOYMENT while it waits behind another one."""
     project, chosen = choose(selection)
     if len(chosen) > 1:
         raise click.UsageError("this takes back a deployment of one target")

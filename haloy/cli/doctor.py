@@ -40,10 +40,10 @@ _MARKS = {
 @server_options
 @output_options
 def doctor_(selection: Selection, output: Output) -> None:
-    """Look at everything between here and a running app.
+    """Check everything between this machine and a running app.
 
     Configuration, Docker, DNS, ports, certificates, clocks, versions, tokens: each
-    with what to do next. Ends with 1 when something does not work.
+    with what to do next. The exit code is 1 if something does not work.
     """
     checks: list[tuple[str, Check]] = []
 

@@ -18,12 +18,12 @@ from haloy.errors import HaloyError
 
 @click.command("exec", context_settings={"allow_interspersed_args": False})
 @app_options
-@click.option("-it", "--interactive", is_flag=True, help="With your terminal as its.")
+@click.option("-it", "--interactive", is_flag=True, help="Attach your terminal.")
 @click.option(
-    "-i", "--input", "with_input", is_flag=True, help="With your input, by a pipe."
+    "-i", "--input", "with_input", is_flag=True, help="Pass on your standard input."
 )
-@click.option("--container", default="", help="One container by id or prefix.")
-@click.option("--all-containers", is_flag=True, help="In all replicas.")
+@click.option("--container", default="", help="Only this one: its id or the beginning.")
+@click.option("--all-containers", is_flag=True, help="Run it in all replicas.")
 @output_options
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def exec_(
@@ -37,8 +37,8 @@ def exec_(
 ) -> None:
     """Run COMMAND in the app's first container, as in haloy exec -- ls -l.
 
-    Ends with the exit code of the command. With -it it has your terminal, with -i
-    your standard input:
+    The exit code is that of COMMAND. With -it it gets your terminal, with -i your
+    standard input:
 
     \b
         haloy exec -it -- sh

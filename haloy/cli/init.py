@@ -27,14 +27,14 @@ REPLICAS_LIMIT = 100
 @click.command("init")
 @click.option("--name", default=None, help="Name of the app.")
 @click.option("--server", default=None, help="Server to deploy to.")
-@click.option("--domain", default=None, help="Domain that leads to the app.")
-@click.option("--image", default=None, help="Image to pull; built here without one.")
+@click.option("--domain", default=None, help="Domain of the app.")
+@click.option("--image", default=None, help="Image to pull; if left out, one is built.")
 @click.option("--port", type=click.IntRange(1, 65535), help="The container's port.")
 @click.option(
     "--replicas", type=click.IntRange(1, REPLICAS_LIMIT), help="Number of containers."
 )
-@click.option("--yes", "-y", is_flag=True, help="Ask nothing; take the defaults.")
-@click.option("--force", "-f", is_flag=True, help="Replace a haloy.yaml that is here.")
+@click.option("--yes", "-y", is_flag=True, help="Ask nothing; use the defaults.")
+@click.option("--force", "-f", is_flag=True, help="Replace an existing haloy.yaml.")
 @output_options
 def init_(
     name: str | None,
@@ -49,7 +49,7 @@ def init_(
 ) -> None:
     """Write a commented haloy.yaml for the app in this folder.
 
-    Asks what it cannot find out; the port is read from EXPOSE of a Dockerfile.
+    It asks for what it cannot find out; the port is read from EXPOSE in the Dockerfile.
     """
     here = next((one for one in NAMES if Path(one).exists()), None)
     if here is not None and not (force and here == FILE):

@@ -35,14 +35,14 @@ class Wanted:
 
 @click.command("logs")
 @app_options
-@click.option("--tail", default=100, show_default=True, help="Lines to begin with.")
+@click.option("--tail", default=100, show_default=True, help="Number of past lines.")
 @click.option("--since", default="", metavar="TIME", help="As 15m, or an ISO time.")
 @click.option("--grep", default="", metavar="REGEX", help="Only lines that match.")
-@click.option("-i", "--ignore-case", is_flag=True, help="With --grep.")
-@click.option("--container", default="", help="One container by id or prefix.")
-@click.option("--all-containers", is_flag=True, help="All replicas.")
-@click.option("--no-follow", is_flag=True, help="Stop after what is there.")
-@click.option("--raw", is_flag=True, help="Lines as they are, for scripts.")
+@click.option("-i", "--ignore-case", is_flag=True, help="With --grep: ignore case.")
+@click.option("--container", default="", help="Only this one: its id or the beginning.")
+@click.option("--all-containers", is_flag=True, help="Show all replicas.")
+@click.option("--no-follow", is_flag=True, help="Print what there is, then end.")
+@click.option("--raw", is_flag=True, help="Print only the lines, for scripts.")
 @output_options
 def logs_(
     selection: Selection,
@@ -56,7 +56,7 @@ def logs_(
     raw: bool,
     output: Output,
 ) -> None:
-    """Show what the app's containers write.
+    """Show the output of the app's containers.
 
     With --json each line is a JSON object of its own.
     """

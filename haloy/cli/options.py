@@ -52,7 +52,7 @@ def output_options(command: F) -> F:
         "--json", "as_json", is_flag=True, help="Print one JSON document on stdout."
     )
     quiet = click.option(
-        "--quiet", "-q", is_flag=True, help="Warnings and errors only."
+        "--quiet", "-q", is_flag=True, help="Print only warnings and errors."
     )
     return cast(F, as_json(quiet(wrapper)))
 
@@ -152,7 +152,7 @@ def _names(command: Any) -> Any:
         multiple=True,
         callback=_split,
         shell_complete=_complete("targets"),
-        help="Targets, several by commas or by repeating.",
+        help="Targets, separated by commas; repeatable.",
     )(command)
 
 
@@ -169,7 +169,7 @@ def _server(command: Any) -> Any:
         metavar="URL",
         callback=_said,
         shell_complete=_complete("servers"),
-        help="This server; no configuration is read.",
+        help="Use this server; no configuration is read.",
     )(command)
 
 
@@ -179,7 +179,7 @@ def _app(command: Any) -> Any:
         metavar="NAME",
         callback=_said,
         shell_complete=_complete("apps"),
-        help="This app; with --server no configuration is needed.",
+        help="Only this app; with --server no configuration is needed.",
     )(command)
 
 

@@ -22,9 +22,9 @@ from haloy.errors import HaloyError
     "--keep",
     type=click.IntRange(0, 1000),
     default=None,
-    help="Versions to keep; by default what image.history says.",
+    help="Versions to keep; by default as image.history says.",
 )
-@click.option("--yes", "-y", is_flag=True, help="Remove them; else they are listed.")
+@click.option("--yes", "-y", is_flag=True, help="Remove them, not only list them.")
 @output_options
 def prune_images_(
     selection: Selection, keep: int | None, yes: bool, output: Output

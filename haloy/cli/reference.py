@@ -17,13 +17,13 @@ from haloy.cli.main import main
 _HEAD = """\
 # Commands
 
-What `haloy` can, as `haloy COMMAND --help` says it. Every command ends with one of the
-[exit codes](exit-codes.md). With `--json` there is one JSON document on stdout (a
-line each for `logs` and `server logs`) and everything for people is on stderr; a
-command that cannot do its work prints
+All commands of `haloy`, as `haloy COMMAND --help` shows them. Every command ends with
+one of the [exit codes](exit-codes.md). With `--json` it prints one JSON document on
+stdout (`logs` and `server logs` one on each line) and everything for people on stderr;
+a command that cannot do its work prints
 `{"error": {"code": …, "message": …, "exitCode": …}}`. What each command prints is
-described by [a JSON Schema](haloy-output.schema.json), in its `$defs` by the command's
-name, as `haloy status`. Keys are added in later versions, never renamed.
+described by [a JSON Schema](haloy-output.schema.json), in its `$defs` under the
+command's name, such as `haloy status`. Later versions add keys and never rename them.
 """
 
 

@@ -19,13 +19,18 @@ from haloy.groups import SuggestingGroup
 
 @click.group(cls=SuggestingGroup)
 def registry() -> None:
-    """Manage a server's logins at registries, for images that it pulls."""
+    """Manage a server's logins to the registries that it pulls images from."""
 
 
 @registry.command("login")
 @click.argument("words", nargs=-1, required=True, metavar="[SERVER] REGISTRY")
 @click.option("-u", "--username", default="", help="User name.")
-@click.option("-p", "--password", default="", help="For all on this machine to see.")
+@click.option(
+    "-p",
+    "--password",
+    default="",
+    help="Password; visible to all users of this machine.",
+)
 @click.option("--password-stdin", is_flag=True, help="Read the password from stdin.")
 @server_options
 @output_options
@@ -37,7 +42,7 @@ def login(
     selection: Selection,
     output: Output,
 ) -> None:
-    """Have a server log in at REGISTRY; it tries before it keeps anything."""
+    """Log a server in to REGISTRY; the login is tried before it is saved."""
     selection, (name,) = _legacy(selection, words, 1)
     if not username:
         raise click.UsageError("--username is required")
@@ -62,7 +67,7 @@ def login(
 @server_options
 @output_options
 def logout(words: tuple[str, ...], selection: Selection, output: Output) -> None:
-    """Have a server forget its login at REGISTRY."""
+    """Remove a server's login to REGISTRY."""
     selection, (name,) = _legacy(selection, words, 1)
     wanted = normalise_registry(name)
     _each(selection, lambda client: client.registry_logout(wanted))
@@ -78,7 +83,7 @@ def logout(words: tuple[str, ...], selection: Selection, output: Output) -> None
 def list_registries(
     words: tuple[str, ...], selection: Selection, output: Output
 ) -> None:
-    """List a server's logins, never their passwords."""
+    """List a server's registry logins, without passwords."""
     selection, _ = _legacy(selection, words, 0)
     project, chosen = choose_servers(selection)
 

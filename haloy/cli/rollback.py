@@ -91,7 +91,7 @@ def _show_targets(
 @click.command("rollback")
 @click.argument("deployment", required=False)
 @app_options
-@click.option("--no-logs", is_flag=True, help="Return when the request is accepted.")
+@click.option("--no-logs", is_flag=True, help="Return once the server has accepted it.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @deploy_limit_option("the rollback")
 @output_options
@@ -103,9 +103,9 @@ def rollback_(
     deploy_limit_s: float,
     output: Output,
 ) -> None:
-    """Go back to DEPLOYMENT, or to the one before the present one.
+    """Go back to DEPLOYMENT, or to the one before the current one.
 
-    In a terminal you are asked first; elsewhere, and with --yes, it begins at once.
+    In a terminal it asks first; elsewhere, or with --yes, it begins at once.
     """
     project, chosen = choose(selection)
     work = _Rollback(project, chosen, output, selection.limit_s, deploy_limit_s)

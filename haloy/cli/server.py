@@ -45,7 +45,7 @@ def _folder() -> Path:
 
 @click.group("server", cls=SuggestingGroup)
 def server_() -> None:
-    """Servers: add, list and delete them, read their log and version."""
+    """Add, list and delete servers; read their logs and versions."""
 
 
 server_.add_command(registry)
@@ -55,12 +55,14 @@ server_.add_command(registry)
 @click.argument("url")
 @click.argument("token", nargs=-1)
 @click.option("--token-stdin", is_flag=True, help="Read the token from stdin.")
-@click.option("--force", "-f", is_flag=True, help="Replace the token of a known one.")
-@click.option("--check", is_flag=True, help="Try the token before it is kept.")
+@click.option(
+    "--force", "-f", is_flag=True, help="Replace the token of a known server."
+)
+@click.option("--check", is_flag=True, help="Try the token before saving it.")
 @click.option(
     "--ca-file",
     type=click.Path(exists=True, dir_okay=False, resolve_path=True),
-    help="Trust the certificates in this file.",
+    help="Trust the certificates in FILE.",
 )
 @output_options
 def add(
@@ -74,8 +76,8 @@ def add(
 ) -> None:
     """Remember the server at URL and its API TOKEN.
 
-    A token on the command line is for all users of this machine to see, and stays in
-    the shell's history: without one you are asked for it, and --token-stdin reads it.
+    All users of this machine can see a token on the command line, and it stays in the
+    shell's history. Leave it out to be asked for it, or use --token-stdin.
     """
     words = " ".join(token)
     asks = not words and sys.stdin.isatty()
@@ -125,7 +127,7 @@ def delete(url: str, output: Output) -> None:
 @server_.command("list")
 @output_options
 def list_servers(output: Output) -> None:
-    """List the servers that are known."""
+    """List the known servers."""
     folder = _folder()
     servers = read_client_file(folder).servers
     variables = environment(os.environ, [folder])
@@ -162,10 +164,12 @@ def list_servers(output: Output) -> None:
 
 @server_.command("version")
 @server_options
-@click.option("--components", is_flag=True, help="Builds, generations and schemas too.")
+@click.option(
+    "--components", is_flag=True, help="Show builds, generations and schemas, too."
+)
 @output_options
 def version(selection: Selection, components: bool, output: Output) -> None:
-    """Show the version of haloyd, and whether its proxy fits."""
+    """Show the version of haloyd, and whether its proxy is compatible."""
     project, chosen = choose_servers(selection)
 
     async def ask(reactor: Any) -> list[dict[str, Any] | HaloyError]:
@@ -214,10 +218,10 @@ def _show_version(
 
 @server_.command("logs")
 @server_options
-@click.option("--access-logs", is_flag=True, help="Requests too.")
+@click.option("--access-logs", is_flag=True, help="Show requests, too.")
 @output_options
 def logs(selection: Selection, access_logs: bool, output: Output) -> None:
-    """Show the log of haloyd, and what comes; Ctrl+C ends it.
+    """Show and follow the log of haloyd; Ctrl+C ends it.
 
     With --json each line is a JSON object of its own.
     """

@@ -38,22 +38,22 @@ STATE_COLOURS = {
 
 @click.command("status")
 @app_options
-@click.option("-w", "--watch", is_flag=True, help="Show it again and again.")
+@click.option("-w", "--watch", is_flag=True, help="Refresh until Ctrl+C.")
 @click.option(
     "--interval",
     "interval_s",
     type=click.FloatRange(0.2, 3600),
     default=WATCH_S,
     show_default=True,
-    help="With --watch: seconds between two looks.",
+    help="With --watch: seconds between refreshes.",
 )
 @output_options
 def status_(
     selection: Selection, watch: bool, interval_s: float, output: Output
 ) -> None:
-    """Show how the app of this folder is: replicas, health, certificates.
+    """Show the state of this folder's app: replicas, health, certificates.
 
-    Without a configuration here, or with --server alone: all apps of the server.
+    Without a configuration here, or with --server alone: all apps on the server.
     """
     if watch and output.as_json:
         raise click.UsageError("give --watch or --json, not both")

@@ -19,8 +19,10 @@ from haloy.errors import HaloyError
 
 @click.command("stop")
 @app_options
-@click.option("-r", "--remove-containers", is_flag=True, help="Remove them too.")
-@click.option("--remove-volumes", is_flag=True, help="Remove the app's volumes too.")
+@click.option(
+    "-r", "--remove-containers", is_flag=True, help="Remove the containers, too."
+)
+@click.option("--remove-volumes", is_flag=True, help="Remove the app's volumes, too.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @output_options
 def stop_(

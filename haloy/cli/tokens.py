@@ -27,7 +27,7 @@ def tokens_() -> None:
 @server_options
 @output_options
 def list_(selection: Selection, output: Output) -> None:
-    """List the tokens of a server, never what they are."""
+    """List a server's tokens, without their values."""
     found = _asked(selection, lambda client: client.tokens())
     if output.as_json:
         output.json(found)
@@ -61,14 +61,14 @@ def list_(selection: Selection, output: Output) -> None:
     multiple=True,
     required=True,
     type=click.Choice(SCOPES),
-    help="What it may do; may be repeated.",
+    help="What it may do; repeatable.",
 )
 @click.option("--app", "apps", multiple=True, help="Only for this app; repeatable.")
 @click.option(
     "--days",
     type=click.IntRange(1, 3650),
     default=None,
-    help="Days it is valid; for ever by default.",
+    help="Days it is valid; by default for ever.",
 )
 @server_options
 @output_options
@@ -80,7 +80,7 @@ def create(
     selection: Selection,
     output: Output,
 ) -> None:
-    """Make a token. It is shown once, on stdout, and kept nowhere in clear."""
+    """Create a token. It is shown once, on stdout, and stored nowhere in clear."""
     expires = None if days is None else datetime.now(UTC) + timedelta(days=days)
     token = _asked(
         selection, lambda client: client.create_token(name, scopes, apps, expires)
@@ -110,7 +110,7 @@ def revoke(name: str, selection: Selection, output: Output) -> None:
     default=100,
     show_default=True,
     type=click.IntRange(1, 1000),
-    help="How many, the newest first.",
+    help="How many to show, newest first.",
 )
 @server_options
 @output_options

@@ -31,9 +31,11 @@ _PORT = click.IntRange(1, 65535)
 @click.command("tunnel")
 @click.argument("local_port", required=False, type=_PORT)
 @app_options
-@click.option("--port", type=_PORT, help="Port here; the app's own by default.")
-@click.option("--remote-port", type=_PORT, help="Port of the container.")
-@click.option("--container", default="", help="One container by id or prefix.")
+@click.option("--port", type=_PORT, help="Local port; by default the app's own.")
+@click.option("--remote-port", type=_PORT, help="Port in the container.")
+@click.option(
+    "--container", default="", help="This container: its id or the beginning."
+)
 @output_options
 def tunnel_(
     local_port: int | None,
@@ -43,7 +45,7 @@ def tunnel_(
     container: str,
     output: Output,
 ) -> None:
-    """Listen on LOCAL_PORT of this machine and lead it into the app's container.
+    """Forward LOCAL_PORT of this machine to the app's container.
 
     For a database: haloy tunnel 5432, then psql -h localhost.
     """

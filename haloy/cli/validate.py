@@ -24,9 +24,13 @@ from haloy.errors import ConfigError, HaloyError, InvalidValue
 @config_option
 @click.option("--no-secrets", is_flag=True, help="Do not fetch any secret.")
 @click.option(
-    "--show-resolved-config", is_flag=True, help="Print each target, secrets masked."
+    "--show-resolved-config",
+    is_flag=True,
+    help="Print each target with secrets masked.",
 )
-@click.option("--reveal", is_flag=True, help="With --show-resolved-config: unmasked.")
+@click.option(
+    "--reveal", is_flag=True, help="With --show-resolved-config: mask nothing."
+)
 @output_options
 def validate_config_(
     config: str,

@@ -20,7 +20,9 @@ def installed() -> str:
 
 
 @click.command("version")
-@click.option("--check", is_flag=True, help="Ask the package index for a newer one.")
+@click.option(
+    "--check", is_flag=True, help="Ask the package index for a newer version."
+)
 @output_options
 def version_(check: bool, output: Output) -> None:
     """Print the version of this command."""

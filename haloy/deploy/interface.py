@@ -264,7 +264,7 @@ class Deployments(Protocol):
         """Return one deployment. @raise NotFound: there is none."""
 
     async def cancel(self, app: AppName, identifier: str, asked_by: str) -> None:
-        """Take back a deployment that waits for its turn.
+        """Cancel a deployment that waits for its turn.
 
         @raise NotFound: there is none.
         @raise Conflict: it has begun, or has ended.

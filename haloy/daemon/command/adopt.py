@@ -20,7 +20,7 @@ from haloy.store.instance import keep_name, kept_name
 Made = Mapping[str, tuple[Container, ...]]
 
 
-@click.command()
+@click.command(short_help="Take over the containers of a lost haloyd.")
 @as_owner
 @click.argument("name", required=False)
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -28,9 +28,9 @@ Made = Mapping[str, tuple[Container, ...]]
 def adopt(chosen: Directories, name: str | None, yes: bool, as_json: bool) -> None:
     """Take over the containers that the haloyd NAME made; without NAME, list them.
 
-    For a server whose data directory was lost: its apps run on, but a new haloyd takes
-    them for another one's. Nothing is started, stopped or removed; from its next start
-    on haloyd routes them and looks after them. No other haloyd may use the same ones.
+    For a server whose data directory was lost: its apps still run, but a new haloyd
+    takes them for another one's. Nothing is started, stopped or removed; from its next
+    start on haloyd routes them and looks after them. No other haloyd may do so, too.
     """
     if not chosen.data.is_dir():
         raise NotFound(f"{chosen.data} does not exist; start haloyd once, it makes it")

@@ -55,16 +55,16 @@ class Restored:
     aside: Path | None
 
 
-@click.command()
+@click.command(short_help="Write a backup of configuration and data.")
 @directory_options
 @click.argument("file", required=False, metavar="[FILE]")
 @json_option
 def backup(
     config_dir: str | None, data_dir: str | None, file: str | None, as_json: bool
 ) -> None:
-    """Write a backup to FILE, by default haloy-TIME.tar.gz here; - is the output.
+    """Write a backup to FILE, by default haloy-TIME.tar.gz here; - is stdout.
 
-    The daemon may run. The file has keys and secrets: only its owner may read it.
+    haloyd may be running. The file holds keys and secrets: only its owner may read it.
     """
     chosen = directories(config_dir, data_dir)
     _members(chosen)  # before there is a file that would have to go again
@@ -99,7 +99,7 @@ def backup(
     )
 
 
-@click.command()
+@click.command(short_help="Put a backup in place of what is there.")
 @directory_options
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -107,7 +107,7 @@ def backup(
 def restore(
     config_dir: str | None, data_dir: str | None, file: str, yes: bool, as_json: bool
 ) -> None:
-    """Put the files of the backup FILE in place; what was there is kept aside."""
+    """Restore the backup FILE; the files that it replaces are kept aside."""
     chosen = directories(config_dir, data_dir)
     with Path(file).open("rb") as source:
         become_owner(chosen)

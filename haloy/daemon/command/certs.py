@@ -29,7 +29,7 @@ def certs() -> None:
 @as_owner
 @json_option
 def listing(chosen: Directories, as_json: bool) -> None:
-    """List the certificates; while no daemon runs, the files."""
+    """List the certificates; while haloyd does not run, their files."""
     try:
         found = local_daemon(chosen).ask("GET", "/v1/certificates")["certificates"]
     except NotRunning:
@@ -47,7 +47,7 @@ def listing(chosen: Directories, as_json: bool) -> None:
 @click.argument("name")
 @json_option
 def show(chosen: Directories, name: str, as_json: bool) -> None:
-    """Show all that is known about the certificate of NAME."""
+    """Show all that is known about the certificate for NAME."""
     domain = parse_domain_name(name, "name", wildcard=True)
     found = local_daemon(chosen).ask("GET", f"/v1/certificates/{domain}")
     tell(found, (f"{key}: {_shown(value)}" for key, value in found.items()), as_json)
@@ -58,9 +58,9 @@ def show(chosen: Directories, name: str, as_json: bool) -> None:
 @click.argument("name")
 @json_option
 def renew(chosen: Directories, name: str, as_json: bool) -> None:
-    """Order a certificate for NAME now, whatever is held.
+    """Order a certificate for NAME now, whatever is held and has failed before.
 
-    Below the limits of the authority; C{haloyd certs show} says what it waits for.
+    The authority's limits still hold; `haloyd certs show` says what it waits for.
     """
     domain = parse_domain_name(name, "name", wildcard=True)
     found = local_daemon(chosen).ask("POST", f"/v1/certificates/{domain}/renew")
@@ -80,7 +80,7 @@ def import_file(
     file: str,
     as_json: bool,
 ) -> None:
-    """Serve NAME with key and chain of FILE (PEM) from now on."""
+    """Serve NAME with the private key and the chain in FILE (PEM) from now on."""
     pem = Path(file).read_text(encoding="ascii", errors="replace")
     chosen = directories(config_dir, data_dir)
     become_owner(chosen)

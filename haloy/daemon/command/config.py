@@ -25,7 +25,7 @@ _COMMENT = re.compile(r"\s+#.*$")
 
 @click.group(cls=SuggestingGroup)
 def config() -> None:
-    """Look at haloyd.yaml, check it, or change one key of it."""
+    """Show or check haloyd.yaml, or change one key of it."""
 
 
 @config.command()
@@ -33,7 +33,7 @@ def config() -> None:
 @click.argument("key", required=False, metavar="[KEY]")
 @json_option
 def get(chosen: Directories, key: str | None, as_json: bool) -> None:
-    """Print the value in force of KEY, as in api.domain, or of all keys."""
+    """Print the value in force of KEY, such as api.domain, or of all keys."""
     found = values_of(read_settings(chosen))
     if key is not None:
         if key not in found:
@@ -48,7 +48,7 @@ def get(chosen: Directories, key: str | None, as_json: bool) -> None:
 @as_owner
 @json_option
 def check(chosen: Directories, as_json: bool) -> None:
-    """Check haloyd.yaml; a mistake is told with its line."""
+    """Check haloyd.yaml; mistakes are shown with their line."""
     read_settings(chosen)
     path = str(chosen.config_file)
     tell({"ok": True, "file": path}, [f"{path}: ok"], as_json)
@@ -60,10 +60,10 @@ def check(chosen: Directories, as_json: bool) -> None:
 @click.argument("value")
 @json_option
 def set_key(chosen: Directories, key: str, value: str, as_json: bool) -> None:
-    """Set KEY to VALUE, written as in YAML; comments stay.
+    """Set KEY to VALUE, written as in YAML; comments are kept.
 
     The file is checked before it is replaced. Send haloyd a SIGHUP (systemctl reload
-    haloyd) to put the change into force.
+    haloyd) to make the change take effect.
     """
     path = chosen.config_file
     text = path.read_text(encoding="utf-8") if path.exists() else ""

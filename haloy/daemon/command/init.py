@@ -20,6 +20,7 @@ from haloy.config.daemon_file import render_default
 from haloy.config.private import make_directory, stamp, write_private
 from haloy.daemon.command.engine import ask_engine
 from haloy.daemon.command.options import directories, directory_options
+from haloy.daemon.command.output import json_option
 from haloy.daemon.paths import Directories
 from haloy.daemon.settings import TOKEN, TOKEN_HASH
 from haloy.engine.interface import Engine
@@ -39,14 +40,14 @@ class Initialised:
     moved: tuple[Path, ...]
 
 
-@click.command()
+@click.command(short_help="Set this server up.")
 @directory_options
 @click.option("--api-domain", metavar="DOMAIN", help="Public name of the API.")
-@click.option("--override", is_flag=True, help="Move an existing set-up aside first.")
+@click.option("--override", is_flag=True, help="First move an existing set-up aside.")
 @click.option(
-    "--no-env-token", is_flag=True, help="Keep the token's hash alone, not the token."
+    "--no-env-token", is_flag=True, help="Keep only the token's hash, not the token."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+@json_option
 def init(
     config_dir: str | None,
     data_dir: str | None,

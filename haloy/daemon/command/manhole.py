@@ -16,10 +16,13 @@ from haloy.daemon.paths import Directories
 from haloy.errors import HaloyError
 
 
-@click.command()
+@click.command(short_help="Open the Python prompt inside the daemon.")
 @as_owner
 def manhole(chosen: Directories) -> None:
-    """Open the Python prompt inside the daemon (manhole.mode: unix); ^D ends it."""
+    """Open the Python prompt inside the daemon; Ctrl+D ends it.
+
+    It needs `manhole: {mode: unix}` in haloyd.yaml.
+    """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as prompt:
         try:
             prompt.connect(str(chosen.manhole_socket))

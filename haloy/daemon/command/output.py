@@ -15,8 +15,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def json_option(command: F) -> F:
     """Add C{--json}, which arrives as C{as_json}."""
-    option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-    return option(command)
+    return click.option(
+        "--json", "as_json", is_flag=True, help="Print one JSON object."
+    )(command)
 
 
 def confirm(question: str, *, err: bool = False) -> None:

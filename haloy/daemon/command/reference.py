@@ -23,18 +23,18 @@ NAME = "haloyd.md"
 _HEAD = """\
 # haloyd
 
-The command that sets a server up and looks after it. The daemon itself is
+The command that sets up a server and looks after it. The daemon itself is
 `twistd haloyd`; its options are at the end. Every command takes `--config-dir` and
-`--data-dir` (or `HALOY_CONFIG_DIR`, `HALOY_DATA_DIR`) where it needs them, and prints
-one JSON object with `--json`; when it cannot do its work that is
-`{"error": {"code": …, "message": …, "exitCode": …}}`, as `haloy` has it.
+`--data-dir` (or `HALOY_CONFIG_DIR`, `HALOY_DATA_DIR`) where it needs them. With
+`--json` it prints one JSON object; a command that cannot do its work prints
+`{"error": {"code": …, "message": …, "exitCode": …}}`, as `haloy` does.
 
-Run as root, a command acts as the user who owns the data directory: what it writes, the
-daemon can read. Exit code 0 is success, 1 a problem that is told in one line, 2 a
+Run as root, a command acts as the user who owns the data directory, so that the daemon
+can read what it writes. Exit code 0 is success, 1 a problem, told in one line, 2 a
 mistake on the command line.
 
-While haloyd runs, `token` and `certs` ask it by its API on loopback, with the token of
-its `.env`; otherwise they look at the files themselves.
+While haloyd runs, `token` and `certs` ask it over its API on loopback, with the token
+in its `.env`; otherwise they look at the files themselves.
 """
 
 _TAIL = """
@@ -42,12 +42,12 @@ _TAIL = """
 
 | signal | does |
 |---|---|
-| SIGTERM, SIGINT | no new requests; those under way end first, up to 30 s |
-| SIGHUP | reads `haloyd.yaml` anew, if it is right, and opens log files anew |
+| SIGTERM, SIGINT | takes no new requests, lets those under way end (30 s), and exits |
+| SIGHUP | reads `haloyd.yaml` again, if it is valid, and reopens log files |
 
-At once in force after SIGHUP: `health_monitor`, `policy`, `disk`, `metrics`,
-`trusted_proxies`, `log.access` and what belongs to it. Of other keys the log says that
-they count from the next start on.
+SIGHUP puts these keys into force at once: `health_monitor`, `policy`, `disk`,
+`metrics`, `trusted_proxies`, `log.access` and what belongs to it. For any other key
+that has changed, the log says that it takes effect at the next start.
 """
 
 

@@ -26,14 +26,14 @@ from haloy.store import tokens as rows
 
 @click.group(cls=SuggestingGroup)
 def token() -> None:
-    """Make, list and revoke tokens of the API."""
+    """Create, list and revoke API tokens."""
 
 
 @token.command("list")
 @as_owner
 @json_option
 def listing(chosen: Directories, as_json: bool) -> None:
-    """List the tokens; what they are is kept nowhere."""
+    """List the tokens, without their values."""
     try:
         found = local_daemon(chosen).ask("GET", "/v1/tokens")["tokens"]
     except NotRunning:
@@ -63,10 +63,12 @@ def listing(chosen: Directories, as_json: bool) -> None:
     type=click.Choice(SCOPES),
     default=("deploy",),
     show_default=True,
-    help="What it may; give it several times.",
+    help="What it may do; repeatable.",
 )
-@click.option("--app", "apps", multiple=True, help="Only this app; several times.")
-@click.option("--expires", metavar="DURATION", help="As 90d; by default never.")
+@click.option("--app", "apps", multiple=True, help="Only for this app; repeatable.")
+@click.option(
+    "--expires", metavar="DURATION", help="When it expires, as 90d; by default never."
+)
 @json_option
 def create(
     chosen: Directories,

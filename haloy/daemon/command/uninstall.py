@@ -29,7 +29,7 @@ FILES = (
 )
 
 
-@click.command()
+@click.command(short_help="Remove haloyd from this server.")
 @directory_options
 @click.option("--purge", is_flag=True, help="Delete configuration and data, too.")
 @click.option(
@@ -49,9 +49,9 @@ def uninstall(
     root: str,
     as_json: bool,
 ) -> None:
-    """Stop haloyd and take it away; apps go on running, data stays.
+    """Stop haloyd and remove it; apps keep running and data stays.
 
-    Without the proxy nothing leads to the apps any more.
+    Without the proxy no request reaches the apps any more.
     """
     chosen = directories(config_dir, data_dir)
     files = [path for path in _installed(Path(root)) if _there(path)]

@@ -49,27 +49,33 @@ class Version:
     schema: int
 
 
-@click.command()
+@click.command(short_help="Install another version and switch to it.")
 @directory_options
 @click.argument("what", metavar="WHEEL|REQUIREMENT")
-@click.option("--sha256", metavar="HEX", help="What the wheel must hash to.")
+@click.option("--sha256", metavar="HEX", help="The SHA-256 that the wheel must have.")
 @click.option(
     "--find-links", metavar="DIR", help="Take packages from DIR, not from an index."
 )
-@click.option("--prefix", default=PREFIX, show_default=True, metavar="DIR")
+@click.option(
+    "--prefix",
+    default=PREFIX,
+    show_default=True,
+    metavar="DIR",
+    help="Where the environments of the versions are.",
+)
 @click.option(
     "--restart",
     default=RESTART,
     show_default=True,
     metavar="COMMAND",
-    help="How to start the daemon anew.",
+    help="How to restart the daemon.",
 )
 @click.option(
     "--restart-proxy",
     default=RESTART_PROXY,
     show_default=True,
     metavar="COMMAND",
-    help="How to start haloy-proxy anew, where the two versions need it.",
+    help="How to restart haloy-proxy, where the new version needs it.",
 )
 @json_option
 def upgrade(
@@ -85,9 +91,9 @@ def upgrade(
 ) -> None:
     """Install WHEEL (or a pip requirement), check it, switch to it.
 
-    If haloyd is not healthy with it within 90 s, the version before is started again
-    and the command fails. haloy-proxy serves on; it is started anew only if it would
-    not understand the new haloyd.
+    If haloyd is not healthy with it within 90 s, the previous version is started
+    again and the command fails. haloy-proxy keeps serving; it is restarted only if it
+    would not understand the new haloyd.
     """
     chosen = directories(config_dir, data_dir)
     verify_wheel(what, sha256)

@@ -17,6 +17,7 @@ from haloy.config.daemon_file import DaemonFile
 from haloy.daemon.command.engine import ask_engine
 from haloy.daemon.command.init import NETWORK
 from haloy.daemon.command.options import directories, directory_options
+from haloy.daemon.command.output import json_option
 from haloy.daemon.paths import Directories
 from haloy.daemon.settings import present_settings, read_settings, read_token_hash
 from haloy.deploy.instances import only_others
@@ -50,9 +51,9 @@ class Check:
         return not self.problem
 
 
-@click.command()
+@click.command(short_help="Check this server: files, disk, Docker, haloyd.")
 @directory_options
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+@json_option
 def verify(config_dir: str | None, data_dir: str | None, as_json: bool) -> None:
     """Check directories, files, token, disk, Docker, network, and what haloyd says."""
     chosen = directories(config_dir, data_dir)

@@ -7,12 +7,13 @@ from importlib.metadata import version as installed_version
 
 import click
 
+from haloy.daemon.command.output import json_option
 from haloy.proxy.control.protocol import PROTOCOL
 from haloy.proxy.form import form
 
 
-@click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+@click.command(short_help="Print the version.")
+@json_option
 def version(as_json: bool) -> None:
     """Print the version, and whether the proxy runs compiled or interpreted."""
     number = installed_version("haloy")
