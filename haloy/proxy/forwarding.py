@@ -315,11 +315,13 @@ class Forwarding(Seeker):
 
     def _no_answer(self, upstream: UpstreamConnection, reason: str) -> None:
         """Try once more, or answer 502: there was no answer."""
-        if self.exchange.may_retry(reused=upstream.reused):
+        if not self._fresh and self.exchange.may_retry(reused=upstream.reused):
+            # It goes out twice at most: an app may refuse streams again and again.
+            self._fresh = True
             pool = upstream.pool
             self.release()
             upstream.discard()
-            if pool.retired or not self.send_to(pool, fresh=True):
+            if pool.retired or not self.send_to(pool):
                 self.seek()
             pool.finished()
             return

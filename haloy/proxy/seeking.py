@@ -118,7 +118,7 @@ class Seeker(User):
             else:
                 self.fail(pages.unavailable("Too many requests wait."))
             return True
-        return self.send_to(pool, fresh=False)
+        return self.send_to(pool)
 
     def wait(self, limit_s: float) -> None:
         """Let nothing happen before an event or the limit."""
@@ -130,11 +130,11 @@ class Seeker(User):
             self._queue.waiting.pop(self, None)
             self._queue = None
 
-    def send_to(self, pool: Pool, *, fresh: bool) -> bool:
+    def send_to(self, pool: Pool) -> bool:
         """Send the request on a connection of C{pool}; false: it failed at once."""
         now_s = self.switch.wheel.now_s
         upstream = None
-        if not fresh and not self._fresh and not self._by_trunk(pool):
+        if not self._fresh and not self._by_trunk(pool):
             careful = self.request.method not in IDEMPOTENT_METHODS
             if careful:
                 now_s = self.switch.wheel.clock()

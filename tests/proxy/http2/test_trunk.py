@@ -68,6 +68,22 @@ async def test_what_a_replica_has_refused_goes_out_again(
         assert app.connections == 1
 
 
+async def test_what_a_replica_refuses_again_is_given_up(start_http2: Starter) -> None:
+    """It goes out twice and is answered with 502, however often it would be refused."""
+    seen: list[int] = []
+
+    def asked(peer: Peer, one: Frame, count: int) -> None:
+        seen.append(one.stream)
+        peer.send(frame(frames.RST_STREAM, 0, one.stream, number(7)))
+
+    running = start_http2()
+    with backend(server(asked)) as app:
+        await served(running, app)
+        found = await in_thread(lambda: H2Client(running.https).get())
+        assert found.status == 502
+        assert seen == [1, 3]
+
+
 async def test_a_replica_that_says_goodbye(start_http2: Starter) -> None:
     """What it has taken ends there; what it has not goes out on a new connection."""
     both = threading.Event()
