@@ -12,7 +12,8 @@ from typing import Final
 BURST: Final = 1000.0
 PER_SECOND: Final = 33.0
 
-PING: Final = 2.0
+#: grpc-go sends one for each piece that it gets, to measure the way.
+PING: Final = 0.1
 SETTINGS: Final = 4.0
 #: SETTINGS that moves the windows of all streams, for each of them.
 SETTINGS_STREAM: Final = 0.05
@@ -26,13 +27,16 @@ REFUSED: Final = 5.0
 LONG_LIST: Final = 50.0
 #: For a stream that is closed, or a frame that means nothing to us.
 USELESS: Final = 0.5
+#: For a stream that we have reset: it was under way.
+LATE: Final = 0.05
 EMPTY_DATA: Final = 1.0
 SMALL_DATA: Final = 0.02
+#: Where small pieces are the business, as in gRPC.
 SMALL_DATA_CHATTY: Final = 0.002
 SMALL_DATA_BYTES: Final = 64
 
 EARNED_BY_STREAM: Final = 1.0
-EARNED_BY_DATA: Final = 0.2
+EARNED_BY_DATA: Final = 0.4
 EARNED_BY_BYTE: Final = 0.1 / 4096
 
 

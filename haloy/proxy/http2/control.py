@@ -31,6 +31,7 @@ Event = tuple[int, Stream, Any]
 class Control(Sender):
     """A connection's own business.
 
+    @ivar failed: it is over; GOAWAY is written.
     @ivar agreed: the peer has acknowledged our SETTINGS.
     @ivar leaving: the peer takes no new streams (client); we take none (server).
     @ivar peer_streams: how many streams the peer takes at a time.
@@ -117,7 +118,8 @@ class Control(Sender):
             raise Broken(frames.FRAME_SIZE_ERROR, "RST_STREAM")
         if self._idle(stream_id):
             raise Broken(frames.PROTOCOL_ERROR, "RST_STREAM on an idle stream")
-        self._spend(budget.RESET)
+        # An app ends with it what was asked of it, no more than that.
+        self._spend(budget.LATE if self.client else budget.RESET)
         stream = self.streams.get(stream_id)
         if stream is not None:
             if self.client and not stream.receiving:

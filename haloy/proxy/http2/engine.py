@@ -45,7 +45,6 @@ _PADDED: Final = frames.PADDED
 class Engine(Control):
     """One connection.
 
-    @ivar failed: it is over; GOAWAY is written.
     @ivar greeted: the peer's first SETTINGS have come.
     @ivar requests: how many streams there were.
     """
@@ -72,8 +71,7 @@ class Engine(Control):
         self._block: list[bytes] = []
         self._block_bytes = 0
         if client:
-            greeting = frames.settings((frames.ENABLE_PUSH, 0))
-            self.write(frames.PREFACE + greeting)
+            self.write(frames.PREFACE + frames.settings((frames.ENABLE_PUSH, 0)))
         else:
             self.write(
                 frames.settings(
@@ -110,22 +108,24 @@ class Engine(Control):
 
     def open(self, block: bytes, *, end: bool) -> Stream:
         """Begin a stream with a request (client)."""
-        stream = Stream(self._next, self._peer_window)
-        self._next += 2
-        self.requests += 1
-        self.streams[stream.id] = stream
+        stream = self._asking()
         self.headers(stream, block, end=end)
         return stream
 
     def ask(self, block: bytes, body: bytes) -> Stream:
         """Begin a stream with a whole request that L{fits} (client)."""
-        stream = Stream(self._next, self._peer_window)
-        self._next += 2
-        self.requests += 1
-        self.streams[stream.id] = stream
+        stream = self._asking()
         if not self.whole(stream, block, body):
             self.headers(stream, block, end=False)
             self.data(stream, body, end=True)
+        return stream
+
+    def _asking(self) -> Stream:
+        stream = self.streams[self._next] = Stream(self._next, self._peer_window)
+        # What the app sends was asked for, and comes as fast as the client takes it.
+        stream.small_price = 0.0
+        self._next += 2
+        self.requests += 1
         return stream
 
     def take_body(self, stream: Stream) -> bytes:
@@ -229,8 +229,7 @@ class Engine(Control):
         size = len(body)
         end = flags & _END_STREAM
         if size < budget.SMALL_DATA_BYTES and not end:
-            small = budget.SMALL_DATA_CHATTY if stream.chatty else budget.SMALL_DATA
-            self._spend(small if size else budget.EMPTY_DATA)
+            self._spend(stream.small_price if size else budget.EMPTY_DATA)
         if stream.left_bytes >= 0:
             stream.left_bytes -= size
             if stream.left_bytes < 0 or (end and stream.left_bytes):
@@ -257,10 +256,10 @@ class Engine(Control):
         self._credit_connection(size)
         if stream is not None:
             self._abort(stream, frames.STREAM_CLOSED)
-        elif stream_id not in self._reset:
-            raise Broken(frames.STREAM_CLOSED, "DATA on a closed stream")
+        elif self.client or stream_id in self._reset:
+            self._spend(budget.LATE)
         else:
-            self._spend(budget.USELESS)
+            raise Broken(frames.STREAM_CLOSED, "DATA on a closed stream")
 
     def _received_all(self, stream: Stream, trailers: list[Field]) -> None:
         stream.receiving = False
@@ -337,7 +336,7 @@ class Engine(Control):
             self._spend(budget.LONG_LIST)
         self._highest = stream_id
         if self.leaving:
-            # Its number is above the one in GOAWAY: the client sends it elsewhere.
+            # Above the number in GOAWAY: the client sends it elsewhere.
             self._remember(stream_id)
             self._spend(budget.USELESS)
             return
@@ -366,9 +365,13 @@ class Engine(Control):
             self._spend(budget.LONG_LIST)
         if self._idle(stream_id):
             raise Broken(frames.PROTOCOL_ERROR, "HEADERS on an idle stream")
-        if stream_id not in self._reset:
+        if self.client:
+            # Many calls may have been given up while the app did not look.
+            self._spend(budget.LATE)
+        elif stream_id in self._reset:
+            self._spend(budget.USELESS)
+        else:
             raise Broken(frames.STREAM_CLOSED, "HEADERS on a closed stream")
-        self._spend(budget.USELESS)
 
     def _response(self, stream: Stream, fields: list[Field], end: bool) -> None:
         name, status = fields[0] if fields else (b"", b"")

@@ -41,14 +41,13 @@ class Stream:
     @ivar inbox: pieces of the body that came and nobody has taken yet.
     @ivar answered: the head of the final answer has come (as a client).
     @ivar advanced_bytes: the connection's window got them back before they were taken.
-    @ivar chatty: small pieces are this stream's business, as in gRPC.
+    @ivar small_price: tokens that a small piece of its body costs.
     @ivar owner: whoever drives it.
     """
 
     __slots__ = (
         "advanced_bytes",
         "answered",
-        "chatty",
         "grown_bytes",
         "id",
         "inbox",
@@ -59,6 +58,7 @@ class Stream:
         "receiving",
         "send_window",
         "sending",
+        "small_price",
         "window_bytes",
     )
 
@@ -75,7 +75,7 @@ class Stream:
         self.left_bytes = -1
         self.inbox: list[bytes] = []
         self.answered = False
-        self.chatty = False
+        self.small_price = budget.SMALL_DATA
         self.owner: Any = None
 
 

@@ -16,6 +16,7 @@ from haloy.proxy.exchange import Exchange, TooLarge
 from haloy.proxy.fields import BadHead
 from haloy.proxy.head import RequestHead, render_request
 from haloy.proxy.http2 import frames
+from haloy.proxy.http2.budget import SMALL_DATA_CHATTY
 from haloy.proxy.http2.decoder import HeaderList
 from haloy.proxy.http2.exchange import StreamExchange, encode_lines
 from haloy.proxy.http2.forwarding import StreamForwarding
@@ -105,7 +106,8 @@ class StreamClient(Outgoing):
         head = render_request(request, b"", extra)
         driver = StreamForwarding(self, target, exchange, head, fresh=False)
         driver.grpc = self._grpc = not target.is_api and is_call(request)
-        self.stream.chatty = target.h2c
+        if target.h2c or self._grpc:
+            self.stream.small_price = SMALL_DATA_CHATTY
         self.driver = driver
         if fields is not None and (self._grpc or (end and request.method == b"GET")):
             learn(connection.origin, fields, request, target, head)

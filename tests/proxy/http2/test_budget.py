@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from haloy.proxy.http2 import frames
+from haloy.proxy.http2 import budget, frames
 from haloy.proxy.http2.budget import BURST, Budget
+from haloy.proxy.http2.engine import Engine
 from tests.proxy.http2.support import client, frame, head, number, opened, server
 
 
@@ -53,7 +54,7 @@ def test_a_gibibyte_down_is_no_flood() -> None:
     """Windows opened and pings sent as grpcio does; in no time at all."""
     engine = server()
     stream = opened(engine, end=True)
-    stream.chatty = True
+    stream.small_price = budget.SMALL_DATA_CHATTY
     engine.headers(stream, b"\x88", end=False)
     piece = bytes(16384)
     ping = frame(frames.PING, 0, 0, b"12345678")
@@ -86,3 +87,81 @@ def test_a_gibibyte_up_is_no_flood() -> None:
             engine.take()
         assert not engine.failed
         assert engine.held_bytes == 0
+
+
+#: What grpc-go sends for every piece that it gets, as soon as the last one is answered.
+MEASURED = (
+    frame(frames.WINDOW_UPDATE, 0, 0, number(7))
+    + frame(frames.WINDOW_UPDATE, 0, 1, number(7))
+    + frame(frames.PING, 0, 0, b"12345678")
+)
+MESSAGE = b"\0\0\0\0\2hi"
+
+
+def talked(engine: Engine, rounds: int) -> None:
+    """Have a peer say and hear short words on stream 1, all within no time."""
+    stream = engine.streams[1]
+    word = frame(frames.DATA, 0, 1, MESSAGE)
+    for _ in range(rounds):
+        engine.receive(word, 0.0)
+        engine.credit(stream, len(engine.take_body(stream)))
+        engine.data(stream, MESSAGE, end=False)
+        engine.receive(MEASURED, 0.0)
+        engine.take()
+    assert not engine.failed
+    assert engine.budget.tokens > BURST / 2
+
+
+def test_a_chat_of_grpc_go_is_no_flood() -> None:
+    """Its clients and its servers ping at each word."""
+    engine = server()
+    opened(engine).small_price = budget.SMALL_DATA_CHATTY
+    engine.headers(engine.streams[1], b"\x88", end=False)
+    talked(engine, 5_000)
+    asking = client()
+    asking.open(b"\x82", end=False)
+    asking.receive(head(1, ((":status", "200"),), end=False), 0.0)
+    talked(asking, 5_000)
+
+
+def test_calls_of_grpc_go_are_no_flood() -> None:
+    """One after the other, on one connection, each with its ping."""
+    engine = server()
+    for number_ in range(1, 10_001, 2):
+        engine.receive(head(number_, end=False), 0.0)
+        stream = engine.streams[number_]
+        stream.small_price = budget.SMALL_DATA_CHATTY
+        engine.receive(frame(frames.DATA, 1, number_, MESSAGE), 0.0)
+        engine.credit_all(stream, len(MESSAGE))
+        assert engine.whole(stream, b"\x88", MESSAGE, b"\x88")
+        engine.receive(MEASURED, 0.0)
+        engine.take()
+    assert not engine.failed
+    assert engine.budget.tokens > BURST / 2
+
+
+def test_much_that_an_app_was_asked_for_is_no_flood() -> None:
+    """Short messages of one stream, a hundred thousand."""
+    engine = client()
+    stream = engine.open(b"\x82", end=True)
+    engine.receive(head(1, ((":status", "200"),), end=False), 0.0)
+    words = frame(frames.DATA, 0, 1, MESSAGE) * 1000
+    for _ in range(100):
+        engine.receive(words, 0.0)
+        engine.credit(stream, len(engine.take_body(stream)))
+        engine.take()
+    assert not engine.failed
+
+
+def test_calls_given_up_are_no_fault_of_the_app() -> None:
+    """It answers, or resets, what was taken back a moment before, however many."""
+    engine = client()
+    asked = [engine.open(b"\x82", end=True) for _ in range(4000)]
+    for stream in asked:
+        engine.reset(stream, frames.CANCEL)
+    for stream in asked:
+        answer = head(stream.id, ((":status", "200"),), end=False)
+        piece = frame(frames.DATA, 0, stream.id, bytes(1000))
+        over = frame(frames.RST_STREAM, 0, stream.id, number(frames.CANCEL))
+        engine.receive(answer + piece + over, stream.id / 1000)
+    assert not engine.failed
