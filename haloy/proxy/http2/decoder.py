@@ -17,6 +17,8 @@ _STATIC_SIZE: Final = 62
 # Single octets that are an index: into the static table below, into ours from it on.
 _FIRST_DYNAMIC: Final = 0x80 | _STATIC_SIZE
 _NUMBER_BITS: Final = 28
+# The smallest that the table had since the last block, and what it has (section 4.2).
+_SIZES_LIMIT: Final = 2
 # Cookies come in many pieces; what more there is counts as too long.
 _FIELDS_LIMIT: Final = 512
 _STRING_LIMIT_BYTES: Final = 65536
@@ -208,6 +210,7 @@ class Decoder:
         start = position = self._position
         total = self._total
         most = 2 * self._limit_bytes
+        sizes = 0
         while position < size:
             start = position
             octet = block[position]
@@ -221,8 +224,9 @@ class Decoder:
                 if octet & 0x80:
                     field = self._at(self._number(0x7F) if octet & 0x7F else 0)
                 elif octet & 0xE0 == 0x20:
-                    if total:
-                        raise BadBlock("a table size in the middle of a block")
+                    sizes += 1
+                    if total or sizes > _SIZES_LIMIT:
+                        raise BadBlock("a table size too many, or in the middle")
                     self._resize(octet & 0x1F)
                     position = self._position
                     continue

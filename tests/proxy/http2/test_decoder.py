@@ -203,6 +203,7 @@ def test_any_bytes_are_decoded_or_refused(data: bytes) -> None:
         b"\x00",  # no name
         b"\x3f\xe2\x1f",  # a table of 4097
         b"\x82\x20",  # a size after a field
+        b"\x20\x20\x20",  # three sizes: no more than two mean anything
         b"\xff",  # a number that does not end
     ],
 )
@@ -220,6 +221,12 @@ def test_a_long_list_leaves_the_table_in_order() -> None:
     with pytest.raises(ListTooLong):
         decoder.decode(encoder.encode(long))
     assert decoder.decode(encoder.encode(long[1:])) == long[1:]
+
+
+def test_a_table_may_have_been_smaller_for_a_while() -> None:
+    """Two sizes before the first field (RFC 7541 section 4.2)."""
+    decoder = Decoder(65536)
+    assert decoder.decode(b"\x20\x3f\xe1\x1f\x82") == [(b":method", b"GET")]
 
 
 def test_many_fields_are_a_long_list() -> None:

@@ -91,6 +91,14 @@ def crumbs() -> list[bytes]:
     ]
 
 
+def table_sizes() -> list[bytes]:
+    """Return heads behind thousands of table sizes."""
+    return [
+        frame(frames.HEADERS, 5, n, b"\x20" * 16000 + block(GET))
+        for n in range(1, 201, 2)
+    ]
+
+
 def unfinished() -> list[bytes]:
     """Return uploads that are begun and never ended."""
     return [head(n, POST, end=False) for n in range(1, 10001, 2)]
@@ -130,6 +138,7 @@ FLOODS: dict[str, Callable[[], list[bytes]]] = {
     "long CONTINUATION": lambda: endless(b"\x0f\x11\0" * 5000, 500),
     "HPACK bombs": bombs,
     "cookie crumbs": crumbs,
+    "table sizes": table_sizes,
     "uploads without end": unfinished,
     "PING": lambda: of(frame(frames.PING, 0, 0, b"12345678"), 100000),
     "SETTINGS": lambda: of(frame(frames.SETTINGS), 50000),
