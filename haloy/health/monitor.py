@@ -3,18 +3,19 @@
 Rounds by a LoopingCall; in each, every replica is probed once, so many at a time,
 but for those that the engine checks itself (Docker's HEALTHCHECK): its word counts.
 A verdict goes to one callback when it changes. A hint from elsewhere (the proxy
-could not connect) asks for a probe at once.
+could not connect) asks for a probe before all others.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
 from attrs import define, field, frozen
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
@@ -42,6 +43,8 @@ class Monitor(Service):
     @ivar settings: see L{configure}.
     @ivar _changed: called with key and assessment whenever a verdict changes.
     @ivar _probe_by: asks one replica.
+    @ivar _due: whom to probe next, the first one first.
+    @ivar _probing: who is being asked.
     """
 
     _reactor: Any
@@ -54,13 +57,12 @@ class Monitor(Service):
     _health: dict[str, Health] = field(factory=dict, init=False)
     _round: LoopingCall | None = field(default=None, init=False)
     _tasks: Tasks = field(init=False)
-    _gate: DeferredSemaphore = field(init=False)
+    _due: OrderedDict[str, None] = field(factory=OrderedDict, init=False)
     _probing: set[str] = field(factory=set, init=False)
 
     def __attrs_post_init__(self) -> None:
         """Own the probes."""
         self._tasks = Tasks(self._log)
-        self._gate = DeferredSemaphore(self.settings.concurrency)
 
     def startService(self) -> None:
         """Begin the rounds, the first one after an interval."""
@@ -81,6 +83,7 @@ class Monitor(Service):
         super().stopService()
         if self._round is not None and self._round.running:
             self._round.stop()
+        self._due.clear()
         await self._tasks.stop()
 
     def configure(self, settings: HealthMonitorSettings) -> None:
@@ -88,7 +91,6 @@ class Monitor(Service):
         if settings == self.settings:
             return
         self.settings = settings
-        self._gate = DeferredSemaphore(settings.concurrency)
         if self._round is not None and self._round.running:
             self._round.stop()
         self._round = None
@@ -130,32 +132,34 @@ class Monitor(Service):
     def suspect(self, key: str) -> None:
         """Probe one replica now: somebody had trouble with it."""
         if self.running and self.settings.enabled and key in self._watched:
-            self._tasks.start(f"probing {key[:12]}", self._check(key))
+            self._due[key] = None
+            self._due.move_to_end(key, last=False)
+            self._tasks.start(f"probing {key[:12]}", self._work_off())
 
     async def round(self) -> None:
         """Probe every watched replica once."""
+        self._due.update(dict.fromkeys(self._watched))
+        free = self.settings.concurrency - len(self._probing)
         await gatherResults(
-            [Deferred.fromCoroutine(self._check(key)) for key in tuple(self._watched)],
+            [Deferred.fromCoroutine(self._work_off()) for _ in range(free)],
             consumeErrors=True,
         )
 
-    async def _check(self, key: str) -> None:
-        watched = self._watched.get(key)
-        if key in self._probing or watched is None or watched.told is not None:
-            return
-        self._probing.add(key)
-        try:
-            await self._gate.acquire()
+    async def _work_off(self) -> None:
+        """Probe one after the other until nobody is due, within the limit."""
+        while self._due and len(self._probing) < self.settings.concurrency:
+            key, _ = self._due.popitem(last=False)
+            if key in self._probing:
+                continue
+            self._probing.add(key)
             try:
                 await self._probe(key)
             finally:
-                self._gate.release()
-        finally:
-            self._probing.discard(key)
+                self._probing.discard(key)
 
     async def _probe(self, key: str) -> None:
         watched = self._watched.get(key)
-        if watched is None:
+        if watched is None or watched.told is not None:
             return
         result = await self._probe_by(
             self._reactor, watched.address, watched.check, self.settings.timeout_s

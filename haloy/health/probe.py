@@ -6,27 +6,19 @@ is healthy; the body is not read.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
-from typing import Protocol as TypingProtocol
+from typing import Any, Protocol
 
-from attrs import define, field, frozen
+from attrs import frozen
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
-from twisted.internet.interfaces import ITCPTransport
-from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.python.failure import Failure
 
 from haloy.health import grpc
+from haloy.health.answer import NO_ANSWER, NOT_HTTP
+from haloy.health.question import NotConnected, Question
 from haloy.model.app import Address, HealthCheck
 
-HEAD_LIMIT_BYTES = 65536
-T = TypeVar("T")
-
 _FIELDS = ((b"user-agent", b"haloy-health"), (b"accept", b"*/*"))
-_STATUS = re.compile(rb"HTTP/1\.[01] ([1-9][0-9]{2})(?: [^\r\n]*)?\r?\n")
 
 
 @frozen
@@ -37,53 +29,7 @@ class ProbeResult:
     reason: str
 
 
-@define(eq=False, slots=False)
-class _Request(Protocol):
-    """Writes one GET and reads the status line."""
-
-    _request: bytes
-    status: Deferred[int] = field(factory=Deferred)
-    _seen: bytes = field(default=b"", init=False)
-
-    def connectionMade(self) -> None:
-        """Ask."""
-        self.peer().write(self._request)
-
-    def dataReceived(self, data: bytes) -> None:
-        """Look for the status line; interim answers are passed over."""
-        self._seen += data
-        while (match := _STATUS.match(self._seen)) is not None:
-            status = int(match[1])
-            if status >= 200:
-                self._settle(status)
-                return
-            end = self._seen.find(b"\r\n\r\n")
-            if end < 0:
-                break
-            self._seen = self._seen[end + 4 :]
-        if len(self._seen) > HEAD_LIMIT_BYTES or (
-            b"\n" in self._seen and _STATUS.match(self._seen) is None
-        ):
-            self._settle(0)
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Take an end without a status for no answer."""
-        if not self.status.called:
-            self.status.callback(-1)
-
-    def _settle(self, status: int) -> None:
-        if not self.status.called:
-            self.status.callback(status)
-        self.peer().abortConnection()
-
-    def peer(self) -> ITCPTransport:
-        """Return the connection."""
-        transport: Any = self.transport
-        found: ITCPTransport = transport
-        return found
-
-
-class Reply(TypingProtocol):
+class Reply(Protocol):
     """An answer over HTTP/2; C{fields} are those of its head and its trailers."""
 
     @property
@@ -133,16 +79,17 @@ async def probe(
         f"GET {path} HTTP/1.1\r\nHost: {address.authority}\r\n"
         "User-Agent: haloy-health\r\nAccept: */*\r\nConnection: close\r\n\r\n"
     ).encode()
-    kind = TCP6ClientEndpoint if ":" in address.host else TCP4ClientEndpoint
-    endpoint = kind(reactor, address.host, address.port, timeout=timeout_s)
-    status = await _in_time(
-        Deferred.fromCoroutine(_ask(endpoint, request)), reactor, address, timeout_s
-    )
-    if isinstance(status, ProbeResult):
-        return status
-    if status == -1:
+    question = Question(reactor, request)
+    question.ask(address, timeout_s)
+    try:
+        status = await question.status
+    except TimeoutError:
+        return _silent(timeout_s)
+    except NotConnected as problem:
+        return _refused(problem, address)
+    if status == NO_ANSWER:
         return ProbeResult(False, "closed the connection without an answer")
-    if status == 0:
+    if status == NOT_HTTP:
         return ProbeResult(False, "answered something that is not HTTP")
     return _by_status(path, status)
 
@@ -161,9 +108,14 @@ async def _probe_h2c(
             *(reactor, address, b"POST", grpc.CHECK, grpc.REQUEST_FIELDS),
             *(grpc.question(service), timeout_s),
         )
-    reply = await _in_time(Deferred.fromCoroutine(asking), reactor, address, timeout_s)
-    if isinstance(reply, ProbeResult):
-        return reply
+    answered = Deferred.fromCoroutine(asking)
+    answered.addTimeout(timeout_s, reactor)
+    try:
+        reply = await answered
+    except defer.TimeoutError:
+        return _silent(timeout_s)
+    except Exception as problem:  # Twisted's connection errors have no common base
+        return _refused(problem, address)
     if service is None:
         return _by_status(check.path, reply.status)
     said = dict(reply.fields).get(b"grpc-status", b"")
@@ -174,35 +126,20 @@ def _by_status(path: str, status: int) -> ProbeResult:
     return ProbeResult(200 <= status <= 399, f"{path} answered {status}")
 
 
-async def _in_time(
-    asking: Deferred[T], reactor: Any, address: Address, timeout_s: float
-) -> T | ProbeResult:
-    """Return what C{asking} gives within C{timeout_s}, or why it gives nothing."""
-    asking.addTimeout(timeout_s, reactor)
-    try:
-        return await asking
-    except defer.TimeoutError:
-        return ProbeResult(False, f"no answer within {timeout_s:g} s")
-    except Exception as problem:  # Twisted's connection errors have no common base
-        return ProbeResult(False, _refused(problem, address.port))
+def _silent(timeout_s: float) -> ProbeResult:
+    return ProbeResult(False, f"no answer within {timeout_s:g} s")
 
 
-async def _ask(endpoint: Any, request: bytes) -> int:
-    protocol: _Request = await endpoint.connect(
-        Factory.forProtocol(lambda: _Request(request))
-    )
-    try:
-        return await protocol.status
-    finally:
-        protocol.peer().abortConnection()
-
-
-def _refused(problem: BaseException, port: int) -> str:
-    text = str(problem).lower()
+def _refused(problem: Exception, address: Address) -> ProbeResult:
+    """Return what it means for an app that no connection to it stands."""
+    reason, port = str(problem), address.port
+    text = reason.lower()
     if isinstance(problem, ConnectionAbortedError):
-        return str(problem)
+        return ProbeResult(False, reason)
     if "refused" in text:
-        return f"port {port} refuses connections"
-    if "timed out" in text or "timeout" in text or "took longer" in text:
-        return f"port {port} does not take connections in time"
-    return f"port {port} is unreachable: {problem}"
+        reason = f"port {port} refuses connections"
+    elif "timed out" in text or "timeout" in text or "took longer" in text:
+        reason = f"port {port} does not take connections in time"
+    else:
+        reason = f"port {port} is unreachable: {problem}"
+    return ProbeResult(False, reason)

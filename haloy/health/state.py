@@ -35,6 +35,8 @@ class Health:
         verdict = Verdict.HEALTHY if passed else Verdict.UNHEALTHY
         current = self.assessment
         if verdict is current.verdict:
+            if reason == current.reason and not self.against:
+                return self
             return Health(evolve(current, reason=reason))
         needed = limits.rise if passed else limits.fall
         if current.verdict is Verdict.UNKNOWN:

@@ -14,7 +14,7 @@ from twisted.internet.task import Clock, deferLater
 
 from haloy.config.daemon_file import HealthMonitorSettings
 from haloy.health.monitor import Monitor, Watched
-from haloy.health.probe import prober
+from haloy.health.probe import ProbeResult, prober
 from haloy.model.app import Address, Assessment, HealthCheck, Verdict
 from haloy.proxy.http2.asking import ask
 
@@ -110,6 +110,43 @@ async def test_so_many_at_a_time(app: Switchable, reactor: Any) -> None:
     await health.round()
     assert app.asked == 12
     assert app.most <= 2
+
+
+async def test_a_suspect_comes_before_those_that_wait(reactor: Any) -> None:
+    """P12: a round among hung apps does not hold up the one that there is trouble with.
+
+    It is asked within the limit all the same.
+    """
+    asked: list[str] = []
+    answers: list[Deferred[ProbeResult]] = []
+
+    async def ask_slowly(_: Any, address: Address, *__: Any) -> ProbeResult:
+        asked.append(address.host)
+        answers.append(Deferred())
+        return await answers[-1]
+
+    settings = HealthMonitorSettings(concurrency=2)
+    health = Monitor(Clock(), settings, lambda: NOW, Verdicts().take, ask_slowly)
+    health.startService()
+    health.watch([Watched(one, Address(one, 1), HealthCheck()) for one in "abcdef"])
+    round_ = Deferred.fromCoroutine(health.round())
+    health.suspect("f")
+    assert asked == ["a", "b"]
+    for answer in answers:
+        answer.callback(ProbeResult(True, "200"))
+    await round_
+    assert asked == ["a", "b", "f", "c", "d", "e"]
+    await health.stopService()
+
+
+async def test_hundreds_that_refuse_at_once(reactor: Any) -> None:
+    """An answer without a wait does not nest one probe in the other."""
+    verdicts = Verdicts()
+    health = monitor(reactor, verdicts, fall=1)
+    nobody = Address("127.0.0.1", 1)
+    health.watch([Watched(str(one), nobody, HealthCheck()) for one in range(500)])
+    await health.round()
+    assert len(verdicts.told) == 500
 
 
 async def test_what_is_watched_no_more_is_forgotten(
