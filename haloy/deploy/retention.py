@@ -16,7 +16,13 @@ from haloy.errors import HaloyError
 from haloy.model.labels import APP
 from haloy.model.names import AppName
 from haloy.store.database import Database
-from haloy.store.deployments import DEAD, SERVED, deployments_of, forget_deployments
+from haloy.store.deployments import (
+    DEAD,
+    SERVED,
+    UNFINISHED,
+    deployments_of,
+    forget_deployments,
+)
 
 #: Failed deployments are kept for their log, up to so many.
 FAILED_KEPT = 10
@@ -31,10 +37,12 @@ async def apply_retention(
     """Keep the newest deployments of C{app} by its history; the rest goes.
 
     Images of other people, other tags of the repository, and images in use stay
-    (D22): only the tag C{<app>:<id>} of a deployment of ours is ever removed.
+    (D22): only the tag C{<app>:<id>} of a deployment of ours is ever removed. What a
+    rollback that waits for its turn goes back to stays until it has it.
     """
     rows = await database.run(deployments_of, app, ROWS_LIMIT)
-    served = [row for row in rows if row.state in SERVED]
+    awaited = {row.rolled_back_from for row in rows if row.state in UNFINISHED}
+    served = [row for row in rows if row.state in SERVED and row.id not in awaited]
     dead = [row for row in rows if row.state in DEAD]
     over = served[kept_deployments(image) :] + dead[FAILED_KEPT:]
     if keeps_history(image):

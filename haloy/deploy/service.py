@@ -354,7 +354,8 @@ class DeployService:
         @raise EngineError: something still runs or stays (A13).
         """
         now = await self._repair.situation(app)
-        if not now.members and now.wanted is None:
+        idle = self._queue.idle(app)
+        if not now.members and now.wanted is None and idle:
             raise NotFound(f"app {app} is not deployed on this server")
         if now.members and not now.ours:
             raise Conflict(
@@ -373,7 +374,6 @@ class DeployService:
                 self._log.error("{problem}", problem=str(problem))
             self.reconciler.poke(app)
 
-        idle = self._queue.idle(app)
         ended = self._tasks.start(f"stopping {app}", self._queue.alone(app, stop))
         if idle:
             await self._watch(ended)

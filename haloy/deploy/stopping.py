@@ -42,6 +42,7 @@ class Stopping:
             away = any(isinstance(one, EngineUnavailable) for _, one in self._failed)
             kind = EngineUnavailable if away else EngineError
             raise kind("; ".join(f"{what}: {why}" for what, why in self._failed))
+        await self._tools.database.run(rows.end_draining, self._app)
         self._log.info(
             "app {app} was stopped ({count} containers)",
             app=self._app,

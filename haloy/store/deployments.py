@@ -323,6 +323,14 @@ def set_stopped(cursor: sqlite3.Cursor, app: str) -> None:
     cursor.execute("UPDATE app SET stopped = 1 WHERE name = ?", (app,))
 
 
+def end_draining(cursor: sqlite3.Cursor, app: str) -> None:
+    """Note that nothing of C{app}'s former deployments is left to drain."""
+    cursor.execute(
+        "UPDATE deployment SET state = 'live' WHERE app = ? AND state = 'draining'",
+        (app,),
+    )
+
+
 def forget_deployments(cursor: sqlite3.Cursor, app: str, ids: Iterable[str]) -> None:
     """Drop old deployments of C{app} with their logs, here and in the shared table."""
     keys = [(app, one) for one in ids]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from attrs import evolve
+from twisted.internet.defer import Deferred
 
 from haloy.config.app_file import History, ImageConfig
 from haloy.errors import DeployFailed
-from haloy.model.names import AppName
+from haloy.model.names import AppName, DeploymentId
 from haloy.store import deployments as rows
 from tests.deploy.world import World, request
 
@@ -27,6 +28,28 @@ async def test_count(server: World) -> None:
     kept = await server.database.run(rows.deployments_of, "shop", 10)
     assert [row.id for row in kept] == IDS[4:1:-1]
     assert await server.engine.image("other:latest") is not None
+
+
+async def test_target_of_a_rollback_that_waits(server: World) -> None:
+    """It is still there when the rollback begins, however many are newer."""
+    for number, one in enumerate(IDS[:3]):
+        server.engine.have_image("shop:latest", image_id=f"sha256:{number}")
+        await server.deploy(one)
+        await server.settled(lambda: not server.service.draining)
+    gate: Deferred[None] = Deferred()
+    server.readiness.held[f"shop-{IDS[3]}"] = gate
+    server.engine.have_image("shop:latest", image_id="sha256:3")
+    await server.submit(IDS[3])
+    await server.settled(lambda: f"shop-{IDS[3]}" in server.readiness.asked)
+    back = await server.service.rollback_request(
+        DeploymentId(IDS[0]), DeploymentId(IDS[4]), request(IDS[4]).target, ""
+    )
+    await server.service.submit(back)
+    gate.callback(None)
+    assert not (await server.end_of(IDS[3])).failed
+    assert not (await server.end_of(IDS[4])).failed
+    (runs,) = await server.containers()
+    assert runs.image_id == "sha256:0"
 
 
 async def test_history_in_a_registry(server: World) -> None:

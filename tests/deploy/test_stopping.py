@@ -90,3 +90,21 @@ async def test_stop_that_takes_long(server: World) -> None:
     assert await server.running() == [f"shop-{ONE}"]
     gate.callback(None)
     await server.settled(lambda: f"stop shop-{ONE}" in server.engine.calls)
+
+
+async def test_stop_of_what_is_deployed_for_the_first_time(server: World) -> None:
+    """An app that nothing runs of yet, as its image is pulled, is no unknown one."""
+    gate: Deferred[None] = Deferred()
+
+    async def held() -> None:
+        await gate
+
+    server.seam.before[f"create shop-{ONE}"] = held
+    await server.submit(ONE)
+    await server.settled(lambda: f"create shop-{ONE}" not in server.seam.before)
+    await server.service.stop_app(AppName("shop"), False, False)
+    gate.callback(None)
+    assert not (await server.end_of(ONE)).failed
+    await server.settled(lambda: f"stop shop-{ONE}" in server.engine.calls)
+    await server.rest()
+    assert await server.running() == []
