@@ -149,5 +149,10 @@ def _unrouted(request: Any, problem: HTTPException) -> bytes:
         request.setHeader(
             "Allow", ", ".join(one for one in allowed if one != "OPTIONS")
         )
-        return text_answer(request, 405, "Method Not Allowed")
-    return text_answer(request, 404, "404 page not found")
+        return text_answer(request, 405, "Method Not Allowed", "method-not-allowed")
+    return no_route(request)
+
+
+def no_route(request: Any) -> bytes:
+    """Return the answer for a path that is none of ours."""
+    return text_answer(request, 404, "404 page not found", "no-route")

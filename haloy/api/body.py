@@ -17,7 +17,7 @@ from urllib.parse import unquote_to_bytes
 from twisted.web.http import Request as BaseRequest
 from twisted.web.server import Request, Site
 
-from haloy.api.answers import retry_after, status_of, text_answer
+from haloy.api.answers import no_route, retry_after, status_of, text_answer
 from haloy.api.channel import ApiChannel
 from haloy.api.heads import BODY_TOO_SLOW, Refusal, clean_path
 from haloy.api.hosts import check_host
@@ -73,7 +73,7 @@ class LimitedRequest(Request):
             return
         clean = clean_path(self.path)
         if self.path == b"*":
-            self._end(text_answer(self, 404, "404 page not found"))
+            self._end(no_route(self))
         elif clean == self.path:
             super().process()
         else:

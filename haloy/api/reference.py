@@ -25,9 +25,11 @@ wire, so that its command drives this daemon too.
 - A token goes in `Authorization: Bearer TOKEN`. A scope is what a token must allow:
   `deploy` and `exec` may read, `admin` may everything. A token for some apps sees and
   changes those alone, and gives images no names but theirs.
-- An error is one line of text, with a word for programs in `X-Haloy-Error`. Every 401
-  has the same text. A 403 is `forbidden` when the token does not allow it, `policy`
-  when the server's own rules do not.
+- An error is one line of text, with a word for programs in `X-Haloy-Error`. A path that
+  is not below is `no-route`, another method for one that is `method-not-allowed`; a 404
+  `not-found` is about what was asked for. Every 401 has the same text. A 403 is
+  `forbidden` when the token does not allow it, `policy` when the server's own rules do
+  not.
 - Each token may do 5 requests a second (bursts of 10), for layers 50 (100); more is
   429 with `Retry-After`. Ten failed authentications a minute from one address are 429
   too; a valid token is never held up by others. `GET /health` is never refused.

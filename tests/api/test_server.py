@@ -523,9 +523,14 @@ def test_rate_is_limited_and_health_is_not(server: Server) -> None:
 def test_paths_that_are_none_of_ours(
     server: Server, method: str, path: str, status: int, text: str
 ) -> None:
-    """As captured: no authentication, no security headers, plain text."""
+    """As captured: no authentication, no security headers, plain text.
+
+    With a word for programs, as all errors: what was asked for is not what is missing.
+    """
     answer = server.ask(method, path, token=None)
     assert (answer.status, answer.text) == (status, text)
+    word = "no-route" if status == 404 else "method-not-allowed"
+    assert answer.headers["X-Haloy-Error"] == word
     if status == 405:
         assert answer.headers["Allow"]
 
