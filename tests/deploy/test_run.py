@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred
 
 from haloy.errors import Conflict, DeployFailed
 from tests.deploy.world import ONE, TWO, World
@@ -56,6 +57,28 @@ async def test_one_name_after_several(server: World, fails: bool) -> None:
         lambda: f"remove shop-{ONE}-r2" in server.engine.calls or fails
     )
     assert await server.running() == (before if fails else ["shop"])
+
+
+async def test_the_old_version_is_served_when_it_is_healthy_again(
+    server: World,
+) -> None:
+    """It was stopped for the new one, which failed: until then it gets no request."""
+    await server.deploy(ONE)
+    server.readiness.failing[f"shop-{TWO}"] = DeployFailed("no", failure="exited")
+    held = server.readiness.held[f"shop-{ONE}"] = Deferred()
+    before = len(server.readiness.asked)
+    server.traffic.tables.clear()
+    await server.submit(TWO, deployment_strategy="replace")
+    await server.settled(
+        lambda: (
+            f"shop-{ONE}" in server.readiness.asked[before:]
+        )  # asked on the way back
+    )
+    assert set(server.traffic.tables) <= {(), (TWO,)}
+    assert server.traffic.versions() == ()
+    held.callback(None)
+    assert (await server.end_of(TWO)).failed
+    assert server.traffic.tables[-1] == (ONE,)
 
 
 async def test_worker_without_domain(server: World) -> None:
