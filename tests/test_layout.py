@@ -29,7 +29,6 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "haloy/proxy/parking.py": "tests/proxy/test_switch.py",
     "haloy/proxy/short_way.py": "tests/proxy/test_lane.py",
     "haloy/proxy/spawning.py": "tests/proxy/test_crew.py",
-    "haloy/proxy/writer.py": "tests/proxy/test_supervisor.py",
     "haloy/proxy/http2/forwarding.py": "tests/proxy/http2/test_stream.py",
     "haloy/proxy/http2/multiplexed.py": "tests/proxy/http2/test_downstream.py",
     "haloy/proxy/http2/outgoing.py": "tests/proxy/http2/test_stream.py",

@@ -1,8 +1,10 @@
 """What a proxy keeps on disk, so that it starts with routes and TLS without haloyd.
 
-C{table.json} and C{certs/NAME.pem} with C{certs/index.json}, all 0600 and replaced so
-that a crash leaves old or new. What is damaged is moved aside and told; the rest is
-served. Everything that touches a file blocks for the disk.
+C{table.json}, and C{certs/index.json} with C{certs/DIGEST.pem}, all 0600 and replaced
+so that a crash leaves old or new. A certificate's file is called by what is in it: a
+new one stands beside the old one until the index names it, so that a crash or a full
+disk between the two loses neither. What is damaged is moved aside and told; the rest
+is served. Everything that touches a file blocks for the disk.
 """
 
 from __future__ import annotations
@@ -26,9 +28,8 @@ from haloy.proxy.control.values import decode, encode
 from haloy.proxy.routes import Route, RouteTable
 
 _CHAIN: Final = b"-----BEGIN CERTIFICATE-----"
-#: What may be the name of a certificate's file: no way out of the folder. One that a
-#: person named may have underscores, as in C{_.example.com}.
-_NAME: Final = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9._-]{0,251}[a-z0-9])?")
+#: SHA-256 as the index has it: no way out of the folder.
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
 @frozen
@@ -50,7 +51,7 @@ class KeptTable:
 
 @frozen
 class KeptCertificate:
-    """What C{index.json} says of one file; C{digest}: SHA-256 of its content."""
+    """What C{index.json} says of one file; C{digest}: SHA-256 of it, and its name."""
 
     name: DomainName
     names: frozenset[DomainName]
@@ -66,7 +67,7 @@ class KeptFiles:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._written: dict[Path, str] = {}
+        self._whole: set[Path] = set()  # written, or read and found to be right
         self._exact = Fragments(_route)
         self._wildcard = Fragments(_route)
 
@@ -98,7 +99,7 @@ class KeptFiles:
             return decode(kind, json.loads(path.read_bytes()))
         except FileNotFoundError:
             return None
-        except ValueError as problem:
+        except (ValueError, RecursionError) as problem:
             self._set_aside(path, now, str(problem))
         except OSError as problem:
             self._log.error(
@@ -109,15 +110,16 @@ class KeptFiles:
         return None
 
     def _certificate(self, one: KeptCertificate, now: datetime) -> Certificate | None:
-        if _NAME.fullmatch(one.name) is None:
-            self._log.error("{name!r} names no certificate", name=one.name)
+        if _DIGEST.fullmatch(one.digest) is None:
+            self._log.error("{digest!r} names no file", digest=one.digest)
             return None
-        path = self._path(one.name)
+        path = self._path(one.digest)
         try:
             content = path.read_bytes()
         except OSError as problem:
             self._log.error(
-                "{path} cannot be read: {problem}",
+                "the certificate of {name} cannot be read from {path}: {problem}",
+                name=one.name,
                 path=str(path),
                 problem=problem.strerror,
             )
@@ -126,7 +128,7 @@ class KeptFiles:
         if sha256(content).hexdigest() != one.digest or start < 0:
             self._set_aside(path, now, "it is not what was written")
             return None
-        self._written[path] = one.digest
+        self._whole.add(path)
         return Certificate(
             one.name,
             one.names,
@@ -137,12 +139,15 @@ class KeptFiles:
         )
 
     def _set_aside(self, path: Path, now: datetime, reason: str) -> None:
-        aside = set_aside(path, now)
+        try:
+            aside = set_aside(path, now).name
+        except OSError as problem:  # as good as it gets: what is whole is served
+            aside = f"it was, {problem.strerror}"
         self._log.error(
             "{path} is not used ({reason}); kept as {aside}",
             path=str(path),
             reason=reason,
-            aside=aside.name,
+            aside=aside,
         )
 
     # --- writing ------------------------------------------------------------------
@@ -165,33 +170,32 @@ class KeptFiles:
     def save_certificates(self, certificates: tuple[Certificate, ...]) -> None:
         """Keep exactly these; only files of our own are ever removed.
 
-        @raise OSError: the disk does not take them.
+        @raise OSError: the disk does not take them. Those from before stay.
         """
         make_directory(self._certificates)
         index = []
-        wanted: dict[Path, str] = {}
+        wanted: set[Path] = set()
         for one in certificates:
-            if _NAME.fullmatch(one.name) is None:
-                self._log.error("{name!r} names no certificate", name=one.name)
-                continue
-            path = self._path(one.name)
             content = one.key.value.rstrip(b"\n") + b"\n" + one.chain
             digest = sha256(content).hexdigest()
-            if self._written.get(path) != digest:
+            path = self._path(digest)
+            if path not in self._whole:
                 write_private(path, content)
-            wanted[path] = digest
+            self._whole.add(path)
+            wanted.add(path)
             index.append(
                 KeptCertificate(
                     one.name, one.names, one.not_before, one.not_after, digest
                 )
             )
         write_private(self._index, json.dumps(encode(index)).encode("ascii"))
-        for path in self._written.keys() - wanted.keys():
-            path.unlink(missing_ok=True)
-        self._written = wanted
+        for path in self._certificates.glob("*.pem"):
+            if path not in wanted and _DIGEST.fullmatch(path.stem):
+                path.unlink(missing_ok=True)
+        self._whole = wanted
 
-    def _path(self, name: str) -> Path:
-        return self._certificates / f"{name}.pem"
+    def _path(self, digest: str) -> Path:
+        return self._certificates / f"{digest}.pem"
 
 
 def _route(route: Route) -> str:

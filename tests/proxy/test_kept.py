@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from datetime import UTC, datetime
 from pathlib import Path
@@ -74,19 +75,68 @@ def test_only_what_has_changed_is_written(tmp_path: Path) -> None:
     files.save_certificates((certificate("a.example"), certificate("b.example")))
     folder = tmp_path / "certs"
     (folder / "mine.pem").write_text("a person's")
-    before = {path.name: path.stat().st_ino for path in folder.glob("*.pem")}
+
+    def written() -> dict[str, int]:
+        return {path.name: path.stat().st_ino for path in folder.glob("*.pem")}
+
+    before = written()
     files = KeptFiles(tmp_path)
     files.load(NOW)
-    files.save_certificates((certificate("a.example", b"NEW\n"),))
-    after = {path.name: path.stat().st_ino for path in folder.glob("*.pem")}
-    assert after.keys() == {"a.example.pem", "mine.pem"}
-    assert after["a.example.pem"] != before["a.example.pem"]
-    files.save_certificates((certificate("a.example", b"NEW\n"),))
-    again = {path.name: path.stat().st_ino for path in folder.glob("*.pem")}
-    assert again == after
+    two = (certificate("a.example", b"NEW\n"), certificate("c.example", b"KEY\n"))
+    files.save_certificates(two)
+    after = written()
+    assert len(after) == 3
+    # Those of b and c have the same content, and so one file.
+    assert len(after.keys() & before.keys()) == 2
+    assert "mine.pem" in after
+    files.save_certificates(two)
+    assert written() == after
+    assert KeptFiles(tmp_path).load(NOW).certificates == two
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"is":"KeptTable"}'])
+def test_a_write_that_ends_midway_loses_no_certificate(tmp_path: Path) -> None:
+    """A crash or a full disk after the new file, before the index: the old one stays.
+
+    What was begun is finished, or taken away, by the next write.
+    """
+    old, new = certificate("a.example"), certificate("a.example", b"NEW\n")
+    files = KeptFiles(tmp_path)
+    files.save_certificates((old,))
+    index = tmp_path / "certs" / "index.json"
+    index.rename(tmp_path / "elsewhere")
+    index.mkdir()
+    with pytest.raises(OSError, match="directory"):
+        files.save_certificates((new,))
+    assert len(list((tmp_path / "certs").glob("*.pem"))) == 2
+    index.rmdir()
+    (tmp_path / "elsewhere").rename(index)
+    assert KeptFiles(tmp_path).load(NOW).certificates == (old,)
+    files.save_certificates((new,))
+    assert KeptFiles(tmp_path).load(NOW).certificates == (new,)
+    assert len(list((tmp_path / "certs").glob("*.pem"))) == 1
+
+
+def test_a_file_from_elsewhere_is_no_certificate(tmp_path: Path) -> None:
+    """An index that was tampered with leads nowhere, and a time has a zone."""
+    KeptFiles(tmp_path).save_certificates((certificate("a.example"),))
+    index = tmp_path / "certs" / "index.json"
+    content = index.read_text()
+    index.write_text(re.sub(r'"digest": "[0-9a-f]{64}"', '"digest": "../x"', content))
+    assert KeptFiles(tmp_path).load(NOW) == Kept()
+    index.write_text(content.replace("+00:00", ""))
+    assert KeptFiles(tmp_path).load(NOW) == Kept()
+    assert list((tmp_path / "certs").glob("index.json.corrupt-*"))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"{", b"[]", b'{"is":"KeptTable"}', b"\0" * 4096, b"\xff\xfe"),
+        b"[" * 100_000,
+        b"9" * 10_000,
+        b'{"is":"KeptTable","settings":{},"table":{"is":"RouteTable","exact":7}}',
+    ],
+)
 def test_a_damaged_table_is_moved_aside(tmp_path: Path, content: bytes) -> None:
     """Certificates are served all the same."""
     files = KeptFiles(tmp_path)
@@ -97,23 +147,44 @@ def test_a_damaged_table_is_moved_aside(tmp_path: Path, content: bytes) -> None:
 
 
 def test_a_damaged_certificate_costs_itself_alone(tmp_path: Path) -> None:
-    """A cut file, a lost file, a name that leads elsewhere."""
+    """A cut file, and a lost one; a name, however long, makes no path."""
     files = KeptFiles(tmp_path)
-    good = certificate("c.example")
-    bad = evolve(good, name=DomainName("../../etc/passwd"))
-    files.save_certificates(
-        (certificate("a.example"), certificate("b.example"), good, bad)
+    good = (
+        evolve(certificate("c.example", b"C\n"), name=DomainName("../../etc/passwd")),
+        certificate(".".join(["d" * 62] * 4), b"D\n"),
     )
-    (tmp_path / "certs" / "a.example.pem").write_bytes(b"KEY")
-    (tmp_path / "certs" / "b.example.pem").unlink()
-    assert KeptFiles(tmp_path).load(NOW).certificates == (good,)
-    assert list((tmp_path / "certs").glob("a.example.pem.corrupt-*"))
-    index = tmp_path / "certs" / "index.json"
-    index.write_text(index.read_text().replace('"c.example"', '"../c.example"', 1))
-    assert KeptFiles(tmp_path).load(NOW).certificates == ()
+    files.save_certificates((certificate("a.example", b"A\n"),))
+    (a,) = (tmp_path / "certs").glob("*.pem")
+    files.save_certificates(
+        (certificate("a.example", b"A\n"), certificate("b.example", b"B\n"))
+    )
+    (b,) = set((tmp_path / "certs").glob("*.pem")) - {a}
+    files.save_certificates(
+        (
+            certificate("a.example", b"A\n"),
+            certificate("b.example", b"B\n"),
+            *good,
+        )
+    )
+    a.write_bytes(b"KEY")
+    b.unlink()
+    assert KeptFiles(tmp_path).load(NOW).certificates == good
+    assert list((tmp_path / "certs").glob(f"{a.name}.corrupt-*"))
 
 
 def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
     """A folder in the place of a file stops nothing."""
     (tmp_path / "table.json").mkdir()
     assert KeptFiles(tmp_path).load(NOW) == Kept()
+
+
+def test_a_folder_that_takes_nothing(tmp_path: Path) -> None:
+    """A damaged file that cannot be moved aside is left, and stops nothing."""
+    KeptFiles(tmp_path).save_certificates((certificate("a.example"),))
+    (tmp_path / "table.json").write_bytes(b"{")
+    # As on a file system that is read-only, where root has no way around it either.
+    (tmp_path / "table.json.corrupt-20261124T000000Z").mkdir()
+    assert KeptFiles(tmp_path).load(NOW) == Kept(
+        certificates=(certificate("a.example"),)
+    )
+    assert (tmp_path / "table.json").read_bytes() == b"{"

@@ -278,7 +278,7 @@ async def test_what_drains_is_told(start_split: SplitStarter, reactor: Any) -> N
 
 
 async def test_a_disk_that_is_full(start_split: SplitStarter, reactor: Any) -> None:
-    """What cannot be kept is served all the same."""
+    """What cannot be kept is served all the same, and kept when there is room."""
     split = await start_split()
     in_the_way(split.plan.state)
     with backend(answering(OK)) as one:
@@ -286,6 +286,11 @@ async def test_a_disk_that_is_full(start_split: SplitStarter, reactor: Any) -> N
         assert await in_thread(ask, split.http) == (200, b"hello")
         await deferLater(reactor, 0.5)
         assert (await in_thread(ask, split.http))[0] == 200
+        table = split.plan.state / "table.json"
+        table.rmdir()
+        while not table.is_file():
+            await deferLater(reactor, 0.05)
+        assert "app.example.com" in table.read_text()
 
 
 async def test_settings_of_another_release_are_left_out(

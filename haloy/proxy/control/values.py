@@ -160,7 +160,10 @@ def _bytes(value: Any) -> bytes:
 def _datetime(value: Any) -> datetime:
     if not isinstance(value, str):
         raise Misfit(f"{_shown(value)} is no time")
-    return datetime.fromisoformat(value)
+    found = datetime.fromisoformat(value)
+    if found.tzinfo is None:
+        raise Misfit(f"{_shown(value)} has no zone")
+    return found
 
 
 def _list(value: Any) -> list[Any]:
