@@ -213,6 +213,7 @@ class Crew:
                     return
         finally:
             self._reloading = False
+            self._fill_gaps()
 
     # --- one worker ---------------------------------------------------------------
 
@@ -224,7 +225,6 @@ class Crew:
 
     def _launch(self) -> Deferred[bool]:
         """Spawn a worker; the result says whether it came to serve."""
-        ours, theirs = socket.socketpair()
         ready: Deferred[bool] = Deferred()
 
         async def refuse(link: Link, message: Message, came: Packed) -> Message:
@@ -240,25 +240,30 @@ class Crew:
             self._reactor.seconds(),
             self._shares.take(),
         )
+        self._members.append(member)
+        try:
+            self._spawn(member, ready)
+        except OSError as problem:  # no descriptor or no process is left
+            self._ended(member, Failure(problem), ready)
+        return ready
+
+    def _spawn(self, member: Member, ready: Deferred[bool]) -> None:
+        """Start the process of C{member}. @raise OSError: it cannot be had."""
+        ours, theirs = socket.socketpair()
         with ours, theirs:
             ours.setblocking(False)
             self._reactor.adoptStreamConnection(
                 ours.fileno(), socket.AF_UNIX, Factory.forProtocol(lambda: member.link)
             )
-            self._members.append(member)
-            try:
-                member.process = spawn_worker(
-                    self._reactor,
-                    self._worker_reactor,
-                    theirs,
-                    self._sockets,
-                    self._shares,
-                    member.place,
-                    lambda reason: self._ended(member, reason, ready),
-                )
-            except OSError as problem:
-                self._ended(member, Failure(problem), ready)
-        return ready
+            member.process = spawn_worker(
+                self._reactor,
+                self._worker_reactor,
+                theirs,
+                self._sockets,
+                self._shares,
+                member.place,
+                lambda reason: self._ended(member, reason, ready),
+            )
 
     def _heard(self, member: Member, message: Message, ready: Deferred[bool]) -> None:
         member.silent = 0
@@ -338,17 +343,31 @@ class Crew:
 
     def _replace(self, member: Member) -> None:
         """Spawn another one: at once, or later when it did not live for long."""
-        wait_s = 0.0
-        if not member.serving or self._reactor.seconds() - member.started_s < YOUNG_S:
-            wait_s = self._wait_s
-            self._wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+        young = self._reactor.seconds() - member.started_s < YOUNG_S
+        wait_s = self._next_wait_s() if young or not member.serving else 0.0
         self._tasks.start("replacing a worker", self._fill_up(wait_s))
+
+    def _next_wait_s(self) -> float:
+        """Return how long to wait before a worker that may fail as well."""
+        wait_s = self._wait_s
+        self._wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+        return wait_s
+
+    def _fill_gaps(self) -> None:
+        """Spawn what a reload left out: new ones failed, old ones ended meanwhile."""
+        wait_s = self._next_wait_s() if self._lacking > 0 else 0.0
+        for _ in range(0 if self._stopping else self._lacking):
+            self._tasks.start("replacing a worker", self._fill_up(wait_s))
+
+    @property
+    def _lacking(self) -> int:
+        """How many workers are to be started, 0 or less for none."""
+        return self._wanted - sum(not one.retired for one in self._members)
 
     async def _fill_up(self, wait_s: float) -> None:
         if wait_s:
             await deferLater(self._reactor, wait_s)
-        active = [one for one in self._members if not one.retired]
-        if not self._stopping and len(active) < self._wanted:
+        if not self._stopping and self._lacking > 0:
             await self._launch()
 
     # --- watching -----------------------------------------------------------------

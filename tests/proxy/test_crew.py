@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -150,6 +152,70 @@ async def test_a_reload_replaces_all(start_split: SplitStarter, reactor: Any) ->
             pytest.fail("an old worker goes on as if nothing had been said")
         await until(reactor, lambda: len(split.supervisor.members) == 2)
     assert not set(before) & {one.pid for one in split.supervisor.members}
+
+
+def program(folder: Path, text: str) -> str:
+    """Return a program in the place of Python's."""
+    made = folder / "python"
+    made.write_text(f"#!/bin/sh\n{text}\n")
+    made.chmod(0o755)
+    return str(made)
+
+
+async def test_a_reload_that_fails(
+    start_split: SplitStarter,
+    reactor: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """The old workers stay, and those that end meanwhile are replaced all the same."""
+    split = await start_split()
+    before = split.supervisor.pids
+    monkeypatch.setattr(sys, "executable", program(tmp_path, "sleep 0.3; exit 1"))
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+    split.supervisor.reload()
+    await until(reactor, lambda: not set(before) & set(split.supervisor.pids))
+    monkeypatch.undo()
+    await until(reactor, lambda: len(split.supervisor.pids) == 2)
+    assert await in_thread(ask, split.http) == 404
+
+
+async def test_one_of_the_new_workers_does_not_start(
+    start_split: SplitStarter,
+    reactor: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """Another one is started in its place, and there are as many as are wanted."""
+    split = await start_split()
+    before = set(split.supervisor.pids)
+    once = f'mkdir {tmp_path}/once && exit 1; exec {sys.executable} "$@"'
+    monkeypatch.setattr(sys, "executable", program(tmp_path, once))
+    split.supervisor.reload()
+    await until(
+        reactor,
+        lambda: (
+            len(split.supervisor.pids) == 2 and not before & set(split.supervisor.pids)
+        ),
+    )
+    assert (tmp_path / "once").exists()
+
+
+async def test_no_descriptor_is_left_for_a_worker(
+    start_split: SplitStarter, reactor: Any
+) -> None:
+    """One that ended is replaced as soon as one can be had."""
+    split = await start_split()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        os.kill(split.supervisor.pids[0], signal.SIGKILL)
+        await until(reactor, lambda: len(split.supervisor.pids) == 1)
+        await deferLater(reactor, 0.3)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    await until(reactor, lambda: len(split.supervisor.pids) == 2)
 
 
 async def test_a_deploy_waits_for_old_workers_too(

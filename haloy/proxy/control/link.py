@@ -227,10 +227,11 @@ class Link(Int32StringReceiver):
         return waiter.addTimeout(limit_s, self._clock)
 
     def abort(self) -> None:
-        """End the connection now."""
+        """End the connection now, if there is one."""
         self.up = False
         transport: Any = self.transport
-        transport.abortConnection()
+        if transport is not None:
+            transport.abortConnection()
 
     def _say(self, meaning: Meaning, number: int, message: Message | Packed) -> None:
         if self.up:
