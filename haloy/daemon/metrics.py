@@ -383,6 +383,6 @@ def _host(reading: Reading) -> Iterator[Metric]:
     )
     yield CounterMetricFamily(
         "haloy_access_log_lost",
-        "Lines of the access log that the disk did not take.",
+        "Lines of the access log that could not be written.",
         value=reading.access_lines_lost,
     )

@@ -137,6 +137,25 @@ class GivenFile:
         os.close(self._file)
 
 
+@define(eq=False)
+class Unwritten:
+    """Counts visits that nobody writes, as it is not known yet where to and how."""
+
+    _failed: int = field(default=0, init=False)
+    _others: int = field(default=0, init=False)
+
+    def __call__(self, visit: Visit) -> None:
+        """Take note of a visit."""
+        if visit.kind.failed:
+            self._failed += 1
+        else:
+            self._others += 1
+
+    def lines(self, settings: AccessSettings) -> int:
+        """Return how many lines there would be of them."""
+        return self._failed + self._others * settings.percent // 100
+
+
 def open_log(path: Path) -> int:
     """Return a descriptor that appends to the file at C{path}, made if need be.
 

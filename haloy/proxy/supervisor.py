@@ -105,7 +105,7 @@ class Supervisor(Service):
         self._parked_until_s: dict[AppName, float] = {}
         self._tickets = SharedKeys(reactor, self._new_tickets)
         self._following = False
-        self._access_log = AccessLog()
+        self._access_log: AccessLog | None = None  # nobody has said
         self._writer = Writer(reactor, self._tasks)
         self._sockets = Sockets()
         self._control: Any = None
@@ -259,7 +259,7 @@ class Supervisor(Service):
                 if until_s > now_s
             ),
             Follow(self._following),
-            self._access_log,
+            *(() if self._access_log is None else (self._access_log,)),
         )
 
     def _news(self, message: Message) -> None:
@@ -350,10 +350,9 @@ class Supervisor(Service):
             if not stat.S_ISREG(os.fstat(message.descriptor).st_mode):
                 raise ValueError("the access log is no plain file")
             kept = os.dup(message.descriptor)
-        former = self._access_log.descriptor
-        self._access_log = evolve(message, descriptor=kept)
-        if former >= 0:
-            os.close(former)
+        former, self._access_log = self._access_log, evolve(message, descriptor=kept)
+        if former is not None and former.descriptor >= 0:
+            os.close(former.descriptor)
 
     def _left(self) -> None:
         """Nobody reads requests any more; everything else stays as it is."""

@@ -21,7 +21,7 @@ from twisted.logger import Logger, globalLogBeginner
 from haloy.clock import make_monotonic
 from haloy.garbage import keep_what_is_here
 from haloy.observers import choose_observer
-from haloy.proxy.access_file import AccessFile, GivenFile
+from haloy.proxy.access_file import AccessFile, GivenFile, Unwritten
 from haloy.proxy.access_log import AccessRecord, Visit
 from haloy.proxy.control.changes import (
     CertificatesReader,
@@ -93,6 +93,7 @@ class Worker:
         self._proxy: EmbeddedProxy | None = None
         self._link: Link | None = None
         self._access: AccessFile | None = None
+        self._unwritten: Unwritten | None = Unwritten()  # until we are told
         self._lines_lost = 0
         self._follow = False
         self._records: list[AccessRecord] = []
@@ -224,6 +225,7 @@ class Worker:
     def _write_to(self, log: AccessLog) -> None:
         """Write requests as C{log} says. @raise ValueError: the file is not there."""
         if log.settings is None:
+            self._unwritten = None
             if self._access is not None:
                 self._access.close()
                 self._lines_lost += self._access.lost
@@ -237,6 +239,19 @@ class Worker:
         else:
             self._access.configure(log.settings)
             self._access.move(place)
+        if self._unwritten is not None:
+            self._tell_lost(self._unwritten.lines(log.settings))
+            self._unwritten = None
+
+    def _tell_lost(self, count: int) -> None:
+        """Add requests that were served before anybody said where lines go."""
+        if count:
+            self._lines_lost += count
+            self._log.warn(
+                "{count} requests have no line in the access log: they were served "
+                "before haloyd was there",
+                count=count,
+            )
 
     def _lost(self) -> int:
         """Return how many lines were lost."""
@@ -251,6 +266,8 @@ class Worker:
     def _note(self, visit: Visit) -> None:
         if self._access is not None:
             self._access(visit)
+        elif self._unwritten is not None:
+            self._unwritten(visit)
         if not self._follow:
             return
         if len(self._records) < RECORDS_LIMIT:

@@ -185,7 +185,8 @@ async def test_it_has_a_size(
 
     with backend(answering(OK)) as one:
         await split.proxy.replace_table(table_of(one))
-        settings = AccessSettings("json", max_bytes=10_000)
+        # A hundred lines have more than that, and less than twice as much.
+        settings = AccessSettings("json", max_bytes=30_000)
         with shared(reactor, split.proxy, path, settings):
             await all_have(reactor, split, path)
             await in_thread(client)
@@ -245,6 +246,37 @@ async def test_a_disk_that_is_full(
         except ValueError:
             broken += 1
     assert broken == 1
+
+
+async def test_served_before_haloyd_is_there(
+    start_split: SplitStarter, reactor: Any, tmp_path: Path
+) -> None:
+    """Requests that could have no line are told as lost, once, if lines are wanted."""
+    split = await start_split(connect=False)
+    statuses = [await in_thread(ask, split.http) for _ in range(7)]
+    assert statuses == [404] * 7
+    path = tmp_path / "access.log"
+    with shared(reactor, split.proxy, path):
+        split.proxy.startService()
+        await all_have(reactor, split, path)
+        assert await in_thread(ask, split.http) == 404
+        await soon(reactor, lambda: len(lines_in(path)) == 1)
+        assert (await split.proxy.traffic()).lines_lost == 7
+        assert len(lines_in(path)) == 1
+
+
+async def test_nothing_is_lost_where_nothing_is_wanted(
+    start_split: SplitStarter, reactor: Any, tmp_path: Path
+) -> None:
+    """A haloyd that wants no log is told of no lost lines, now and later."""
+    split = await start_split(connect=False)
+    assert await in_thread(ask, split.http) == 404
+    split.proxy.startService()
+    assert (await split.proxy.traffic()).lines_lost == 0
+    path = tmp_path / "access.log"
+    with shared(reactor, split.proxy, path):
+        await all_have(reactor, split, path)
+        assert (await split.proxy.traffic()).lines_lost == 0
 
 
 async def test_nothing_is_written_unless_wanted(
