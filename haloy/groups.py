@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import importlib
+from collections.abc import Iterator, Mapping
 
 import click
 
@@ -39,3 +41,46 @@ class SuggestingGroup(click.Group):
             raise click.UsageError(
                 f"there is no command {args[0]!r}; {hint}", ctx
             ) from None
+
+
+class LazyGroup(SuggestingGroup):
+    """Imports a command's module when it is called, so that help is there at once.
+
+    C{commands_by_name} has C{module:attribute}, with the module below C{package}, and
+    the text for the list.
+    """
+
+    package = ""
+    commands_by_name: Mapping[str, tuple[str, str]] = {}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the help."""
+        return list(self.commands_by_name)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return one command."""
+        found = self.commands_by_name.get(cmd_name)
+        if found is None:
+            return None
+        module, _, attribute = found[0].partition(":")
+        loaded = importlib.import_module(f"{self.package}.{module}")
+        command: click.Command = getattr(loaded, attribute)
+        return command
+
+    def format_commands(
+        self, ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
+        """Write the list without importing every command."""
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [(name, text) for name, (_, text) in self.commands_by_name.items()]
+            )
+
+
+def commands_of(group: click.Group) -> Iterator[tuple[str, click.Command]]:
+    """Yield every command of C{group} with its name, loaded where that is needed."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if command is not None:
+            yield name, command

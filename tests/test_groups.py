@@ -6,7 +6,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from haloy.groups import SuggestingGroup
+from haloy.groups import LazyGroup, SuggestingGroup, commands_of
 
 
 @click.group(cls=SuggestingGroup)
@@ -41,3 +41,17 @@ def test_help_of_a_command() -> None:
     done = CliRunner().invoke(tools, ["help", "hammer"])
     assert (done.exit_code, "Hit." in done.stdout) == (0, True)
     assert CliRunner().invoke(tools, ["help", "nothing"]).exit_code == 2
+
+
+class _Lazy(LazyGroup):
+    package = "haloy.cli"
+    commands_by_name = {"version": ("version:version_", "Print it.")}  # noqa: RUF012
+
+
+def test_a_module_is_loaded_when_called() -> None:
+    """The list needs none of them; who asks for all of them gets them."""
+    group = _Lazy("lazy")
+    assert "Print it." in CliRunner().invoke(group, ["--help"]).output
+    assert CliRunner().invoke(group, ["version"]).exit_code == 0
+    assert CliRunner().invoke(group, ["nothing"]).exit_code == 2
+    assert [name for name, _ in commands_of(group)] == ["version"]

@@ -8,9 +8,8 @@ L{status}, L{stop}, L{apps}, L{targets}, L{tokens}, L{tunnel}, L{validate}
 
 What they share:
 
-  - Beginning and end: L{entry}, L{group} (commands are loaded when called),
-    L{running} (a coroutine on the reactor), L{failing} and L{exits} (what went wrong,
-    and its exit code).
+  - Beginning and end: L{entry}, L{running} (a coroutine on the reactor), L{failing} and
+    L{exits} (what went wrong, and its exit code).
   - Input: L{options}, L{completing} (values completed by Tab), L{context}
     (configuration, targets, clients), L{asking} (questions).
   - Output: L{output}, L{answers} (of several targets), L{echo} and L{streams}

@@ -13,40 +13,59 @@ from typing import Any
 
 import click
 
-from haloy.cli.group import LazyGroup
+from haloy.groups import LazyGroup
 
 _AS_JSON = "haloy.as_json"
 
-#: command -> module under C{haloy.cli} and the help shown in the list.
+#: command -> where it is under C{haloy.cli}, and the help shown in the list.
 COMMANDS = {
-    "init": ("init", "Write a haloy.yaml for this folder."),
-    "deploy": ("deploy", "Build, upload and deploy."),
-    "status": ("status", "Show the state of an app, or of all apps on a server."),
-    "logs": ("logs", "Show the output of an app's containers."),
-    "deployments": ("deployments", "List past deployments and how they ended."),
-    "diff": ("deployments", "Show what changed between two deployments."),
-    "cancel": ("deployments", "Cancel a deployment that is waiting."),
-    "rollback": ("rollback", "Go back to an earlier deployment."),
-    "rollback-targets": ("rollback", "List the deployments to roll back to."),
-    "stop": ("stop", "Stop an app."),
-    "exec": ("execute", "Run a command in an app's container."),
-    "tunnel": ("tunnel", "Reach a container's port from this machine."),
-    "apps": ("apps", "List the apps on a server."),
-    "targets": ("targets", "List the targets of haloy.yaml."),
-    "prune-images": ("prune", "Remove an app's old images from its server."),
-    "validate-config": ("validate", "Check haloy.yaml."),
-    "doctor": ("doctor", "Find out why something does not work."),
-    "server": ("server", "Add, list and delete servers; their logs and registries."),
-    "tokens": ("tokens", "List, create and revoke a server's API tokens."),
-    "certs": ("certs", "List, show, renew and import a server's certificates."),
-    "completion": ("completion", "Print the completion script for a shell."),
-    "version": ("version", "Print the version."),
+    "init": ("init:init_", "Write a haloy.yaml for this folder."),
+    "deploy": ("deploy:deploy_", "Build, upload and deploy."),
+    "status": (
+        "status:status_",
+        "Show the state of an app, or of all apps on a server.",
+    ),
+    "logs": ("logs:logs_", "Show the output of an app's containers."),
+    "deployments": (
+        "deployments:deployments_",
+        "List past deployments and how they ended.",
+    ),
+    "diff": ("deployments:diff_", "Show what changed between two deployments."),
+    "cancel": ("deployments:cancel_", "Cancel a deployment that is waiting."),
+    "rollback": ("rollback:rollback_", "Go back to an earlier deployment."),
+    "rollback-targets": (
+        "rollback:rollback_targets_",
+        "List the deployments to roll back to.",
+    ),
+    "stop": ("stop:stop_", "Stop an app."),
+    "exec": ("execute:exec_", "Run a command in an app's container."),
+    "tunnel": ("tunnel:tunnel_", "Reach a container's port from this machine."),
+    "apps": ("apps:apps_", "List the apps on a server."),
+    "targets": ("targets:targets_", "List the targets of haloy.yaml."),
+    "prune-images": (
+        "prune:prune_images_",
+        "Remove an app's old images from its server.",
+    ),
+    "validate-config": ("validate:validate_config_", "Check haloy.yaml."),
+    "doctor": ("doctor:doctor_", "Find out why something does not work."),
+    "server": (
+        "server:server_",
+        "Add, list and delete servers; their logs and registries.",
+    ),
+    "tokens": ("tokens:tokens_", "List, create and revoke a server's API tokens."),
+    "certs": ("certs:certs_", "List, show, renew and import a server's certificates."),
+    "completion": (
+        "completion:completion_",
+        "Print the completion script for a shell.",
+    ),
+    "version": ("version:version_", "Print the version."),
 }
 
 
 class _Main(LazyGroup):
     """Turns every problem into one red line and an exit code."""
 
+    package = "haloy.cli"
     commands_by_name = COMMANDS
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

@@ -20,7 +20,7 @@ from haloy.store.instance import keep_name, kept_name
 Made = Mapping[str, tuple[Container, ...]]
 
 
-@click.command(short_help="Take over the containers of a lost haloyd.")
+@click.command()
 @as_owner
 @click.argument("name", required=False)
 @click.option("--yes", is_flag=True, help="Do not ask.")

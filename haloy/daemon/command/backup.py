@@ -55,7 +55,7 @@ class Restored:
     aside: Path | None
 
 
-@click.command(short_help="Write a backup of configuration and data.")
+@click.command()
 @directory_options
 @click.argument("file", required=False, metavar="[FILE]")
 @json_option
@@ -99,7 +99,7 @@ def backup(
     )
 
 
-@click.command(short_help="Put a backup in place of what is there.")
+@click.command()
 @directory_options
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
 @click.option("--yes", is_flag=True, help="Do not ask.")

@@ -40,7 +40,7 @@ class Initialised:
     moved: tuple[Path, ...]
 
 
-@click.command(short_help="Set this server up.")
+@click.command()
 @directory_options
 @click.option("--api-domain", metavar="DOMAIN", help="Public name of the API.")
 @click.option("--override", is_flag=True, help="First move an existing set-up aside.")

@@ -9,27 +9,36 @@ from typing import NoReturn
 
 import click
 
-from haloy.daemon.command.adopt import adopt
-from haloy.daemon.command.backup import backup, restore
-from haloy.daemon.command.certs import certs
-from haloy.daemon.command.config import config
-from haloy.daemon.command.init import init
-from haloy.daemon.command.manhole import manhole
 from haloy.daemon.command.output import tell
-from haloy.daemon.command.serve import serve
-from haloy.daemon.command.token import token
-from haloy.daemon.command.uninstall import uninstall
-from haloy.daemon.command.upgrade import upgrade
-from haloy.daemon.command.verify import verify
-from haloy.daemon.command.version import version
 from haloy.errors import HaloyError
-from haloy.groups import SuggestingGroup
+from haloy.groups import LazyGroup
 
 _AS_JSON = "haloyd.as_json"
 
+#: command -> where it is in this package, and the help shown in the list.
+COMMANDS = {
+    "init": ("init:init", "Set this server up."),
+    "verify": ("verify:verify", "Check this server: files, disk, Docker, haloyd."),
+    "doctor": ("verify:verify", "The same as verify."),
+    "config": ("config:config", "Show or check haloyd.yaml, or change one key of it."),
+    "token": ("token:token", "Create, list and revoke API tokens."),
+    "certs": ("certs:certs", "List, renew and import certificates."),
+    "backup": ("backup:backup", "Write a backup of configuration and data."),
+    "restore": ("backup:restore", "Put a backup in place of what is there."),
+    "adopt": ("adopt:adopt", "Take over the containers of a lost haloyd."),
+    "upgrade": ("upgrade:upgrade", "Install another version and switch to it."),
+    "uninstall": ("uninstall:uninstall", "Remove haloyd from this server."),
+    "serve": ("serve:serve", "Run the daemon in the foreground."),
+    "manhole": ("manhole:manhole", "Open the Python prompt inside the daemon."),
+    "version": ("version:version", "Print the version."),
+}
 
-class _Group(SuggestingGroup):
+
+class _Group(LazyGroup):
     """Turns what a person can act on into one line and exit code 1."""
+
+    package = "haloy.daemon.command"
+    commands_by_name = COMMANDS
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Remember whether the answer is to be JSON, when there is none, too."""
@@ -70,21 +79,6 @@ def _tell_json(code: str, message: str, exit_code: int) -> None:
 def main() -> None:
     """Set up, check and run the Haloy daemon on this server."""
 
-
-main.add_command(init)
-main.add_command(verify)
-main.add_command(verify, "doctor")
-main.add_command(config)
-main.add_command(token)
-main.add_command(certs)
-main.add_command(backup)
-main.add_command(restore)
-main.add_command(adopt)
-main.add_command(upgrade)
-main.add_command(uninstall)
-main.add_command(serve)
-main.add_command(manhole)
-main.add_command(version)
 
 if __name__ == "__main__":
     main()

@@ -16,7 +16,7 @@ from haloy.daemon.paths import Directories
 from haloy.errors import HaloyError
 
 
-@click.command(short_help="Open the Python prompt inside the daemon.")
+@click.command()
 @as_owner
 def manhole(chosen: Directories) -> None:
     """Open the Python prompt inside the daemon; Ctrl+D ends it.

@@ -17,6 +17,7 @@ from twisted.application.service import IServiceMaker
 from twisted.plugin import getPlugins
 
 from haloy.daemon.command.main import main as haloyd
+from haloy.groups import commands_of
 
 NAME = "haloyd.md"
 
@@ -58,7 +59,7 @@ def render() -> str:
 
 def _commands(group: click.Group, path: str) -> Iterator[str]:
     seen: set[int] = set()
-    for name, command in group.commands.items():
+    for name, command in commands_of(group):
         called = f"{path} {name}"
         if id(command) in seen:
             yield f"\n## {called}\n\nThe same as `{path} {command.name}`.\n"

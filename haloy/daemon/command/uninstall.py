@@ -29,7 +29,7 @@ FILES = (
 )
 
 
-@click.command(short_help="Remove haloyd from this server.")
+@click.command()
 @directory_options
 @click.option("--purge", is_flag=True, help="Delete configuration and data, too.")
 @click.option(

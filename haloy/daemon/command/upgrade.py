@@ -49,7 +49,7 @@ class Version:
     schema: int
 
 
-@click.command(short_help="Install another version and switch to it.")
+@click.command()
 @directory_options
 @click.argument("what", metavar="WHEEL|REQUIREMENT")
 @click.option("--sha256", metavar="HEX", help="The SHA-256 that the wheel must have.")

@@ -51,7 +51,7 @@ class Check:
         return not self.problem
 
 
-@click.command(short_help="Check this server: files, disk, Docker, haloyd.")
+@click.command()
 @directory_options
 @json_option
 def verify(config_dir: str | None, data_dir: str | None, as_json: bool) -> None:

@@ -12,7 +12,7 @@ from haloy.proxy.control.protocol import PROTOCOL
 from haloy.proxy.form import form
 
 
-@click.command(short_help="Print the version.")
+@click.command()
 @json_option
 def version(as_json: bool) -> None:
     """Print the version, and whether the proxy runs compiled or interpreted."""

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from haloy.daemon.command.main import main
+from haloy.groups import commands_of
 from tests.daemon.command.conftest import Haloyd
 
 
@@ -24,7 +25,7 @@ def test_help_names_every_command(words: list[str]) -> None:
 
 def groups(command: click.Group, path: tuple[str, ...] = ()) -> Iterator[list[str]]:
     """Give every group below C{command} by its words."""
-    for name, below in command.commands.items():
+    for name, below in commands_of(command):
         if isinstance(below, click.Group):
             yield [*path, name]
             yield from groups(below, (*path, name))
@@ -68,7 +69,7 @@ def leaves(
     if not isinstance(command, click.Group):
         yield " ".join(path), command
         return
-    for name, below in command.commands.items():
+    for name, below in commands_of(command):
         yield from leaves(below, (*path, name))
 
 

@@ -8,6 +8,7 @@ import click
 
 from haloy.daemon.command import reference
 from haloy.daemon.command.main import main
+from haloy.groups import commands_of
 
 FOLDER = Path(__file__).parents[3] / "docs" / "reference"
 
@@ -31,7 +32,7 @@ def test_every_command_prints_json_if_it_is_asked() -> None:
 
 def _commands(group: click.Group, path: str) -> list[tuple[str, click.Command]]:
     found: list[tuple[str, click.Command]] = []
-    for name, command in group.commands.items():
+    for name, command in commands_of(group):
         if isinstance(command, click.Group):
             found += _commands(command, f"{path} {name}")
         else:
