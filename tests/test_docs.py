@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 from attrs import asdict
 
 from haloy.cli import exits
+from haloy.cli.main import main as haloy
 from haloy.config.daemon_file import DaemonFile, parse_daemon_file
 from haloy.config.load import load_app_document, parse_app_document
+from haloy.daemon.command.main import main as haloyd
 from haloy.model import labels
 
 ROOT = Path(__file__).parents[1]
@@ -162,7 +167,7 @@ def test_every_promise_names_its_test() -> None:
 
 
 GUIDE = sorted((ROOT / "docs" / "guide").glob("*.md"))
-_OPTION = re.compile(r"^\$ haloy ([a-z-]+)(.*)$", re.MULTILINE)
+PROGRAMS = {"haloy": haloy, "haloyd": haloyd}
 
 
 @pytest.mark.parametrize("document", GUIDE, ids=lambda path: path.name)
@@ -173,11 +178,42 @@ def test_the_yaml_of_the_guide_is_accepted(document: Path) -> None:
             parse_app_document(shown, document.name, "yaml")
 
 
-@pytest.mark.parametrize("document", GUIDE, ids=lambda path: path.name)
-def test_the_commands_of_the_guide_exist(document: Path) -> None:
-    """With every option that is shown."""
-    reference = _text(ROOT / "docs" / "reference" / "commands.md")
-    for name, rest in _OPTION.findall(_text(document)):
-        assert f"\n## haloy {name}\n" in reference
-        for option in re.findall(r" (--[a-z-]+)", rest.partition(" -- ")[0]):
-            assert f"{option}" in reference, option
+def _calls(text: str) -> Iterator[str]:
+    """Yield every call of C{haloy} or C{haloyd} that a document shows, up to a pipe."""
+    blocks = re.findall(r"```(?:console|sh)\n(.+?)```", text, re.DOTALL)
+    prose = re.sub(r"```.+?```", "", text, flags=re.DOTALL)
+    lines = [line.lstrip("$# ") for block in blocks for line in block.splitlines()]
+    for shown in (*lines, *_CODE.findall(prose.replace("\n", " "))):
+        if re.match(r"haloyd? [a-z]", shown):
+            yield re.split(r" (?:[|>#<;]|&&|--) ", shown)[0]
+
+
+def _refused(call: str) -> str:
+    """Return why the command line is wrong, C{""}: it is not; nothing is run."""
+    program, *words = shlex.split(call)
+    command: click.Command = PROGRAMS[program]
+    context = click.Context(command, info_name=program)
+    while isinstance(command, click.Group) and words:
+        below = command.get_command(context, words[0])
+        if below is None:
+            return f"{command.name} has no command {words[0]}"
+        command, context = below, click.Context(below, parent=context)
+        words = words[1:]
+    try:
+        _, surplus, _ = command.make_parser(context).parse_args(words)
+    except click.UsageError as problem:
+        return problem.format_message()
+    return f"{' '.join(surplus)} is one too many" if surplus else ""
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_command_lines_that_are_shown_are_accepted(document: Path) -> None:
+    """The command exists, and takes the options and arguments that it is given."""
+    wrong = {call: _refused(call) for call in _calls(_text(document))}
+    assert not {call: why for call, why in wrong.items() if why}
+
+
+def test_a_wrong_command_line_would_be_found() -> None:
+    """A missing command, an unknown option, an argument too many."""
+    shown = "`haloy staus`, `haloyd\nbackup --all` and `haloy status APP`"
+    assert [bool(_refused(call)) for call in _calls(shown)] == [True, True, True]
