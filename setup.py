@@ -66,6 +66,7 @@ HOT = (
     "short_way",
     "splice",
     "switch",
+    "target",
     "tunnel",
     "upstream",
     "wheel",

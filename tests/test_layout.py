@@ -26,9 +26,11 @@ LARGEST_WITHOUT_A_MAP = 12
 TESTED_ELSEWHERE: dict[str, str] = {
     # Parts of one request and one connection, tested whole, with real sockets.
     "haloy/proxy/keepalive.py": "tests/proxy/test_vanished_peers.py",
+    "haloy/proxy/pacing.py": "tests/proxy/test_switch.py",
     "haloy/proxy/parking.py": "tests/proxy/test_switch.py",
     "haloy/proxy/short_way.py": "tests/proxy/test_lane.py",
     "haloy/proxy/spawning.py": "tests/proxy/test_crew.py",
+    "haloy/proxy/target.py": "tests/proxy/test_switch.py",
     "haloy/proxy/http2/forwarding.py": "tests/proxy/http2/test_stream.py",
     "haloy/proxy/http2/multiplexed.py": "tests/proxy/http2/test_downstream.py",
     "haloy/proxy/http2/outgoing.py": "tests/proxy/http2/test_stream.py",

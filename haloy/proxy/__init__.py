@@ -9,9 +9,9 @@ Where things are:
   - What is said: L{head}, L{response_head}, L{body} and L{fields} parse strictly and
     write anew; L{head_cache} remembers blocks of fields; L{exchange} is the state
     machine of a request with its answer.
-  - Where a request goes: L{dispatch} asks the table (L{routes}); L{seeking} tries
-    replicas in the order of L{balance}; L{parking} holds what has to wait; L{pages}
-    has the answers of our own.
+  - Where a request goes: L{dispatch} asks the table (L{routes}), L{target} has what is
+    known of a route; L{seeking} tries replicas in the order of L{balance}; L{parking}
+    holds what has to wait; L{pages} has the answers of our own.
   - The app's side: L{pool} keeps connections, L{upstream} is one of them;
     L{forwarding} drives the exchange between both sides, L{tunnel} what follows a 101.
   - Large bodies: L{splice} is a pipe of the kernel, used by L{bulk} for bodies and by
@@ -30,6 +30,7 @@ Where things are:
   - Processes: L{interface} is the contract, L{embedded} fulfils it inside haloyd. In
     the split form a L{supervisor} keeps a L{crew} of workers; L{sockets},
     L{privileges}, L{spawning} and L{launch} are how it and they start; a L{worker}
-    serves what L{demand} makes of the table; L{shares} spreads new connections;
-    L{control} has the messages. L{kept} and L{writer} put what is served on the disk.
+    serves what L{demand} makes of the table, between requests by L{pacing};
+    L{shares} spreads new connections; L{control} has the messages. L{kept} and
+    L{writer} put what is served on the disk.
 """

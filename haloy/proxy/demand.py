@@ -1,13 +1,15 @@
 """Which upstreams the table wants, worked out from what differs.
 
 A table may have a thousand routes, and the next one other upstreams for one of them:
-requests wait while it takes its place, so what is as before costs a look.
+requests wait while it takes its place, so what is as before costs a look, and the rest
+is done in steps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Final, NamedTuple, TypeVar
 
 from haloy.model.app import ProxyOptions
 from haloy.proxy.routes import (
@@ -17,8 +19,21 @@ from haloy.proxy.routes import (
     Route,
     RouteTable,
     Upstream,
-    changed,
 )
+
+#: What differs is worked on by so many at a time, some 30 µs, and what does not is
+#: looked at by so many.
+_STEP: Final = 8
+_LOOK: Final = 256
+
+T = TypeVar("T")
+
+Steps = Generator[None, None, T]
+
+
+def steps_of(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Return C{items}, a step's worth at a time."""
+    return (items[start : start + _STEP] for start in range(0, len(items), _STEP))
 
 
 class Wanted(NamedTuple):
@@ -47,8 +62,10 @@ class Demand:
         """Whoever has an upstream in the table."""
         return self._apps.keys()
 
-    def follow(self, table: RouteTable) -> tuple[Sequence[Wanted], Sequence[str]]:
-        """Go on to C{table}.
+    def follow(
+        self, table: RouteTable
+    ) -> Steps[tuple[Sequence[Wanted], Sequence[str]]]:
+        """Go on to C{table}, in steps, all of which must be taken.
 
         Return the upstreams of the routes that are new or otherwise than before, and
         the keys of those that have no place in it.
@@ -60,16 +77,21 @@ class Demand:
             (before.exact, table.exact),
             (before.wildcard, table.wildcard),
         ):
-            self._compare(old, new, wanted, left)
-        for one in wanted:
-            key = one.upstream.key
-            self._keys[key] = self._keys.get(key, 0) + 1
-            self._apps[one.app] = self._apps.get(one.app, 0) + 1
+            yield from self._compare(old, new, wanted, left)
+            yield from self._missing(old, new, left)
+        for some in steps_of(wanted):
+            for one in some:
+                key = one.upstream.key
+                self._keys[key] = self._keys.get(key, 0) + 1
+                self._apps[one.app] = self._apps.get(one.app, 0) + 1
+            yield
         gone = []
-        for one in left:
-            if _one_less(self._keys, one.upstream.key):
-                gone.append(one.upstream.key)
-            _one_less(self._apps, one.app)
+        for some in steps_of(left):
+            for one in some:
+                if _one_less(self._keys, one.upstream.key):
+                    gone.append(one.upstream.key)
+                _one_less(self._apps, one.app)
+            yield
         return wanted, gone
 
     def _compare(
@@ -78,22 +100,47 @@ class Demand:
         after: Mapping[str, Route],
         wanted: list[Wanted],
         left: list[Wanted],
-    ) -> None:
-        for name, route in changed(before, after):
-            self._add(wanted, route)
-            former = before.get(name)
-            if former is not None:
-                self._add(left, former)
-        for name in before.keys() - after.keys():
-            self._add(left, before[name])
+    ) -> Iterator[None]:
+        """Find what C{after} has new, or otherwise than C{before}."""
+        for some in _looks(after):
+            others = [
+                (route, former)
+                for name, route in some
+                if (former := before.get(name)) is not route
+            ]
+            yield
+            for pairs in steps_of(others):
+                for route, former in pairs:
+                    if former != route:
+                        self._add(wanted, route)
+                        self._add(left, former)
+                yield
 
-    def _add(self, found: list[Wanted], route: Route) -> None:
+    def _missing(
+        self,
+        before: Mapping[str, Route],
+        after: Mapping[str, Route],
+        left: list[Wanted],
+    ) -> Iterator[None]:
+        """Find what C{before} has and C{after} has not."""
+        for some in _looks(before):
+            for route in [route for name, route in some if name not in after]:
+                self._add(left, route)
+            yield
+
+    def _add(self, found: list[Wanted], route: Route | None) -> None:
         if isinstance(route, AppRoute):
             found.extend(
                 [Wanted(one, route.app, route.options) for one in route.upstreams]
             )
         elif isinstance(route, ApiRoute):
             found.append(Wanted(route.upstream, API_OWNER, self._api_options))
+
+
+def _looks(routes: Mapping[str, Route]) -> Iterator[list[tuple[str, Route]]]:
+    rest = iter(routes.items())
+    while some := list(islice(rest, _LOOK)):
+        yield some
 
 
 def _one_less(counts: dict[str, int], key: str) -> bool:

@@ -37,7 +37,8 @@ from haloy.proxy.origin import Way, upgrade_of
 from haloy.proxy.tunnel import Tunnel
 
 if TYPE_CHECKING:
-    from haloy.proxy.switch import Switch, Target
+    from haloy.proxy.switch import Switch
+    from haloy.proxy.target import Target
 
 IDLE_TIMEOUT_S: Final = 60.0
 _HELD_LIMIT_BYTES: Final = 32768

@@ -42,6 +42,7 @@ from haloy.proxy.metrics import (
     counted,
     upstream_readings,
 )
+from haloy.proxy.pacing import Pace
 from haloy.proxy.pool import Pool
 from haloy.proxy.routes import RouteTable, apps_of
 from haloy.proxy.shares import Share, whole_share
@@ -122,6 +123,7 @@ class EmbeddedProxy(Service):
         self._plain: list[Listener] = []
         self._secure: list[Listener] = []
         self._connections_limit = 0
+        self._pace = Pace(reactor, clock)
         self._keys_until_s = self._wheel.now_s + _NEW_KEYS_S
         self._ticking: LoopingCall | None = None
 
@@ -297,7 +299,8 @@ class EmbeddedProxy(Service):
 
     async def replace_table(self, table: RouteTable) -> None:
         """See L{haloy.proxy.interface.Proxy.replace_table}."""
-        self._switch.replace_table(table)
+        steps = self._switch.replacing(table)
+        await self._pace.take(steps, lambda: bool(self.running))
 
     async def replace_certificates(self, certificates: tuple[Certificate, ...]) -> None:
         """See L{haloy.proxy.interface.Proxy.replace_certificates}."""

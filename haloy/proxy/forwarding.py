@@ -30,7 +30,7 @@ from haloy.proxy.upstream import UpstreamConnection
 
 if TYPE_CHECKING:
     from haloy.proxy.client import Client
-    from haloy.proxy.switch import Target
+    from haloy.proxy.target import Target
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)

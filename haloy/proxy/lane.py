@@ -33,7 +33,7 @@ from haloy.proxy.splice import pulled
 
 if TYPE_CHECKING:
     from haloy.proxy.downstream import Downstream
-    from haloy.proxy.switch import Target
+    from haloy.proxy.target import Target
     from haloy.proxy.upstream import UpstreamConnection
 
 PLANS_LIMIT: Final = 512
@@ -81,10 +81,6 @@ class Lanes:
         self._plans_limit = plans_limit
         self.plans: dict[tuple[str, bytes], Plan] = {}
         self.answers: dict[tuple[bytes, bytes], Answer] = {}
-
-    def clear(self) -> None:
-        """Forget the plans: there is another table."""
-        self.plans.clear()
 
     def learn_plan(
         self, peer: str, block: bytes, request: RequestHead, target: Target, head: bytes
@@ -171,6 +167,8 @@ class Lane(ShortWay):
         switch = self._switch
         asked = client.origin.server_name
         if switch.retiring or (asked is not None and asked != plan.name):
+            return False
+        if not switch.serves(plan.target):
             return False
         client.set_off(self)
         self._begin(plan, data[:end], match[1])

@@ -17,7 +17,8 @@ from haloy.proxy.exchange import Exchange
 from haloy.proxy.head import RequestHead
 
 if TYPE_CHECKING:
-    from haloy.proxy.switch import Switch, Target
+    from haloy.proxy.switch import Switch
+    from haloy.proxy.target import Target
 
 
 class Way(Protocol):
@@ -88,6 +89,7 @@ class Origin:
             target is not None
             and (self.server_name is None or self.server_name == request.name)
             and not request.target.startswith(CHALLENGE_PREFIX)
+            and switch.serves(target)
         ):
             return target
         arrival = Arrival(secure, self.server_name, switch.redirects, self._loopback)

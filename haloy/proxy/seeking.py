@@ -19,7 +19,8 @@ from haloy.proxy.upstream import UpstreamConnection, User
 
 if TYPE_CHECKING:
     from haloy.proxy.client import Client
-    from haloy.proxy.switch import Switch, Target
+    from haloy.proxy.switch import Switch
+    from haloy.proxy.target import Target
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -98,7 +99,7 @@ class Seeker(User):
         self.leave_queue()
         while not self.over:
             target = self.target
-            if target.table is not self.switch.table:
+            if target.epoch != self.switch.epoch:
                 target = self.target = self.switch.target_now(self)
             pool = target.only
             if pool is None or self._tried:

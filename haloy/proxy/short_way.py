@@ -19,7 +19,8 @@ from haloy.proxy.upstream import UpstreamConnection, User
 if TYPE_CHECKING:
     from haloy.proxy.forwarding import Forwarding
     from haloy.proxy.origin import Origin
-    from haloy.proxy.switch import Switch, Target
+    from haloy.proxy.switch import Switch
+    from haloy.proxy.target import Target
 
 TRACE: Final = b"\r\ntraceparent: "
 END: Final = b"\r\n\r\n"
@@ -28,15 +29,17 @@ _KINDS_LIMIT: Final = 64
 
 
 class Plan:
-    """What becomes of a request's fields, from one client and for one table.
+    """What becomes of a request's fields, from one client and for one target.
 
     C{request} had them; C{middle} is what the app gets between the beginning of the
-    request line, which differs, and the request's id. C{kinds}: what such requests
+    request line, which differs, and the request's id. C{epoch}: which table of the
+    worker it was learned by. C{kinds}: what such requests
     were for the log, by status, replica, version of TLS and bytes of the body.
     C{large}: hashes of those of their targets whose last answer was large (C{lane}).
     """
 
     __slots__ = (
+        "epoch",
         "kinds",
         "large",
         "method",
@@ -50,6 +53,7 @@ class Plan:
     def __init__(self, request: RequestHead, target: Target, middle: bytes) -> None:
         self.request = request
         self.target = target
+        self.epoch = target.epoch
         self.middle = middle
         self.method = request.method.decode("ascii")
         self.name = request.name

@@ -7,19 +7,17 @@ it is touched from the reactor's thread alone.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from attrs import evolve
 from twisted.logger import Logger
 
-from haloy.model.app import Balance, Protocol, ProxyOptions
 from haloy.model.names import AppName, DomainName
-from haloy.proxy import pages
 from haloy.proxy.access_log import Kinds, Sink
 from haloy.proxy.balance import SLOW_START_S, Rotation
 from haloy.proxy.carriage import Carriage
-from haloy.proxy.demand import Demand
+from haloy.proxy.demand import Demand, Wanted, steps_of
 from haloy.proxy.descriptor import Reactor
 from haloy.proxy.forwarded import Networks
 from haloy.proxy.head import RequestHead
@@ -31,7 +29,15 @@ from haloy.proxy.lane import Lanes
 from haloy.proxy.metrics import Handshakes
 from haloy.proxy.parking import Parking
 from haloy.proxy.pool import Pool
-from haloy.proxy.routes import API_OWNER, ApiRoute, AppRoute, RouteTable, Upstream
+from haloy.proxy.routes import (
+    API_OWNER,
+    ApiRoute,
+    AppRoute,
+    RouteTable,
+    Upstream,
+    find,
+)
+from haloy.proxy.target import API_OPTIONS, Target
 from haloy.proxy.wheel import Wheel
 
 if TYPE_CHECKING:
@@ -43,93 +49,12 @@ _TARGETS_LIMIT: Final = 4096
 #: Connections of one address with HTTP/2, that of a proxy we trust excepted.
 HTTP2_CONNECTIONS_LIMIT: Final = 256
 
-# The API's times: decisions.md, "On the wire".
-_API_OPTIONS: Final = ProxyOptions(
-    response_timeout_s=900.0, body_timeout_s=300.0, max_connections=1024
-)
-_API_STREAM_IDLE_S: Final = 300.0
-
-
-class Target:
-    """A route with what forwarding by it needs at hand, for one table."""
-
-    __slots__ = (
-        "_balance",
-        "_pools",
-        "_rotation",
-        "app",
-        "body_timeout_s",
-        "connect_timeout_s",
-        "extra",
-        "h2c",
-        "is_api",
-        "max_body_bytes",
-        "only",
-        "replaced",
-        "response_timeout_s",
-        "route",
-        "secure",
-        "stream_idle_s",
-        "table",
-        "tunnel_idle_s",
-    )
-
-    def __init__(
-        self,
-        table: RouteTable,
-        route: AppRoute | ApiRoute,
-        pools: tuple[Pool, ...],
-        rotation: Rotation,
-        *,
-        secure: bool,
-    ) -> None:
-        options = _API_OPTIONS if isinstance(route, ApiRoute) else route.options
-        self.table = table
-        self.route = route
-        self.secure = secure
-        self.is_api = isinstance(route, ApiRoute)
-        self.app = API_OWNER if isinstance(route, ApiRoute) else route.app
-        self._pools = pools
-        self.only = pools[0] if len(pools) == 1 else None
-        self._rotation = rotation
-        self._balance: Balance = options.balance
-        self.h2c = options.protocol is Protocol.H2C
-        for pool in pools:
-            pool.h2c = self.h2c
-        self.connect_timeout_s = options.connect_timeout_s
-        self.response_timeout_s = options.response_timeout_s
-        self.body_timeout_s = options.body_timeout_s
-        self.tunnel_idle_s = options.tunnel_idle_s
-        self.stream_idle_s = (
-            _API_STREAM_IDLE_S if self.is_api else options.tunnel_idle_s
-        )
-        self.max_body_bytes = options.max_body_bytes
-        self.extra, self.replaced = _extra_fields(options, secure=secure)
-
-    def pick(self, now_s: float, tried: tuple[str, ...]) -> Pool | None:
-        """Return who serves next, C{None} when all were tried."""
-        return self._rotation.pick(self._pools, now_s, tried, self._balance)
-
-    def nobody(self) -> pages.Page:
-        """Return the answer when there is no upstream."""
-        if self.is_api:
-            return pages.Page(
-                503,
-                "The control plane is not available.",
-                retry_after_s=5,
-                text=True,
-                code="unavailable",
-            )
-        return pages.unavailable()
-
-    def bad_answer(self) -> pages.Page:
-        """Return the answer when the upstream gave no valid one."""
-        return self.nobody() if self.is_api else pages.error(502)
-
 
 class Switch:
     """The shared state of one worker.
 
+    @ivar epoch: counts the tables that were served. What was learned of a route stays
+        good under the next ones while that is the same, L{serves} says.
     @ivar redirects: plain requests are sent to HTTPS.
     @ivar stopping: no new requests; the answers under way are the last ones.
     @ivar retiring: an answer is the last one of its connection, and says so.
@@ -157,6 +82,7 @@ class Switch:
         self.server_name = server_name
         self.take_over = take_over
         self.table = RouteTable()
+        self.epoch = 0
         self.challenges: dict[str, str] = {}
         self.heads = HeadCache()
         self.public_https = 443
@@ -175,13 +101,13 @@ class Switch:
         self.tunnels: set[Tunnel] = set()
         self.pools: dict[str, Pool] = {}
         self.failure_listeners: list[Callable[[UpstreamFailure], None]] = []
-        self._demand = Demand(_API_OPTIONS)
+        self._demand = Demand(API_OPTIONS)
         self._rotations: dict[str, Rotation] = {}
         self.parking = Parking()
-        # Host field -> target under the present table. Emptied in place.
+        # Host field -> target, if L{serves} says so. Emptied in place.
         self.secure_targets: dict[bytes, Target] = {}
         self.plain_targets: dict[bytes, Target] = {}
-        # What was learned of requests under the present table, likewise.
+        # What was learned of requests, likewise.
         self.secure_lanes = Lanes()
         self.plain_lanes = Lanes()
         self._id_prefix = id_prefix.encode("ascii")
@@ -210,7 +136,8 @@ class Switch:
         )
         name = API_OWNER if isinstance(route, ApiRoute) else route.app
         target = Target(
-            self.table,
+            self.epoch,
+            request.name,
             route,
             tuple(self.pools[upstream.key] for upstream in upstreams),
             self._rotations.setdefault(name, Rotation()),
@@ -218,9 +145,29 @@ class Switch:
         )
         known = self.secure_targets if secure else self.plain_targets
         served = secure or not self.redirects
-        if served and not request.upgrade and len(known) < _TARGETS_LIMIT:
+        if served and not request.upgrade and self._leads_to(request.name, route):
+            if len(known) >= _TARGETS_LIMIT:
+                known.clear()
             known[request.host] = target
         return target
+
+    def serves(self, target: Target) -> bool:
+        """Tell whether the present table leads to C{target}, too.
+
+        So a table costs nothing where it changes nothing.
+        """
+        if target.epoch == self.epoch:
+            return True
+        if not self._leads_to(target.name, target.route):
+            return False
+        for pool in target.pools:
+            if self.pools.get(pool.key) is not pool:
+                return False
+        target.epoch = self.epoch
+        return True
+
+    def _leads_to(self, name: str, route: AppRoute | ApiRoute) -> bool:
+        return find(self.table, name) is route
 
     def give_up(self, seeker: Seeker) -> None:
         """Forget a request that waits no longer."""
@@ -287,27 +234,47 @@ class Switch:
 
     def replace_table(self, table: RouteTable) -> None:
         """Serve by C{table} from now on."""
-        wanted, gone = self._demand.follow(table)
+        for _ in self.replacing(table):
+            pass
+
+    def replacing(self, table: RouteTable) -> Iterator[None]:
+        """Serve by C{table} when all steps are done; requests may come in between.
+
+        They go by the former table until there is everything that this one wants;
+        then by this one, while what only that one wanted is given up.
+        """
+        wanted, gone = yield from self._demand.follow(table)
+        yield from self._admit_all(wanted)
         self.table = table
-        self.secure_targets.clear()
-        self.plain_targets.clear()
-        self.secure_lanes.clear()
-        self.plain_lanes.clear()
-        serving = {one.app for one in wanted if self._serves(one.upstream.key)}
-        for one in wanted:
-            limit = one.options.max_connections
-            self._admit(one.upstream, limit, slowly=one.app in serving)
-        for key in gone:
-            self._retire(key)
-        if gone:
-            for rotation in self._rotations.values():
-                rotation.forget(gone)
+        self.epoch += 1
+        yield
+        yield from self._retire_all(gone)
         owners = self._demand.apps
         for name in [name for name in self._rotations if name not in owners]:
             del self._rotations[name]
         self.parking.release_owners(owners)
 
-    def _serves(self, key: str) -> bool:
+    def _admit_all(self, wanted: Sequence[Wanted]) -> Iterator[None]:
+        serving: set[str] = set()
+        for some in steps_of(wanted):
+            serving.update([one.app for one in some if self._has(one.upstream.key)])
+            yield
+        for some in steps_of(wanted):
+            for one in some:
+                limit = one.options.max_connections
+                self._admit(one.upstream, limit, slowly=one.app in serving)
+            yield
+
+    def _retire_all(self, gone: Sequence[str]) -> Iterator[None]:
+        for some in steps_of(gone):
+            for key in some:
+                self._retire(key)
+            yield
+        if gone:
+            for rotation in self._rotations.values():
+                rotation.forget(gone)
+
+    def _has(self, key: str) -> bool:
         pool = self.pools.get(key)
         return pool is not None and not pool.retired
 
@@ -352,16 +319,3 @@ class Switch:
             if pool.retired and not pool.outstanding and not pool.tunnels:
                 del self.pools[key]
         self.parking.tick(now_s)
-
-
-def _extra_fields(
-    options: ProxyOptions, *, secure: bool
-) -> tuple[bytes, frozenset[bytes]]:
-    """Return the lines added to answers and the names that they replace."""
-    fields = list(options.response_headers)
-    if options.hsts_max_age_s is not None and secure:
-        fields.append(
-            ("Strict-Transport-Security", f"max-age={options.hsts_max_age_s}")
-        )
-    lines = "".join(f"{name}: {value}\r\n" for name, value in fields)
-    return lines.encode("latin-1"), frozenset(n.lower().encode() for n, _ in fields)

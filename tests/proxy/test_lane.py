@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from haloy.model.app import ProxyOptions
+from haloy.model.app import Address, ProxyOptions
+from haloy.model.names import AppName, DomainName
 from haloy.proxy import splice
 from haloy.proxy.forwarded import parse_networks
 from haloy.proxy.lane import ANSWERS_LIMIT, Lane, Lanes
-from haloy.proxy.routes import build_table
+from haloy.proxy.routes import AppRoute, RouteTable, Upstream, build_table
 from haloy.proxy.upstream import UpstreamConnection
 from tests.proxy.both_ways import FIELDS, GET, OK, both, stage
 
@@ -167,6 +168,42 @@ def test_a_new_table_is_learned_anew() -> None:
         one.switch.replace_table(build_table(2, None, [])[0])
         one.sent(GET)
         assert one.records[-1].status == 404
+
+
+def test_a_table_that_leaves_a_route_leaves_its_plan() -> None:
+    """Unless another route takes the name, or an upstream is another of that key."""
+    with stage(lanes=True) as one:
+        for _ in range(2):
+            one.sent(GET)
+            one.answer(OK)
+        (name, route), *_ = one.switch.table.exact.items()
+        other = Upstream("other", Address("127.0.0.1", 1))
+        beside = AppRoute(AppName("b"), DomainName("b.example.com"), (other,))
+        one.switch.replace_table(RouteTable(2, {name: route, "b.example.com": beside}))
+        one.sent(GET)
+        assert one.by_lane == 2
+        one.answer(OK)
+        # Back again, after a table without it.
+        one.switch.replace_table(RouteTable(3, {"b.example.com": beside}))
+        one.switch.replace_table(RouteTable(4, {name: route}))
+        one.sent(GET)
+        one.answer(OK)
+        assert (one.by_lane, one.records[-1].status) == (2, 200)
+
+
+def test_a_name_of_its_own_comes_before_a_wildcard() -> None:
+    """Though the route of the wildcard is as before."""
+    with stage(lanes=True) as one:
+        ((name, route),) = one.switch.table.exact.items()
+        one.switch.replace_table(RouteTable(2, {}, {"example.com": route}))
+        for _ in range(2):
+            one.sent(GET)
+            one.answer(OK)
+        assert one.by_lane == 1
+        nobody = AppRoute(AppName("b"), DomainName(name), ())
+        one.switch.replace_table(RouteTable(3, {name: nobody}, {"example.com": route}))
+        one.sent(GET)
+        assert (one.by_lane, one.records[-1].status) == (1, 503)
 
 
 @pytest.mark.parametrize("stop", ["stop", "retire"])

@@ -16,7 +16,8 @@ from haloy.proxy.forwarded import parse_networks
 from haloy.proxy.head import RequestHead, parse_request
 from haloy.proxy.origin import Origin, upgrade_of
 from haloy.proxy.routes import Upstream
-from haloy.proxy.switch import Switch, Target
+from haloy.proxy.switch import Switch
+from haloy.proxy.target import Target
 from haloy.proxy.wheel import Wheel
 from tests.proxy.support import table_of
 

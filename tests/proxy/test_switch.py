@@ -5,11 +5,19 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable
+from itertools import count, pairwise
+from typing import cast
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
 
 from haloy.model.app import Address, Balance, ProxyOptions
-from haloy.model.names import AppName
+from haloy.model.names import AppName, DomainName
+from haloy.proxy.descriptor import Reactor
 from haloy.proxy.interface import DrainLimits, Leftover
-from haloy.proxy.routes import RouteTable, Upstream
+from haloy.proxy.routes import AppRoute, RouteTable, Upstream, apps_of
+from haloy.proxy.switch import Switch
+from haloy.proxy.wheel import Wheel
 from tests.proxy.conftest import Running, Starter
 from tests.proxy.support import (
     Backend,
@@ -58,6 +66,80 @@ async def test_a_connection_follows_the_table(start_proxy: Starter) -> None:
             return peer.response()[2]
 
         assert await in_thread(go_on) == b"b"
+
+
+def rows_of(count: int, moved: int) -> RouteTable:
+    """Return a table of C{count} apps, of which the first C{moved} are elsewhere."""
+
+    def route(number: int) -> AppRoute:
+        key = f"{number}-{moved}" if number < moved else f"{number}"
+        one = Upstream(key, Address("127.0.0.1", 1))
+        return AppRoute(AppName(f"a{number}"), DomainName(f"a{number}.example"), (one,))
+
+    return RouteTable(moved, {f"a{n}.example": route(n) for n in range(count)})
+
+
+def bare_switch() -> Switch:
+    return Switch(
+        cast(Reactor, None),
+        Wheel(lambda: 100.0),
+        networks=(),
+        sink=None,
+        id_prefix="",
+        server_name=lambda tls: None,
+        take_over=lambda connection: None,
+    )
+
+
+def test_a_table_takes_its_place_in_small_steps() -> None:
+    """At each step all that the table of that moment leads to is there."""
+    switch = bare_switch()
+    before, after = rows_of(300, 0), rows_of(300, 200)
+    switch.replace_table(before)
+    served, there = [], [len(switch.pools)]
+    for _ in switch.replacing(after):
+        table = switch.table
+        served.append(table)
+        there.append(len(switch.pools))
+        for key in apps_of(table):
+            assert not switch.pools[key].retired
+    assert switch.pools.keys() == apps_of(after).keys()
+    assert {id(table) for table in served} == {id(before), id(after)}
+    assert served == sorted(served, key=lambda table: table.generation)
+    assert max(abs(a - b) for a, b in pairwise([*there, len(switch.pools)])) <= 8
+
+
+def test_a_change_of_one_route_is_few_steps_in_any_table() -> None:
+    """What is as before is only looked at, many at once."""
+    switch = bare_switch()
+    table = rows_of(5000, 0)
+    switch.replace_table(table)
+    one = rows_of(1, 1).exact
+    assert sum(1 for _ in switch.replacing(RouteTable(1, {**table.exact, **one}))) < 60
+
+
+async def test_requests_come_between_the_steps(start_proxy: Starter) -> None:
+    """A large table does not keep others waiting, and the next one waits for it."""
+    from twisted.internet import reactor  # noqa: PLC0415, TID251 - once installed
+
+    clock = count(1000.0, 0.0001)  # so each look at the time takes 0.1 ms
+    running = start_proxy(clock=lambda: next(clock))
+    await running.serve(table=rows_of(1000, 0))
+    turns: list[int] = []
+    going = LoopingCall(lambda: turns.append(running.proxy.stats().generation))
+    going.clock = reactor
+    going.start(0)
+    both = [
+        Deferred.fromCoroutine(running.serve(table=table))
+        for table in (rows_of(1000, 1000), rows_of(1000, 500))
+    ]
+    await both[0]
+    assert running.proxy.stats().generation == 1000
+    assert len(turns) > 50
+    await both[1]
+    going.stop()
+    assert running.proxy.stats().generation == 500
+    assert [*dict.fromkeys(turns)] == [0, 1000, 500]
 
 
 async def test_turns(start_proxy: Starter) -> None:

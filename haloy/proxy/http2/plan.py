@@ -18,7 +18,7 @@ from haloy.proxy.short_way import Plan, plan_of
 if TYPE_CHECKING:
     from haloy.proxy.head import RequestHead
     from haloy.proxy.origin import Origin
-    from haloy.proxy.switch import Target
+    from haloy.proxy.target import Target
 
 
 class CallPlan(Plan):

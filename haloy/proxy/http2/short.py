@@ -26,7 +26,7 @@ from haloy.proxy.wheel import NEVER
 if TYPE_CHECKING:
     from haloy.proxy.http2.downstream import Http2Downstream
     from haloy.proxy.http2.forwarding import StreamForwarding
-    from haloy.proxy.switch import Target
+    from haloy.proxy.target import Target
     from haloy.proxy.upstream import UpstreamConnection
 
 
@@ -61,11 +61,20 @@ def path_for(
     if (
         start.method != method
         or start.authority != plan.authority
-        or plan.target.table is not connection.switch.table
+        or not _holds(plan, connection)
         or start.target.startswith(CHALLENGE_PREFIX)
     ):
         return b""
     return start.target
+
+
+def _holds(plan: Plan, connection: Http2Downstream) -> bool:
+    """Tell whether the present table has C{plan}'s requests go where they went."""
+    asked = connection.origin.server_name
+    if asked is not None and asked != plan.name:
+        # Whether a name may come on the connection of another is said by the table.
+        return plan.epoch == connection.switch.epoch
+    return connection.switch.serves(plan.target)
 
 
 class ShortStream(ShortWay):

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from haloy.proxy.http2.downstream import Http2Downstream
     from haloy.proxy.origin import Way
     from haloy.proxy.pool import Pool
-    from haloy.proxy.switch import Target
+    from haloy.proxy.target import Target
     from haloy.proxy.tunnel import Tunnel
     from haloy.proxy.upstream import UpstreamConnection
 

@@ -16,7 +16,8 @@ from haloy.proxy.http2.plan import learn
 from haloy.proxy.origin import Origin
 from haloy.proxy.routes import Upstream
 from haloy.proxy.short_way import Plan
-from haloy.proxy.switch import Switch, Target
+from haloy.proxy.switch import Switch
+from haloy.proxy.target import Target
 from haloy.proxy.wheel import Wheel
 from tests.proxy.support import table_of
 
