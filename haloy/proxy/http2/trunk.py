@@ -66,12 +66,12 @@ class Trunk(User):
 
     @property
     def stands(self) -> bool:
-        """Whether requests may go out.
+        """Whether requests may go out: its SETTINGS have come.
 
-        To an app that has not said that it speaks HTTP/2 none goes before its SETTINGS
-        have come: what it could take for HTTP/1.1 is the preface alone.
+        Before, nobody knows how many the app takes, nor whether it speaks HTTP/2; what
+        it could take for HTTP/1.1 is the preface alone.
         """
-        return self.connection.connected and (self._pool.h2c or self.engine.greeted)
+        return self.connection.connected and self.engine.greeted
 
     @property
     def ready(self) -> bool:
@@ -80,7 +80,7 @@ class Trunk(User):
         return (
             connection.connected
             and not connection.congested
-            and (self._pool.h2c or self.engine.greeted)
+            and self.engine.greeted
             and self.has_room
         )
 
@@ -104,7 +104,8 @@ class Trunk(User):
 
     def left(self, pool: Pool) -> None:
         """Learn that a request has ended: close if it was the last one of all."""
-        if pool.retired or self.engine.leaving:
+        engine = self.engine
+        if pool.retired or engine.leaving or not engine.peer_streams:
             self.close_if_idle()
 
     def close_if_idle(self) -> None:
@@ -150,15 +151,19 @@ class Trunk(User):
     # What the connection says.
 
     def upstream_connected(self) -> None:
-        """Send what waits, if the app is known to understand it."""
-        if self.stands:
-            self._begin()
+        """Wait for the app's SETTINGS."""
 
     def _begin(self) -> None:
+        """Send what waits, as much as the app takes here."""
         waiting, self._waiting = self._waiting, []
         for branch in waiting:
-            branch.begin()
-            branch.tell_connected()
+            if self.has_room:
+                branch.begin()
+                branch.tell_connected()
+            elif self.engine.streams:
+                branch.move()
+            else:
+                branch.refused("takes no requests")
 
     def upstream_refused(self, reason: str) -> None:
         """Let the requests try elsewhere."""
@@ -237,7 +242,7 @@ class Trunk(User):
 
     def _lose(self) -> None:
         waiting, self._waiting = self._waiting, []
-        if waiting:
+        if waiting and not self._pool.h2c:
             self._pool.declined(self._switch.wheel.now_s)
         for branch in waiting:
             branch.refused("does not speak HTTP/2")

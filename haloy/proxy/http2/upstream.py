@@ -89,6 +89,21 @@ class Branch(UpstreamConnection):
         self.connected = trunk.stands
         return ""
 
+    def move(self) -> None:
+        """Wait for another connection: this one takes no more."""
+        try:
+            reason = self.open()
+        except OSError as error:
+            self._switch.exhausted(error)
+            reason = "no descriptor is left"
+        trunk = self._trunk
+        if reason or trunk is None:
+            self.refused(reason)
+            return
+        trunk.take(self)
+        if self.stream is not None:
+            self.tell_connected()
+
     # What the driver asks for.
 
     def fileno(self) -> int:
@@ -219,7 +234,11 @@ class Branch(UpstreamConnection):
         self._pending.clear()
         trunk, self._trunk = self._trunk, None
         if trunk is not None:
-            self.unheard = trunk.connection.connected and self.stream is None
+            self.unheard = (
+                not self.pool.h2c
+                and trunk.connection.connected
+                and not trunk.engine.greeted
+            )
             trunk.forget(self)
 
     def half_close(self) -> bool:

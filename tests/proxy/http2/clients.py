@@ -68,6 +68,7 @@ class H2Client:
         self.answers: dict[int, Answer] = {}
         self.goaway: int | None = None
         self.closed = False
+        self.answered = False
         #: Whether windows are opened again when bodies come.
         self.takes = True
         self.h2.initiate_connection()
@@ -133,6 +134,9 @@ class H2Client:
         if isinstance(event, h2.events.ConnectionTerminated):
             self.goaway = int(event.error_code or 0)
             return
+        if isinstance(event, h2.events.PingAckReceived):
+            self.answered = True
+            return
         answer = self.answers.get(getattr(event, "stream_id", 0) or 0, Answer())
         if isinstance(event, h2.events.InformationalResponseReceived):
             answer.interim.append(_text(event.headers))
@@ -165,6 +169,13 @@ class H2Client:
 
     def get(self, path: str = "/", **rest: object) -> Answer:
         return self.answer(self.ask(path, **rest))  # type: ignore[arg-type]  # a test
+
+    def ping(self) -> None:
+        """Wait until everything that was sent has been read."""
+        self.answered = False
+        self.h2.ping(b"12345678")
+        self.flush()
+        self.until(lambda: self.answered)
 
     def cancel(self, stream: int) -> None:
         self.h2.reset_stream(stream, frames.CANCEL)

@@ -142,6 +142,78 @@ async def test_no_more_streams_than_a_replica_takes(start_http2: Starter) -> Non
         assert app.connections == 2
 
 
+def taking(limit: int, told: threading.Event) -> Callable[[Peer], None]:
+    """Return a script that takes C{limit} calls of a connection, and says so late."""
+
+    def script(peer: Peer) -> None:
+        taken: list[int] = []
+
+        def asked(peer: Peer, one: Frame, count: int) -> None:
+            if len(taken) == limit:
+                peer.send(frame(frames.RST_STREAM, 0, one.stream, number(7)))
+                return
+            taken.append(one.stream)
+            if len(taken) == limit:
+                peer.send(b"".join(answer(stream) for stream in taken))
+                taken.clear()
+
+        assert told.wait(10)
+        server(asked, frames.SETTING.pack(frames.MAX_CONCURRENT_STREAMS, limit))(peer)
+
+    return script
+
+
+async def test_calls_at_the_start_wait_for_what_a_replica_takes(
+    start_http2: Starter,
+) -> None:
+    """None is refused, as a body that has gone cannot be sent again."""
+    running = start_http2()
+    told = threading.Event()
+    with backend(taking(5, told)) as app:
+        await served(running, app)
+
+        def talk() -> list[int]:
+            client = H2Client(running.https)
+            streams = [
+                client.ask(method="POST", fields=CALL, body=b"\0\0\0\0\0")
+                for _ in range(20)
+            ]
+            client.ping()
+            told.set()
+            return [client.answer(stream).status for stream in streams]
+
+        assert await in_thread(talk) == [200] * 20
+        assert app.connections <= 4
+
+
+@pytest.mark.parametrize("what", ["no streams", "goodbye", "the end", "nothing"])
+async def test_a_replica_that_takes_no_requests(
+    start_http2: Starter, what: str
+) -> None:
+    """It is asked once, and nothing of it is kept."""
+    running = start_http2()
+
+    def script(peer: Peer) -> None:
+        peer.exactly(24)
+        limit = frames.SETTING.pack(frames.MAX_CONCURRENT_STREAMS, 0)
+        if what == "no streams":
+            peer.send(frame(frames.SETTINGS, 0, 0, limit))
+        elif what == "goodbye":
+            peer.send(frame(frames.SETTINGS) + frame(frames.GOAWAY, 0, 0, bytes(8)))
+        if what != "the end":
+            peer.until(b"impossible")
+
+    options = ProxyOptions(protocol=Protocol.H2C, connect_timeout_s=0.3)
+    with backend(script) as app:
+        await running.serve(app, options=options)
+        found = await in_thread(lambda: H2Client(running.https).get())
+        assert found.status == (504 if what == "nothing" else 502)
+        assert app.connections == 1
+        (pool,) = running.proxy._switch.pools.values()
+        assert pool.ejected_until > 0.0
+        await until(lambda: not pool.trunks or what == "nothing")
+
+
 async def test_a_connection_that_nobody_uses_is_closed(start_http2: Starter) -> None:
     """After the time that HTTP/1.1 has; not while a request is under way."""
     held = threading.Event()
