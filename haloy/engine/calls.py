@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 
 from docker import APIClient
-from docker.errors import APIError, NotFound
+from docker.errors import APIError
 from docker.types import LogConfig
 
-from haloy.engine.interface import Container, ContainerSpec
-from haloy.engine.values import container_from
+from haloy.engine.interface import ContainerSpec
 
+#: For one answer of Docker's.
+CALL_LIMIT_S = 20
 LOG_DRIVERS_WITH_LIMIT = frozenset({"json-file", "local"})
 
 
@@ -48,19 +49,6 @@ def create(spec: ContainerSpec, log_driver: str) -> Callable[[APIClient], str]:
         return str(made["Id"])
 
     return create_it
-
-
-def inspect_all(ids: Sequence[str]) -> Callable[[APIClient], list[Container]]:
-    """Return what gives those containers of C{ids} that are there still."""
-
-    def inspect(client: APIClient) -> list[Container]:
-        found = []
-        for container_id in ids:
-            with suppress(NotFound):
-                found.append(container_from(client.inspect_container(container_id)))
-        return found
-
-    return inspect
 
 
 def attach(container_id: str, network: str) -> Callable[[APIClient], None]:

@@ -24,9 +24,10 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
 from haloy.engine import commands, streams
-from haloy.engine.calls import attach, create, inspect_all
+from haloy.engine.calls import CALL_LIMIT_S, attach, create
 from haloy.engine.endings import Endings
 from haloy.engine.http import EngineHttp, engine_error
+from haloy.engine.inspecting import Inspecting
 from haloy.engine.interface import (
     Container,
     ContainerSpec,
@@ -40,7 +41,7 @@ from haloy.engine.interface import (
     TerminalSize,
 )
 from haloy.engine.pulls import PullProgress
-from haloy.engine.values import auth_config, container_from, image_from, info_from
+from haloy.engine.values import auth_config, image_from, info_from
 from haloy.errors import (
     Conflict,
     EngineError,
@@ -52,9 +53,9 @@ from haloy.model.places import without_places
 from haloy.tasks import gathered
 
 THREADS = 8
-#: How many containers one thread asks for: hundreds cost fewer changes of threads.
-SOME = 16
-CALL_LIMIT_S = 20
+#: How many threads inspect containers at a time, and how many each does at least:
+#: more of them would only wait for one another, and hold up the reactor.
+INSPECTORS, SOME = 3, 16
 WAIT_LIMIT_S = 25.0
 DEFAULT_HOST = "unix:///var/run/docker.sock"
 
@@ -77,10 +78,12 @@ class DockerEngine:
     _info: EngineInfo | None = field(default=None, init=False)
     _networks: DeferredLock = field(factory=DeferredLock, init=False)
     _endings: Endings = field(factory=Endings, init=False)
+    _inspecting: Inspecting = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         """Start the threads."""
         self._host = self._host or os.environ.get("DOCKER_HOST") or DEFAULT_HOST
+        self._inspecting = Inspecting(self._host)
         self._pool = ThreadPool(0, THREADS, "docker")
         self._pool.start()
 
@@ -116,20 +119,20 @@ class DockerEngine:
             lambda client: client.containers(all=True, filters={"label": wanted})
         )
         ids = [str(one["Id"]) for one in listed]
+        size = max(SOME, -(-len(ids) // INSPECTORS))
         asked = [
-            Deferred.fromCoroutine(self._call(inspect_all(ids[start : start + SOME])))
-            for start in range(0, len(ids), SOME)
+            Deferred.fromCoroutine(
+                self._call(self._inspecting.all_of(ids[start : start + size]))
+            )
+            for start in range(0, len(ids), size)
         ]
         found = await gathered(asked)
         return tuple(self._endings.complete(one) for some in found for one in some)
 
     async def container(self, container_id: str) -> Container:
         """Return one container by id or name."""
-        return self._endings.complete(
-            container_from(
-                await self._call(lambda client: client.inspect_container(container_id))
-            )
-        )
+        found = await self._call(self._inspecting.one(container_id))
+        return self._endings.complete(found)
 
     async def create(self, spec: ContainerSpec) -> str:
         """Create a container and return its full id."""

@@ -49,6 +49,14 @@ ERROR_LIMIT_BYTES = 65536
 CALL_LIMIT_BYTES = 16 << 20
 
 
+def place_of(base_url: str) -> str | tuple[str, int]:
+    """Return the path of the engine's socket, or its host and port."""
+    parts = urlsplit(base_url)
+    if parts.scheme in {"unix", "http+unix"}:
+        return parts.path or parts.netloc
+    return parts.hostname or "127.0.0.1", parts.port or 2375
+
+
 @implementer(IAgentEndpointFactory)
 @define(eq=False)
 class _Endpoints:
@@ -58,13 +66,10 @@ class _Endpoints:
     _base_url: str
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:  # noqa: N802  (Twisted)
-        parts = urlsplit(self._base_url)
-        if parts.scheme in {"unix", "http+unix"}:
-            path = parts.path or parts.netloc
-            return UNIXClientEndpoint(self._reactor, path, timeout=10)
-        return TCP4ClientEndpoint(
-            self._reactor, parts.hostname or "127.0.0.1", parts.port or 2375, timeout=10
-        )
+        place = place_of(self._base_url)
+        if isinstance(place, str):
+            return UNIXClientEndpoint(self._reactor, place, timeout=10)
+        return TCP4ClientEndpoint(self._reactor, *place, timeout=10)
 
 
 @define(eq=False, slots=False)

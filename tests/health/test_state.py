@@ -55,3 +55,9 @@ def test_reason_follows_what_is_seen() -> None:
     """Status shows the newest reason, and since when the verdict holds."""
     same = after(health(Verdict.HEALTHY), True)
     assert same.assessment == Assessment(Verdict.HEALTHY, "seen", NOW)
+
+
+def test_nothing_new() -> None:
+    """What is seen again and again is the same value, and costs none."""
+    same = after(health(Verdict.HEALTHY), True)
+    assert after(same, True) is same
