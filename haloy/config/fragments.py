@@ -21,17 +21,25 @@ class Fragments(Generic[T]):
     """
 
     def __init__(self, encode: Callable[[T], str]) -> None:
-        """Use C{encode} to make JSON of a value."""
+        """Use C{encode} to make JSON, in ASCII, of a value."""
         self._encode = encode
-        self._made: dict[str, tuple[T, str]] = {}
+        self._made: dict[str, tuple[T, bytes]] = {}
 
-    def object_of(self, values: Mapping[K, T]) -> str:
-        """Return C{values} as a JSON object."""
-        made: dict[str, tuple[T, str]] = {}
-        for name, value in values.items():
-            known = self._made.get(name)
-            if known is None or known[0] is not value:
-                known = value, f"{json.dumps(name)}:{self._encode(value)}"
-            made[name] = known
+    def object_of(self, values: Mapping[K, T]) -> list[bytes]:
+        """Return C{values} as a JSON object, in pieces."""
+        known = self._made
+        made: dict[str, tuple[T, bytes]] = {
+            name: one
+            if (one := known.get(name)) is not None and one[0] is value
+            else (value, self._piece(name, value))
+            for name, value in values.items()
+        }
         self._made = made
-        return f"{{{','.join([text for _, text in made.values()])}}}"
+        pieces = [piece for _, piece in made.values()]
+        if pieces:
+            pieces[-1] = pieces[-1][:-1]
+        return [b"{", *pieces, b"}"]
+
+    def _piece(self, name: str, value: T) -> bytes:
+        """Return the member of the object, with the comma behind it."""
+        return f"{json.dumps(name)}:{self._encode(value)},".encode("ascii")

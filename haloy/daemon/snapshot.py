@@ -39,9 +39,16 @@ class SnapshotMaker:
     def to_bytes(self, intents: Intents) -> bytes:
         """Return the snapshot of C{intents}, as L{from_bytes} takes it."""
         rest = _converter.dumps(evolve(intents, apps={}, admitted={}), Intents)
-        apps = self._apps.object_of(intents.apps)
-        admitted = self._admitted.object_of(intents.admitted)
-        return f'{rest[:-1]},"apps":{apps},"admitted":{admitted}}}'.encode()
+        return b"".join(
+            [
+                rest[:-1].encode("ascii"),
+                b',"apps":',
+                *self._apps.object_of(intents.apps),
+                b',"admitted":',
+                *self._admitted.object_of(intents.admitted),
+                b"}",
+            ]
+        )
 
 
 def from_bytes(content: bytes) -> Intents:

@@ -154,18 +154,20 @@ class KeptFiles:
 
     def save_table(self, settings: Mapping[str, Any], table: RouteTable) -> None:
         """Keep the table. @raise OSError: the disk does not take it."""
-        routes = ",".join(
-            f'"{name}":{fragments.object_of(some)}'
-            for name, fragments, some in (
-                ("exact", self._exact, table.exact),
-                ("wildcard", self._wildcard, table.wildcard),
-            )
-        )
-        content = (
+        begin = (
             f'{{"is":"KeptTable","settings":{json.dumps(settings)},"table":'
-            f'{{"is":"RouteTable","generation":{table.generation},{routes}}}}}'
+            f'{{"is":"RouteTable","generation":{table.generation},"exact":'
         )
-        write_private(self._table, content.encode("ascii"))
+        content = b"".join(
+            [
+                begin.encode("ascii"),
+                *self._exact.object_of(table.exact),
+                b',"wildcard":',
+                *self._wildcard.object_of(table.wildcard),
+                b"}}",
+            ]
+        )
+        write_private(self._table, content)
 
     def save_certificates(self, certificates: tuple[Certificate, ...]) -> None:
         """Keep exactly these; only files of our own are ever removed.

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from haloy.config.fragments import Fragments
+
+
+def text(fragments: Fragments[Any], values: Mapping[str, Any]) -> bytes:
+    return b"".join(fragments.object_of(values))
 
 
 def test_only_what_is_new_is_encoded() -> None:
@@ -17,9 +23,9 @@ def test_only_what_is_new_is_encoded() -> None:
 
     one, two, three = (1, 0), (2, 0), (3, 0)
     fragments = Fragments(encode)
-    assert fragments.object_of({}) == "{}"
-    assert fragments.object_of({'a"': one, "b": two}) == '{"a\\"":[1, 0],"b":[2, 0]}'
-    assert fragments.object_of({"b": two, 'a"': three}) == '{"b":[2, 0],"a\\"":[3, 0]}'
+    assert text(fragments, {}) == b"{}"
+    assert text(fragments, {'a"': one, "b": two}) == b'{"a\\"":[1, 0],"b":[2, 0]}'
+    assert text(fragments, {"b": two, 'a"': three}) == b'{"b":[2, 0],"a\\"":[3, 0]}'
     assert encoded == [one, two, three]
 
 
@@ -33,5 +39,5 @@ def test_what_is_gone_is_forgotten() -> None:
 
     fragments = Fragments(encode)
     for values in ({"a": "x"}, {}, {"a": "x"}, {"a": "x"}):
-        assert json.loads(fragments.object_of(values)) == values
+        assert json.loads(text(fragments, values)) == values
     assert encoded == ["x", "x"]
