@@ -103,13 +103,17 @@ class Intents:
         )
 
     def routed(
-        self, former: Mapping[AppName, RoutedApp] = _NOTHING
+        self,
+        former: Mapping[AppName, RoutedApp] = _NOTHING,
+        earlier: Intents | None = None,
     ) -> tuple[RoutedApp, ...]:
         """Return what the table is built from; an app without a fit replica stays.
 
-        What is as in C{former}, of earlier intents, is the same object.
+        C{former} is what this returned of C{earlier}, by name. What is as there is the
+        same object.
         """
-        serving: dict[AppName, list[Replica]] = {name: [] for name in self.apps}
+        changed = self.apps.keys() if earlier is None else self._changed(earlier)
+        serving: dict[AppName, list[Replica]] = {name: [] for name in changed}
         for key, replica in self.admitted.items():
             if (
                 replica.app in serving
@@ -120,9 +124,27 @@ class Intents:
         return tuple(
             [
                 _routed(app, serving[name], former.get(name))
+                if name in serving
+                else former[name]
                 for name, app in self.apps.items()
             ]
         )
+
+    def _changed(self, earlier: Intents) -> set[AppName]:
+        """Return the apps that may be served otherwise than by C{earlier}."""
+        was, now = earlier.admitted, self.admitted
+        others = [key for key, one in now.items() if was.get(key) is not one]
+        replicas = [now[key] for key in others]
+        replicas += [was[key] for key in others if key in was]
+        replicas += [one for key, one in was.items() if key not in now]
+        judged = self.ejected ^ earlier.ejected
+        replicas += [now[key] for key in judged if key in now]
+        found = {one.app for one in replicas} & self.apps.keys()
+        apps = earlier.apps
+        found.update(
+            [name for name, app in self.apps.items() if apps.get(name) is not app]
+        )
+        return found
 
     def domains(self) -> tuple[Domain, ...]:
         """Return every domain that wants a certificate, the API's first."""

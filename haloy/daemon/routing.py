@@ -18,7 +18,7 @@ from haloy.errors import HaloyError
 from haloy.model.app import App, Domain, Replica, UnixAddress, Verdict
 from haloy.model.names import AppName
 from haloy.proxy.interface import DrainLimits, Leftover, Proxy
-from haloy.proxy.routes import RoutedApp, build_table
+from haloy.proxy.routes import RoutedApp, TableBuilder
 from haloy.tasks import Tasks
 
 
@@ -42,6 +42,8 @@ class Routing:
     _log: Logger = field(factory=Logger, init=False)
     _tasks: Tasks = field(init=False)
     _routed: Mapping[AppName, RoutedApp] = field(factory=dict, init=False)
+    _earlier: Intents | None = field(default=None, init=False)
+    _builder: TableBuilder = field(factory=TableBuilder, init=False)
     _version: int = field(default=0, init=False)
     _publishing: bool = field(default=False, init=False)
     _held: bool = field(default=False, init=False)
@@ -207,9 +209,9 @@ class Routing:
             if intents.api_domain is not None
             else None
         )
-        routed = intents.routed(self._routed)
-        self._routed = {one.name: one for one in routed}
-        table, conflicts = build_table(self._generation, api, routed)
+        routed = intents.routed(self._routed, self._earlier)
+        self._routed, self._earlier = {one.name: one for one in routed}, intents
+        table, conflicts = self._builder.build(self._generation, api, routed)
         for conflict in conflicts:
             self._log.warn(
                 "domain {domain} of app {app} is not routed: it belongs to {owner}",

@@ -1,7 +1,8 @@
 """Host name -> route: an immutable table, replaced whole.
 
-L{build_table} is the only way to make one. A plain route pays nothing for
-options it does not use: what is optional hangs off L{AppRoute.options}.
+L{build_table} is the way to make one, L{TableBuilder} to make many. A plain route
+pays nothing for options it does not use: what is optional hangs off
+L{AppRoute.options}.
 """
 
 from __future__ import annotations
@@ -99,38 +100,79 @@ def build_table(
     generation: int,
     api: tuple[DomainName, UnixAddress | Address] | None,
     apps: Sequence[RoutedApp],
-) -> tuple[RouteTable, tuple[DomainConflict, ...]]:
+) -> tuple[RouteTable, Sequence[DomainConflict]]:
     """Return the table for C{apps} and the domains that could not be given.
 
     Earlier entries of C{apps} own their domains first; a conflict costs the loser
     that one domain and nobody else anything. Aliases of a canonical domain that
     was not given are left out: they would lead to somebody else's app.
     """
-    exact: dict[str, Route] = {}
-    wildcard: dict[str, Route] = {}
-    owners: dict[str, str] = {}
-    conflicts: list[DomainConflict] = []
-    if api is not None:
-        name, address = api
-        exact[_key(name)] = ApiRoute(Upstream(API_OWNER, address))
-        owners[_key(name)] = API_OWNER
+    return TableBuilder().build(generation, api, apps)
 
-    def give(app: AppName, domain: DomainName, name: str, route: Route) -> bool:
-        owner = owners.setdefault(name, app)
-        if owner != app:
-            conflicts.append(DomainConflict(domain, owner, app))
-            return False
-        if name.startswith("*."):
-            wildcard.setdefault(name[2:], route)
-        else:
-            exact.setdefault(name, route)
-        return True
 
-    for app in apps:
+class TableBuilder:
+    """Builds one table after the other, and works out again only what has changed.
+
+    Who owns which name is asked anew when an app comes, goes or has other domains.
+    """
+
+    def __init__(self) -> None:
+        self._api: tuple[DomainName, UnixAddress | Address] | None = None
+        self._apps: Sequence[RoutedApp] = ()
+        self._owners: dict[str, str] = {}
+        self._conflicts: list[DomainConflict] = []
+        self._own: dict[str, Route] = {}  # the API's
+        self._table = RouteTable()
+
+    def build(
+        self,
+        generation: int,
+        api: tuple[DomainName, UnixAddress | Address] | None,
+        apps: Sequence[RoutedApp],
+    ) -> tuple[RouteTable, Sequence[DomainConflict]]:
+        """Return what L{build_table} does."""
+        changed = None
+        if api == self._api:
+            changed = _changed_alone(self._apps, apps)
+        if changed is None:
+            changed = apps
+            self._begin(api)
+        exact, wildcard = dict(self._table.exact), dict(self._table.wildcard)
+        for app in changed:
+            self._place(app, exact, wildcard)
+        exact |= self._own
+        self._apps = apps
+        self._table = RouteTable(generation, exact, wildcard)
+        return self._table, tuple(self._conflicts)
+
+    def _begin(self, api: tuple[DomainName, UnixAddress | Address] | None) -> None:
+        """Let nobody but the API own a name."""
+        self._api = api
+        self._owners, self._conflicts, self._own = {}, [], {}
+        if api is not None:
+            name, address = api
+            self._own[_key(name)] = ApiRoute(Upstream(API_OWNER, address))
+            self._owners[_key(name)] = API_OWNER
+        self._table = RouteTable(0, self._own)
+
+    def _place(
+        self, app: RoutedApp, exact: dict[str, Route], wildcard: dict[str, Route]
+    ) -> None:
+        """Put the routes of C{app} where no other app's are."""
+        mine: dict[str, Route] = {}
+
+        def give(domain: DomainName, name: str, route: Route) -> bool:
+            owner = self._owners.setdefault(name, app.name)
+            if owner != app.name:
+                self._note(DomainConflict(domain, owner, app.name))
+                return False
+            mine.setdefault(name, route)
+            return True
+
         given = [
             (domain, own)
             for domain, own in app.own
-            if give(app.name, domain.canonical, own.canonical, own)
+            if give(domain.canonical, own.canonical, own)
         ]
         for domain, own in given:
             if not domain.aliases:
@@ -139,8 +181,34 @@ def build_table(
             if not own.canonical.startswith("*."):
                 route = RedirectRoute(own.canonical, app.options.hsts_max_age_s)
             for alias in domain.aliases:
-                give(app.name, alias, _key(alias), route)
-    return RouteTable(generation, exact, wildcard), tuple(conflicts)
+                give(alias, _key(alias), route)
+        for name, route in mine.items():
+            if name.startswith("*."):
+                wildcard[name[2:]] = route
+            else:
+                exact[name] = route
+
+    def _note(self, conflict: DomainConflict) -> None:
+        if conflict not in self._conflicts:
+            self._conflicts.append(conflict)
+
+
+def _changed_alone(
+    before: Sequence[RoutedApp], after: Sequence[RoutedApp]
+) -> Sequence[RoutedApp] | None:
+    """Return the apps that are others in C{after}, by the same names in one order.
+
+    C{None}: names or domains are others, too.
+    """
+    if len(before) != len(after):
+        return None
+    pairs = [
+        (old, new) for old, new in zip(before, after, strict=True) if old is not new
+    ]
+    for old, new in pairs:
+        if old.name != new.name or old.domains != new.domains:
+            return None
+    return [new for _, new in pairs]
 
 
 def look_up(table: RouteTable, host: str) -> Route | None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from haloy.daemon.intents import Intents
 from haloy.errors import Conflict
 from haloy.model.app import Address, App, Domain, ProxyOptions, Replica
 from haloy.model.names import AppName, DeploymentId, DomainName
+from haloy.proxy.routes import RoutedApp
 
 
 def domain(name: str, *aliases: str) -> Domain:
@@ -67,10 +70,59 @@ def test_what_is_the_same_is_the_same_object() -> None:
         intents.admit(app("shop", domain("x.example.com")), []),
         intents.admit(app("shop", *SHOP.domains, hsts=1), []),
     ):
-        shop, same = changed.routed(former)
-        assert (shop, same) == changed.routed()
-        assert shop != former[SHOP.name]
-        assert same is former[other.name]
+        for shop, same in (changed.routed(former), changed.routed(former, intents)):
+            assert (shop, same) == changed.routed()
+            assert shop != former[SHOP.name]
+            assert same is former[other.name]
+
+
+OTHER = app("other", domain("other.example.com"))
+#: Changes of intents, drawn by their number.
+CHANGES: list[Callable[[Intents, str], Intents]] = [
+    lambda intents, key: intents.admit(SHOP, [replica("shop", key)]),
+    lambda intents, key: intents.admit(OTHER, [replica("other", key)]),
+    lambda intents, key: intents.admit(SHOP, [replica("shop", key, None)]),
+    lambda intents, key: intents.admit(app("shop", hsts=len(key)), []),
+    lambda intents, key: intents.retire([key]),
+    lambda intents, key: intents.eject(key),
+    lambda intents, key: intents.readmit(key),
+    lambda intents, key: intents.forget(OTHER.name),
+]
+
+
+@given(
+    st.lists(
+        st.lists(st.tuples(st.integers(0, 7), st.sampled_from("abcd")), max_size=4),
+        max_size=8,
+    )
+)
+def test_what_has_changed_is_all_that_is_looked_at(
+    rows: list[list[tuple[int, str]]],
+) -> None:
+    """From one table to the next, whatever happens in between."""
+    intents = earlier = Intents()
+    former: dict[AppName, RoutedApp] = {}
+    for row in rows:
+        for number, key in row:
+            intents = CHANGES[number](intents, key)
+        routed = intents.routed(former, earlier)
+        assert routed == intents.routed()
+        former, earlier = {one.name: one for one in routed}, intents
+
+
+def test_apps_that_are_left_alone_are_not_made_again() -> None:
+    """A table of a thousand apps costs what its changes cost."""
+    names = [f"a{number}" for number in range(1000)]
+    intents = Intents()
+    for name in names:
+        intents = intents.admit(app(name), [replica(name, f"{name}-1")])
+    former = {one.name: one for one in intents.routed()}
+    changed = intents.admit(app("a7"), [replica("a7", "a7-2")])
+    assert changed._changed(intents) == {"a7"}
+    made = [
+        one for one in changed.routed(former, intents) if one is not former[one.name]
+    ]
+    assert [one.name for one in made] == ["a7"]
 
 
 def test_ejected_replica_leaves_and_comes_back() -> None:

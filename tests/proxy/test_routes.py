@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import time
 
 import pytest
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
 
 from haloy.model.app import Address, Domain, ProxyOptions, UnixAddress
 from haloy.model.names import AppName, DomainName
@@ -15,6 +19,7 @@ from haloy.proxy.routes import (
     RedirectRoute,
     RoutedApp,
     RouteTable,
+    TableBuilder,
     Upstream,
     apps_of,
     build_table,
@@ -163,3 +168,47 @@ def test_a_hundred_apps_of_three_replicas() -> None:
     took_s = time.thread_time() - began_s
     assert (len(table.exact), conflicts) == (100, ())
     assert took_s < 0.2
+
+
+def shapes(draw: random.Random) -> list[RoutedApp]:
+    """Return apps that want each other's domains, in any order."""
+    names = [f"{first}x.example" for first in ("", "*.", "b.", "B.", "haloy.")]
+    found = []
+    for name in draw.sample("pqr", draw.randint(1, 3)):
+        domains = [
+            tuple(draw.sample(names, draw.randint(1, 3)))
+            for _ in range(draw.randint(0, 2))
+        ]
+        found.append(app(name, *domains))
+    return found
+
+
+@given(st.integers(0, 2**32), st.integers(1, 8))
+def test_a_row_of_tables_is_as_each_made_alone(seed: int, length: int) -> None:
+    """Whatever has changed in between: upstreams, options, domains, apps, the API."""
+    draw, builder = random.Random(seed), TableBuilder()
+    apps: list[RoutedApp] = []
+    for generation in range(length):
+        api = draw.choice([None, API, (DomainName("haloy.x.example"), API[1])])
+        if generation % 3 == 0:
+            apps = shapes(draw)
+        else:
+            place = draw.randrange(len(apps))
+            options = ProxyOptions(hsts_max_age_s=draw.randint(0, 2))
+            apps = [*apps]
+            apps[place] = evolve(apps[place], upstreams=(), options=options)
+        table, conflicts = builder.build(generation, api, apps)
+        alone, same = build_table(generation, api, apps)
+        assert table == alone
+        assert list(conflicts) == list(same)
+
+
+def test_what_is_as_before_is_not_made_again() -> None:
+    """A change of one app's upstreams makes one route."""
+    builder = TableBuilder()
+    apps = [app(f"a{n}", (f"a{n}.example", f"w{n}.example")) for n in range(50)]
+    before, _ = builder.build(1, API, apps)
+    apps = [*apps[:7], evolve(apps[7], upstreams=()), *apps[8:]]
+    after, _ = builder.build(2, API, apps)
+    new = [name for name, one in after.exact.items() if before.exact[name] is not one]
+    assert new == ["a7.example", "w7.example"]
