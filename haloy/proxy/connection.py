@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Final
 from mypy_extensions import mypyc_attr
 
 from haloy.proxy.bulk import STALLED_S
+from haloy.proxy.carriage import CARRIED_AT_ONCE_BYTES, CARRIED_BYTES
 from haloy.proxy.descriptor import READ_BYTES, Descriptor
 from haloy.proxy.origin import Origin
+from haloy.proxy.records import hold_packets
 from haloy.proxy.splice import Pipe
 
 if TYPE_CHECKING:
@@ -109,6 +111,44 @@ class ClientConnection(Descriptor):
             with suppress(OSError):
                 pipe.drain(self._fileno)
         self.send(pipe.take())
+
+    def carry(self, source: socket.socket, most_bytes: int) -> int:
+        """Send at once, over TLS, what C{source} has of the answer's body.
+
+        See L{haloy.proxy.client.Client.carry}. It ends when C{source} has no more, when
+        the client takes no more, or when it is the turn of others.
+        """
+        tls = self.tls
+        if tls is None or self.unsent is not None or self.broken:
+            return 0
+        fill = self.switch.carriage.fill
+        piece = fill(source, most_bytes)
+        carried = len(piece)
+        if carried < CARRIED_BYTES:
+            self.send(piece)
+            return carried
+        most_bytes = min(most_bytes, CARRIED_AT_ONCE_BYTES)
+        self._holding = True
+        hold_packets(tls, True)
+        while (
+            self._has_taken(piece)
+            and len(piece) == CARRIED_BYTES
+            and carried < most_bytes
+        ):
+            try:
+                piece = fill(source, most_bytes - carried)
+            except OSError:
+                # Nothing is there yet, or a fault: the next turn shows which.
+                break
+            carried += len(piece)
+        self._holding = False
+        hold_packets(tls, False)
+        return carried
+
+    def _has_taken(self, piece: memoryview) -> bool:
+        """Send C{piece}; return whether all of it is with the kernel."""
+        self.send(piece)
+        return self.unsent is None and not self.broken
 
     def start(self) -> None:
         """Begin to read; the first head has its time from now, handshake included."""

@@ -93,6 +93,7 @@ class Descriptor:
     __slots__ = (
         "__weakref__",
         "_fileno",
+        "_holding",
         "_reading",
         "_told_end",
         "_writing",
@@ -124,6 +125,8 @@ class Descriptor:
         self.broken = False
         self.was_reset = False
         self._told_end = False
+        # Packets of several writes go together: whoever says so ends it (C{carry}).
+        self._holding = False
         self.gone = False
         self.due_s = NEVER
         self.slot = 0
@@ -285,7 +288,7 @@ class Descriptor:
 
     def _write(self, data: bytes | bytearray | memoryview) -> int:
         """Give C{data} to the kernel; return how much it has taken."""
-        if self.tls is None or len(data) <= _RECORD_BYTES:
+        if self.tls is None or len(data) <= _RECORD_BYTES or self._holding:
             return self.socket.send(data)
         return send_records(self.tls, data)
 

@@ -272,14 +272,6 @@ class Downstream(ClientConnection):
         origin = self.origin
         origin.lanes.learn_plan(origin.peer, block, request, target, head)
 
-    def carry(self, source: socket.socket, most_bytes: int) -> int:
-        """Send at once what C{source} has of the answer's body."""
-        if self.unsent is not None or self.broken:
-            return 0
-        piece = self.switch.carriage.fill(source, most_bytes)
-        self.send(piece)
-        return len(piece)
-
     def feed_body(self) -> None:
         """Give the driver what came of the body while there was no upstream."""
         held = self.held

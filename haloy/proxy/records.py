@@ -7,17 +7,25 @@ import socket
 import ssl
 
 
+def hold_packets(tls: ssl.SSLSocket, hold: bool) -> None:
+    """Have the kernel send full packets only; with false, all that it has.
+
+    Each record is a write of its own, and would be a packet of its own, which wakes
+    the peer.
+    """
+    tls.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, hold)
+
+
 def send_records(tls: ssl.SSLSocket, data: bytes | bytearray | memoryview) -> int:
     """Send C{data}, more than a record, and return how much the kernel has taken.
 
-    Each record is a write of its own, and would be a packet of its own, which wakes
-    the peer: the kernel holds them together until the last is there.
+    The packets are held together until the last record is there.
     """
-    tls.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+    hold_packets(tls, True)
     try:
         return tls.send(data)
     finally:
-        tls.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+        hold_packets(tls, False)
 
 
 def send_close_notify(tls: ssl.SSLSocket, fileno: int) -> None:

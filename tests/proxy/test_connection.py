@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 import threading
+from concurrent import futures
+from pathlib import Path
 
 import pytest
 
+from haloy.proxy.carriage import CARRIED_AT_ONCE_BYTES, CARRIED_BYTES
+from haloy.proxy.downstream import Downstream
 from tests.proxy.apps import OK
+from tests.proxy.both_ways import stage
 from tests.proxy.conftest import Starter
 from tests.proxy.support import (
     Peer,
@@ -19,6 +25,7 @@ from tests.proxy.support import (
     get,
     in_thread,
 )
+from tests.proxy.tls_pairs import tls_pair
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
@@ -173,3 +180,52 @@ async def test_an_answer_that_waits_for_the_client(start_proxy: Starter) -> None
             return [len(peer.response()[2]) for _ in range(20)]
 
         assert await in_thread(client) == [len(body)] * 20
+
+
+def test_a_large_body_is_carried_as_long_as_there_is_more(tmp_path: Path) -> None:
+    """One turn takes more than one piece, sends all of it, and has an end."""
+    body = os.urandom(CARRIED_BYTES + 40_000)
+    source, app = socket.socketpair()
+    with (
+        stage(lanes=False) as one,
+        tls_pair(tmp_path) as (served, peer),
+        source,
+        app,
+        futures.ThreadPoolExecutor(2) as pool,
+    ):
+        client = Downstream(one.switch, served, "192.0.2.1", secure=True)
+        client.tls = served
+        app.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        source.setblocking(False)
+
+        def read(size: int) -> bytes:
+            got = b""
+            while len(got) < size:
+                got += peer.recv(1 << 20)
+            return got
+
+        app.sendall(body)
+        assert client.carry(source, 1 << 30) == len(body)
+        assert not served.getsockopt(socket.IPPROTO_TCP, socket.TCP_CORK)
+        assert pool.submit(read, len(body)).result(10) == body
+        with pytest.raises(BlockingIOError):
+            client.carry(source, 1 << 30)
+
+        whole = len(body) * 40
+        reading = pool.submit(read, whole)
+        sending = pool.submit(app.sendall, body * 40)
+        carried = 0
+        while carried < whole:
+            try:
+                size = client.carry(source, 1 << 30)
+            except BlockingIOError:
+                continue
+            carried += size
+            assert 0 <= size <= CARRIED_AT_ONCE_BYTES
+            if client.unsent is not None:
+                client.doWrite()
+        while client.unsent is not None:
+            client.doWrite()
+        sending.result(10)
+        assert reading.result(10) == body * 40
+        client.drop()

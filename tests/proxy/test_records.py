@@ -5,16 +5,14 @@ from __future__ import annotations
 import socket
 import ssl
 import sys
-from collections.abc import Iterator
-from concurrent import futures
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from haloy.proxy.http2.multiplexed import write_out
 from haloy.proxy.records import send_records
-from tests.proxy.support import OneContext
+from tests.proxy.tls_pairs import tls_pair
 
 RECORD = b"r" * 16384
 
@@ -23,27 +21,6 @@ def segments(connection: socket.socket) -> int:
     """Return how many were sent: C{tcpi_segs_out} of C{linux/tcp.h}."""
     info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 140)
     return int.from_bytes(info[136:140], sys.byteorder)
-
-
-@contextmanager
-def tls_pair(folder: Path) -> Iterator[tuple[ssl.SSLSocket, ssl.SSLSocket]]:
-    """Yield the server's end, which does not block, and the client's."""
-    context = OneContext(folder).context
-    trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    trusting.check_hostname = False
-    trusting.verify_mode = ssl.CERT_NONE
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        plain = socket.create_connection(listening.getsockname())
-        accepted, _ = listening.accept()
-    accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    with futures.ThreadPoolExecutor(1) as pool:
-        shaking = pool.submit(trusting.wrap_socket, plain)
-        served = context.wrap_socket(accepted, server_side=True)
-        client = shaking.result(10)
-    with served, client:
-        client.settimeout(10)
-        served.setblocking(False)
-        yield served, client
 
 
 def test_records_are_sent_together(tmp_path: Path) -> None:
