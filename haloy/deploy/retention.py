@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final
+
 from twisted.logger import Logger
 
 from haloy.config.app_file import ImageConfig
@@ -20,13 +24,17 @@ from haloy.store.deployments import (
     DEAD,
     SERVED,
     UNFINISHED,
+    DeploymentRow,
     deployments_of,
-    forget_deployments,
 )
+from haloy.store.forgetting import forget_deployments, give_up_targets
 
 #: Failed deployments are kept for their log, up to so many.
-FAILED_KEPT = 10
-ROWS_LIMIT = 1000
+FAILED_KEPT: Final = 10
+#: So long the end of any deployment can be read: who asked for it may come late, or
+#: again after a lost connection.
+TOLD_FOR: Final = timedelta(hours=1)
+ROWS_LIMIT: Final = 1000
 
 _log = Logger()
 
@@ -44,7 +52,6 @@ async def apply_retention(
     awaited = {row.rolled_back_from for row in rows if row.state in UNFINISHED}
     served = [row for row in rows if row.state in SERVED and row.id not in awaited]
     dead = [row for row in rows if row.state in DEAD]
-    over = served[kept_deployments(image) :] + dead[FAILED_KEPT:]
     if keeps_history(image):
         going = {row.id for row in (*served[kept_tags(image) :], *dead)}
         used = {one.image_id for one in await engine.containers({APP: None})}
@@ -56,4 +63,19 @@ async def apply_retention(
                 _log.warn(
                     "old image {ref} stays: {problem}", ref=ref, problem=str(problem)
                 )
-    await database.run(forget_deployments, app, [row.id for row in over])
+    too_old = served[kept_deployments(image) :]
+    await database.run(give_up_targets, app, [row.id for row in too_old])
+    told = _told(rows, (*too_old, *dead[FAILED_KEPT:]))
+    await database.run(forget_deployments, app, told)
+
+
+def _told(
+    rows: Sequence[DeploymentRow], over: Sequence[DeploymentRow]
+) -> tuple[str, ...]:
+    """Return which of C{over} ended long before the newest: nobody asks. Pure."""
+    ends = [row.finished_at for row in rows if row.finished_at is not None]
+    return tuple(
+        row.id
+        for row in over
+        if row.finished_at is None or max(ends) - row.finished_at > TOLD_FOR
+    )

@@ -331,19 +331,6 @@ def end_draining(cursor: sqlite3.Cursor, app: str) -> None:
     )
 
 
-def forget_deployments(cursor: sqlite3.Cursor, app: str, ids: Iterable[str]) -> None:
-    """Drop old deployments of C{app} with their logs, here and in the shared table."""
-    keys = [(app, one) for one in ids]
-    for statement in (
-        "DELETE FROM deployment WHERE app = ? AND id = ?",
-        "DELETE FROM deploy_log WHERE app = ? AND deployment = ?",
-        "UPDATE deployments SET rolled_back_from = NULL WHERE rolled_back_from IN "
-        "(SELECT id FROM deployments WHERE app_name = ? AND id = ?)",
-        "DELETE FROM deployments WHERE app_name = ? AND id = ?",
-    ):
-        cursor.executemany(statement, keys)
-
-
 def _deployment(row: tuple[Any, ...]) -> DeploymentRow:
     return DeploymentRow(
         seq=row[0],

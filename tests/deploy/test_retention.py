@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
+import pytest
 from attrs import evolve
 from twisted.internet.defer import Deferred
 
 from haloy.config.app_file import History, ImageConfig
-from haloy.errors import DeployFailed
+from haloy.deploy.retention import FAILED_KEPT
+from haloy.errors import DeployFailed, NotFound
 from haloy.model.names import AppName, DeploymentId
 from haloy.store import deployments as rows
 from tests.deploy.world import World, request
@@ -19,6 +23,7 @@ async def test_count(server: World) -> None:
     server.engine.have_image("shop:v2", image_id="sha256:mine")
     server.engine.have_image("other:latest")
     for number, one in enumerate(IDS[:5]):
+        server.now += timedelta(hours=2)
         server.engine.have_image("shop:latest", image_id=f"sha256:{number}")
         await server.deploy(one)
         await server.settled(lambda: not server.service.draining)
@@ -28,6 +33,32 @@ async def test_count(server: World) -> None:
     kept = await server.database.run(rows.deployments_of, "shop", 10)
     assert [row.id for row in kept] == IDS[4:1:-1]
     assert await server.engine.image("other:latest") is not None
+
+
+async def test_ends_can_be_read_for_an_hour(server: World) -> None:
+    """Of many at once each can still be told; images and targets go by their count."""
+    gate: Deferred[None] = Deferred()
+    server.readiness.held[f"shop-{IDS[0]}"] = gate
+    await server.submit(IDS[0])
+    await server.settled(lambda: f"shop-{IDS[0]}" in server.readiness.asked)
+    many = [f"01bbbbbbbb-{number:02}" for number in range(FAILED_KEPT + 5)]
+    for one in many:
+        await server.submit(one)
+    gate.callback(None)
+    assert not (await server.end_of(many[-1])).failed
+    for one in IDS[1:5]:
+        assert not (await server.deploy(one)).failed
+    await server.settled(lambda: f"untag shop:{many[-1]}" in server.engine.calls)
+    for one in many[:-1]:
+        assert (await server.end_of(one)).fields["code"] == "superseded"
+    for one in (IDS[0], many[-1]):
+        assert not (await server.end_of(one)).failed
+    targets = await server.service.rollback_targets(AppName("shop"))
+    assert [one.id for one in targets] == [IDS[3], IDS[2]]
+    with pytest.raises(NotFound):
+        await server.service.rollback_request(
+            DeploymentId(IDS[0]), DeploymentId(IDS[6]), request(IDS[6]).target, ""
+        )
 
 
 async def test_target_of_a_rollback_that_waits(server: World) -> None:
@@ -48,6 +79,7 @@ async def test_target_of_a_rollback_that_waits(server: World) -> None:
     gate.callback(None)
     assert not (await server.end_of(IDS[3])).failed
     assert not (await server.end_of(IDS[4])).failed
+    await server.settled(lambda: not server.service.draining)
     (runs,) = await server.containers()
     assert runs.image_id == "sha256:0"
 
@@ -74,6 +106,7 @@ async def test_no_history(server: World) -> None:
         "shop", "latest", pull_policy="never", history=History(strategy="none")
     )
     for one in IDS[:3]:
+        server.now += timedelta(hours=2)
         await server.deploy(one, image=image)
         await server.settled(lambda: not server.service.draining)
     assert not [one for one in server.engine.calls if "tag" in one]

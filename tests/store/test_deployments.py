@@ -164,16 +164,6 @@ async def test_stopped_until_the_next_deployment(store: Database) -> None:
     assert await store.run(rows.find_app, "blog") is None
 
 
-async def test_forgetting(store: Database) -> None:
-    """A forgotten deployment leaves neither rows nor log, here and for Go."""
-    await live(store, ONE)
-    await live(store, TWO)
-    await store.run(rows.forget_deployments, "shop", [ONE])
-    assert await store.run(rows.find_deployment, "shop", ONE) is None
-    assert await store.run(read_log, "shop", ONE, 0) == []
-    assert [row[0] for row in await store.run(shared_rows)] == [TWO]
-
-
 async def test_taken_over_ids(store: Database) -> None:
     """Ours are not among what a Go daemon made."""
     await live(store, ONE)
