@@ -201,6 +201,9 @@ class ClientConnection(Descriptor):
         self.state = READING
         if tls.selected_alpn_protocol() == "h2":
             self.switch.take_over(self)
+        else:
+            # The first request, or the end, comes close behind the handshake.
+            Descriptor.doRead(self)
 
     def _throw_away(self) -> None:
         """Read what comes after the end, as it is on the wire."""

@@ -13,10 +13,12 @@ import pytest
 
 from haloy.proxy.carriage import CARRIED_AT_ONCE_BYTES, CARRIED_BYTES
 from haloy.proxy.downstream import Downstream
+from haloy.proxy.tls import SniContexts
 from tests.proxy.apps import OK
 from tests.proxy.both_ways import stage
 from tests.proxy.conftest import Starter
 from tests.proxy.support import (
+    OneContext,
     Peer,
     answering,
     backend,
@@ -25,6 +27,7 @@ from tests.proxy.support import (
     get,
     in_thread,
 )
+from tests.proxy.test_tls import certificate
 from tests.proxy.tls_pairs import tls_pair
 
 
@@ -229,3 +232,58 @@ def test_a_large_body_is_carried_as_long_as_there_is_more(tmp_path: Path) -> Non
         sending.result(10)
         assert reading.result(10) == body * 40
         client.drop()
+
+
+def test_a_request_behind_the_handshake_is_taken_with_it(tmp_path: Path) -> None:
+    """It costs no turn of its own."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    visitor = context.wrap_bio(incoming, outgoing, server_hostname="app.example.com")
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    with stage(lanes=False) as one, theirs:
+        tls = OneContext(tmp_path).context.wrap_socket(
+            ours, server_side=True, do_handshake_on_connect=False
+        )
+        client = Downstream(one.switch, tls, "192.0.2.1", secure=True)
+        client.start_tls(tls)
+        with pytest.raises(ssl.SSLWantReadError):
+            visitor.do_handshake()
+        theirs.sendall(outgoing.read())
+        client.doRead()
+        incoming.write(theirs.recv(1 << 16))
+        visitor.do_handshake()
+        visitor.write(get())
+        theirs.sendall(outgoing.read())
+        client.doRead()
+        assert client.driver is not None
+        client.drop()
+
+
+async def test_a_client_over_tls_that_only_half_closes(start_proxy: Starter) -> None:
+    """The end of its connection is no fault: the answer reaches it."""
+    contexts = SniContexts()
+    contexts.replace((certificate("app.example.com"),))
+    running = start_proxy(plain=False, contexts=contexts)
+    told = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.head()
+        told.wait(8)
+        peer.send(OK)
+
+    with backend(script) as one:
+        await running.serve(one)
+
+        def client() -> int:
+            peer = connect_tls(running.https)
+            peer.send(get())
+            # SSLSocket.shutdown() would forget its session.
+            socket.socket.shutdown(peer.socket, socket.SHUT_WR)
+            threading.Event().wait(0.1)
+            told.set()
+            return peer.response()[0]
+
+        assert await in_thread(client) == 200
