@@ -35,6 +35,7 @@ HOT = (
     "head",
     "head_cache",
     "hello",
+    "http2/answers",
     "http2/budget",
     "http2/call",
     "http2/control",

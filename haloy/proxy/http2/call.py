@@ -18,7 +18,7 @@ from haloy.proxy.http2.exchange import encode_lines, known_answer
 from haloy.proxy.http2.frames import FRAME_BYTES
 from haloy.proxy.http2.head import trailer_lines
 from haloy.proxy.http2.hpack import LENGTHS, Field, encode_field, literal_name
-from haloy.proxy.http2.plan import CallPlan
+from haloy.proxy.http2.plan import CallPlan, Met
 from haloy.proxy.http2.sender import Stream, content
 from haloy.proxy.http2.short import ShortStream, path_for
 from haloy.proxy.http2.stream import StreamClient
@@ -162,6 +162,12 @@ class ShortCall(ShortStream):
     def upstream_received(self, data: bytes) -> None:
         """Learn nothing: the connection is a trunk, which says what follows."""
 
+    def answered(self, fields: list[Field], body: bytes, trailers: list[Field]) -> None:
+        """Answer, if everything is known and fits the windows."""
+        if not self._pass_on(fields, body, trailers):
+            self.general()
+            self._branch.answered(fields, body, trailers)
+
     def head_came(self, fields: list[Field]) -> None:
         """Keep the head, if the rest has come with it."""
         asked = self._asked
@@ -172,46 +178,57 @@ class ShortCall(ShortStream):
             self._answer = fields
 
     def ended_by_peer(self, trailers: list[Field]) -> None:
-        """Answer, if the head is known and everything fits the windows."""
+        """Answer with what has come, as L{answered}."""
+        asked, trunk = self._asked, self._trunk
+        if asked is None or trunk is None:
+            return
+        body = content(asked)
+        if self._pass_on(self._answer, body, trailers):
+            trunk.engine.credit_all(asked, len(body))
+            return
+        self.general()
+        branch = self._branch
+        branch.head_came(self._answer)
+        if body:
+            branch.body_came()
+        branch.ended_by_peer(trailers)
+
+    def _pass_on(self, fields: list[Field], body: bytes, trailers: list[Field]) -> bool:
+        """Write the answer, and be done; false: it cannot be, and nothing is."""
         asked, trunk, pool = self._asked, self._trunk, self._pool
         if asked is None or trunk is None or pool is None:
-            return
-        answer = self._answer
+            return False
+        plan = self._call
         connection = self._connection
         stream = self._stream
-        body = content(asked)
         size = len(body)
-        block = _head_block(self._call.target.extra, answer)
+        met = plan.met
+        if met is None or met.fields is not fields or met.trailers is not trailers:
+            block = _head_block(plan.target.extra, fields)
+            if not block:
+                return False
+            met = plan.met = Met(fields, trailers, block, _trailer_block(trailers))
         if (
-            not block
-            or size > FRAME_BYTES
+            size > FRAME_BYTES
             or not connection.has_room_for(None)
-            or not connection.engine.whole(
-                stream, block, body, _trailer_block(trailers)
-            )
+            or not connection.engine.whole(stream, met.block, body, met.last_block)
         ):
-            self.general()
-            branch = self._branch
-            branch.head_came(answer)
-            if size:
-                branch.body_came()
-            branch.ended_by_peer(trailers)
-            return
-        trunk.engine.credit_all(asked, size)
+            return False
         connection.mark()
         connection.wheel.forget(self)
         stream.owner = asked.owner = None
         self._log(
-            self._call,
+            plan,
             connection.origin,
             self._started_s,
-            int(answer[0][1]),
+            met.status,
             size,
             pool.key,
             self._size_bytes,
         )
         trunk.left(pool)
         pool.finished()
+        return True
 
     def lost_by_peer(self, code: int) -> None:
         """Learn that there is no answer, or no rest of it."""

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from haloy.proxy.http2 import budget, frames
 from haloy.proxy.http2.frames import Broken
+from haloy.proxy.http2.hpack import Field
 from haloy.proxy.http2.sender import Sender, Stream
 
 _SHUTDOWN_PING: Final = b"goodbye!"
@@ -24,6 +25,7 @@ RESPONSE: Final = 6  # fields: the final head has come (client)
 INTERIM: Final = 7  # fields: a head before the final one (client)
 LEAVING: Final = 8  # the peer takes no new streams
 FAILED: Final = 9  # the reason: the connection is over
+ANSWER: Final = 10  # head, body and trailers of a whole answer (client)
 
 Event = tuple[int, Stream, Any]
 
@@ -82,6 +84,12 @@ class Control(Sender):
         self.reset(stream, code)
         self._events.append((RESET, stream, code))
         self._spend(budget.RESET_BY_US)
+
+    def _received_all(self, stream: Stream, trailers: list[Field]) -> None:
+        stream.receiving = False
+        self._events.append((END, stream, trailers))
+        if not stream.sending:
+            self._forget_untaken(stream)
 
     def _window_update(self, stream_id: int, body: bytes) -> None:
         if len(body) != 4:

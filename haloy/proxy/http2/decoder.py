@@ -143,6 +143,10 @@ class Decoder:
             self._lists[block] = found
         return found
 
+    def known(self, block: bytes) -> list[Field] | None:
+        """Return what L{decode} would, if C{block} was met while the table was so."""
+        return self._lists.get(block)
+
     def decode_request(self, block: bytes) -> HeaderList:
         """As L{decode}, for the head of a request."""
         known = self._known.get(block)

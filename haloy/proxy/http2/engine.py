@@ -12,26 +12,22 @@ from __future__ import annotations
 from typing import Final
 
 from haloy.proxy.http2 import budget, frames
+from haloy.proxy.http2.answers import HEAD_LIMIT_BYTES, Answers
 from haloy.proxy.http2.control import (
     BODY,
-    END,
     ENDED_REQUEST,
     FAILED,
-    INTERIM,
     REQUEST,
-    RESPONSE,
-    Control,
     Event,
     check_dependency,
 )
-from haloy.proxy.http2.decoder import BadBlock, Decoder, HeaderList, ListTooLong
+from haloy.proxy.http2.decoder import BadBlock, HeaderList, ListTooLong
 from haloy.proxy.http2.frames import Broken
 from haloy.proxy.http2.hpack import Field
 from haloy.proxy.http2.sender import Stream
 
 STREAMS_LIMIT: Final = 128
 REQUESTS_LIMIT: Final = 100_000
-HEAD_LIMIT_BYTES: Final = 65536
 _CONTINUATIONS_LIMIT: Final = 16
 
 # At hand for what is done for every request.
@@ -42,7 +38,7 @@ _END_STREAM: Final = frames.END_STREAM
 _PADDED: Final = frames.PADDED
 
 
-class Engine(Control):
+class Engine(Answers):
     """One connection.
 
     @ivar greeted: the peer's first SETTINGS have come.
@@ -60,10 +56,7 @@ class Engine(Control):
         self.greeted = False
         self.requests = 0
         self._requests_limit = requests_limit
-        self._decoder = Decoder(HEAD_LIMIT_BYTES)
         self._held = b""
-        # Trailers of an app that were found fine; repeated, they are the same list.
-        self._fine: list[Field] = []
         self._prefaced = client
         # The stream whose header block is not complete, its flags and what there is.
         self._block_of = 0
@@ -113,8 +106,12 @@ class Engine(Control):
         return stream
 
     def ask(self, block: bytes, body: bytes) -> Stream:
-        """Begin a stream with a whole request that L{fits} (client)."""
+        """Begin a stream with a whole request that L{fits} (client).
+
+        An answer that comes whole in one read is one event, C{ANSWER}.
+        """
         stream = self._asking()
+        stream.at_once = True
         if not self.whole(stream, block, body):
             self.headers(stream, block, end=False)
             self.data(stream, body, end=True)
@@ -152,6 +149,10 @@ class Engine(Control):
             position = 24
         end = len(data)
         unpack = frames.HEADER.unpack_from
+        # Said what they are: compiled, they are numbers of C.
+        head: int
+        flags: int
+        stream_id: int
         while end - position >= 9:
             head, flags, stream_id = unpack(data, position)
             size = head >> 8
@@ -173,6 +174,8 @@ class Engine(Control):
                 self._headers(stream_id, flags, body)
             elif stream_id > self._highest and stream_id & 1 and not self.client:
                 self._request(stream_id, body, end=flags != _END_HEADERS)
+            elif whole := self._take_whole(stream_id, flags, body, data, position):
+                position = whole
             else:
                 self._complete_block(stream_id, flags, body)
         if position < end:
@@ -260,12 +263,6 @@ class Engine(Control):
             self._spend(budget.LATE)
         else:
             raise Broken(frames.STREAM_CLOSED, "DATA on a closed stream")
-
-    def _received_all(self, stream: Stream, trailers: list[Field]) -> None:
-        stream.receiving = False
-        self._events.append((END, stream, trailers))
-        if not stream.sending:
-            self._forget_untaken(stream)
 
     def _headers(self, stream_id: int, flags: int, body: bytes) -> None:
         body = frames.without_padding(flags, body)
@@ -372,29 +369,3 @@ class Engine(Control):
             self._spend(budget.USELESS)
         else:
             raise Broken(frames.STREAM_CLOSED, "HEADERS on a closed stream")
-
-    def _response(self, stream: Stream, fields: list[Field], end: bool) -> None:
-        name, status = fields[0] if fields else (b"", b"")
-        if name != b":status" or len(status) != 3 or not status.isdigit():
-            self._abort(stream, frames.PROTOCOL_ERROR)
-        elif status[:1] != b"1":
-            stream.answered = True
-            self._events.append((RESPONSE, stream, fields))
-            if end:
-                self._received_all(stream, [])
-        elif end:
-            self._abort(stream, frames.PROTOCOL_ERROR)
-        else:
-            self._spend(budget.USELESS)
-            self._events.append((INTERIM, stream, fields))
-
-    def _trailers(self, stream: Stream, fields: list[Field]) -> None:
-        wrong = fields is not self._fine and any(
-            name[:1] == b":" or name != name.lower() for name, _ in fields
-        )
-        if wrong or stream.left_bytes > 0:
-            self._abort(stream, frames.PROTOCOL_ERROR)
-            return
-        if self.client:
-            self._fine = fields
-        self._received_all(stream, fields)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from haloy.proxy.body import NO_BODY
 from haloy.proxy.http2.decoder import HeaderList
 from haloy.proxy.http2.head import Meaning
-from haloy.proxy.http2.hpack import encode_field, literal_name
+from haloy.proxy.http2.hpack import Field, encode_field, literal_name
 from haloy.proxy.http2.upstream import passed
 from haloy.proxy.short_way import Plan, plan_of
 
@@ -21,14 +21,39 @@ if TYPE_CHECKING:
     from haloy.proxy.target import Target
 
 
+class Met:
+    """The head and the trailers of an answer, and the blocks that they become.
+
+    An app's connection that repeats them repeats the lists themselves.
+
+    @ivar block: of the head. C{last_block}: of the trailers.
+    """
+
+    __slots__ = ("block", "fields", "last_block", "status", "trailers")
+
+    def __init__(
+        self,
+        fields: list[Field],
+        trailers: list[Field],
+        block: bytes,
+        last_block: bytes,
+    ) -> None:
+        self.fields = fields
+        self.trailers = trailers
+        self.block = block
+        self.last_block = last_block
+        self.status = int(fields[0][1])
+
+
 class CallPlan(Plan):
     """What becomes of a call, for an app that speaks HTTP/2.
 
     @ivar start: the block before the path. C{fields}: the block behind it, to the
         request's id, whose name in it C{id_name} is.
+    @ivar met: the last answer to such a call.
     """
 
-    __slots__ = ("fields", "id_name", "start")
+    __slots__ = ("fields", "id_name", "met", "start")
 
     def __init__(self, plan: Plan) -> None:
         super().__init__(plan.request, plan.target, plan.middle)
@@ -37,6 +62,7 @@ class CallPlan(Plan):
             b":scheme", b"http"
         )
         self.fields = encode_field(b":authority", plan.authority) + passed(lines[2:-1])
+        self.met: Met | None = None
         self.id_name = literal_name(lines[-1].partition(b":")[0].lower())
 
 

@@ -42,12 +42,14 @@ class Stream:
     @ivar answered: the head of the final answer has come (as a client).
     @ivar advanced_bytes: the connection's window got them back before they were taken.
     @ivar small_price: tokens that a small piece of its body costs.
+    @ivar at_once: its owner takes a whole answer as one event.
     @ivar owner: whoever drives it.
     """
 
     __slots__ = (
         "advanced_bytes",
         "answered",
+        "at_once",
         "grown_bytes",
         "id",
         "inbox",
@@ -76,6 +78,7 @@ class Stream:
         self.inbox: list[bytes] = []
         self.answered = False
         self.small_price = budget.SMALL_DATA
+        self.at_once = False
         self.owner: Any = None
 
 
@@ -273,6 +276,13 @@ class Sender:
         """Take note that the other side took all of a body that has ended."""
         stream.inbox = []
         self._taken(stream, size)
+
+    def put_back(self, stream: Stream, body: bytes) -> None:
+        """Let C{body}, which came as part of a whole answer, be taken in pieces."""
+        size = len(body)
+        stream.inbox = [body]
+        stream.advanced_bytes += size
+        self.held_bytes += size
 
     def _taken(self, stream: Stream, size: int) -> None:
         """Give the connection's window back what it did not get when it came."""

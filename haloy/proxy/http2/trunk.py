@@ -8,7 +8,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from haloy.proxy.http2 import frames
-from haloy.proxy.http2.control import BODY, END, FAILED, LEAVING, RESET, ROOM, Event
+from haloy.proxy.http2.control import (
+    ANSWER,
+    BODY,
+    END,
+    FAILED,
+    LEAVING,
+    RESET,
+    ROOM,
+    Event,
+)
 from haloy.proxy.http2.engine import Engine
 from haloy.proxy.upstream import UpstreamConnection, User
 
@@ -211,6 +220,8 @@ class Trunk(User):
             self._room()
         elif branch is None:
             self._act_alone(event)
+        elif kind == ANSWER:
+            branch.answered(*what)
         elif kind == BODY:
             branch.body_came()
         elif kind == END:

@@ -259,6 +259,16 @@ class Branch(UpstreamConnection):
         if self.user is not None:
             self.user.upstream_received(head_text(fields))
 
+    def answered(self, fields: list[Field], body: bytes, trailers: list[Field]) -> None:
+        """Pass on a whole answer, as if it came piece by piece."""
+        trunk, stream = self._trunk, self.stream
+        if trunk is None or stream is None:
+            return
+        trunk.engine.put_back(stream, body)
+        self.head_came(fields)
+        self.body_came()
+        self.ended_by_peer(trailers)
+
     def body_came(self) -> None:
         """Pass the body on, unless the driver has enough."""
         if not self._paused:

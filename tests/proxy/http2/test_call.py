@@ -157,7 +157,7 @@ class Caller(H2Client):
 
 
 async def play(
-    running: Running, path: str, *, named: bool, **rest: Any
+    running: Running, path: str, *, named: bool, window: int = 65535, **rest: Any
 ) -> tuple[list[Answer], list[Any]]:
     """Call some times; return all that can be seen from outside."""
     running.records.clear()
@@ -167,7 +167,7 @@ async def play(
     shown: list[Answer] = []
 
     def ask() -> None:
-        client = Caller(running.https)
+        client = Caller(running.https, window=window)
         for _ in range(3):
             assert client.called(fields=fields).body == MESSAGE
         shown.extend(client.called(path, fields, **rest) for _ in range(4))
@@ -217,12 +217,16 @@ async def test_both_ways_are_one(start_http2: Starter, path: str) -> None:
         {"body": b"x" * 62_000},
         {"trailing": (("x-sum", "1"),)},
         {"path": "/whole?a=1"},
+        {"window": 4},
     ],
 )
 async def test_requests_of_both_ways_are_one(
     start_http2: Starter, rest: dict[str, Any]
 ) -> None:
-    """Without a body, with a long one, one that is too long; with trailers."""
+    """Without a body, with a long one, one that is too long; with trailers.
+
+    And from clients that take an answer in small pieces.
+    """
     running = start_http2()
     seen: list[object] = []
     with backend(lambda peer: scripted(peer, seen)) as app:

@@ -1,0 +1,129 @@
+"""What apps answer, as their client: heads, trailers, and all of it at once.
+
+Below L{haloy.proxy.http2.engine}, which takes frames out of what was read.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from haloy.proxy.http2 import budget, frames
+from haloy.proxy.http2.control import ANSWER, INTERIM, RESPONSE, Control
+from haloy.proxy.http2.decoder import Decoder
+from haloy.proxy.http2.hpack import Field
+from haloy.proxy.http2.sender import Stream
+
+HEAD_LIMIT_BYTES: Final = 65536
+
+# At hand for what is done for every answer.
+_unpack = frames.HEADER.unpack_from
+_HEADER_BYTES: Final = frames.HEADER_BYTES
+_FRAME_BYTES: Final = frames.FRAME_BYTES
+_DATA: Final = frames.DATA
+_HEADERS: Final = frames.HEADERS
+_END_HEADERS: Final = frames.END_HEADERS
+_LAST_HEADERS: Final = frames.END_HEADERS | frames.END_STREAM
+
+
+class Answers(Control):
+    """The answers on one connection."""
+
+    def __init__(self, *, client: bool, now_s: float) -> None:
+        super().__init__(client=client, now_s=now_s)
+        self._decoder = Decoder(HEAD_LIMIT_BYTES)
+        # A head and trailers of an app that were found fine; repeated, they are the
+        # same lists.
+        self._fine_head: list[Field] | None = None
+        self._fine: list[Field] | None = None
+
+    def _response(self, stream: Stream, fields: list[Field], end: bool) -> None:
+        name, status = fields[0] if fields else (b"", b"")
+        if name != b":status" or len(status) != 3 or not status.isdigit():
+            self._abort(stream, frames.PROTOCOL_ERROR)
+        elif status[:1] != b"1":
+            self._fine_head = fields
+            stream.answered = True
+            self._events.append((RESPONSE, stream, fields))
+            if end:
+                self._received_all(stream, [])
+        elif end:
+            self._abort(stream, frames.PROTOCOL_ERROR)
+        else:
+            self._spend(budget.USELESS)
+            self._events.append((INTERIM, stream, fields))
+
+    def _trailers(self, stream: Stream, fields: list[Field]) -> None:
+        wrong = fields is not self._fine and any(
+            name[:1] == b":" or name != name.lower() for name, _ in fields
+        )
+        if wrong or stream.left_bytes > 0:
+            self._abort(stream, frames.PROTOCOL_ERROR)
+            return
+        if self.client:
+            self._fine = fields
+        self._received_all(stream, fields)
+
+    def _take_whole(
+        self, stream_id: int, flags: int, block: bytes, data: bytes, position: int
+    ) -> int:
+        """Take a whole answer like the one before it: a head, a body, trailers.
+
+        Its head is C{block}; the rest is at C{position} of C{data}. Return where it
+        ends, or 0: it is something else, and nothing is done.
+        """
+        stream = self.streams.get(stream_id)
+        if (
+            stream is None
+            or not stream.at_once
+            or stream.answered
+            or stream.sending
+            or flags != _END_HEADERS
+        ):
+            return 0
+        end = _end_of(data, position, _DATA, 0, stream_id)
+        size = end - position - _HEADER_BYTES
+        if (
+            size <= 0
+            or size > _FRAME_BYTES
+            or size > stream.receive_window
+            or size > self.receive_window
+        ):
+            return 0
+        body = data[position + _HEADER_BYTES : end]
+        position = end + _HEADER_BYTES
+        end = _end_of(data, end, _HEADERS, _LAST_HEADERS, stream_id)
+        fields = self._decoder.known(block)
+        trailers = self._decoder.known(data[position:end])
+        if (
+            not end
+            or fields is None
+            or trailers is None
+            or fields is not self._fine_head
+            or trailers is not self._fine
+        ):
+            return 0
+        if size < budget.SMALL_DATA_BYTES:
+            self._spend(stream.small_price)
+        self.receive_window -= size
+        self._credit_connection(size)
+        stream.answered = True
+        self._events.append((ANSWER, stream, (fields, body, trailers)))
+        self._forget_untaken(stream)
+        return end
+
+
+def _end_of(data: bytes, position: int, kind: int, flags: int, stream_id: int) -> int:
+    """Return where the frame at C{position} ends.
+
+    0: it is not there, not whole, or of another kind or stream, or has other flags.
+    """
+    if position + _HEADER_BYTES > len(data):
+        return 0
+    head: int
+    found: int
+    of: int
+    head, found, of = _unpack(data, position)
+    end = position + _HEADER_BYTES + (head >> 8)
+    if head & 0xFF != kind or found != flags or of != stream_id or end > len(data):
+        return 0
+    return end
