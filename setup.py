@@ -59,6 +59,7 @@ HOT = (
     "http2/upstream",
     "lane",
     "metrics",
+    "naming",
     "origin",
     "passage",
     "pool",

@@ -21,8 +21,8 @@ Where things are:
   - TLS: L{tls} has the contexts by server name, L{tls_policy} versions and ciphers,
     L{hello} the ClientHello, L{tickets} the keys of sessions; L{records} is what the
     C{ssl} module lacks.
-  - What is told of requests: L{access_log} has the records, L{access_lines} their
-    text, L{access_file} the file; L{metrics} counts.
+  - What is told of requests: L{naming} has their ids, L{access_log} the records,
+    L{access_lines} their text, L{access_file} the file; L{metrics} counts.
   - Beneath: L{descriptor} is a non-blocking socket, L{reactor} an epoll reactor with
     a short way to it, L{wheel} has the deadlines of connections, L{keepalive} what
     TCP does about dead peers; L{switch} is what the connections of one worker share;

@@ -75,11 +75,11 @@ class Origin:
         Counts it, and gives it a name if it has none.
         """
         switch = self._switch
-        switch.requests_total += 1
+        switch.requests_total = number = switch.requests_total + 1
         if not request.request_id:
-            request.request_id = switch.next_request_id()
+            request.request_id = switch.names.request_id(number)
         if not request.traceparent:
-            request.traceparent = switch.next_traceparent()
+            request.traceparent = switch.names.traceparent(number)
         secure = self.secure
         if self.trusted:
             secure = self._secure(request)

@@ -121,9 +121,9 @@ class ShortWay(User):
     def _name(self, target: bytes) -> None:
         """Count a request for C{target}, and give it its names."""
         switch = self._switch
-        switch.requests_total += 1
-        self._request_id = switch.next_request_id()
-        self._traceparent = switch.next_traceparent()
+        switch.requests_total = number = switch.requests_total + 1
+        self._request_id = switch.names.request_id(number)
+        self._traceparent = switch.names.traceparent(number)
         self._target = target
 
     def _write(self, plan: Plan, line: bytes) -> None:

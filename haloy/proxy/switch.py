@@ -27,6 +27,7 @@ from haloy.proxy.http2.turn import Turn
 from haloy.proxy.interface import UpstreamFailure
 from haloy.proxy.lane import Lanes
 from haloy.proxy.metrics import Handshakes
+from haloy.proxy.naming import Names
 from haloy.proxy.parking import Parking
 from haloy.proxy.pool import Pool
 from haloy.proxy.routes import (
@@ -58,6 +59,7 @@ class Switch:
     @ivar redirects: plain requests are sent to HTTPS.
     @ivar stopping: no new requests; the answers under way are the last ones.
     @ivar retiring: an answer is the last one of its connection, and says so.
+    @ivar names: what requests are called.
     @ivar take_over: goes on with a connection whose handshake has chosen HTTP/2.
     """
 
@@ -110,22 +112,10 @@ class Switch:
         # What was learned of requests, likewise.
         self.secure_lanes = Lanes()
         self.plain_lanes = Lanes()
-        self._id_prefix = id_prefix.encode("ascii")
+        self.names = Names(id_prefix)
         self._quiet_until_s: dict[str, float] = {}
 
     # Requests.
-
-    def next_request_id(self) -> bytes:
-        """Return a name for a request, unique in this worker and unlikely elsewhere."""
-        return b"%b%08x" % (self._id_prefix, self.requests_total)
-
-    def next_traceparent(self) -> bytes:
-        """Return the beginning of a trace (W3C Trace Context), to be sampled.
-
-        An app's tracing follows what it is told: C{00} would switch it off.
-        """
-        number = self.requests_total
-        return b"00-%b%020x-%016x-01" % (self._id_prefix, number, number)
 
     def target(
         self, route: AppRoute | ApiRoute, request: RequestHead, secure: bool
