@@ -10,7 +10,8 @@ This process does what haloyd does for a table: it builds it of what is wanted, 
 what differs, and writes the snapshot. The load, the proxy and this process share the
 machine, and with few cores they wait for each other: C{--floor} asks a third time,
 while two processes that do nothing for the proxy take as much of the CPU as this one
-and the supervisor took for the tables. Needs nginx, as the app, and h2load.
+and the supervisor took for the tables. The milliseconds of each are per swap, those of
+the workers with the requests they answer. Needs nginx, as the app, and h2load.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,10 @@ def load(port: int, folder: Path, seconds: float) -> tuple[float, float, int]:
     return taken[len(taken) // 2], taken[int(len(taken) * 0.99)], failed
 
 
+def listed(values: Iterable[float]) -> str:
+    return " + ".join(f"{one:.1f}" for one in values)
+
+
 class Swapping:
     """Swaps tables until it is stopped."""
 
@@ -121,11 +126,20 @@ class Swapping:
         self._going = False
 
 
-def taken_ms(process: int) -> float:
-    """Return the milliseconds of CPU that a process has used."""
-    after_name = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2]
-    ticks = sum(map(int, after_name.split()[11:13]))
-    return ticks * 1000 / os.sysconf("SC_CLK_TCK")
+def taken_ms(process: int) -> tuple[float, float]:
+    """Return for how many milliseconds a process has run, and waited for a CPU."""
+    ran_ms = waited_ms = 0.0
+    for thread in Path(f"/proc/{process}/task").iterdir():
+        ran_ns, waited_ns, _ = map(int, (thread / "schedstat").read_text().split())
+        ran_ms += ran_ns / 1e6
+        waited_ms += waited_ns / 1e6
+    return ran_ms, waited_ms
+
+
+def workers_of(supervisor: int) -> list[int]:
+    """Return the processes of its workers."""
+    children = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text()
+    return [int(one) for one in children.split()]
 
 
 @contextmanager
@@ -167,26 +181,28 @@ async def measure(given: argparse.Namespace, folder: Path, http: int) -> None:
         quiet = await deferToThread(load, http, folder, given.seconds)
         start = 1 + number * swaps
         swapping = Swapping(routing, rows[start : start + swaps])
-        both = (os.getpid(), given.supervisor)
-        before_ms = [taken_ms(one) for one in both]
+        taking = (os.getpid(), given.supervisor, *workers_of(given.supervisor))
+        before_ms = [taken_ms(one) for one in taking]
         running = Deferred.fromCoroutine(swapping.run())
         busy = await deferToThread(load, http, folder, given.seconds)
         swapping.stop()
         await running
         each_ms = [
-            (taken_ms(one) - was) / swapping.done
-            for one, was in zip(both, before_ms, strict=True)
+            [(now - then) / swapping.done for now, then in zip(both, was, strict=True)]
+            for both, was in zip(map(taken_ms, taking), before_ms, strict=True)
         ]
         ratios.append(busy[1] / quiet[1])
         beside = ""
         if given.floor:
-            p99 = await deferToThread(floor, http, folder, given.seconds, each_ms)
+            burnt_ms = [ran for ran, _ in each_ms[:2]]
+            p99 = await deferToThread(floor, http, folder, given.seconds, burnt_ms)
             floors.append(p99 / quiet[1])
             beside = f"   others: p99 {p99:.2f} ms, x {floors[-1]:.2f}"
         print(
             f"quiet p50 {quiet[0]:.2f} p99 {quiet[1]:.2f} ms   {swapping.done} swaps"
-            f" (longest {swapping.longest_s * 1000:.0f} ms, CPU of haloyd and"
-            f" supervisor {each_ms[0]:.1f} + {each_ms[1]:.1f} ms): p50 {busy[0]:.2f}"
+            f" (longest {swapping.longest_s * 1000:.0f} ms; haloyd, supervisor, workers"
+            f" ran {listed(ran for ran, _ in each_ms)} ms each, waited"
+            f" {listed(waited for _, waited in each_ms)}): p50 {busy[0]:.2f}"
             f" p99 {busy[1]:.2f} ms   x {ratios[-1]:.2f}"
             f"   failed {quiet[2] + busy[2]}{beside}",
             flush=True,
