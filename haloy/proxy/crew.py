@@ -236,6 +236,7 @@ class Crew:
                 refuse,
                 lambda _, message: self._heard(member, message, ready),
                 lambda _: None,
+                at_once=True,
             ),
             self._reactor.seconds(),
             self._shares.take(),

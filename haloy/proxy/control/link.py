@@ -72,12 +72,16 @@ class Link(Int32StringReceiver):
         news: Callable[[Link, Message], None],
         lost: Callable[[Link], None],
         begun: Callable[[Link], None] | None = None,
+        *,
+        at_once: bool = False,
     ) -> None:
+        """Prepare; with C{at_once} nobody waits for a turn, and frames get none."""
         self._clock = clock
         self._answer = answer
         self._news = news
         self._lost = lost
         self._begun = begun
+        self._at_once = at_once
         self._tasks = Tasks(self._log)
         self._number = 0
         self._asked: dict[int, Deferred[Message]] = {}
@@ -129,7 +133,7 @@ class Link(Int32StringReceiver):
             )
             self.abort()
             return
-        if len(string) >= LONG_FRAME_BYTES:
+        if len(string) >= LONG_FRAME_BYTES and not self._at_once:
             self.pauseProducing()
             self._clock.callLater(0, self._go_on)
         if isinstance(message, AccessLog):

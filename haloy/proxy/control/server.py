@@ -152,7 +152,14 @@ class ControlServer:
         )
 
     def _link(self) -> Link:
-        return Link(self._reactor, self._answer, _ignore, self._ended, self._begun)
+        return Link(
+            self._reactor,
+            self._answer,
+            _ignore,
+            self._ended,
+            self._begun,
+            at_once=True,
+        )
 
     def _begun(self, link: Link) -> None:
         transport: Any = link.transport

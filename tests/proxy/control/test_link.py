@@ -65,7 +65,7 @@ class End:
     begun: int = 0
     wire: Wire = field(factory=Wire)
 
-    def link(self) -> Link:
+    def link(self, *, at_once: bool = False) -> Link:
         async def answer(link: Link, message: Message, came: Packed) -> Message:
             return await self.answer_it(message)
 
@@ -75,7 +75,14 @@ class End:
         def begun(link: Link) -> None:
             self.begun += 1
 
-        made = Link(self.clock, answer, lambda _, m: self.news.append(m), lost, begun)
+        made = Link(
+            self.clock,
+            answer,
+            lambda _, m: self.news.append(m),
+            lost,
+            begun,
+            at_once=at_once,
+        )
         made.makeConnection(self.wire)
         return made
 
@@ -103,6 +110,18 @@ def test_others_come_between_long_frames() -> None:
     assert between == [3]
     assert told.news == [Serve(), long, long, Serve(), Serve()]
     assert told.wire.producerState == "producing"
+    assert not told.clock.getDelayedCalls()
+
+
+def test_who_carries_no_requests_takes_all_at_once() -> None:
+    """The supervisor passes a table on as it comes: no turn for each part."""
+    long = Unpark(AppName("a" * LONG_FRAME_BYTES))
+    telling, told = End(), End()
+    teller, hearer = telling.link(), told.link(at_once=True)
+    for _ in range(3):
+        teller.tell(long)
+    pass_on(telling, hearer)
+    assert told.news == [long, long, long]
     assert not told.clock.getDelayedCalls()
 
 
