@@ -36,6 +36,10 @@ PROBE_LIMIT_S = 5.0
 LOG_LINES = 50
 LOG_LIMIT_BYTES = 32768
 DEFAULT_NETWORK = "haloy"
+#: A first run that may still become healthy.
+_NOT_OVER = frozenset(
+    {ContainerState.RUNNING, ContainerState.CREATED, ContainerState.PAUSED}
+)
 
 
 @define(eq=False)
@@ -98,6 +102,8 @@ class ReadinessCheck:
     async def _ask(
         self, container: Container, check: HealthCheck, port: int, network: str
     ) -> tuple[bool, str]:
+        if _is_paused(container):
+            return False, why_not_running(container)
         if container.health is not HealthState.NONE:
             said = f": {container.health_output}" if container.health_output else ""
             return (
@@ -120,6 +126,8 @@ class ReadinessCheck:
         await deferLater(self._reactor, max(check.min_ready_s - lived_s, 0))
         again = await self._engine.container(container.id)
         await self._refuse_ended(again, container.restarts)
+        if _is_paused(again):
+            raise await self._failed(again, "health-check", why_not_running(again))
         if again.health is HealthState.UNHEALTHY:
             raise await self._failed(
                 again, "health-check", "it became unhealthy within min_ready_seconds"
@@ -127,8 +135,7 @@ class ReadinessCheck:
 
     async def _refuse_ended(self, container: Container, restarts: int) -> None:
         """@raise DeployFailed: the container's first run is over."""
-        running = container.state in {ContainerState.RUNNING, ContainerState.CREATED}
-        if running and container.restarts == restarts:
+        if container.state in _NOT_OVER and container.restarts == restarts:
             return
         if container.oom_killed:
             raise await self._failed(
@@ -136,15 +143,14 @@ class ReadinessCheck:
                 "oom",
                 "it was killed because it ran out of memory; raise resources.memory",
             )
-        raise await self._failed(
-            container, "exited", f"it exited with code {container.exit_code}"
-        )
+        raise await self._failed(container, "exited", why_not_running(container))
 
     async def _not_ready(
         self, container: Container, port: int, reason: str, timeout_s: float
     ) -> DeployFailed:
         ports = listening_ports(container.pid)
-        if ports and port not in ports and container.health is HealthState.NONE:
+        asked = container.health is HealthState.NONE and not _is_paused(container)
+        if ports and port not in ports and asked:
             shown = ", ".join(str(one) for one in sorted(ports))
             return await self._failed(
                 container,
@@ -165,6 +171,17 @@ class ReadinessCheck:
             failure=failure,
             logs=await last_lines(self._engine, container.id),
         )
+
+
+def _is_paused(container: Container) -> bool:
+    return container.state is ContainerState.PAUSED
+
+
+def why_not_running(container: Container) -> str:
+    """Return what has become of a container that was started. Pure."""
+    if _is_paused(container):
+        return "it is paused; `docker unpause` lets it go on"
+    return f"it exited with code {container.exit_code}"
 
 
 def next_wait_s(wait_s: float, elapsed_s: float) -> float:

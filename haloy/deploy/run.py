@@ -30,7 +30,7 @@ from haloy.deploy.interface import DeploymentState
 from haloy.deploy.obtain import obtain_image, refuse_port
 from haloy.deploy.phases import Phase, phase_of
 from haloy.deploy.progress import Progress, Tools, together, wait_at_most
-from haloy.deploy.readiness import last_lines
+from haloy.deploy.readiness import last_lines, why_not_running
 from haloy.deploy.undo import undo
 from haloy.engine.address import reachable_address, why_unreachable
 from haloy.engine.interface import ContainerSpec, ContainerState, HealthState
@@ -282,7 +282,7 @@ class DeploymentRun:
         container = await self._tools.engine.container(replica.container_id)
         if container.state is not ContainerState.RUNNING or container.restarts:
             raise DeployFailed(
-                f"{replica.name}: it exited with code {container.exit_code}",
+                f"{replica.name}: {why_not_running(container)}",
                 failure="oom" if container.oom_killed else "exited",
                 logs=await last_lines(self._tools.engine, container.id),
             )

@@ -8,8 +8,8 @@ only until their socket time-out.
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
@@ -24,6 +24,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
 from haloy.engine import commands, streams
+from haloy.engine.away import unreachable
 from haloy.engine.calls import CALL_LIMIT_S, attach, create
 from haloy.engine.endings import Endings
 from haloy.engine.http import EngineHttp, engine_error
@@ -146,12 +147,14 @@ class DockerEngine:
 
     async def stop(self, container_id: str, grace_s: int) -> None:
         """SIGTERM, then SIGKILL after C{grace_s}; returns when it has ended."""
-        await (await self._http()).call(
-            "POST",
-            f"/containers/{container_id}/stop",
-            {"t": grace_s},
-            answer_limit_s=grace_s + CALL_LIMIT_S,
-        )
+        http = await self._http()
+        with _removal_goes_on():
+            await http.call(
+                "POST",
+                f"/containers/{container_id}/stop",
+                {"t": grace_s},
+                answer_limit_s=grace_s + CALL_LIMIT_S,
+            )
 
     async def rename(self, container_id: str, name: str) -> None:
         """Give it another name."""
@@ -159,15 +162,10 @@ class DockerEngine:
 
     async def remove(self, container_id: str) -> None:
         """Remove it by force; an unknown one is fine."""
-        try:
+        with suppress(NotFound), _removal_goes_on():
             await self._call(
                 lambda client: client.remove_container(container_id, v=True, force=True)
             )
-        except NotFound:
-            return
-        except EngineError as problem:
-            if "already in progress" not in problem.reason:
-                raise
 
     # --- images ------------------------------------------------------------
 
@@ -387,4 +385,14 @@ class DockerEngine:
                 f"Docker did not answer within {CALL_LIMIT_S:g} s"
             ) from None
         except (DockerException, requests.exceptions.RequestException) as problem:
-            raise EngineUnavailable(f"Docker is unreachable: {problem}") from None
+            raise unreachable(problem) from None
+
+
+@contextmanager
+def _removal_goes_on() -> Iterator[None]:
+    """Be content when the container is being removed already, by whoever it is."""
+    try:
+        yield
+    except Conflict as problem:
+        if "already in progress" not in problem.reason:
+            raise

@@ -41,6 +41,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer
 
+from haloy.engine.away import unreachable
 from haloy.engine.stream import disk_full
 from haloy.errors import Conflict, EngineError, EngineUnavailable, HaloyError, NotFound
 
@@ -248,7 +249,7 @@ class EngineHttp:
             ResponseNeverReceived,
             OSError,
         ) as problem:
-            raise EngineUnavailable(f"Docker is unreachable: {problem}") from problem
+            raise unreachable(problem) from problem
         received = Body()
         response.deliverBody(received)
         if response.code >= 400:
@@ -286,7 +287,7 @@ class EngineHttp:
         try:
             found: Hijacked = await connectProtocol(endpoint, Hijacked())
         except (ConnectError, OSError) as problem:
-            raise EngineUnavailable(f"Docker is unreachable: {problem}") from problem
+            raise unreachable(problem) from problem
         found.write(head.encode() + sent)
         found.answered.addTimeout(ANSWER_LIMIT_S, self.reactor)
         try:

@@ -17,6 +17,7 @@ from urllib.parse import quote
 from attrs import frozen
 from docker import APIClient
 
+from haloy.engine.away import unreachable
 from haloy.engine.calls import CALL_LIMIT_S
 from haloy.engine.http import place_of, refusal
 from haloy.engine.interface import Container
@@ -90,7 +91,7 @@ def _inspect(connection: HTTPConnection, version: str, container_id: str) -> Con
             f"Docker did not answer within {connection.timeout:g} s"
         ) from None
     except (OSError, HTTPException) as problem:
-        raise EngineUnavailable(f"Docker is unreachable: {problem}") from None
+        raise unreachable(problem) from None
     if answer.status != 200:
         raise refusal(answer.status, text)
     return container_from(json.loads(text))

@@ -13,7 +13,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol
 
 from haloy.deploy.readiness import FIRST_S, ReadinessCheck, next_wait_s
-from haloy.engine.interface import ContainerSpec, HealthState
+from haloy.engine.interface import (
+    Container,
+    ContainerSpec,
+    ContainerState,
+    HealthState,
+)
 from haloy.errors import DeployFailed
 from haloy.health.probe import prober
 from haloy.model.app import HealthCheck
@@ -168,3 +173,27 @@ def test_waits_are_short_at_first() -> None:
     assert waits[:5] == [0.01, 0.02, 0.04, 0.05, 0.05]
     assert waits[-1] == 1.0
     assert waits == sorted(waits)
+
+
+async def test_paused(scene: Scene) -> None:
+    """It has not exited: it is waited for, and the reason says what it is."""
+    await scene.change(state=ContainerState.PAUSED)
+    problem = await failure(scene, timeout_s=0.1)
+    assert problem.failure == "health-check"
+    assert "it is paused" in problem.reason
+    scene.reactor.callLater(0.1, scene.engine._put, await running(scene))
+    await scene.check()
+
+
+async def test_paused_in_min_ready_seconds(scene: Scene) -> None:
+    """What is paused at the end of the window gets no traffic."""
+    await scene.change(started_at=NOW)
+    paused = evolve(await running(scene), state=ContainerState.PAUSED)
+    scene.reactor.callLater(0.2, scene.engine._put, paused)
+    problem = await failure(scene, min_ready_s=1)
+    assert "it is paused" in problem.reason
+
+
+async def running(scene: Scene) -> Container:
+    container = await scene.engine.container(scene.container)
+    return evolve(container, state=ContainerState.RUNNING)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import subprocess
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
 from haloy.engine.docker import DockerEngine
-from haloy.engine.interface import Credentials, Engine, Output
-from haloy.errors import EngineUnavailable, Unauthorized
+from haloy.engine.interface import ContainerSpec, Credentials, Engine, Output
+from haloy.errors import EngineUnavailable, NotFound, Unauthorized
 from tests.contracts.engine import EngineContract
 from tests.support.docker import build_image, cleaned, require_docker, unique
 
@@ -54,6 +55,19 @@ async def docker(*arguments: str) -> str:
 
 class TestDockerEngine(EngineContract):
     """The same promises as the fake's."""
+
+    async def test_removed_by_two_at_once(self, engine: Engine, image: str) -> None:
+        """Who comes second, to remove it or to stop it, has what was wanted."""
+
+        async def stop(container: str) -> None:
+            with suppress(NotFound):
+                await engine.stop(container, 5)
+
+        for _ in range(3):
+            one = await engine.create(ContainerSpec(unique("twice"), image))
+            await engine.start(one)
+            doing = [engine.remove(one), engine.remove(one), stop(one), stop(one)]
+            await gatherResults([Deferred.fromCoroutine(do) for do in doing])
 
     async def test_a_login_that_fails_tells_no_address(self, engine: Engine) -> None:
         """A20: who asked named a registry, not where its name leads or who says so."""
