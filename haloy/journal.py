@@ -14,7 +14,6 @@ import re
 import socket
 import struct
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Final
 
 from twisted.logger import ILogObserver, LogEvent, LogLevel
@@ -81,11 +80,6 @@ class JournalObserver:
         self._otherwise = otherwise
         self._path = path
         self._name = name
-
-    @property
-    def reachable(self) -> bool:
-        """Whether there is a journal."""
-        return Path(self._path).exists()
 
     def __call__(self, event: LogEvent) -> None:
         """Send one event."""

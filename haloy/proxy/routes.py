@@ -211,16 +211,6 @@ def _changed_alone(
     return [new for _, new in pairs]
 
 
-def look_up(table: RouteTable, host: str) -> Route | None:
-    """Return the route for C{host} (any case, port allowed): exact, then wildcard."""
-    name = host.lower()
-    if name.startswith("["):
-        name = name.partition("]")[0] + "]"
-    else:
-        name = name.partition(":")[0].removesuffix(".")
-    return find(table, name)
-
-
 def find(table: RouteTable, name: str) -> Route | None:
     """Return the route for C{name}: lower case, no port, no trailing dot."""
     route = table.exact.get(name)

@@ -46,11 +46,6 @@ class Wheel:
         if not what.slot or slot < what.slot:
             self._put(what, slot)
 
-    @staticmethod
-    def disarm(what: Timed) -> None:
-        """Forget the deadline of C{what}."""
-        what.due_s = NEVER
-
     def forget(self, what: Timed) -> None:
         """Forget C{what} itself, which has no deadline any more and may go."""
         what.due_s = NEVER
