@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -145,8 +144,3 @@ class Board:
             text.overflow = "ellipsis"
             grid.add_row(self._turning, Text(took, "dim", no_wrap=True), text)
         return grid
-
-
-def in_terminal() -> bool:
-    """Return whether somebody sits in front of both ends."""
-    return sys.stdin.isatty() and sys.stdout.isatty()

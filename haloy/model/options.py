@@ -80,7 +80,6 @@ OPTIONS = (
     Option("balance", "balance", Kind.CHOICE, choices=Balance),
     Option("protocol", "protocol", Kind.CHOICE, choices=Protocol),
 )
-OPTION = {option.key: option for option in OPTIONS}
 
 _DEFAULTS = {one.name: one.default for one in fields(ProxyOptions)}
 _NUMBER = re.compile(r"[0-9]{1,16}(\.[0-9]{1,9})?")
