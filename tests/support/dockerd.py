@@ -238,10 +238,12 @@ class PrivateDocker:
                     except ProcessLookupError:
                         continue
         mounts = Path("/proc/self/mounts").read_text().splitlines()
-        for line in reversed(mounts):
-            place = line.split()[1]
-            if place.startswith((str(self._run), str(self.folder))):
-                subprocess.run(["umount", "-l", place], check=False)
+        places = [line.split()[1] for line in reversed(mounts)]
+        ours = [
+            one for one in places if one.startswith((str(self._run), str(self.folder)))
+        ]
+        if ours:  # hundreds, at times: not a process for each
+            subprocess.run(["umount", "-l", *ours], check=False)
 
 
 def _ip(*arguments: str) -> None:
