@@ -32,6 +32,7 @@ from twisted.internet import reactor as installed  # noqa: TID251 - the entry po
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
+from twisted.python.failure import Failure
 
 from bench.compare import BACKEND, HOST, NGINX, free_port, wait_for
 from haloy.daemon.intents import Intents
@@ -91,6 +92,8 @@ def load(port: int, folder: Path, seconds: float) -> tuple[float, float, int]:
         check=True, capture_output=True,
     )  # fmt: skip
     rows = [line.split() for line in log.read_text().splitlines()]
+    if not rows:
+        raise RuntimeError("h2load has had no answer, or no time")
     taken = sorted(int(row[2]) / 1000 for row in rows)
     failed = sum(row[1] != "200" for row in rows)
     return taken[len(taken) // 2], taken[int(len(taken) * 0.99)], failed
@@ -256,10 +259,13 @@ def main() -> None:
                 wait_for(app)
                 wait_for(http)
                 given.app, given.supervisor = app, processes[1].pid
+                problems: list[Failure] = []
                 running = Deferred.fromCoroutine(measure(given, folder, http))
-                running.addErrback(lambda failure: failure.printTraceback())
+                running.addErrback(problems.append)
                 running.addBoth(lambda _: reactor.stop())
                 reactor.run()
+                for problem in problems:
+                    problem.raiseException()
             finally:
                 for process in processes:
                     process.terminate()
