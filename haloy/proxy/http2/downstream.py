@@ -35,8 +35,8 @@ from haloy.proxy.http2.multiplexed import (
     QUANTUM_BYTES,
     Multiplexed,
 )
-from haloy.proxy.http2.outgoing import PROCESS_HIGH_BYTES, Outgoing
-from haloy.proxy.http2.sender import Stream
+from haloy.proxy.http2.outgoing import Outgoing
+from haloy.proxy.http2.sender import PROCESS_HIGH_BYTES, Stream
 from haloy.proxy.http2.stream import StreamClient
 
 # How often a connection is looked at, and what is looked for.
@@ -46,6 +46,9 @@ BLOCK_S: Final = 10.0
 IDLE_S: Final = 180.0
 STALLED_S: Final = 60.0
 GOODBYE_S: Final = 1.0
+
+# When memory is short, who holds more than this begins nothing; others are served.
+_SHARE_BYTES: Final = 65536
 
 # How often the kernel is given more in one turn: others wait meanwhile.
 _ROUNDS: Final = 4
@@ -160,7 +163,10 @@ class Http2Downstream(Multiplexed):
             self._output[stream.owner] = None
 
     def _request(self, stream: Stream, fields: HeaderList | None, *, end: bool) -> None:
-        if self.switch.waits > 2 * PROCESS_HIGH_BYTES:
+        if (
+            self.switch.waits > 2 * PROCESS_HIGH_BYTES
+            and self.waits + self._held_bytes > _SHARE_BYTES
+        ):
             self.engine.reset(stream, frames.REFUSED_STREAM)
             return
         if fields is not None:

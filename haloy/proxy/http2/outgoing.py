@@ -9,7 +9,7 @@ from haloy.proxy.bulk import STALLED_S
 from haloy.proxy.carriage import FRAME_BYTES
 from haloy.proxy.http2.exchange import StreamExchange
 from haloy.proxy.http2.forwarding import StreamForwarding
-from haloy.proxy.http2.sender import Stream
+from haloy.proxy.http2.sender import PROCESS_HIGH_BYTES, Stream
 from haloy.proxy.wheel import NEVER
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ HIGH_BYTES: Final = 131072
 LOW_BYTES: Final = 16384
 # When a connection, or all of them, hold more than this, that is less.
 CONNECTION_HIGH_BYTES: Final = 1048576
-PROCESS_HIGH_BYTES: Final = 67108864
 SHORT_HIGH_BYTES: Final = LOW_BYTES
 
 # A client that has taken less than this since the last time is stalled.

@@ -16,6 +16,8 @@ from haloy.proxy.http2.hpack import TABLE_EMPTY
 # everybody starts with, then twice as much each time that a window was used up.
 STREAM_WINDOW_BYTES: Final = 262144
 CONNECTION_WINDOW_BYTES: Final = 1048576
+# When all connections of the process hold more than this, windows grow no more.
+PROCESS_HIGH_BYTES: Final = 67108864
 # What streams of one client may have grown, all together: bodies that nobody takes
 # are held to 64 KiB for each of the others.
 _GROWN_LIMIT_BYTES: Final = CONNECTION_WINDOW_BYTES // 2

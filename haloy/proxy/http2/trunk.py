@@ -19,6 +19,7 @@ from haloy.proxy.http2.control import (
     Event,
 )
 from haloy.proxy.http2.engine import Engine
+from haloy.proxy.http2.sender import PROCESS_HIGH_BYTES
 from haloy.proxy.upstream import UpstreamConnection, User
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Trunk(User):
         "_blocked",
         "_busy_at_s",
         "_dirty",
+        "_held_bytes",
         "_pool",
         "_switch",
         "_waiting",
@@ -51,6 +53,7 @@ class Trunk(User):
         self._waiting: list[Branch] = []
         self._blocked: dict[Branch, None] = {}
         self._dirty = False
+        self._held_bytes = 0
         # When something was seen to be under way here.
         self._busy_at_s = switch.wheel.now_s
 
@@ -136,6 +139,7 @@ class Trunk(User):
         if self in self._pool.trunks:
             self._pool.trunks.remove(self)
         self.connection.discard()
+        self._count_held()
 
     def block(self, branch: Branch) -> None:
         """Tell C{branch} when there is room again."""
@@ -150,8 +154,15 @@ class Trunk(User):
     def flush(self) -> None:
         """Write what has collected."""
         self._dirty = False
+        self._count_held()
         if not self.connection.gone:
             self.connection.send(self.engine.take())
+
+    def _count_held(self) -> None:
+        """Count answers that clients have not taken with what waits in the process."""
+        held_bytes = 0 if self.connection.gone else self.engine.held_bytes
+        self._switch.waits += held_bytes - self._held_bytes
+        self._held_bytes = held_bytes
 
     def drop(self) -> None:
         """End now, with everything on it."""
@@ -183,11 +194,15 @@ class Trunk(User):
 
     def upstream_received(self, data: bytes) -> None:
         """Act on what has come."""
-        for event in self.engine.receive(data, self._switch.wheel.now_s):
+        engine = self.engine
+        switch = self._switch
+        engine.may_grow = switch.waits < PROCESS_HIGH_BYTES
+        for event in engine.receive(data, switch.wheel.now_s):
             self._act(event)
-        if self._waiting and self.stands and not self.engine.failed:
+        self._count_held()
+        if self._waiting and self.stands and not engine.failed:
             self._begin()
-        if self.engine.queued_bytes:
+        if engine.queued_bytes:
             self.mark()
 
     def upstream_readable(self) -> bool:

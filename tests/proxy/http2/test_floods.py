@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from haloy.proxy.descriptor import READ_BYTES
 from haloy.proxy.http2 import frames
 from haloy.proxy.http2.downstream import Http2Downstream
+from haloy.proxy.http2.sender import PROCESS_HIGH_BYTES
 from tests.proxy.conftest import Starter
 from tests.proxy.http2.clients import H2Client, RawClient, until
 from tests.proxy.http2.support import GET, POST, block, frame, head, number
@@ -262,6 +264,48 @@ async def test_stalled_downloads_hold_little(start_http2: Starter, window: int) 
         )
         found = await in_thread(lambda: H2Client(running.https).get().status)
         assert found == 200
+        client.peer.close()
+        await until(lambda: switch.waits == 0)
+
+
+async def test_when_memory_is_short_who_holds_none_of_it_is_served(
+    start_http2: Starter,
+) -> None:
+    """Who has much waiting begins nothing more, and of each less waits."""
+    running = start_http2()
+
+    def begin() -> RawClient:
+        settings = frames.SETTING.pack(frames.INITIAL_WINDOW_SIZE, 0)
+        client = RawClient(running.https, settings=settings)
+        client.send(client.get(1))
+        return client
+
+    def more(client: RawClient) -> int:
+        client.send(client.get(3))
+        refused = client.until(frames.RST_STREAM, 3)
+        return int(frames.NUMBER.unpack(refused.body)[0])
+
+    with backend(answering(LARGE)) as app:
+        await running.serve(app)
+        client = await in_thread(begin)
+        switch = running.proxy._switch
+        await until(lambda: switch.waits > 65536)
+        switch.waits += 2 * PROCESS_HIGH_BYTES
+        assert await in_thread(more, client) == frames.REFUSED_STREAM
+        other = await in_thread(lambda: H2Client(running.https))
+        assert (await in_thread(other.get)).status == 200
+        late = await in_thread(begin)
+        assert (await in_thread(other.get)).status == 200
+        served = [one for one in switch.clients if isinstance(one, Http2Downstream)]
+        await until(lambda: all(one.waits for one in served if one.engine.streams))
+        assert (await in_thread(other.get)).status == 200
+        held = sorted(one.waits for one in served)
+        assert held[0] == 0
+        # One read more than where it would stop, not as much as usual.
+        assert held[1] <= 2 * READ_BYTES < held[2]
+        assert not any(one.engine.may_grow for one in served)
+        late.peer.close()
+        switch.waits -= 2 * PROCESS_HIGH_BYTES
         client.peer.close()
         await until(lambda: switch.waits == 0)
 

@@ -11,7 +11,7 @@ from haloy.model.app import Protocol, ProxyOptions
 from haloy.proxy.http2 import frames
 from haloy.proxy.pool import IDLE_TIMEOUT_S
 from tests.proxy.conftest import Running, Starter
-from tests.proxy.http2.clients import Answer, H2Client, until
+from tests.proxy.http2.clients import Answer, H2Client, RawClient, until
 from tests.proxy.http2.support import Frame, block, frame, number, split
 from tests.proxy.support import Backend, Peer, answering, backend, in_thread
 
@@ -254,6 +254,36 @@ async def test_a_connection_that_nobody_uses_is_closed(start_http2: Starter) -> 
         assert passed(0.5) == 1
         assert passed(1.5) == 0
         assert await in_thread(ended.wait, 10)
+
+
+async def test_answers_that_clients_do_not_take_are_counted(
+    start_http2: Starter,
+) -> None:
+    """With what waits in the process: here, and on the connection to the replica."""
+
+    def asked(peer: Peer, one: Frame, count: int) -> None:
+        peer.send(frame(frames.HEADERS, 4, one.stream, block(((":status", "200"),))))
+        for _ in range(4):
+            peer.send(frame(frames.DATA, 0, one.stream, bytes(15000)))
+
+    running = start_http2()
+    with backend(server(asked)) as app:
+        await served(running, app)
+
+        def begin() -> RawClient:
+            settings = frames.SETTING.pack(frames.INITIAL_WINDOW_SIZE, 0)
+            client = RawClient(running.https, settings=settings)
+            client.send(*(client.get(stream) for stream in range(1, 101, 2)))
+            return client
+
+        client = await in_thread(begin)
+        switch = running.proxy._switch
+        (pool,) = switch.pools.values()
+        await until(lambda: switch.waits == 50 * 60000)
+        assert sum(trunk.engine.held_bytes for trunk in pool.trunks) > 0
+        client.peer.close()
+        await until(lambda: switch.waits == 0)
+        assert [trunk.engine.held_bytes for trunk in pool.trunks] == [0]
 
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nold"
