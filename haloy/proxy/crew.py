@@ -63,6 +63,7 @@ class Member:
     """One worker process.
 
     @ivar place: which of the L{Shares} is its own.
+    @ivar pid: the number of its process, 0 when none could be started.
     @ivar stats: its newest reading.
     @ivar fed: it has been told everything and gets every change.
     @ivar serving: it accepts connections. C{retired}: it does no longer.
@@ -72,17 +73,13 @@ class Member:
     started_s: float
     place: int
     process: Any = None
+    pid: int = 0
     stats: ProxyStats = field(factory=lambda: ProxyStats(0, 0, 0, 0, 0))
     fed: bool = False
     serving: bool = False
     retired: bool = False
     silent: int = 0
     gone: Deferred[None] = field(factory=Deferred)
-
-    @property
-    def pid(self) -> int:
-        """The number of its process, 0 when it could not be started."""
-        return int(self.process.pid or 0) if self.process is not None else 0
 
 
 class Crew:
@@ -265,6 +262,7 @@ class Crew:
                 member.place,
                 lambda reason: self._ended(member, reason, ready),
             )
+            member.pid = member.process.pid  # which Twisted forgets at its end
 
     def _heard(self, member: Member, message: Message, ready: Deferred[bool]) -> None:
         member.silent = 0

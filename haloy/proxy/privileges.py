@@ -57,6 +57,7 @@ def become(user: str, folder: Path) -> None:
         raise ConfigError(f"only root can become {user}: leave --user out")
     for path in (folder, *folder.rglob("*")):
         os.chown(path, who.pw_uid, who.pw_gid, follow_symlinks=False)
+    _forget_capabilities(ctypes.CDLL(None))  # while we may: it takes one itself
     os.setgroups([])
     os.setresgid(who.pw_gid, who.pw_gid, who.pw_gid)
     os.setresuid(who.pw_uid, who.pw_uid, who.pw_uid)
@@ -72,13 +73,18 @@ def give_up_privileges() -> None:
     if os.geteuid() == 0:
         return
     libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
-    for capability in range(_CAP_LAST + 1):
-        libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
+    _forget_capabilities(libc)
     header = ctypes.create_string_buffer(struct.pack("=Ii", _CAPABILITY_VERSION_3, 0))
     nothing = ctypes.create_string_buffer(24)
     libc.capset(header, nothing)
     # Keys of certificates are in this memory: no core file of it, no other's look.
     libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def _forget_capabilities(libc: ctypes.CDLL) -> None:
+    """Let no program started from here get a capability that this one has not."""
+    for capability in range(_CAP_LAST + 1):
+        libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
 
 
 def peer_of(connection: socket.socket) -> Peer:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from twisted.internet.task import deferLater
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from haloy.proxy.crew import STOCK, Crew
 from haloy.proxy.sockets import Sockets, listening
@@ -200,6 +201,24 @@ async def test_one_of_the_new_workers_does_not_start(
         ),
     )
     assert (tmp_path / "once").exists()
+
+
+async def test_who_has_ended_is_named(start_split: SplitStarter, reactor: Any) -> None:
+    """By the number that its process had."""
+    split = await start_split(workers=1)
+    (pid,) = split.supervisor.pids
+    said: list[str] = []
+
+    def observe(event: LogEvent) -> None:
+        said.append(formatEvent(event))
+
+    globalLogPublisher.addObserver(observe)  # type: ignore[arg-type]  # a function does
+    try:
+        os.kill(pid, signal.SIGKILL)
+        await until(reactor, lambda: split.supervisor.pids not in ((), (pid,)))
+    finally:
+        globalLogPublisher.removeObserver(observe)  # type: ignore[arg-type]  # as above
+    assert any(f"worker {pid} ended" in line for line in said), said
 
 
 async def test_no_descriptor_is_left_for_a_worker(

@@ -58,7 +58,7 @@ def test_a_user_of_its_own(tmp_path: Path) -> None:
     )
     assert found["Uid"].split() == ["65534"] * 4
     assert found["Groups"].strip() == ""
-    for name in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
+    for name in ("CapInh", "CapPrm", "CapEff", "CapAmb", "CapBnd"):
         assert int(found[name], 16) == 0, name
     assert (tmp_path / "file").stat().st_uid == 65534
 

@@ -59,9 +59,14 @@ def open_control(path: Path, group: int | None) -> socket.socket:
 
 
 def _in_use(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX) as probe:
+    """Tell whether somebody listens there, also if they take nothing at present."""
+    with socket.socket(
+        socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK
+    ) as one:
         try:
-            probe.connect(str(path))
+            one.connect(str(path))
+        except BlockingIOError:  # EAGAIN: as many wait as may (unix(7))
+            return True
         except OSError:
             return False
         return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import stat
@@ -56,6 +57,22 @@ def test_the_socket_is_for_its_group(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=f"another haloy-proxy listens on {path}"):
         open_control(path, None)
     listening.close()
+
+
+def test_the_socket_of_a_proxy_that_hangs(tmp_path: Path) -> None:
+    """It takes no connection and as many wait as may: nobody takes its place."""
+    path = tmp_path / "proxy.sock"
+    waiting = []
+    with open_control(path, None):
+        errors = [0]
+        while errors[-1] != errno.EAGAIN:
+            waiting.append(socket.socket(socket.AF_UNIX))
+            waiting[-1].setblocking(False)
+            errors.append(waiting[-1].connect_ex(str(path)))
+        with pytest.raises(ConfigError, match="another haloy-proxy"):
+            open_control(path, None)
+    for one in waiting:
+        one.close()
 
 
 async def test_it_stays_for_its_group(start_split: SplitStarter) -> None:
