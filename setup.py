@@ -1,8 +1,9 @@
 """Compile the hot modules of the proxy into a wheel that is to have them.
 
-C{HALOY_COMPILED=1 pip wheel .} with a C compiler; all else of the packaging is in
-C{pyproject.toml}. The same files run interpreted everywhere else, and where
-something is missing. C{haloyd version} says which form runs.
+C{HALOY_COMPILED=1 pip wheel .} with a C compiler, which is what C{install.sh
+--compiled} does; all else of the packaging is in C{pyproject.toml}. Who asks for it
+gets it or an error that says what is missing, never the other form in silence. The
+same files run interpreted everywhere else. C{haloyd version} says which form runs.
 """
 
 from __future__ import annotations
@@ -75,9 +76,10 @@ HOT = (
 )
 
 
-def _wanted() -> bool:
-    """Tell whether this is the build of a wheel that is to be compiled."""
-    return "bdist_wheel" in sys.argv and os.environ.get("HALOY_COMPILED") == "1"
+#: mypyc, and what the hot modules import: without attrs mypy takes none of their
+#: classes. Only who compiles has these fetched, each time into a place of its own.
+NEEDED = ("mypy>=1.13", "attrs>=24.1", "twisted>=24.11")
+WANTED = os.environ.get("HALOY_COMPILED") == "1"
 
 
 def _why_not() -> str:
@@ -106,12 +108,16 @@ def _why_not() -> str:
 
 
 def _extensions() -> list[Extension]:
-    if not _wanted():
+    if not WANTED or "bdist_wheel" not in sys.argv:
         return []
     reason = _why_not()
     if reason:
-        print(f"haloy: the wheel is interpreted: {reason}", file=sys.stderr)
-        return []
+        sys.exit(
+            f"haloy: the proxy cannot be compiled: {reason}. Install gcc and Python's "
+            "headers (Debian: gcc libc6-dev python3-dev, Fedora: gcc python3-devel, "
+            "Alpine: gcc musl-dev python3-dev), or leave HALOY_COMPILED out: the "
+            "proxy does the same interpreted, for more CPU."
+        )
     from mypyc.build import mypycify  # noqa: PLC0415 - found a moment ago
 
     with tempfile.TemporaryDirectory() as folder:
@@ -121,16 +127,12 @@ def _extensions() -> list[Extension]:
             "[mypy]\nignore_missing_imports = True\nfollow_imports = silent\n"
         )
         modules = [f"haloy/proxy/{name}.py" for name in HOT]
-        try:
-            return mypycify(
-                [f"--config-file={config}", *modules],
-                opt_level="2",
-                debug_level="0",
-                group_name="haloy_proxy",
-            )
-        except SystemExit as problem:
-            print(f"haloy: the wheel is interpreted: {problem}", file=sys.stderr)
-            return []
+        return mypycify(
+            [f"--config-file={config}", *modules],
+            opt_level="2",
+            debug_level="0",
+            group_name="haloy_proxy",
+        )
 
 
-setup(ext_modules=_extensions())
+setup(ext_modules=_extensions(), setup_requires=NEEDED if WANTED else ())

@@ -7,7 +7,10 @@ way its C{.pth} files, which name this checkout, are not read.
 
 from __future__ import annotations
 
+import ast
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -108,6 +111,67 @@ def test_the_wheel_holds_haloy_and_the_plugin_and_nothing_else(wheel: Path) -> N
     assert PLUGIN in plugins
     assert names == sources | plugins
     assert "haloy/py.typed" in names
+
+
+def test_who_wants_it_compiled_is_told_what_is_missing(
+    checkout: Path, tmp_path: Path
+) -> None:
+    """There is no wheel then, and not the other form in silence."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-index"),
+            *("--no-build-isolation", "--wheel-dir", str(tmp_path), str(checkout)),
+        ],
+        env={**os.environ, "HALOY_COMPILED": "1", "PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    told = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "there is no C compiler" in told, told
+    assert "gcc libc6-dev python3-dev" in told
+    assert not list(tmp_path.glob("*.whl"))
+
+
+@pytest.mark.parametrize("compiled", ["0", "1"])
+def test_what_a_build_of_its_own_fetches(checkout: Path, compiled: str) -> None:
+    """Who compiles: all that the hot modules import, or mypy takes half of them.
+
+    Everybody else: nothing but setuptools.
+    """
+    code = (
+        "import json; from setuptools import build_meta\n"
+        "print(json.dumps(build_meta.get_requires_for_build_wheel()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=checkout,
+        env={**os.environ, "HALOY_COMPILED": compiled},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    fetched = {
+        re.split("[>=]", one)[0] for one in json.loads(done.stdout.splitlines()[-1])
+    }
+    if compiled == "0":
+        assert fetched == set()
+        return
+    listed = ast.literal_eval(
+        re.search(r"HOT = (\(.*?\n\))", (ROOT / "setup.py").read_text(), re.S)[1]  # type: ignore[index]  # it is there
+    )
+    modules = {
+        node.module.split(".")[0]
+        for name in listed
+        for node in ast.walk(ast.parse((ROOT / f"haloy/proxy/{name}.py").read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module
+    }
+    # mypy brings mypy_extensions, Twisted brings zope.interface.
+    foreign = modules - sys.stdlib_module_names - {"haloy", "mypy_extensions", "zope"}
+    assert foreign <= fetched, foreign
 
 
 def test_uninstalling_leaves_twisted_alone(

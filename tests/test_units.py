@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,35 @@ def test_install_sh_is_free_of_what_shellcheck_knows() -> None:
     assert script.read_text().startswith("#!/bin/sh\n")
     assert os.access(script, os.X_OK)
     subprocess.run(["shellcheck", str(script)], check=True, timeout=60)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="install.sh is for root")
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ((), "--compiled wants a C compiler"),
+        (("--wheel", "one.whl"), "leave it or --compiled out"),
+    ],
+)
+def test_install_sh_compiles_or_changes_nothing(
+    tmp_path: Path, options: tuple[str, ...], said: str
+) -> None:
+    """What is missing is said first; nothing on its path could change anything."""
+    for name in ("dirname", "id", "uname"):
+        (tmp_path / name).symlink_to(shutil.which(name) or name)
+    (tmp_path / "python3").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    (tmp_path / "python3").chmod(0o755)
+    done = subprocess.run(
+        ["/bin/sh", str(ROOT / "install.sh"), "--compiled", "--no-start", *options],
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "Users and directories" not in done.stdout
 
 
 def test_install_sh_tells_its_options_and_changes_nothing(tmp_path: Path) -> None:

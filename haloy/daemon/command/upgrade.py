@@ -42,11 +42,16 @@ class Version:
     """What the haloyd of an environment says of itself.
 
     @ivar schema: how it talks with haloy-proxy.
+    @ivar form: whether its proxy is compiled, C{""} where it does not say.
     """
 
     environment: Path
     name: str
     schema: int
+    form: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.form} proxy)" if self.form else self.name
 
 
 @click.command()
@@ -118,10 +123,12 @@ def upgrade(
         {
             "before": before.name,
             "after": after.name,
+            "before_form": before.form,
+            "after_form": after.form,
             "kept": str(before.environment),
         },
         [
-            f"haloyd {after.name} runs; {before.name} was before.",
+            f"haloyd {after} runs; {before} was before.",
             f"It is kept in {before.environment}.",
         ],
         as_json,
@@ -264,7 +271,8 @@ def version_of(environment: Path) -> Version:
     text = _run([str(environment / "bin" / "haloyd"), "version", "--json"])
     told: Mapping[str, Any] = json.loads(text)
     schema = int(told.get("required_proxy_schema_version", 1))
-    return Version(environment, str(told["version"]), schema)
+    form = str(told.get("proxy_form", ""))
+    return Version(environment, str(told["version"]), schema, form)
 
 
 def healthy(

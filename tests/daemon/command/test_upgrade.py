@@ -34,7 +34,8 @@ def environment(prefix: Path, name: str, version: str, good: bool = True) -> Pat
     program = path / "bin" / "haloyd"
     program.write_text(
         "#!/bin/sh\n"
-        f'case $1 in version) echo \'{{"version": "{version}"}}\'; '
+        f'case $1 in version) echo \'{{"version": "{version}", '
+        f'"proxy_form": "form of {version}"}}\'; '
         'echo asked >>"$0.log" ;;\n'
         f"*) {'echo ok' if good else 'echo no such key >&2; exit 1'} ;; esac\n"
     )
@@ -195,10 +196,18 @@ def test_the_command(
     assert done.exit_code == 0, done.output
     told = json.loads(done.output)
     old = scene.prefix / "venvs" / "1"
-    assert told == {"before": "1.0", "after": "2.0", "kept": str(old)}
+    assert told == {
+        "before": "1.0",
+        "after": "2.0",
+        "before_form": "form of 1.0",
+        "after_form": "form of 2.0",
+        "kept": str(old),
+    }
     for used in (old, (scene.prefix / "venv").resolve()):
         assert (used / "bin" / "haloyd.log").read_text() == "asked\n"
     before = sorted(os.listdir(scene.prefix / "venvs"))
     bad = CliRunner().invoke(main, [*common, "haloy==bad"])
     assert (bad.exit_code, "no such version" in bad.output) == (1, True)
     assert sorted(os.listdir(scene.prefix / "venvs")) == before
+    again = CliRunner().invoke(main, [*common[:-1], "haloy==2.0"])
+    assert "haloyd 2.0 (form of 2.0 proxy) runs" in again.output
