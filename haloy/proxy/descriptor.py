@@ -13,11 +13,13 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, Protocol
 
 from mypy_extensions import mypyc_attr
 from twisted.python.failure import Failure
 
+from haloy.proxy.keepalive import is_over
 from haloy.proxy.records import send_close_notify, send_records
 from haloy.proxy.wheel import NEVER, Wheel
 
@@ -175,7 +177,7 @@ class Descriptor:
             self.drop()
             return
         if not data:
-            self.ended()
+            self._read_ended()
         elif len(data) == _RECORD_BYTES and self.tls is not None:
             self._read_records(data)
         else:
@@ -197,12 +199,19 @@ class Descriptor:
                 end = self.drop
                 break
             if not data:
-                end = self.ended
+                end = self._read_ended
                 break
             records.append(data)
         self.received(b"".join(records))
         if end is not None and not self.gone:
             end()
+
+    def _read_ended(self) -> None:
+        """Tell the end of what the peer says from that of the connection."""
+        if self.tls is not None and not self._told_end and is_over(self.socket):
+            self.drop()
+        else:
+            self.ended()
 
     def doWrite(self) -> None:
         """Write what is buffered."""
@@ -365,12 +374,10 @@ class Descriptor:
 
     def reset_on_close(self) -> None:
         """Make the coming close a reset, so that the peer sees that it was cut."""
-        try:
+        with suppress(OSError):
             self.socket.setsockopt(
                 socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0"
             )
-        except OSError:
-            return
 
     def surrender(self) -> socket.socket:
         """Give the socket away: this one has nothing to do with it any more."""

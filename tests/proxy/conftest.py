@@ -72,7 +72,7 @@ async def start_proxy(tmp_path: Path) -> AsyncIterator[Starter]:
         records: list[AccessRecord] = []
         chosen = Settings(
             http=settings.pop("http", "127.0.0.1:0"),
-            https="" if plain else "127.0.0.1:0",
+            https=settings.pop("https", "" if plain else "127.0.0.1:0"),
             stop_s=settings.pop("stop_s", 0.5),
             **settings,
         )

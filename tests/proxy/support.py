@@ -384,8 +384,12 @@ class OneContext:
 
 
 def connect_tls(port: int, name: str | None = "app.example.com") -> Peer:
+    return tls_on(socket.create_connection(("127.0.0.1", port), WAIT_S), name)
+
+
+def tls_on(connection: socket.socket, name: str | None = "app.example.com") -> Peer:
+    """Return a client of TLS on C{connection} that believes every certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    connection = socket.create_connection(("127.0.0.1", port), WAIT_S)
     return Peer(context.wrap_socket(connection, server_hostname=name))

@@ -77,7 +77,7 @@ class Records(socket.socket):
     """Stands for TLS: each call gives one record, then what is scripted."""
 
     def __init__(self, script: list[bytes | OSError]) -> None:
-        super().__init__()
+        super().__init__(socket.AF_UNIX)  # never connected, so not over
         self.script = script
 
     def recv(self, bufsize: int, flags: int = 0) -> bytes:

@@ -120,9 +120,12 @@ async def test_a_client_that_leaves_inside_its_body(start_proxy: Starter) -> Non
     assert running.records[0].outcome == "gone"
 
 
-async def test_a_client_that_resets_while_it_waits(start_proxy: Starter) -> None:
+@pytest.mark.parametrize("plain", [True, False], ids=["plain", "tls"])
+async def test_a_client_that_resets_while_it_waits(
+    start_proxy: Starter, plain: bool
+) -> None:
     """Its request ends, and so does its upstream connection."""
-    running = start_proxy()
+    running = start_proxy(plain=plain)
     ended = threading.Event()
     asked = threading.Event()
 
@@ -138,7 +141,7 @@ async def test_a_client_that_resets_while_it_waits(start_proxy: Starter) -> None
         await running.serve(one)
 
         def client() -> None:
-            peer = connect(running.http)
+            peer = connect(running.http) if plain else connect_tls(running.https)
             peer.send(get())
             assert asked.wait(5)
             peer.reset()

@@ -29,6 +29,7 @@ from tests.proxy.support import (
     get,
     in_thread,
     table_of,
+    tls_on,
     upstream_of,
 )
 from tests.proxy.test_tunnel import ASK, SWITCH
@@ -124,19 +125,23 @@ def asked(begin: Callable[[], Peer], app: App, *requests: bytes) -> list[Peer]:
 REQUESTS = (ASK, ASK, get(), get())
 
 
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
 async def test_clients_that_vanish(
-    start_proxy: Starter, elsewhere: OtherHost, reactor: Any
+    start_proxy: Starter, elsewhere: OtherHost, reactor: Any, secure: bool
 ) -> None:
     """Each is noticed, whether something was on its way to it or not; a drain ends.
 
     With something on its way TCP asks no more whether the other lives.
     """
     app = App()
-    running = start_proxy(http=f"{elsewhere.here}:0")
+    here = f"{elsewhere.here}:0"
+    running = start_proxy(http=here, https=here if secure else "")
     with backend(app) as one:
         await running.serve(one)
 
         def client() -> Peer:
+            if secure:
+                return tls_on(elsewhere.dial(running.https))
             return Peer(elsewhere.dial(running.http))
 
         await in_thread(asked, client, app, *REQUESTS)
