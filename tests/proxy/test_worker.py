@@ -52,6 +52,17 @@ async def test_settings_reach_the_workers(start_split: SplitStarter) -> None:
             pass
 
 
+def status(pid: int) -> str:
+    return Path(f"/proc/{pid}/status").read_text()
+
+
+async def test_a_worker_keeps_no_privilege(start_split: SplitStarter) -> None:
+    """Whatever its supervisor may: what execve(2) gives back it gives up itself."""
+    split = await start_split(workers=1)
+    (pid,) = split.supervisor.pids
+    assert "\nNoNewPrivs:\t1\n" in status(pid)
+
+
 async def test_all_workers_are_counted(start_split: SplitStarter, reactor: Any) -> None:
     """Requests of all of them, by app and replica."""
     split = await start_split()
