@@ -92,11 +92,13 @@ class Answers(Control):
         body = data[position + _HEADER_BYTES : end]
         position = end + _HEADER_BYTES
         end = _end_of(data, end, _HEADERS, _LAST_HEADERS, stream_id)
+        if not end:
+            # Before the slice: compiled, one that ends before it begins is an error.
+            return 0
         fields = self._decoder.known(block)
         trailers = self._decoder.known(data[position:end])
         if (
-            not end
-            or fields is None
+            fields is None
             or trailers is None
             or fields is not self._fine_head
             or trailers is not self._fine
