@@ -22,7 +22,7 @@ from haloy.proxy.access_file import AccessFile, OwnFile
 from haloy.proxy.embedded import EmbeddedProxy, Settings
 from haloy.proxy.interface import AccessSettings
 from haloy.proxy.routes import RoutedApp, RouteTable, Upstream, build_table
-from haloy.proxy.tls import SniContexts
+from haloy.proxy.tls.contexts import SniContexts
 
 
 def contexts_of(pem: Path) -> SniContexts:

@@ -39,7 +39,7 @@ from bench.compare import (
 )
 from bench.serve import table_of
 from bench.wanted import WANTED, Wanted
-from haloy.proxy.kept import KeptFiles
+from haloy.proxy.split.state_files import KeptFiles
 
 ROOT = Path(__file__).parents[1]
 IDLE = 500

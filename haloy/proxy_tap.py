@@ -22,11 +22,11 @@ from haloy.config.private import make_directory
 from haloy.errors import ConfigError, InvalidValue
 from haloy.garbage import keep_what_is_here
 from haloy.observers import choose_observer
-from haloy.proxy.crew import LEAN, STOCK
 from haloy.proxy.listener import parse_listen
 from haloy.proxy.privileges import become, give_up_privileges, group_id
-from haloy.proxy.sockets import first_environment, inherited
-from haloy.proxy.supervisor import Plan, Supervisor
+from haloy.proxy.split.sockets import first_environment, inherited
+from haloy.proxy.split.supervisor import Plan, Supervisor
+from haloy.proxy.split.worker_pool import LEAN, STOCK
 from haloy.systemd import Notifier, notifier
 
 NAME = "haloy-proxy"

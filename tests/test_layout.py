@@ -28,8 +28,8 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "haloy/proxy/keepalive.py": "tests/proxy/test_vanished_peers.py",
     "haloy/proxy/pacing.py": "tests/proxy/test_switch.py",
     "haloy/proxy/parking.py": "tests/proxy/test_switch.py",
-    "haloy/proxy/short_way.py": "tests/proxy/test_lane.py",
-    "haloy/proxy/spawning.py": "tests/proxy/test_crew.py",
+    "haloy/proxy/fast_request.py": "tests/proxy/test_fast_path.py",
+    "haloy/proxy/split/spawning.py": "tests/proxy/split/test_worker_pool.py",
     "haloy/proxy/target.py": "tests/proxy/test_switch.py",
     "haloy/proxy/http2/forwarding.py": "tests/proxy/http2/test_stream.py",
     "haloy/proxy/http2/multiplexed.py": "tests/proxy/http2/test_downstream.py",
@@ -99,7 +99,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "haloy/daemon/command/daemon.py": "tests/integration/test_operations.py",
     "haloy/daemon/command/engine.py": "tests/daemon/command/test_init.py",
     "haloy/proxy/control/dial.py": "tests/proxy/control/test_client.py",
-    "haloy/proxy/launch.py": "tests/proxy/test_worker.py",
+    "haloy/proxy/launch.py": "tests/proxy/split/test_worker.py",
     # The contract, on a real dockerd.
     "haloy/engine/http.py": "tests/engine/test_docker.py",
 }

@@ -18,7 +18,7 @@ from twisted.plugin import getPlugins
 from twisted.python.usage import UsageError
 
 from haloy.proxy.control.client import RemoteProxy
-from haloy.proxy.supervisor import Supervisor
+from haloy.proxy.split.supervisor import Supervisor
 from haloy.proxy_tap import Options, makeService
 from tests.proxy.support import answering, backend, connect, get, in_thread, table_of
 from tests.support import twistd

@@ -22,8 +22,8 @@ from haloy.proxy.control.client import RemoteProxy
 from haloy.proxy.embedded import EmbeddedProxy, Settings
 from haloy.proxy.http2.asking import ask
 from haloy.proxy.interface import Proxy
-from haloy.proxy.tls import SniContexts
-from haloy.proxy.tls_policy import offered
+from haloy.proxy.tls.contexts import SniContexts
+from haloy.proxy.tls.policy import offered
 
 #: Asks a replica whether it is fit; HTTP/2 it is asked by the proxy's engine.
 PROBE: Final = prober(ask)

@@ -10,27 +10,24 @@ Where things are:
     write anew; L{head_cache} remembers blocks of fields; L{exchange} is the state
     machine of a request with its answer.
   - Where a request goes: L{dispatch} asks the table (L{routes}), L{target} has what is
-    known of a route; L{seeking} tries replicas in the order of L{balance}; L{parking}
-    holds what has to wait; L{pages} has the answers of our own.
+    known of a route; L{upstream_selection} tries replicas in the order of L{balance};
+    L{parking} holds what has to wait; L{pages} has the answers of our own.
   - The app's side: L{pool} keeps connections, L{upstream} is one of them;
     L{forwarding} drives the exchange between both sides, L{tunnel} what follows a 101.
-  - Large bodies: L{splice} is a pipe of the kernel, used by L{bulk} for bodies and by
-    L{passage} for tunnels; L{carriage} is one buffer for what goes out over TLS.
-  - The short way of requests like earlier ones: L{lane}; what it shares with the
-    short ways of HTTP/2 is in L{short_way}.
-  - TLS: L{tls} has the contexts by server name, L{tls_policy} versions and ciphers,
-    L{hello} the ClientHello, L{tickets} the keys of sessions; L{records} is what the
-    C{ssl} module lacks.
+  - Large bodies: L{splice} is a pipe of the kernel, used by L{body_splice} and by
+    L{tunnel_splice}; over TLS they go out of one buffer (L{tls}).
+  - The short way of requests like earlier ones: L{fast_path}; what it shares with
+    the short ways of HTTP/2 is in L{fast_request}.
+  - TLS: L{tls} has the contexts by server name and all that the C{ssl} module lacks.
   - What is told of requests: L{naming} has their ids, L{access_log} the records,
     L{access_lines} their text, L{access_file} the file; L{metrics} counts.
   - Beneath: L{descriptor} is a non-blocking socket, L{reactor} an epoll reactor with
-    a short way to it, L{wheel} has the deadlines of connections, L{keepalive} what
-    TCP does about dead peers; L{switch} is what the connections of one worker share;
-    L{form} says whether all this runs compiled.
+    a short way to it, L{timer_wheel} has the deadlines of connections, L{keepalive}
+    what TCP does about dead peers; L{switch} is what the connections of one worker
+    share; L{form} says whether all this runs compiled.
   - Processes: L{interface} is the contract, L{embedded} fulfils it inside haloyd. In
-    the split form a L{supervisor} keeps a L{crew} of workers; L{sockets},
-    L{privileges}, L{spawning} and L{launch} are how it and they start; a L{worker}
-    serves what L{demand} makes of the table, between requests by L{pacing};
-    L{shares} spreads new connections; L{control} has the messages. L{kept} and
-    L{writer} put what is served on the disk.
+    the split form (L{split}) a supervisor keeps workers as processes, which begin in
+    L{launch}; L{control} has the messages, L{privileges} what they may no longer do,
+    L{shares} spreads new connections. A table becomes what is served by L{demand},
+    between requests by L{pacing}.
 """

@@ -1,7 +1,7 @@
 """The client's side as drivers see it: one request's way back.
 
 L{haloy.proxy.downstream.Downstream} is one for HTTP/1.1; a stream of HTTP/2 is
-another. Drivers (C{Forwarding}, C{Tunnel}, C{Bulk}) know nothing else of clients.
+another. Drivers (C{Forwarding}, C{Tunnel}, C{BodySplice}) know nothing else of clients.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 from haloy.proxy.exchange import Exchange
 from haloy.proxy.head import RequestHead
 from haloy.proxy.pages import Page
-from haloy.proxy.passage import End
-from haloy.proxy.wheel import Timed, Wheel
+from haloy.proxy.timer_wheel import Timed, TimerWheel
+from haloy.proxy.tunnel_splice import End
 
 if TYPE_CHECKING:
     from haloy.proxy.origin import Way
@@ -30,7 +30,7 @@ class Client(Timed, End, Protocol):
     """
 
     switch: Switch
-    wheel: Wheel
+    wheel: TimerWheel
 
     def carry(self, source: socket.socket, most_bytes: int) -> int:
         """Send at once what C{source} has of the answer's body.

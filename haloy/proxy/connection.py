@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Final
 
 from mypy_extensions import mypyc_attr
 
-from haloy.proxy.bulk import STALLED_S
-from haloy.proxy.carriage import CARRIED_AT_ONCE_BYTES, CARRIED_BYTES
+from haloy.proxy.body_splice import STALLED_S
 from haloy.proxy.descriptor import READ_BYTES, Descriptor
 from haloy.proxy.origin import Origin
-from haloy.proxy.records import hold_packets
 from haloy.proxy.splice import Pipe
+from haloy.proxy.tls.bulk import CARRIED_AT_ONCE_BYTES, CARRIED_BYTES
+from haloy.proxy.tls.records import hold_packets
 
 if TYPE_CHECKING:
     from haloy.proxy.switch import Switch
@@ -121,7 +121,7 @@ class ClientConnection(Descriptor):
         tls = self.tls
         if tls is None or self.unsent is not None or self.broken:
             return 0
-        fill = self.switch.carriage.fill
+        fill = self.switch.tls_bulk.fill
         piece = fill(source, most_bytes)
         carried = len(piece)
         if carried < CARRIED_BYTES:

@@ -20,8 +20,8 @@ from mypy_extensions import mypyc_attr
 from twisted.python.failure import Failure
 
 from haloy.proxy.keepalive import is_over
-from haloy.proxy.records import send_close_notify, send_records
-from haloy.proxy.wheel import NEVER, Wheel
+from haloy.proxy.timer_wheel import NEVER, TimerWheel
+from haloy.proxy.tls.records import send_close_notify, send_records
 
 # Above this many buffered bytes the other side stops being read, below the low
 # mark it goes on. With one read's worth on top a stalled client holds 288 KiB at most.
@@ -113,7 +113,7 @@ class Descriptor:
     )
 
     def __init__(
-        self, reactor: Reactor, wheel: Wheel, connection: socket.socket
+        self, reactor: Reactor, wheel: TimerWheel, connection: socket.socket
     ) -> None:
         self.reactor = reactor
         self.wheel = wheel

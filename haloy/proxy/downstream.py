@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from mypy_extensions import mypyc_attr
 
 from haloy.proxy import pages
-from haloy.proxy.bulk import STALLED_S
+from haloy.proxy.body_splice import STALLED_S
 from haloy.proxy.connection import (
     CLOSING,
     DRIVEN,
@@ -25,6 +25,7 @@ from haloy.proxy.connection import (
     ClientConnection,
 )
 from haloy.proxy.exchange import Exchange, TooLarge
+from haloy.proxy.fast_path import Http1FastRequest
 from haloy.proxy.fields import BadHead
 from haloy.proxy.forwarding import Forwarding
 from haloy.proxy.head import (
@@ -32,7 +33,6 @@ from haloy.proxy.head import (
     RequestHead,
     render_request,
 )
-from haloy.proxy.lane import Lane
 from haloy.proxy.origin import Way, upgrade_of
 from haloy.proxy.tunnel import Tunnel
 
@@ -55,7 +55,7 @@ class Downstream(ClientConnection):
 
     __slots__ = (
         "_advancing",
-        "_lane",
+        "_fast_request",
         "_reader",
         "closing",
         "driver",
@@ -68,10 +68,10 @@ class Downstream(ClientConnection):
         """Take an accepted non-blocking socket; C{peer} is an IP literal."""
         super().__init__(switch, connection, peer, secure=secure)
         self._reader: HeadReader | None = None
-        self._lane: Lane | None = None
+        self._fast_request: Http1FastRequest | None = None
         self._advancing = False
         self.started_s = 0.0
-        self.driver: Forwarding | Tunnel | Lane | None = None
+        self.driver: Forwarding | Tunnel | Http1FastRequest | None = None
         self.closing = False
 
     # What the reactor says.
@@ -108,14 +108,15 @@ class Downstream(ClientConnection):
 
         Its first one included: who comes back asks as it did. False: nothing is done.
         """
-        lane = self._lane
-        if lane is None:
+        fast_request = self._fast_request
+        if fast_request is None:
             origin = self.origin
             # What was learned of a peer that is trusted by now holds no longer.
-            if origin.trusted or not origin.lanes.plans:
+            if origin.trusted or not origin.fast_paths.plans:
                 return False
-            lane = self._lane = Lane(self, origin.lanes)
-        return lane.take(data)
+            fast_request = Http1FastRequest(self, origin.fast_paths)
+            self._fast_request = fast_request
+        return fast_request.take(data)
 
     def hold(self, data: bytes) -> None:
         """Keep bytes for later; a client that sends on and on is not read."""
@@ -217,11 +218,11 @@ class Downstream(ClientConnection):
             self.held = reader.rest
             self._begin(block)
 
-    def set_off(self, lane: Lane) -> None:
-        """Let C{lane} have the connection until the answer is complete."""
+    def set_off(self, fast_request: Http1FastRequest) -> None:
+        """Let C{fast_request} have the connection until the answer is complete."""
         self.started_s = self.wheel.clock()
         self.closing = False
-        self.driver = lane
+        self.driver = fast_request
         self.state = DRIVEN
 
     def _begin(self, block: bytes) -> None:
@@ -270,7 +271,7 @@ class Downstream(ClientConnection):
     ) -> None:
         """Remember what became of a request, for those like it."""
         origin = self.origin
-        origin.lanes.learn_plan(origin.peer, block, request, target, head)
+        origin.fast_paths.learn_plan(origin.peer, block, request, target, head)
 
     def feed_body(self) -> None:
         """Give the driver what came of the body while there was no upstream."""
@@ -363,7 +364,7 @@ class Downstream(ClientConnection):
     def retire(self) -> None:
         """Say that the answer under way is the last one, if that can still be said."""
         driver = self.driver
-        if isinstance(driver, Lane):
+        if isinstance(driver, Http1FastRequest):
             driver = driver.general()
         if isinstance(driver, Forwarding):
             driver.exchange.closing = True

@@ -47,9 +47,9 @@ from haloy.proxy.pool import Pool
 from haloy.proxy.routes import RouteTable, apps_of
 from haloy.proxy.shares import Share, whole_share
 from haloy.proxy.switch import Switch
-from haloy.proxy.tls import Contexts, SniContexts
-from haloy.proxy.tls_policy import offered
-from haloy.proxy.wheel import TICK_S, Wheel
+from haloy.proxy.timer_wheel import TICK_S, TimerWheel
+from haloy.proxy.tls.contexts import Contexts, SniContexts
+from haloy.proxy.tls.policy import offered
 
 _NEW_KEYS_S: Final = 86400.0
 _STOP_POLL_S: Final = 0.05
@@ -108,7 +108,7 @@ class EmbeddedProxy(Service):
         self._contexts: Contexts = contexts or SniContexts(
             offered(http2=settings.http2)
         )
-        self._wheel = Wheel(clock)
+        self._wheel = TimerWheel(clock)
         self._counter = RequestCounter()
         bits = (random or SystemRandom()).getrandbits(48)
         self._switch = Switch(

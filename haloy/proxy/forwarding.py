@@ -12,7 +12,7 @@ from mypy_extensions import mypyc_attr
 
 from haloy.proxy import pages
 from haloy.proxy.body import BadBody
-from haloy.proxy.bulk import STALLED_S, Bulk
+from haloy.proxy.body_splice import STALLED_S, BodySplice
 from haloy.proxy.exchange import (
     AWAITED,
     COMPLETE,
@@ -23,10 +23,10 @@ from haloy.proxy.exchange import (
     TooLarge,
 )
 from haloy.proxy.fields import BadHead
-from haloy.proxy.seeking import Seeker
 from haloy.proxy.splice import SPLICE_MIN_BYTES
 from haloy.proxy.tunnel import Tunnel
 from haloy.proxy.upstream import UpstreamConnection
+from haloy.proxy.upstream_selection import Seeker
 
 if TYPE_CHECKING:
     from haloy.proxy.client import Client
@@ -59,7 +59,7 @@ class Forwarding(Seeker):
         super().__init__(client, target, exchange.request, head, fresh=fresh)
         self.exchange = exchange
         self.stalled = False
-        self._bulk: Bulk | None = None
+        self._bulk: BodySplice | None = None
         self.head_at_s = 0.0
 
     def sent(self) -> None:
@@ -242,9 +242,9 @@ class Forwarding(Seeker):
         upstream = self.upstream
         return upstream is not None and self._bulk_moves().from_client(upstream)
 
-    def _bulk_moves(self) -> Bulk:
+    def _bulk_moves(self) -> BodySplice:
         if self._bulk is None:
-            self._bulk = Bulk(self)
+            self._bulk = BodySplice(self)
         return self._bulk
 
     # Ends.

@@ -1,6 +1,8 @@
 """Start a worker in this process: C{python -m haloy.proxy.launch}, see L{main}.
 
-The supervisor spawns it with descriptors that it has opened.
+The supervisor spawns it with descriptors that it has opened. The name of this module
+stays what it is: after an upgrade, the supervisor that still runs starts the workers of
+the new version by it.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ def main() -> None:
     # Who presses Ctrl-C means the supervisor, which ends us in order.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     importlib.import_module(reactor).install()
-    importlib.import_module("haloy.proxy.worker").run(
+    importlib.import_module("haloy.proxy.split.worker").run(
         int(control), _numbers(http), _numbers(https)
     )
 

@@ -41,14 +41,14 @@ class Origin:
     @ivar protocol: what the client speaks, for the log.
     @ivar tls: the version of TLS that was agreed on, C{""} without one.
     @ivar trusted: the peer is a proxy that speaks for others.
-    @ivar lanes: what was learned of requests that came as its do.
+    @ivar fast_paths: what was learned of requests that came as its do.
     """
 
     __slots__ = (
         "_loopback",
         "_peer",
         "_switch",
-        "lanes",
+        "fast_paths",
         "peer",
         "protocol",
         "secure",
@@ -66,7 +66,9 @@ class Origin:
         self.protocol = "HTTP/1.1"
         self.tls = ""
         self.trusted = forwarded.trusts(switch.networks, peer)
-        self.lanes = switch.secure_lanes if secure else switch.plain_lanes
+        self.fast_paths = (
+            switch.secure_fast_paths if secure else switch.plain_fast_paths
+        )
         self._loopback = peer == "::1" or peer.startswith("127.")
 
     def target_of(self, request: RequestHead) -> Target | pages.Page:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from haloy.model.names import AppName
 
 if TYPE_CHECKING:
-    from haloy.proxy.seeking import Seeker
+    from haloy.proxy.upstream_selection import Seeker
 
 PARKED_LIMIT: Final = 256
 

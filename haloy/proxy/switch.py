@@ -16,16 +16,15 @@ from twisted.logger import Logger
 from haloy.model.names import AppName, DomainName
 from haloy.proxy.access_log import Kinds, Sink
 from haloy.proxy.balance import SLOW_START_S, Rotation
-from haloy.proxy.carriage import Carriage
 from haloy.proxy.demand import Demand, Wanted, steps_of
 from haloy.proxy.descriptor import Reactor
+from haloy.proxy.fast_path import FastPaths
 from haloy.proxy.forwarded import Networks
 from haloy.proxy.head import RequestHead
 from haloy.proxy.head_cache import HeadCache
 from haloy.proxy.http2.engine import REQUESTS_LIMIT
 from haloy.proxy.http2.turn import Turn
 from haloy.proxy.interface import UpstreamFailure
-from haloy.proxy.lane import Lanes
 from haloy.proxy.metrics import Handshakes
 from haloy.proxy.naming import Names
 from haloy.proxy.parking import Parking
@@ -39,12 +38,13 @@ from haloy.proxy.routes import (
     find,
 )
 from haloy.proxy.target import API_OPTIONS, Target
-from haloy.proxy.wheel import Wheel
+from haloy.proxy.timer_wheel import TimerWheel
+from haloy.proxy.tls.bulk import TlsBulk
 
 if TYPE_CHECKING:
     from haloy.proxy.connection import ClientConnection
-    from haloy.proxy.seeking import Seeker
     from haloy.proxy.tunnel import Tunnel
+    from haloy.proxy.upstream_selection import Seeker
 
 _TARGETS_LIMIT: Final = 4096
 #: Connections of one address with HTTP/2, that of a proxy we trust excepted.
@@ -68,7 +68,7 @@ class Switch:
     def __init__(
         self,
         reactor: Reactor,
-        wheel: Wheel,
+        wheel: TimerWheel,
         *,
         networks: Networks,
         sink: Sink | None,
@@ -95,7 +95,7 @@ class Switch:
         self.handshakes = Handshakes()
         self.clients: set[ClientConnection] = set()
         self.turn = Turn(reactor)
-        self.carriage = Carriage()
+        self.tls_bulk = TlsBulk()
         self.http2_peers: dict[str, int] = {}
         self.http2_connections_limit: int = HTTP2_CONNECTIONS_LIMIT
         self.http2_requests_limit: int = REQUESTS_LIMIT
@@ -110,8 +110,8 @@ class Switch:
         self.secure_targets: dict[bytes, Target] = {}
         self.plain_targets: dict[bytes, Target] = {}
         # What was learned of requests, likewise.
-        self.secure_lanes = Lanes()
-        self.plain_lanes = Lanes()
+        self.secure_fast_paths = FastPaths()
+        self.plain_fast_paths = FastPaths()
         self.names = Names(id_prefix)
         self._quiet_until_s: dict[str, float] = {}
 

@@ -3,7 +3,7 @@
 Each direction ends by itself: the end of one side is told to the other after the
 last byte, on TLS too, and the opposite direction goes on (RFC 9110 section 7.8
 leaves the connection to the new protocol). How bytes are moved where there are many is
-in L{haloy.proxy.passage}.
+in L{haloy.proxy.tunnel_splice}.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from haloy.proxy.passage import COPY, LARGE_BYTES, Passage
+from haloy.proxy.tunnel_splice import COPY, LARGE_BYTES, TunnelSplice
 from haloy.proxy.upstream import UpstreamConnection
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ class Tunnel:
     ) -> None:
         self._client = client
         self._upstream = upstream
-        self._up = Passage(client, upstream)
-        self._down = Passage(upstream, client)
+        self._up = TunnelSplice(client, upstream)
+        self._down = TunnelSplice(upstream, client)
         self._idle_s = idle_s
         self._wheel = client.wheel
         self._armed_s = 0.0
@@ -119,7 +119,7 @@ class Tunnel:
             self._arm()
         return moved != COPY
 
-    def _drain(self, passage: Passage) -> bool:
+    def _drain(self, passage: TunnelSplice) -> bool:
         """Go on with what waits in a pipe; tell whether nothing waits any more."""
         if passage.drain():
             self._arm()

@@ -20,7 +20,7 @@ from haloy.proxy.descriptor import (
     Reactor,
 )
 from haloy.proxy.keepalive import notice_death, notice_loss
-from haloy.proxy.wheel import Wheel
+from haloy.proxy.timer_wheel import TimerWheel
 
 if TYPE_CHECKING:
     from haloy.proxy.pool import Pool
@@ -77,7 +77,7 @@ class UpstreamConnection(Descriptor):
         "user",
     )
 
-    def __init__(self, reactor: Reactor, wheel: Wheel, pool: Pool) -> None:
+    def __init__(self, reactor: Reactor, wheel: TimerWheel, pool: Pool) -> None:
         """Make a socket for C{pool}'s address.
 
         @raise OSError: no descriptor is left.

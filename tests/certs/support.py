@@ -26,7 +26,7 @@ from haloy.errors import HaloyError
 from haloy.model.app import Domain
 from haloy.model.certificate import Certificate, Challenge, ChallengeKind
 from haloy.model.names import DomainName
-from haloy.proxy.tls import SniContexts
+from haloy.proxy.tls.contexts import SniContexts
 from tests.support.pebble import Pebble
 
 #: What L{service_for} has made in a test; C{conftest} stops what it leaves running.

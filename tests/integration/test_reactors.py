@@ -1,7 +1,7 @@
 """haloyd on the lean reactor (C{twistd --reactor haloy}) does all it does on epoll.
 
 Its workers, in the split form, run on the lean one in all tests, and on the stock one
-in C{tests/proxy/test_crew.py}.
+in C{tests/proxy/split/test_worker_pool.py}.
 """
 
 from __future__ import annotations

@@ -13,10 +13,10 @@ from haloy.model.app import Address, Domain, ProxyOptions
 from haloy.model.names import AppName, DomainName
 from haloy.proxy.access_log import AccessRecord
 from haloy.proxy.downstream import Downstream
-from haloy.proxy.lane import Lane, Lanes
+from haloy.proxy.fast_path import FastPaths, Http1FastRequest
 from haloy.proxy.routes import RoutedApp, Upstream, build_table
 from haloy.proxy.switch import Switch
-from haloy.proxy.wheel import Wheel
+from haloy.proxy.timer_wheel import TimerWheel
 from tests.proxy.turns import Turns
 
 FIELDS = b"Host: app.example.com\r\nUser-Agent: me\r\nCookie: a=b\r\n"
@@ -73,7 +73,7 @@ class Stage:
                 app.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self.apps.append(app)
                 self.turns.go()
-        self.by_lane += isinstance(self.downstream.driver, Lane)
+        self.by_lane += isinstance(self.downstream.driver, Http1FastRequest)
         pools = self.switch.pools.values()
         self.seen.append(
             (
@@ -122,23 +122,23 @@ class Stage:
 
 @contextmanager
 def stage(
-    *, lanes: bool, replicas: int = 1, options: ProxyOptions | None = None
+    *, fast_paths: bool, replicas: int = 1, options: ProxyOptions | None = None
 ) -> Iterator[Stage]:
-    """Set one up; C{lanes}: with the short way."""
+    """Set one up; C{fast_paths}: with the short way."""
     listening = [socket.create_server(("127.0.0.1", 0)) for _ in range(replicas)]
     turns = Turns()
     records: list[AccessRecord] = []
     switch = Switch(
         turns,
-        Wheel(turns.clock),
+        TimerWheel(turns.clock),
         networks=(),
         sink=lambda visit: records.append(visit.record()),
         id_prefix="0123456789ab",
         server_name=lambda tls: None,
         take_over=lambda connection: None,
     )
-    if not lanes:
-        switch.plain_lanes = Lanes(0)
+    if not fast_paths:
+        switch.plain_fast_paths = FastPaths(0)
     switch.redirects = False
     upstreams = tuple(
         Upstream(f"c{n}", Address("127.0.0.1", one.getsockname()[1]))
@@ -171,8 +171,8 @@ def both(
     """Play C{steps} both ways and compare; return how often the short way was taken."""
     seen = []
     by_lane = 0
-    for lanes in (False, True):
-        with stage(lanes=lanes, replicas=replicas, options=options) as one:
+    for fast_paths in (False, True):
+        with stage(fast_paths=fast_paths, replicas=replicas, options=options) as one:
             for request, cut, answers in steps:
                 if cut:
                     one.sent(request[:cut])

@@ -16,7 +16,7 @@ from haloy.proxy.access_log import AccessRecord
 from haloy.proxy.control.client import RemoteProxy
 from haloy.proxy.embedded import EmbeddedProxy, Settings
 from haloy.proxy.routes import RouteTable, Upstream
-from haloy.proxy.supervisor import Plan, Supervisor
+from haloy.proxy.split.supervisor import Plan, Supervisor
 from tests.proxy.support import Backend, OneContext, Peer, table_of
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from haloy.proxy.carriage import CARRIED_AT_ONCE_BYTES, CARRIED_BYTES
 from haloy.proxy.downstream import Downstream
-from haloy.proxy.tls import SniContexts
+from haloy.proxy.tls.bulk import CARRIED_AT_ONCE_BYTES, CARRIED_BYTES
+from haloy.proxy.tls.contexts import SniContexts
 from tests.proxy.apps import OK
 from tests.proxy.both_ways import stage
 from tests.proxy.conftest import Starter
@@ -27,7 +27,7 @@ from tests.proxy.support import (
     get,
     in_thread,
 )
-from tests.proxy.test_tls import certificate
+from tests.proxy.tls.test_contexts import certificate
 from tests.proxy.tls_pairs import tls_pair
 
 
@@ -190,7 +190,7 @@ def test_a_large_body_is_carried_as_long_as_there_is_more(tmp_path: Path) -> Non
     body = os.urandom(CARRIED_BYTES + 40_000)
     source, app = socket.socketpair()
     with (
-        stage(lanes=False) as one,
+        stage(fast_paths=False) as one,
         tls_pair(tmp_path) as (served, peer),
         source,
         app,
@@ -243,7 +243,7 @@ def test_a_request_behind_the_handshake_is_taken_with_it(tmp_path: Path) -> None
     visitor = context.wrap_bio(incoming, outgoing, server_hostname="app.example.com")
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
-    with stage(lanes=False) as one, theirs:
+    with stage(fast_paths=False) as one, theirs:
         tls = OneContext(tmp_path).context.wrap_socket(
             ours, server_side=True, do_handshake_on_connect=False
         )

@@ -18,7 +18,7 @@ from haloy.proxy.descriptor import (
     Descriptor,
     Watched,
 )
-from haloy.proxy.wheel import Wheel
+from haloy.proxy.timer_wheel import TimerWheel
 
 
 @define(eq=False)
@@ -50,7 +50,7 @@ class Noting(Descriptor):
     """Notes what it is told."""
 
     def __init__(self, reactor: FakeReactor, connection: socket.socket) -> None:
-        super().__init__(reactor, Wheel(lambda: 0.0), connection)
+        super().__init__(reactor, TimerWheel(lambda: 0.0), connection)
         self.told: list[str] = []
         self.data = b""
         self.turns = 0

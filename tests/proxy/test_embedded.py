@@ -13,7 +13,7 @@ from cryptography import x509
 from haloy.model.app import ProxyOptions
 from haloy.model.certificate import Certificate, Challenge, ChallengeKind, Secret
 from haloy.model.names import DomainName
-from haloy.proxy.tls import SniContexts
+from haloy.proxy.tls.contexts import SniContexts
 from tests.proxy.apps import OK, one_request
 from tests.proxy.conftest import Starter
 from tests.proxy.support import (

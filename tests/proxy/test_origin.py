@@ -18,7 +18,7 @@ from haloy.proxy.origin import Origin, upgrade_of
 from haloy.proxy.routes import Upstream
 from haloy.proxy.switch import Switch
 from haloy.proxy.target import Target
-from haloy.proxy.wheel import Wheel
+from haloy.proxy.timer_wheel import TimerWheel
 from tests.proxy.support import table_of
 
 
@@ -35,7 +35,7 @@ def _switch(records: list[AccessRecord] | None = None) -> Switch:
 
     switch = Switch(
         cast(Reactor, None),
-        Wheel(lambda: 100.0),
+        TimerWheel(lambda: 100.0),
         networks=parse_networks(["10.0.0.0/8"]),
         sink=None if records is None else note,
         id_prefix="0123456789ab",

@@ -10,8 +10,8 @@ from attrs import define, field
 
 from haloy.model.app import Address
 from haloy.proxy.pool import FRESH_S, IDLE_LIMIT, IDLE_TIMEOUT_S, QUEUE_LIMIT, Pool
+from haloy.proxy.timer_wheel import TimerWheel
 from haloy.proxy.upstream import UpstreamConnection
-from haloy.proxy.wheel import Wheel
 from tests.proxy.test_descriptor import FakeReactor
 
 
@@ -33,7 +33,7 @@ class Maker:
     made: list[UpstreamConnection] = field(factory=list)
 
     def connection(self) -> UpstreamConnection:
-        one = UpstreamConnection(FakeReactor(), Wheel(lambda: 0.0), self.pool)
+        one = UpstreamConnection(FakeReactor(), TimerWheel(lambda: 0.0), self.pool)
         one.connected = True
         self.made.append(one)
         return one
@@ -170,6 +170,6 @@ def test_failures_eject_for_longer_and_longer(maker: Maker) -> None:
 def test_sockets_fit_the_address() -> None:
     """IPv6 literals get IPv6 sockets."""
     pool = Pool("six", Address("::1", 1), 1)
-    one = UpstreamConnection(FakeReactor(), Wheel(lambda: 0.0), pool)
+    one = UpstreamConnection(FakeReactor(), TimerWheel(lambda: 0.0), pool)
     assert one.socket.family == socket.AF_INET6
     one.discard()

@@ -16,9 +16,9 @@ import pytest
 from tests.integration.site import cpu_s
 from tests.proxy.conftest import Split, SplitStarter
 from tests.proxy.slow import Slow
+from tests.proxy.split.test_supervisor import certificate
 from tests.proxy.support import Peer, backend, connect_tls, get, in_thread, table_of
 from tests.proxy.test_split_load import giving
-from tests.proxy.test_supervisor import certificate
 
 pytestmark = pytest.mark.slow
 

@@ -21,6 +21,7 @@ from haloy.model.names import AppName, DomainName
 from haloy.proxy.routes import RoutedApp, RouteTable, Upstream, build_table
 from tests.proxy.apps import OK
 from tests.proxy.conftest import Split, SplitStarter
+from tests.proxy.split.test_supervisor import certificate
 from tests.proxy.support import (
     Backend,
     Peer,
@@ -32,7 +33,6 @@ from tests.proxy.support import (
     table_of,
     upstream_of,
 )
-from tests.proxy.test_supervisor import certificate
 from tests.support.waiting import allowance
 
 pytestmark = pytest.mark.slow

@@ -17,7 +17,7 @@ from haloy.proxy.descriptor import Reactor
 from haloy.proxy.interface import DrainLimits, Leftover
 from haloy.proxy.routes import AppRoute, RouteTable, Upstream, apps_of
 from haloy.proxy.switch import Switch
-from haloy.proxy.wheel import Wheel
+from haloy.proxy.timer_wheel import TimerWheel
 from tests.proxy.conftest import Running, Starter
 from tests.proxy.support import (
     Backend,
@@ -82,7 +82,7 @@ def rows_of(count: int, moved: int) -> RouteTable:
 def bare_switch() -> Switch:
     return Switch(
         cast(Reactor, None),
-        Wheel(lambda: 100.0),
+        TimerWheel(lambda: 100.0),
         networks=(),
         sink=None,
         id_prefix="",

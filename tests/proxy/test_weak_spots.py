@@ -46,7 +46,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "P4 slow clients hold backends for ever; nothing is limited": (
         "proxy/test_times.py::test_a_slow_body",
         "proxy/test_times.py::test_a_reader_that_stalls",
-        "proxy/test_seeking.py::test_more_requests_than_connections",
+        "proxy/test_upstream_selection.py::test_more_requests_than_connections",
         "proxy/test_embedded.py::test_a_body_beyond_the_limit",
         "proxy/test_listener.py::test_no_descriptor_left",
     ),
@@ -79,7 +79,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "P12 no drain, turns that begin again, blind for a dead replica": (
         "proxy/test_switch.py::test_a_body_that_still_arrives_counts_for_a_drain",
         "proxy/test_switch.py::test_turns",
-        "proxy/test_seeking.py::test_the_next_replica_serves",
+        "proxy/test_upstream_selection.py::test_the_next_replica_serves",
         "proxy/test_upstream.py::test_a_stale_connection_is_tried_again",
         "proxy/test_weak_spots.py::test_a_replica_that_refuses_is_left_alone",
     ),
@@ -94,14 +94,14 @@ TESTS: dict[str, tuple[str, ...]] = {
         "daemon/test_routing.py::test_claim_of_a_taken_domain_fails",
     ),
     "P16 names without a certificate cost file reads and get a wrong one": (
-        "proxy/test_tls.py::test_unknown_name_gets_an_alert",
-        "proxy/test_tls.py::test_name_that_is_no_text_gets_the_alert_and_no_traceback",
+        "proxy/tls/test_contexts.py::test_unknown_name_gets_an_alert",
+        "proxy/tls/test_contexts.py::test_name_that_is_no_text_gets_the_alert_and_no_traceback",
     ),
     "P17 certificates in mixed case are never found": (
-        "proxy/test_tls.py::test_certificate_is_chosen_by_name",
+        "proxy/tls/test_contexts.py::test_certificate_is_chosen_by_name",
     ),
     "P18 CBC suites; no HSTS": (
-        "proxy/test_tls.py::test_old_protocols_and_ciphers_are_refused",
+        "proxy/tls/test_contexts.py::test_old_protocols_and_ciphers_are_refused",
         "proxy/test_embedded.py::test_fields_of_the_app",
     ),
     "P19 the log lacks what one looks for": (

@@ -11,7 +11,7 @@ Where things are:
     L{exchange} and L{forwarding} its way to the app, L{outgoing} its answer.
   - Apps: L{upstream} spreads requests over connections, L{trunk} is one connection,
     L{asking} one request of our own, such as a probe.
-  - Short ways of requests like earlier ones: L{short} for plain ones, L{call} for
-    unary gRPC; L{plan} is what they remember.
+  - Short ways of requests like earlier ones: L{fast_path} for plain ones,
+    L{grpc_fast_path} for unary gRPC; L{plan} is what they remember.
   - L{turn}: work that is done once at the end of a turn of the reactor.
 """

@@ -16,7 +16,7 @@ from haloy.proxy.connection import (
     READING,
     ClientConnection,
 )
-from haloy.proxy.http2 import budget, call, frames, short
+from haloy.proxy.http2 import budget, fast_path, frames, grpc_fast_path
 from haloy.proxy.http2.control import (
     BODY,
     END,
@@ -171,9 +171,9 @@ class Http2Downstream(Multiplexed):
             return
         if fields is not None:
             if end:
-                if short.take(self, stream, fields):
+                if fast_path.take(self, stream, fields):
                     return
-            elif call.take(self, stream, fields):
+            elif grpc_fast_path.take(self, stream, fields):
                 return
         client = stream.owner = StreamClient(self, stream)
         client.begin(fields, end=end)

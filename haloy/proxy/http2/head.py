@@ -65,7 +65,7 @@ class Meaning:
 
     @ivar head: the lines that go on, and what names the request or its client.
     @ivar named: there is such a name.
-    @ivar plan: what was done for such a request (L{haloy.proxy.http2.short}).
+    @ivar plan: what was done for such a request (L{haloy.proxy.http2.fast_path}).
     """
 
     __slots__ = ("expect", "head", "host", "length", "named", "plan")

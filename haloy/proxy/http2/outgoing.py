@@ -5,12 +5,12 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Final
 
-from haloy.proxy.bulk import STALLED_S
-from haloy.proxy.carriage import FRAME_BYTES
+from haloy.proxy.body_splice import STALLED_S
 from haloy.proxy.http2.exchange import StreamExchange
 from haloy.proxy.http2.forwarding import StreamForwarding
 from haloy.proxy.http2.sender import PROCESS_HIGH_BYTES, Stream
-from haloy.proxy.wheel import NEVER
+from haloy.proxy.timer_wheel import NEVER
+from haloy.proxy.tls.bulk import FRAME_BYTES
 
 if TYPE_CHECKING:
     from haloy.proxy.http2.downstream import Http2Downstream
@@ -115,7 +115,7 @@ class Outgoing:
         room = min(engine.room(stream), most_bytes)
         if room < FRAME_BYTES or not connection.write_queued():
             return 0
-        size, data = self.switch.carriage.fill_frames(source, room, stream.id)
+        size, data = self.switch.tls_bulk.fill_frames(source, room, stream.id)
         if size:
             engine.carried(stream, size)
             connection.send(data)

@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from haloy.proxy.body import NO_BODY
+from haloy.proxy.fast_request import Plan, plan_of
 from haloy.proxy.http2.decoder import HeaderList
 from haloy.proxy.http2.head import Meaning
 from haloy.proxy.http2.hpack import Field, encode_field, literal_name
 from haloy.proxy.http2.upstream import passed
-from haloy.proxy.short_way import Plan, plan_of
 
 if TYPE_CHECKING:
     from haloy.proxy.head import RequestHead

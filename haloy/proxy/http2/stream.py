@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from haloy.proxy import pages
 from haloy.proxy.body import LENGTH
-from haloy.proxy.bulk import STALLED_S
+from haloy.proxy.body_splice import STALLED_S
 from haloy.proxy.exchange import Exchange, TooLarge
 from haloy.proxy.fields import BadHead
 from haloy.proxy.head import RequestHead, render_request

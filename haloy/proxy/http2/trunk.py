@@ -229,7 +229,7 @@ class Trunk(User):
 
     def _act(self, event: Event) -> None:
         kind, stream, what = event
-        # A Branch, or a ShortCall; of the connection's own business nobody.
+        # A Branch, or a GrpcFastCall; of the connection's own business nobody.
         branch: Any = stream.owner
         if kind == ROOM:
             self._room()

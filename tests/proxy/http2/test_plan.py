@@ -8,6 +8,7 @@ import pytest
 
 from haloy.model.app import Address
 from haloy.proxy.descriptor import Reactor
+from haloy.proxy.fast_request import Plan
 from haloy.proxy.head import RequestHead, parse_request, render_request
 from haloy.proxy.http2.decoder import HeaderList, Rest
 from haloy.proxy.http2.head import Meaning, request_of
@@ -15,10 +16,9 @@ from haloy.proxy.http2.hpack import Field
 from haloy.proxy.http2.plan import learn
 from haloy.proxy.origin import Origin
 from haloy.proxy.routes import Upstream
-from haloy.proxy.short_way import Plan
 from haloy.proxy.switch import Switch
 from haloy.proxy.target import Target
-from haloy.proxy.wheel import Wheel
+from haloy.proxy.timer_wheel import TimerWheel
 from tests.proxy.support import table_of
 
 
@@ -26,7 +26,7 @@ def serving() -> tuple[Switch, Origin]:
     """Return what a connection belongs to, and the connection as an origin."""
     switch = Switch(
         cast(Reactor, None),
-        Wheel(lambda: 100.0),
+        TimerWheel(lambda: 100.0),
         networks=(),
         sink=None,
         id_prefix="0123456789ab",

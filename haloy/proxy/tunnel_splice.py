@@ -22,7 +22,7 @@ _SIGNS: Final = 4
 # Splicing as such is not to be had here; all else is about the connection.
 _UNABLE: Final = (errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EOPNOTSUPP)
 
-# What L{Passage.move} says when the caller has to read.
+# What L{TunnelSplice.move} says when the caller has to read.
 COPY: Final = -1
 
 
@@ -64,7 +64,7 @@ class End(Protocol):
         """End now."""
 
 
-class Passage:
+class TunnelSplice:
     """The way from C{source} to C{sink}.
 
     @ivar moving: the kernel moves what comes; the source asks before it reads.

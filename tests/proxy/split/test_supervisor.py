@@ -22,7 +22,7 @@ from haloy.model.certificate import Certificate, Challenge, ChallengeKind, Secre
 from haloy.model.names import AppName, DomainName
 from haloy.proxy.control.client import RemoteProxy
 from haloy.proxy.interface import DrainLimits, Leftover
-from haloy.proxy.supervisor import Plan, Supervisor
+from haloy.proxy.split.supervisor import Plan, Supervisor
 from tests.proxy.apps import OK
 from tests.proxy.conftest import Split, SplitStarter
 from tests.proxy.support import (

@@ -1,9 +1,9 @@
 """The short way of a unary call of gRPC: as one like it was done before.
 
-As L{haloy.proxy.http2.short}, for a request that goes to an app over HTTP/2 and came
-whole in one read, if its answer comes whole in one read as well. What becomes of heads
-and trailers is looked up; there is no HTTP/1.1 between. Everything else, at whatever
-moment, is for the general machine.
+As L{haloy.proxy.http2.fast_path}, for a request that goes to an app over HTTP/2 and
+came whole in one read, if its answer comes whole in one read as well. What becomes of
+heads and trailers is looked up; there is no HTTP/1.1 between. Everything else, at
+whatever moment, is for the general machine.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from haloy.proxy.fields import passable_trailers
 from haloy.proxy.http2 import head as heads
 from haloy.proxy.http2.decoder import HeaderList
 from haloy.proxy.http2.exchange import encode_lines, known_answer
+from haloy.proxy.http2.fast_path import FastStream, path_for
 from haloy.proxy.http2.frames import FRAME_BYTES
 from haloy.proxy.http2.head import trailer_lines
 from haloy.proxy.http2.hpack import LENGTHS, Field, encode_field, literal_name
 from haloy.proxy.http2.plan import CallPlan, Met
 from haloy.proxy.http2.sender import Stream, content
-from haloy.proxy.http2.short import ShortStream, path_for
 from haloy.proxy.http2.stream import StreamClient
 from haloy.proxy.http2.upstream import Branch, head_text
 from haloy.proxy.pool import Pool
@@ -54,11 +54,11 @@ def take(connection: Http2Downstream, stream: Stream, fields: HeaderList) -> boo
     path = path_for(plan, connection, fields, b"POST")
     if not path:
         return False
-    stream.owner = ShortCall(connection, stream, fields, plan, path)
+    stream.owner = GrpcFastCall(connection, stream, fields, plan, path)
     return True
 
 
-class ShortCall(ShortStream):
+class GrpcFastCall(FastStream):
     """A call under way by the short way: its client, and who asks the app."""
 
     __slots__ = (

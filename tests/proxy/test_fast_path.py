@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from haloy.model.app import Address, ProxyOptions
 from haloy.model.names import AppName, DomainName
 from haloy.proxy import splice
+from haloy.proxy.fast_path import ANSWERS_LIMIT, FastPaths, Http1FastRequest
 from haloy.proxy.forwarded import parse_networks
-from haloy.proxy.lane import ANSWERS_LIMIT, Lane, Lanes
 from haloy.proxy.routes import AppRoute, RouteTable, Upstream, build_table
 from haloy.proxy.upstream import UpstreamConnection
 from tests.proxy.both_ways import FIELDS, GET, OK, both, stage
@@ -131,7 +131,7 @@ def test_plain_requests_take_it(replicas: int) -> None:
 
 def test_a_client_that_comes_back_takes_it_at_once() -> None:
     """The first request of a connection goes as those before it have gone."""
-    with stage(lanes=True) as one:
+    with stage(fast_paths=True) as one:
         one.sent(GET)
         one.answer(OK)
         one.downstream.drop()
@@ -143,7 +143,7 @@ def test_a_client_that_comes_back_takes_it_at_once() -> None:
 
 def test_a_peer_that_is_trusted_since() -> None:
     """Each of its requests is looked at, whatever was learned of it before."""
-    with stage(lanes=True) as one:
+    with stage(fast_paths=True) as one:
         one.sent(GET)
         one.answer(OK)
         one.switch.networks = parse_networks(["192.0.2.0/24"])
@@ -160,7 +160,7 @@ def test_fields_of_ours() -> None:
 
 def test_a_new_table_is_learned_anew() -> None:
     """No request goes by what was learned under the one before."""
-    with stage(lanes=True) as one:
+    with stage(fast_paths=True) as one:
         for _ in range(2):
             one.sent(GET)
             one.answer(OK)
@@ -172,7 +172,7 @@ def test_a_new_table_is_learned_anew() -> None:
 
 def test_a_table_that_leaves_a_route_leaves_its_plan() -> None:
     """Unless another route takes the name, or an upstream is another of that key."""
-    with stage(lanes=True) as one:
+    with stage(fast_paths=True) as one:
         for _ in range(2):
             one.sent(GET)
             one.answer(OK)
@@ -193,7 +193,7 @@ def test_a_table_that_leaves_a_route_leaves_its_plan() -> None:
 
 def test_a_name_of_its_own_comes_before_a_wildcard() -> None:
     """Though the route of the wildcard is as before."""
-    with stage(lanes=True) as one:
+    with stage(fast_paths=True) as one:
         ((name, route),) = one.switch.table.exact.items()
         one.switch.replace_table(RouteTable(2, {}, {"example.com": route}))
         for _ in range(2):
@@ -209,11 +209,11 @@ def test_a_name_of_its_own_comes_before_a_wildcard() -> None:
 @pytest.mark.parametrize("stop", ["stop", "retire"])
 def test_the_last_answer_says_so(stop: str) -> None:
     """A stop reaches a request on the short way like any other."""
-    with stage(lanes=True) as one:
+    with stage(fast_paths=True) as one:
         one.sent(GET)
         one.answer(OK)
         one.sent(GET)
-        assert isinstance(one.downstream.driver, Lane)
+        assert isinstance(one.downstream.driver, Http1FastRequest)
         getattr(one.downstream, stop)()
         one.answer(OK)
         assert b"Connection: close\r\n" in repr(one.seen).encode().replace(
@@ -225,7 +225,7 @@ def test_the_last_answer_says_so(stop: str) -> None:
 def test_a_client_that_leaves() -> None:
     """Its request is over, logged, and its upstream's connection with it."""
     for how in ("close", "late"):
-        with stage(lanes=True) as one:
+        with stage(fast_paths=True) as one:
             one.sent(GET)
             one.answer(OK)
             one.sent(GET)
@@ -242,8 +242,8 @@ def test_a_client_that_leaves() -> None:
 
 def test_what_is_remembered_is_bounded() -> None:
     """However many heads come."""
-    with stage(lanes=True) as one:
-        lanes = one.switch.plain_lanes = Lanes(5)
+    with stage(fast_paths=True) as one:
+        fast_paths = one.switch.plain_fast_paths = FastPaths(5)
         for number in range(ANSWERS_LIMIT + 5):
             answer = OK.replace(b"Server: x", b"Server: %d" % number)
             request = GET.replace(b"User-Agent: me", b"User-Agent: %d" % number)
@@ -252,14 +252,14 @@ def test_what_is_remembered_is_bounded() -> None:
                 one.sent(request)
                 one.answer(answer)
             one.seen.clear()
-            assert 0 < len(lanes.plans) <= 5
-            assert 0 < len(lanes.answers) <= ANSWERS_LIMIT
+            assert 0 < len(fast_paths.plans) <= 5
+            assert 0 < len(fast_paths.answers) <= ANSWERS_LIMIT
         assert one.by_lane == ANSWERS_LIMIT + 5
 
 
 def test_a_name_of_another_handshake() -> None:
     """Who asked for another name in the handshake is looked at each time (421)."""
-    with stage(lanes=True) as one:
+    with stage(fast_paths=True) as one:
         for _ in range(2):
             one.sent(GET)
             one.answer(OK)
@@ -271,7 +271,7 @@ def test_a_name_of_another_handshake() -> None:
 
 def test_an_upstream_that_took_no_more() -> None:
     """Its connection carries no further request."""
-    with stage(lanes=True) as one:
+    with stage(fast_paths=True) as one:
         one.sent(GET)
         one.answer(OK)
         one.sent(GET)
@@ -325,7 +325,7 @@ def test_small_after_large() -> None:
 
 def test_a_client_with_no_room_for_a_large_answer() -> None:
     """It gets the answer in its time, and the next one too."""
-    with stage(lanes=True) as one:
+    with stage(fast_paths=True) as one:
         for _ in range(4):
             one.sent(GET)
             one.answer(large())
@@ -343,7 +343,7 @@ def test_a_client_with_no_room_for_a_large_answer() -> None:
 
 def test_a_client_that_left_before_a_large_answer() -> None:
     """Nothing is left behind: neither a pipe nor a connection."""
-    with stage(lanes=True) as one:
+    with stage(fast_paths=True) as one:
         for _ in range(4):
             one.sent(GET)
             one.answer(large())

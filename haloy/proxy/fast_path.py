@@ -10,9 +10,9 @@ A request goes this way if it is a GET in origin form of HTTP/1.1 whose block is
 known, is all that has come, and asks for nothing but its answer; its answer if its
 block is known and its body is there to the last byte. Where the last answer was large,
 only the beginning of the next one is read, and the kernel moves the rest. In all other
-cases L{Lane.take} has changed nothing, or L{Lane.general} makes the L{Forwarding} that
-would stand at this moment and hands over to it. So there is one machine and one
-set of rules; C{tests/proxy/test_lane.py} compares both ways.
+cases L{Http1FastRequest.take} has changed nothing, or L{Http1FastRequest.general} makes
+the L{Forwarding} that would stand at this moment and hands over to it. So there is one
+machine and one set of rules; C{tests/proxy/test_fast_path.py} compares both ways.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from mypy_extensions import mypyc_attr
 
 from haloy.proxy.descriptor import BULK_READ_BYTES
 from haloy.proxy.exchange import COMPLETE, Exchange
+from haloy.proxy.fast_request import END, FastRequest, Plan, plan_of
 from haloy.proxy.fields import TARGET_LIMIT_BYTES
 from haloy.proxy.forwarding import Forwarding
 from haloy.proxy.head import RequestHead
 from haloy.proxy.head_cache import take_over
-from haloy.proxy.short_way import END, Plan, ShortWay, plan_of
 from haloy.proxy.splice import pulled
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Answer:
         self.status = status
 
 
-class Lanes:
+class FastPaths:
     """What one worker has learned.
 
     Plans are kept by client, as nobody shall learn from the time that an answer
@@ -136,17 +136,17 @@ class Lanes:
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
-class Lane(ShortWay):
+class Http1FastRequest(FastRequest):
     """The short way of one connection's requests, one after the other."""
 
-    __slots__ = ("_answers", "_client", "_lanes", "_peer", "_plans")
+    __slots__ = ("_answers", "_client", "_fast_paths", "_peer", "_plans")
 
-    def __init__(self, client: Downstream, lanes: Lanes) -> None:
+    def __init__(self, client: Downstream, fast_paths: FastPaths) -> None:
         super().__init__(client.switch)
         self._client = client
-        self._lanes = lanes
-        self._plans = lanes.plans
-        self._answers = lanes.answers
+        self._fast_paths = fast_paths
+        self._plans = fast_paths.plans
+        self._answers = fast_paths.answers
         self._peer = client.origin.peer
 
     # The way up.
@@ -199,7 +199,7 @@ class Lane(ShortWay):
         if answer is None or len(data) - end != answer.size_bytes:
             driver = self.general()
             passed = driver.pass_down(data)
-            self._lanes.learn_answer(extra, data, passed, driver.exchange)
+            self._fast_paths.learn_answer(extra, data, passed, driver.exchange)
             return
         client = self._client
         if end + answer.size_bytes < _LARGE_BYTES:

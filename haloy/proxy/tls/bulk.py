@@ -27,7 +27,7 @@ CARRIED_AT_ONCE_BYTES: Final = 8 * CARRIED_BYTES
 CARRIED_REST_BYTES: Final = 16384
 
 
-class Carriage:
+class TlsBulk:
     """The buffer. What it was filled with has to be sent before it is filled again."""
 
     __slots__ = ("_frames", "_space", "_view")

@@ -9,10 +9,10 @@ import socket
 import h2.events
 import pytest
 
-from haloy.proxy.carriage import CARRIED_BYTES, FRAME_BYTES, Carriage
 from haloy.proxy.descriptor import BULK_READ_BYTES
 from haloy.proxy.http2 import frames
 from haloy.proxy.http2.outgoing import HIGH_BYTES
+from haloy.proxy.tls.bulk import CARRIED_BYTES, FRAME_BYTES, TlsBulk
 from tests.proxy.conftest import Starter
 from tests.proxy.http2.clients import H2Client, tls_peer, until
 from tests.proxy.http2.support import split
@@ -70,13 +70,13 @@ def open_connection(client: H2Client) -> None:
 )
 def test_frames(has: int, most: int, comes: int) -> None:
     """What is read is framed, in order, whatever was in the buffer before."""
-    carriage = Carriage()
+    tls_bulk = TlsBulk()
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.sendall(BODY[100:200])
-        assert carriage.fill_frames(ours, CARRIED_BYTES, 9)[0] == 100
+        assert tls_bulk.fill_frames(ours, CARRIED_BYTES, 9)[0] == 100
         theirs.sendall(BODY[:has])
-        size, data = carriage.fill_frames(ours, most, 5)
+        size, data = tls_bulk.fill_frames(ours, most, 5)
         found = split(bytes(data))
     assert size == comes
     assert b"".join(one.body for one in found) == BODY[:comes]
@@ -86,17 +86,17 @@ def test_frames(has: int, most: int, comes: int) -> None:
 
 def test_plain() -> None:
     """For HTTP/1.1 it is what was read, up to what is asked for; or the end."""
-    carriage = Carriage()
+    tls_bulk = TlsBulk()
     ours, theirs = socket.socketpair()
     with ours:
         theirs.sendall(BODY[:1000])
-        assert carriage.fill(ours, 600) == BODY[:600]
-        assert carriage.fill(ours, 600) == BODY[600:1000]
+        assert tls_bulk.fill(ours, 600) == BODY[:600]
+        assert tls_bulk.fill(ours, 600) == BODY[600:1000]
         ours.setblocking(False)
         with pytest.raises(BlockingIOError):
-            carriage.fill(ours, 1)
+            tls_bulk.fill(ours, 1)
         theirs.close()
-        assert not carriage.fill(ours, 1)
+        assert not tls_bulk.fill(ours, 1)
 
 
 async def test_http1(start_http2: Starter) -> None:

@@ -10,7 +10,7 @@ import pytest
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from haloy.proxy.writer import Writer
+from haloy.proxy.split.state_writer import Writer
 from haloy.tasks import Tasks
 
 
@@ -35,7 +35,7 @@ async def test_what_fails_holds_up_nothing_else(
     reactor: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is tried again after the others, until the disk takes it or newer comes."""
-    monkeypatch.setattr("haloy.proxy.writer._FIRST_AGAIN_S", 0.05)
+    monkeypatch.setattr("haloy.proxy.split.state_writer._FIRST_AGAIN_S", 0.05)
     done: list[str] = []
     full = threading.Event()
     full.set()

@@ -12,8 +12,8 @@ import pytest
 
 from haloy.model.certificate import Certificate, Secret
 from haloy.model.names import DomainName
-from haloy.proxy.tls_policy import context_of, limit_groups, offered
-from tests.proxy.test_tls import certificate
+from haloy.proxy.tls.policy import context_of, limit_groups, offered
+from tests.proxy.tls.test_contexts import certificate
 
 OPENSSL = shutil.which("openssl")
 

@@ -38,8 +38,8 @@ from haloy.proxy.control.protocol import (
 from haloy.proxy.control.release import version_problem
 from haloy.proxy.interface import ProxyStats
 from haloy.proxy.shares import Shares
-from haloy.proxy.sockets import Sockets
-from haloy.proxy.spawning import spawn_worker
+from haloy.proxy.split.sockets import Sockets
+from haloy.proxy.split.spawning import spawn_worker
 from haloy.tasks import Tasks
 
 LEAN: Final = "haloy.proxy.reactor"
@@ -82,7 +82,7 @@ class Member:
     gone: Deferred[None] = field(factory=Deferred)
 
 
-class Crew:
+class WorkerPool:
     """Keeps C{wanted} workers serving.
 
     C{brief} returns all that a new worker is told, in order; C{news} gets what

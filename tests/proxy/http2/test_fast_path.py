@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from haloy.model.app import ProxyOptions
+from haloy.proxy.fast_request import Plan
 from haloy.proxy.http2 import frames
 from haloy.proxy.http2.downstream import Http2Downstream
+from haloy.proxy.http2.fast_path import Http2FastRequest
 from haloy.proxy.http2.head import Meaning
-from haloy.proxy.http2.short import ShortRequest
-from haloy.proxy.short_way import Plan
 from tests.proxy.conftest import Running, Starter
 from tests.proxy.http2.clients import Answer, H2Client, until
 from tests.proxy.http2.support import Fields
@@ -152,7 +152,7 @@ async def test_which_requests_go_the_short_way(start_http2: Starter) -> None:
             stream = await in_thread(lambda f=fields: client.ask("/wait", fields=f))
             await in_thread(asked.wait, 10)
             (owner,) = owners(running)
-            assert isinstance(owner, ShortRequest) == (name == "yes")
+            assert isinstance(owner, Http2FastRequest) == (name == "yes")
             held.set()
             assert (await in_thread(client.answer, stream)).body == b"abc"
         (plan,) = plans(running)
@@ -247,7 +247,7 @@ async def test_a_request_under_way_may_end_in_all_ways(start_http2: Starter) -> 
         stream = await in_thread(client.ask, "/hang")
         await in_thread(asked.wait, 10)
         (owner,) = owners(running)
-        assert isinstance(owner, ShortRequest)
+        assert isinstance(owner, Http2FastRequest)
         await in_thread(client.cancel, stream)
         assert await in_thread(gone.wait, 10)
         await until(lambda: running.records[-1].outcome == "gone")

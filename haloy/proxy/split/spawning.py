@@ -12,7 +12,7 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
 from haloy.proxy.shares import VARIABLE, Shares
-from haloy.proxy.sockets import Sockets, without_sockets
+from haloy.proxy.split.sockets import Sockets, without_sockets
 
 
 class _Watch(ProcessProtocol):

@@ -13,7 +13,8 @@ from twisted.internet.task import Clock, deferLater
 from haloy.model.certificate import Certificate, Secret
 from haloy.model.names import DomainName
 from haloy.proxy.control.protocol import Tickets
-from haloy.proxy.tickets import (
+from haloy.proxy.tls.contexts import SniContexts
+from haloy.proxy.tls.tickets import (
     LIFE_S,
     SIZE_BYTES,
     SharedKeys,
@@ -23,9 +24,9 @@ from haloy.proxy.tickets import (
     new_keys,
     use_keys,
 )
-from haloy.proxy.tls import SniContexts
 from tests.proxy.apps import OK
 from tests.proxy.conftest import SplitStarter, Starter
+from tests.proxy.split.test_supervisor import reloaded
 from tests.proxy.support import (
     answering,
     backend,
@@ -34,8 +35,7 @@ from tests.proxy.support import (
     make_certificate,
     table_of,
 )
-from tests.proxy.test_supervisor import reloaded
-from tests.proxy.test_tls import certificate, client_context, handshake
+from tests.proxy.tls.test_contexts import certificate, client_context, handshake
 
 NAME = "app.example.com"
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
@@ -158,9 +158,9 @@ async def test_every_session_goes_on_with_two_workers_and_over_a_reload(
         await reloaded(split, reactor)
         assert await visitor.visits() == VISITS
         # What the supervisor says once a day.
-        crew = split.supervisor._crew
-        assert crew is not None
-        await crew.ask(Tickets(new_keys()))
+        workers = split.supervisor._workers
+        assert workers is not None
+        await workers.ask(Tickets(new_keys()))
         assert await visitor.visits() == 0
         assert await Visitor(split.https).visits() == VISITS - 1
         await deferLater(reactor, 0)

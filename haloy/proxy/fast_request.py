@@ -1,8 +1,8 @@
 """What the short ways of HTTP/1.1 and HTTP/2 share: plans, and one request on its way.
 
-A plain request is done as one like it was done before (L{haloy.proxy.lane},
-L{haloy.proxy.http2.short}). Whatever else may happen to it is for the general machine,
-which is made as it would stand at that moment.
+A plain request is done as one like it was done before (L{haloy.proxy.fast_path},
+L{haloy.proxy.http2.fast_path}). Whatever else may happen to it is for the general
+machine, which is made as it would stand at that moment.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ class Plan:
     request line, which differs, and the request's id. C{epoch}: which table of the
     worker it was learned by. C{kinds}: what such requests
     were for the log, by status, replica, version of TLS and bytes of the body.
-    C{large}: hashes of those of their targets whose last answer was large (C{lane}).
+    C{large}: hashes of those of their targets whose last answer was large
+        (L{haloy.proxy.fast_path}).
     """
 
     __slots__ = (
@@ -81,7 +82,7 @@ def plan_of(
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
-class ShortWay(User):
+class FastRequest(User):
     """One request that a plan was there for, as the user of its upstream."""
 
     __slots__ = (

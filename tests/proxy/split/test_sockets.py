@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from haloy.errors import ConfigError
-from haloy.proxy.sockets import adopt, inherited, listening, without_sockets
+from haloy.proxy.split.sockets import adopt, inherited, listening, without_sockets
 
 
 def test_sockets_of_systemd_are_told_by_environment() -> None:
@@ -82,7 +82,7 @@ def test_the_environment_of_the_start() -> None:
     """Twisted has taken LISTEN_FDS out of os.environ before anybody can look."""
     program = (
         "import os, twisted.internet.endpoints\n"
-        "from haloy.proxy.sockets import first_environment\n"
+        "from haloy.proxy.split.sockets import first_environment\n"
         "print(os.environ.get('LISTEN_FDS'), first_environment()['LISTEN_FDS'])\n"
     )
     # The shell's process becomes the one that systemd would have told.

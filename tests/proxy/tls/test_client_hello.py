@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from haloy.proxy.hello import (
+from haloy.proxy.tls.client_hello import (
     LIMIT_BYTES,
     LIMIT_RECORDS,
     Hello,

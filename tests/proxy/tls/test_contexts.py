@@ -20,7 +20,7 @@ from haloy.certs.challenge import ACME_IDENTIFIER, make_challenge
 from haloy.errors import CertificateError
 from haloy.model.certificate import Certificate, Challenge, ChallengeKind, Secret
 from haloy.model.names import DomainName
-from haloy.proxy.tls import NameRefused, SniContexts, ValidationAnswered
+from haloy.proxy.tls.contexts import NameRefused, SniContexts, ValidationAnswered
 from tests.proxy.conftest import Starter
 from tests.proxy.support import in_thread, make_certificate
 

@@ -52,13 +52,13 @@ from haloy.proxy.control.protocol import (
     Withdraw,
 )
 from haloy.proxy.control.server import ControlServer, open_control
-from haloy.proxy.crew import LEAN, Crew, Member
 from haloy.proxy.interface import Leftover
-from haloy.proxy.kept import KeptFiles
-from haloy.proxy.sockets import Sockets, listening
-from haloy.proxy.tickets import SharedKeys
-from haloy.proxy.worker import read_settings
-from haloy.proxy.writer import Writer
+from haloy.proxy.split.sockets import Sockets, listening
+from haloy.proxy.split.state_files import KeptFiles
+from haloy.proxy.split.state_writer import Writer
+from haloy.proxy.split.worker import read_settings
+from haloy.proxy.split.worker_pool import LEAN, Member, WorkerPool
+from haloy.proxy.tls.tickets import SharedKeys
 from haloy.tasks import Tasks
 
 #: What a drain may take longer than its limits before we stop waiting for it.
@@ -110,7 +110,7 @@ class Supervisor(Service):
         self._sockets = Sockets()
         self._control: Any = None
         self._server: ControlServer | None = None
-        self._crew: Crew | None = None
+        self._workers: WorkerPool | None = None
 
     # --- the service --------------------------------------------------------------
 
@@ -136,7 +136,7 @@ class Supervisor(Service):
         self._bind()
         self._plan.confine()
         self._restore()
-        crew = self._crew = Crew(
+        workers = self._workers = WorkerPool(
             self._reactor,
             self._sockets,
             self._plan.workers,
@@ -149,29 +149,29 @@ class Supervisor(Service):
             self._control,
             self._plan.group,
             self._answer,
-            lambda: len(crew.serving),
+            lambda: len(workers.serving),
             self._left,
         )
         self._server.start()
         self._tickets.start()
-        self._tasks.start("starting the workers", self._begin(crew))
+        self._tasks.start("starting the workers", self._begin(workers))
 
-    async def _begin(self, crew: Crew) -> None:
-        await crew.start()
-        if self.running and not crew.serving:
+    async def _begin(self, workers: WorkerPool) -> None:
+        await workers.start()
+        if self.running and not workers.serving:
             self._log.error(
                 "no worker could be started, nobody is served: {problem}; "
                 "this goes on trying",
-                problem=crew.problem,
+                problem=workers.problem,
             )
-            await crew.somebody_serves()
+            await workers.somebody_serves()
         if not self.running:  # stopped meanwhile: there is nothing to announce
             return
         self.serves()
         self._log.info(
             "haloy-proxy serves: {count} workers, http {http}, https {https}, "
             "table {generation}",
-            count=len(crew.serving),
+            count=len(workers.serving),
             http=self.http_port,
             https=self.https_port,
             generation=self._tables.table.generation,
@@ -192,16 +192,16 @@ class Supervisor(Service):
         with suppress(OSError):  # its folder may be another's by now
             self._plan.control.unlink(missing_ok=True)
         self._sockets.close()
-        if self._crew is not None:
-            await self._crew.stop(self._plan.stop_s + _GRACE_S)
+        if self._workers is not None:
+            await self._workers.stop(self._plan.stop_s + _GRACE_S)
         await self._tasks.stop()
         self._keep_access_log(AccessLog())
         self._writer.write_now()
 
     def reload(self) -> None:
         """Replace the workers by ones from the code that is installed now."""
-        if self._crew is not None:
-            self._crew.reload()
+        if self._workers is not None:
+            self._workers.reload()
 
     @property
     def http_port(self) -> int:
@@ -216,12 +216,14 @@ class Supervisor(Service):
     @property
     def members(self) -> tuple[Member, ...]:
         """All workers that are alive, those that only drain included."""
-        return () if self._crew is None else self._crew.members
+        return () if self._workers is None else self._workers.members
 
     @property
     def pids(self) -> tuple[int, ...]:
         """The processes of the workers that accept connections."""
-        return () if self._crew is None else tuple(m.pid for m in self._crew.serving)
+        return (
+            () if self._workers is None else tuple(m.pid for m in self._workers.serving)
+        )
 
     # --- what a new worker is told ------------------------------------------------
 
@@ -263,53 +265,55 @@ class Supervisor(Service):
         )
 
     def _news(self, message: Message) -> None:
-        if self._server is None or self._crew is None:
+        if self._server is None or self._workers is None:
             return
         if isinstance(message, Reading):
-            members = self._crew.members
+            members = self._workers.members
             fed = [one.stats for one in members if one.serving]
             message = Reading(together(fed))
         self._server.tell(message)
 
     def _new_tickets(self, keys: Secret) -> None:
-        if self._crew is not None:
-            self._tasks.start("renewing tickets", _tell(self._crew, Tickets(keys)))
+        if self._workers is not None:
+            self._tasks.start("renewing tickets", _tell(self._workers, Tickets(keys)))
 
     # --- what haloyd says ---------------------------------------------------------
 
     async def _answer(self, message: Message, came: Packed) -> Message:
-        crew = self._crew
-        if crew is None:
+        workers = self._workers
+        if workers is None:
             raise ValueError("the proxy has not started")
         if isinstance(message, Configure):
-            self._configure(message, crew)
+            self._configure(message, workers)
             return Done()
         if isinstance(message, Drain):
             limits = message.limits
             limit_s = limits.requests_s + limits.tunnels_s + _GRACE_S
             left = Leftover(0, 0)
-            for one in await crew.ask(message, limit_s):
+            for one in await workers.ask(message, limit_s):
                 if isinstance(one, Drained):
                     left = added(left, one.left)
             return Drained(left)
         if isinstance(message, Traffic):
-            told = [one for one in await crew.ask(message) if isinstance(one, Counted)]
+            told = [
+                one for one in await workers.ask(message) if isinstance(one, Counted)
+            ]
             return Counted(tuple(each for one in told for each in one.workers))
         if not self._note(message):
             raise ValueError(f"the proxy is not asked for {type(message).__name__}")
         # Parts have a hundred routes: what has been read is not written once more.
         parts = (TablePart, CertificatesPart)
-        await crew.ask(came if isinstance(message, parts) else message)
+        await workers.ask(came if isinstance(message, parts) else message)
         return Done()
 
-    def _configure(self, message: Configure, crew: Crew) -> None:
+    def _configure(self, message: Configure, workers: WorkerPool) -> None:
         """Take settings; workers have them from their start, so they are replaced."""
         read_settings(message.settings)
         if message.settings != self._settings:
             self._settings = message.settings
             self._write_table()
-            if crew.members:
-                crew.reload()
+            if workers.members:
+                workers.reload()
 
     def _note(self, message: Message) -> bool:
         """Keep in mind what workers that come later must know."""
@@ -357,17 +361,17 @@ class Supervisor(Service):
     def _left(self) -> None:
         """Nobody reads requests any more; everything else stays as it is."""
         self._orphans |= self._challenges.keys()
-        if self._following and self._crew is not None and self.running:
+        if self._following and self._workers is not None and self.running:
             self._following = False
-            self._tasks.start("leaving the log", _tell(self._crew, Follow(False)))
+            self._tasks.start("leaving the log", _tell(self._workers, Follow(False)))
 
     def _forget_orphans(self) -> None:
         """Answer no more what a new haloyd, that has told its own, does not know."""
         orphans, self._orphans = self._orphans, set()
         for challenge in orphans:
             self._challenges.pop(challenge, None)
-            if self._crew is not None:
-                telling = _tell(self._crew, Withdraw(challenge))
+            if self._workers is not None:
+                telling = _tell(self._workers, Withdraw(challenge))
                 self._tasks.start("withdrawing", telling)
 
     # --- the disk -----------------------------------------------------------------
@@ -381,9 +385,9 @@ class Supervisor(Service):
         self._writer.write("certificates", lambda: self._files.save_certificates(held))
 
 
-async def _tell(crew: Crew, message: Message) -> None:
+async def _tell(workers: WorkerPool, message: Message) -> None:
     """Tell all workers; what they answer is of no interest."""
-    await crew.ask(message)
+    await workers.ask(message)
 
 
 def _port(sockets: Sequence[Any]) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from twisted.internet.task import deferLater
 
-from haloy.proxy.worker import read_settings
+from haloy.proxy.split.worker import read_settings
 from tests.proxy.apps import OK
 from tests.proxy.conftest import SplitStarter
 from tests.proxy.support import (

@@ -13,8 +13,8 @@ import pytest
 
 from haloy.model.app import Protocol, ProxyOptions
 from haloy.proxy.http2 import frames
-from haloy.proxy.http2.call import ShortCall
 from haloy.proxy.http2.downstream import Http2Downstream
+from haloy.proxy.http2.grpc_fast_path import GrpcFastCall
 from tests.proxy.conftest import Running, Starter
 from tests.proxy.http2.clients import Answer, H2Client, until
 from tests.proxy.http2.support import (
@@ -291,7 +291,7 @@ async def test_a_call_under_way_may_end_in_all_ways(start_http2: Starter) -> Non
         stream = await in_thread(lambda: client.call(body=b"hang"))
         assert await in_thread(asked.wait, 10)
         (owner,) = owners(running)
-        assert isinstance(owner, ShortCall)
+        assert isinstance(owner, GrpcFastCall)
         return stream
 
     with backend(script) as app:

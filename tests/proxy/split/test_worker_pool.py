@@ -15,8 +15,8 @@ import pytest
 from twisted.internet.task import deferLater
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
-from haloy.proxy.crew import STOCK, Crew
-from haloy.proxy.sockets import Sockets, listening
+from haloy.proxy.split.sockets import Sockets, listening
+from haloy.proxy.split.worker_pool import STOCK, WorkerPool
 from tests.proxy.apps import OK
 from tests.proxy.conftest import Split, SplitStarter
 from tests.proxy.support import (
@@ -105,7 +105,7 @@ async def test_a_worker_that_hangs_is_killed(
     start_split: SplitStarter, reactor: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It says nothing for too long; another takes its place."""
-    monkeypatch.setattr("haloy.proxy.crew.ROUND_S", 0.8)
+    monkeypatch.setattr("haloy.proxy.split.worker_pool.ROUND_S", 0.8)
     split = await start_split()
     hung = split.supervisor.pids[0]
     os.kill(hung, signal.SIGSTOP)
@@ -268,11 +268,11 @@ async def test_a_deploy_waits_for_old_workers_too(
 async def test_workers_that_never_start(reactor: Any) -> None:
     """They are tried again, slower and slower, and nothing hangs."""
     sockets = listening("127.0.0.1:0", "", [])
-    crew = Crew(reactor, sockets, 1, tuple, lambda _: None, "no.such.reactor")
-    started = crew.start()
+    workers = WorkerPool(reactor, sockets, 1, tuple, lambda _: None, "no.such.reactor")
+    started = workers.start()
     await started
-    assert crew.serving == ()
-    await crew.stop(5.0)
+    assert workers.serving == ()
+    await workers.stop(5.0)
     sockets.close()
 
 

@@ -5,7 +5,7 @@ general machine (L{haloy.proxy.http2.stream}) has sent up for a list of fields i
 beside that list as a L{Plan}; what an answer's head becomes is known to
 L{haloy.proxy.http2.exchange}. A GET whose fields have a plan goes this way, and so does
 its answer if its head is known and its body is there to the last byte and fits the
-windows. For everything else L{ShortRequest.general} makes the general machine as it
+windows. For everything else L{Http2FastRequest.general} makes the general machine as it
 would stand at this moment and hands over, so there is one set of rules.
 """
 
@@ -14,14 +14,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from haloy.proxy.dispatch import CHALLENGE_PREFIX
+from haloy.proxy.fast_request import END, FastRequest, Plan
 from haloy.proxy.fields import BadHead
 from haloy.proxy.http2 import head as heads
 from haloy.proxy.http2.decoder import HeaderList
 from haloy.proxy.http2.exchange import known_answer
 from haloy.proxy.http2.sender import Stream
 from haloy.proxy.http2.stream import StreamClient
-from haloy.proxy.short_way import END, Plan, ShortWay
-from haloy.proxy.wheel import NEVER
+from haloy.proxy.timer_wheel import NEVER
 
 if TYPE_CHECKING:
     from haloy.proxy.http2.downstream import Http2Downstream
@@ -44,7 +44,7 @@ def take(connection: Http2Downstream, stream: Stream, fields: HeaderList) -> boo
     path = path_for(plan, connection, fields, b"GET")
     if not path:
         return False
-    request = ShortRequest(connection, stream, fields)
+    request = Http2FastRequest(connection, stream, fields)
     stream.owner = request
     request.begin(plan, path)
     return True
@@ -77,7 +77,7 @@ def _holds(plan: Plan, connection: Http2Downstream) -> bool:
     return connection.switch.serves(plan.target)
 
 
-class ShortStream(ShortWay):
+class FastStream(FastRequest):
     """A request on a stream under way by a short way, and its client."""
 
     __slots__ = ("_connection", "_fields", "_started_s", "_stream", "due_s", "slot")
@@ -128,7 +128,7 @@ class ShortStream(ShortWay):
         self._stream.owner.lost()
 
 
-class ShortRequest(ShortStream):
+class Http2FastRequest(FastStream):
     """A request without a body, whose answer comes in one piece."""
 
     __slots__ = ()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from haloy.proxy.http2.multiplexed import write_out
-from haloy.proxy.records import send_records
+from haloy.proxy.tls.records import send_records
 from tests.proxy.tls_pairs import tls_pair
 
 RECORD = b"r" * 16384

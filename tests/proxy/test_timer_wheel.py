@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import define, field
 
-from haloy.proxy.wheel import NEVER, TICK_S, Wheel
+from haloy.proxy.timer_wheel import NEVER, TICK_S, TimerWheel
 
 
 @define(eq=False)
@@ -26,15 +26,15 @@ class Timed:
         self.fired.append(self.clock.now_s)
 
 
-def run(wheel: Wheel, clock: Clock, seconds: float) -> None:
+def run(wheel: TimerWheel, clock: Clock, seconds: float) -> None:
     for _ in range(round(seconds / TICK_S)):
         clock.now_s += TICK_S
         wheel.tick()
 
 
-def make() -> tuple[Wheel, Clock, Timed]:
+def make() -> tuple[TimerWheel, Clock, Timed]:
     clock = Clock()
-    return Wheel(clock), clock, Timed(clock=clock)
+    return TimerWheel(clock), clock, Timed(clock=clock)
 
 
 def test_a_deadline_passes_once() -> None:
@@ -111,7 +111,7 @@ def test_expiring_may_arm_again() -> None:
     assert 5 <= len(one.fired) <= 9
 
 
-def held(wheel: Wheel, one: Timed) -> int:
+def held(wheel: TimerWheel, one: Timed) -> int:
     return sum(one in bucket for bucket in wheel._buckets.values())
 
 

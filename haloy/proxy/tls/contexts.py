@@ -5,8 +5,9 @@ the handshake to the context of the name: exact, then one-label wildcard. A name
 that nobody has gets the alert C{unrecognized_name} (RFC 6066 section 3) and no
 certificate. Tickets belong to the base context, so resumption survives a swap.
 
-The ClientHello is read before the handshake takes it (L{haloy.proxy.hello}): only
-there a validation of TLS-ALPN-01 (RFC 8737) can be told from a visitor.
+The ClientHello is read before the handshake takes it
+(L{haloy.proxy.tls.client_hello}): only there a validation of TLS-ALPN-01 (RFC 8737)
+can be told from a visitor.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from twisted.logger import Logger
 
 from haloy.errors import CertificateError
 from haloy.model.certificate import Certificate, Challenge, ChallengeKind, Secret
-from haloy.proxy.hello import LIMIT_BYTES, Hello, NeedMore, read_hello
-from haloy.proxy.tickets import use_keys
-from haloy.proxy.tls_policy import PROTOCOLS, context_of, server_context
+from haloy.proxy.tls.client_hello import LIMIT_BYTES, Hello, NeedMore, read_hello
+from haloy.proxy.tls.policy import PROTOCOLS, context_of, server_context
+from haloy.proxy.tls.tickets import use_keys
 
 VALIDATION: Final = "acme-tls/1"
 
@@ -41,7 +42,7 @@ class NameRefused(ConnectionAbortedError):
 
 
 class Contexts(Protocol):
-    """The TLS side, as the listener needs it (L{haloy.proxy.tls})."""
+    """The TLS side, as the listener needs it (L{haloy.proxy.tls.contexts})."""
 
     @property
     def context(self) -> ssl.SSLContext:
@@ -162,7 +163,7 @@ class SniContexts:
     def renew(self, keys: Secret | None = None) -> None:
         """Make a new base context, and so new ticket keys; call it once a day.
 
-        @param keys: those of all workers (L{haloy.proxy.tickets}).
+        @param keys: those of all workers (L{haloy.proxy.tls.tickets}).
         """
         base = cast(_Base, server_context(self._protocols, _Base))
         if keys is not None and not use_keys(base, keys):

@@ -24,7 +24,7 @@ class Timed(Protocol):
         """Learn that the deadline has passed."""
 
 
-class Wheel:
+class TimerWheel:
     """Deadlines in buckets of one tick."""
 
     __slots__ = ("_buckets", "_done", "clock", "now_s")

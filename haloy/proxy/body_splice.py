@@ -1,7 +1,7 @@
 """The large bodies of one exchange, moved between plain sockets inside the kernel.
 
 Used by L{haloy.proxy.forwarding} where much is still to come of a body with a length.
-What goes down to a client over TLS goes through L{haloy.proxy.carriage} instead;
+What goes down to a client over TLS goes through L{haloy.proxy.tls.bulk} instead;
 everything else is read and sent as usual. So is what is
 next when nothing can be moved: the end, or an urgent byte (C{MSG_OOB}), of which the
 kernel says the same, and behind which the body goes on.
@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from haloy.proxy.carriage import CARRIED_REST_BYTES
 from haloy.proxy.exchange import COMPLETE
 from haloy.proxy.splice import SPLICE_MIN_BYTES, Pipe, any_pipe
+from haloy.proxy.tls.bulk import CARRIED_REST_BYTES
 from haloy.proxy.upstream import UpstreamConnection
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 STALLED_S: Final = 60.0
 
 
-class Bulk:
+class BodySplice:
     """The pipes of one exchange, one for each direction that needs one."""
 
     __slots__ = ("_down", "_forwarding", "_up")

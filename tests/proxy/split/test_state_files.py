@@ -12,7 +12,7 @@ from attrs import evolve
 
 from haloy.model.certificate import Certificate, Secret
 from haloy.model.names import DomainName
-from haloy.proxy.kept import Kept, KeptFiles
+from haloy.proxy.split.state_files import Kept, KeptFiles
 from tests.proxy.control.test_protocol import table
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
