@@ -154,16 +154,20 @@ async def test_both_ways_at_once(start_proxy: Starter, moves: Moves) -> None:
     """Each end comes behind the last byte, and all is counted."""
     running = start_proxy()
     heard: list[str] = []
+    over = threading.Event()
 
     def script(peer: Peer) -> None:
         accept(peer)
         heard.append(both_ways(peer, DOWN))
+        over.set()
 
     with backend(script) as one:
         await running.serve(one)
 
         def client() -> str:
-            return both_ways(open_tunnel(running), UP)
+            got = both_ways(open_tunnel(running), UP)
+            assert over.wait(8)  # the app may have something to read yet
+            return got
 
         assert await in_thread(client) == digest(DOWN)
     assert heard == [digest(UP)]
