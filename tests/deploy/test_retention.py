@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from attrs import evolve
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 
 from haloy.config.app_file import History, ImageConfig
 from haloy.deploy.retention import FAILED_KEPT
@@ -16,6 +17,18 @@ from haloy.store import deployments as rows
 from tests.deploy.world import World, request
 
 IDS = [f"01aaaaaaaa-{number}" for number in range(7)]
+
+
+async def kept_are(server: World, ids: list[str]) -> None:
+    """Return when these deployments are left, the newest first: rows go last."""
+    found: list[str] = []
+    for _ in range(100):
+        kept = await server.database.run(rows.deployments_of, "shop", 10)
+        found = [row.id for row in kept]
+        if found == ids:
+            return
+        await deferLater(server.reactor, 0.02)
+    assert found == ids
 
 
 async def test_count(server: World) -> None:
@@ -30,8 +43,7 @@ async def test_count(server: World) -> None:
     await server.settled(lambda: f"untag shop:{IDS[1]}" in server.engine.calls)
     tags = {tag for one in await server.engine.images("shop") for tag in one.tags}
     assert tags == {"shop:v2", "shop:latest", *(f"shop:{one}" for one in IDS[2:5])}
-    kept = await server.database.run(rows.deployments_of, "shop", 10)
-    assert [row.id for row in kept] == IDS[4:1:-1]
+    await kept_are(server, IDS[4:1:-1])
     assert await server.engine.image("other:latest") is not None
 
 
@@ -110,8 +122,7 @@ async def test_no_history(server: World) -> None:
         await server.deploy(one, image=image)
         await server.settled(lambda: not server.service.draining)
     assert not [one for one in server.engine.calls if "tag" in one]
-    kept = await server.database.run(rows.deployments_of, "shop", 10)
-    assert [row.id for row in kept] == [IDS[2]]
+    await kept_are(server, [IDS[2]])
 
 
 async def test_failed_ones_keep_their_log(server: World) -> None:
