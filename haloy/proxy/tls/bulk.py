@@ -20,8 +20,8 @@ CARRIED_BYTES: Final = _RECORD_BYTES * _RECORDS
 FRAME_BYTES: Final = _RECORD_BYTES - frames.HEADER_BYTES
 
 # So much goes from one replica to its client before others have their turn, in some
-# 1.5 ms. A turn for each piece costs a tenth more.
-CARRIED_AT_ONCE_BYTES: Final = 8 * CARRIED_BYTES
+# 0.4 ms. With 2 MiB, who asked beside 40 such downloads waited 3.8 ms in place of 2.5.
+CARRIED_AT_ONCE_BYTES: Final = 2 * CARRIED_BYTES
 
 # The last bytes of a body go the usual way, which knows what to do at its end.
 CARRIED_REST_BYTES: Final = 16384
