@@ -128,6 +128,20 @@ class Peer:
         except OSError as error:
             return not isinstance(error, TimeoutError)
 
+    def answer_to_upload(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
+        """Send C{body} as long as anybody takes it; close when an answer has come."""
+
+        def upload() -> None:
+            with suppress(OSError):
+                self.socket.sendall(body)
+
+        sender = threading.Thread(target=upload)
+        sender.start()
+        answer = self.response()
+        self.close()
+        sender.join(10)
+        return answer
+
     def half_close(self) -> None:
         self.socket.shutdown(socket.SHUT_WR)
 

@@ -195,19 +195,7 @@ async def test_an_early_answer(start_proxy: Starter, pipes: list[int]) -> None:
         def client() -> tuple[int, dict[str, str], bytes]:
             peer = connect(running.http)
             peer.send(POST + b"Content-Length: %d\r\n\r\n" % SIZE)
-
-            def upload() -> None:
-                try:
-                    peer.socket.sendall(BODY)
-                except OSError:
-                    return
-
-            sender = threading.Thread(target=upload)
-            sender.start()
-            answer = peer.response()
-            peer.close()
-            sender.join(5)
-            return answer
+            return peer.answer_to_upload(BODY)
 
         status, fields, body = await in_thread(client)
     assert (status, fields["connection"], body) == (413, "close", b"no")

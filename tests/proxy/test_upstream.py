@@ -296,20 +296,7 @@ async def test_an_early_answer_to_an_upload(start_proxy: Starter) -> None:
         def client() -> tuple[int, dict[str, str], bytes]:
             peer = connect(running.http)
             peer.send(POST + b"Content-Length: 50000000\r\n\r\n")
-
-            def upload() -> None:
-                try:
-                    for _ in range(200):
-                        peer.socket.sendall(b"x" * 65536)
-                except OSError:
-                    return
-
-            sender = threading.Thread(target=upload)
-            sender.start()
-            answer = peer.response()
-            peer.close()
-            sender.join(10)
-            return answer
+            return peer.answer_to_upload(b"x" * 65536 * 200)
 
         status, fields, body = await in_thread(client)
     assert (status, fields["connection"], body) == (413, "close", b"no")
