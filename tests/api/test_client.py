@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import stat
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +16,7 @@ from attrs import define, evolve, field
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
 from twisted.web.resource import Resource
 
 from haloy.api.agent import client_agent, client_endpoints
@@ -83,10 +86,10 @@ class Scene:
     events: Any = None
     api: Any = None
 
-    async def start(self, socket: Path) -> None:
+    async def start(self, path: Path) -> None:
         self.api = api = make_api(
             self.reactor,
-            socket.parent,
+            path.parent,
             self.deployments,
             self.engine,
             self.database,
@@ -94,7 +97,7 @@ class Scene:
         )
         self.events = api._events
         self.listener = ApiListener(
-            self.reactor, api.resource(), "127.0.0.1:0", socket, api.gate
+            self.reactor, api.resource(), "127.0.0.1:0", path, api.gate
         )
         await self.listener.start()
 
@@ -151,6 +154,15 @@ class Scene:
         return self.client(port=port.getHost().port)
 
 
+def health_at(path: Path) -> bytes:
+    """Return the first line of what the API says at a unix socket."""
+    with socket.socket(socket.AF_UNIX) as peer:
+        peer.settimeout(10)
+        peer.connect(str(path))
+        peer.sendall(b"GET /health HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n")
+        return peer.recv(65536).partition(b"\r\n")[0]
+
+
 @pytest_twisted.async_yield_fixture
 async def scene(reactor: Any, tmp_path: Path) -> AsyncIterator[Scene]:
     found = Scene(reactor)
@@ -182,6 +194,18 @@ async def test_a_taken_port_says_what_to_do(scene: Scene, tmp_path: Path) -> Non
     )
     with pytest.raises(Conflict, match=f"127.0.0.1:{scene.listener.port} cannot be"):
         await second.start()
+
+
+async def test_a_socket_file_that_was_removed(scene: Scene, tmp_path: Path) -> None:
+    """It is made again, each time; and nobody misses it at the end."""
+    path = tmp_path / "api.sock"
+    for _ in range(2):
+        assert await deferToThread(health_at, path) == b"HTTP/1.0 200 OK"
+        path.unlink()
+        while not path.exists():
+            await deferLater(scene.reactor, 0.02)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.unlink()
 
 
 async def test_calls(scene: Scene) -> None:

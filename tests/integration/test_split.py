@@ -103,6 +103,29 @@ def test_the_proxy_serves_without_haloyd(
     assert haloyd.get(SITE) == (200, "two")
 
 
+def test_sockets_are_removed(split: tuple[Server, RunningProxy]) -> None:
+    """Both are made again: a haloyd that starts later drives the proxy as before.
+
+    No request fails meanwhile, and the API's domain leads to haloyd again.
+    """
+    haloyd, _ = split
+    haloyd.deploy(identifier(0), "app:one")
+    haloyd.until_serves(SITE, "one")
+    folder = haloyd.daemon.folder
+    with load(haloyd, SITE) as clients:
+        for name in ("proxy.sock", "api.sock"):
+            (folder / name).unlink()
+        wait_until((folder / "api.sock").exists, haloyd.daemon.log_text)
+        wait_until(lambda: haloyd.get(API, "/health")[0] == 200, haloyd.daemon.log_text)
+        wait_until((folder / "proxy.sock").exists, haloyd.daemon.log_text)
+        haloyd.daemon.kill()
+        haloyd.daemon.start()
+        end = haloyd.deploy(identifier(1), "app:two")
+        assert end.get("isDeploymentSuccess"), end
+    assert clients.failures == []
+    assert haloyd.get(SITE) == (200, "two")
+
+
 def test_no_request_is_lost(split: tuple[Server, RunningProxy]) -> None:
     """Each strategy, and from one to the next, by orders over the control socket."""
     haloyd, _ = split

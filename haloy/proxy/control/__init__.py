@@ -2,6 +2,6 @@
 
 L{protocol} lists the messages, L{values} turns values into JSON and back, L{changes}
 sends tables and certificates as differences; L{link} is one connection. haloyd's side
-is L{client} and L{dial}, the supervisor's L{server}. L{release} says which releases can
-talk to each other.
+is L{client} and L{dial}, the supervisor's L{server} behind its L{door}. L{release} says
+which releases can talk to each other.
 """

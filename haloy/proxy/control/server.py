@@ -8,17 +8,12 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
-from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IReadDescriptor
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
-from twisted.python.failure import Failure
-from zope.interface import implementer
 
-from haloy.errors import ConfigError
+from haloy.proxy.control.door import Door
 from haloy.proxy.control.link import Link, ProxyRefused
 from haloy.proxy.control.protocol import (
     PROTOCOL,
@@ -29,83 +24,6 @@ from haloy.proxy.control.protocol import (
 )
 from haloy.proxy.control.release import RELEASE, version_problem
 from haloy.proxy.privileges import may_control, peer_of
-
-MODE = 0o660
-BACKLOG = 16
-
-
-def open_control(path: Path, group: int | None) -> socket.socket:
-    """Return the listening socket at C{path}: 0660, of C{group} if there is one.
-
-    @raise ConfigError: it cannot be made, or another proxy listens there.
-    """
-    if _in_use(path):
-        raise ConfigError(f"another haloy-proxy listens on {path}")
-    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    before = os.umask(0o177)
-    try:
-        path.unlink(missing_ok=True)
-        listening.bind(str(path))
-        if group is not None:
-            os.chown(path, -1, group)
-        path.chmod(MODE)
-        listening.listen(BACKLOG)
-    except OSError as problem:
-        listening.close()
-        raise ConfigError(f"cannot listen on {path}: {problem.strerror}") from problem
-    finally:
-        os.umask(before)
-    return listening
-
-
-def _in_use(path: Path) -> bool:
-    """Tell whether somebody listens there, also if they take nothing at present."""
-    with socket.socket(
-        socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK
-    ) as one:
-        try:
-            one.connect(str(path))
-        except BlockingIOError:  # EAGAIN: as many wait as may (unix(7))
-            return True
-        except OSError:
-            return False
-        return True
-
-
-@implementer(IReadDescriptor)
-class _Door:
-    """Accepts from the control socket.
-
-    Twisted's own port would set the mode of the file anew.
-    """
-
-    def __init__(
-        self, listening: socket.socket, take: Callable[[socket.socket], None]
-    ) -> None:
-        self._listening = listening
-        self._take = take
-
-    def fileno(self) -> int:
-        """Return the descriptor's number."""
-        return self._listening.fileno()
-
-    def logPrefix(self) -> str:
-        """Return the name in the log."""
-        return "control"
-
-    def doRead(self) -> None:
-        """Take one connection."""
-        try:
-            connection, _ = self._listening.accept()
-        except OSError:
-            return
-        connection.setblocking(False)
-        with connection:
-            self._take(connection)
-
-    def connectionLost(self, reason: Failure) -> None:
-        """Close."""
-        self._listening.close()
 
 
 class ControlServer:
@@ -120,14 +38,14 @@ class ControlServer:
     def __init__(
         self,
         reactor: Any,
-        listening: socket.socket,
+        door: Door,
         group: int | None,
         answer: Callable[[Message, Packed], Awaitable[Message]],
         joined: Callable[[], int],
         left: Callable[[], None],
     ) -> None:
         self._reactor = reactor
-        self._door = _Door(listening, self._take)
+        self._door = door
         self._group = group
         self._answer_it = answer
         self._joined = joined
@@ -137,12 +55,11 @@ class ControlServer:
 
     def start(self) -> None:
         """Take connections."""
-        self._reactor.addReader(self._door)
+        self._door.open(self._reactor, self._take)
 
     def stop(self) -> None:
         """Take no more, and end those that stand."""
-        self._reactor.removeReader(self._door)
-        self._door.connectionLost(Failure(ConnectionDone()))
+        self._door.close()
         for link in tuple(self._links):
             link.abort()
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -31,6 +30,7 @@ from haloy.proxy.control.changes import (
     table_parts,
     together,
 )
+from haloy.proxy.control.door import Door
 from haloy.proxy.control.protocol import (
     AccessLog,
     CertificatesPart,
@@ -51,7 +51,7 @@ from haloy.proxy.control.protocol import (
     Unpark,
     Withdraw,
 )
-from haloy.proxy.control.server import ControlServer, open_control
+from haloy.proxy.control.server import ControlServer
 from haloy.proxy.interface import Leftover
 from haloy.proxy.split.sockets import Sockets, listening
 from haloy.proxy.split.state_files import KeptFiles
@@ -108,7 +108,7 @@ class Supervisor(Service):
         self._access_log: AccessLog | None = None  # nobody has said
         self._writer = Writer(reactor, self._tasks)
         self._sockets = Sockets()
-        self._control: Any = None
+        self._control: Door | None = None
         self._server: ControlServer | None = None
         self._workers: WorkerPool | None = None
 
@@ -119,21 +119,23 @@ class Supervisor(Service):
         super().privilegedStartService()
         self._bind()
 
-    def _bind(self) -> None:
+    def _bind(self) -> Door:
+        """Return the control socket, bound once as the others."""
         if self._control is not None:
-            return
+            return self._control
         plan = self._plan
         self._sockets = listening(plan.http, plan.https, list(plan.inherited))
         try:
-            self._control = open_control(plan.control, plan.group)
+            self._control = Door(plan.control, plan.group)
         except BaseException:
             self._sockets.close()
             raise
+        return self._control
 
     def startService(self) -> None:
         """Serve what was served, then take orders."""
         super().startService()
-        self._bind()
+        control = self._bind()
         self._plan.confine()
         self._restore()
         workers = self._workers = WorkerPool(
@@ -146,7 +148,7 @@ class Supervisor(Service):
         )
         self._server = ControlServer(
             self._reactor,
-            self._control,
+            control,
             self._plan.group,
             self._answer,
             lambda: len(workers.serving),
@@ -189,8 +191,6 @@ class Supervisor(Service):
         self._tickets.stop()
         if self._server is not None:
             self._server.stop()
-        with suppress(OSError):  # its folder may be another's by now
-            self._plan.control.unlink(missing_ok=True)
         self._sockets.close()
         if self._workers is not None:
             await self._workers.stop(self._plan.stop_s + _GRACE_S)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 import stat
@@ -14,7 +13,6 @@ from typing import Any
 import pytest
 from twisted.internet.task import deferLater
 
-from haloy.errors import ConfigError
 from haloy.proxy.control.client import RemoteProxy
 from haloy.proxy.control.protocol import (
     PROTOCOL,
@@ -26,7 +24,6 @@ from haloy.proxy.control.protocol import (
     pack,
     unpack,
 )
-from haloy.proxy.control.server import open_control
 from haloy.proxy.routes import RouteTable
 from tests.proxy.conftest import SplitStarter
 from tests.proxy.support import Peer, in_thread
@@ -44,35 +41,6 @@ def say(peer: Peer, message: Message) -> Message:
     peer.send(len(frame).to_bytes(4, "big") + frame)
     size = int.from_bytes(peer.exactly(4), "big")
     return unpack(peer.exactly(size))[2]
-
-
-def test_the_socket_is_for_its_group(tmp_path: Path) -> None:
-    """0660, of the group, whatever the umask; a file of a crash is replaced."""
-    path = tmp_path / "proxy.sock"
-    open_control(path, None).close()
-    listening = open_control(path, os.getegid())
-    found = path.stat()
-    assert stat.S_IMODE(found.st_mode) == 0o660
-    assert found.st_gid == os.getegid()
-    with pytest.raises(ConfigError, match=f"another haloy-proxy listens on {path}"):
-        open_control(path, None)
-    listening.close()
-
-
-def test_the_socket_of_a_proxy_that_hangs(tmp_path: Path) -> None:
-    """It takes no connection and as many wait as may: nobody takes its place."""
-    path = tmp_path / "proxy.sock"
-    waiting = []
-    with open_control(path, None):
-        errors = [0]
-        while errors[-1] != errno.EAGAIN:
-            waiting.append(socket.socket(socket.AF_UNIX))
-            waiting[-1].setblocking(False)
-            errors.append(waiting[-1].connect_ex(str(path)))
-        with pytest.raises(ConfigError, match="another haloy-proxy"):
-            open_control(path, None)
-    for one in waiting:
-        one.close()
 
 
 async def test_it_stays_for_its_group(start_split: SplitStarter) -> None:
