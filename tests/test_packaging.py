@@ -11,7 +11,6 @@ import ast
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import sysconfig
@@ -21,31 +20,15 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-PACKAGED = (
-    "haloy",
-    "twisted",
-    "pyproject.toml",
-    "setup.cfg",
-    "README.md",
-    "LICENSE",
-    "setup.py",
-)
+from tests.support.checkout import ROOT, copy_checkout
+
 PLUGIN = "twisted/plugins/haloyd_plugin.py"
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a clean copy of the checkout, so that building dirties nothing."""
-    copy = tmp_path_factory.mktemp("checkout")
-    kept_out = shutil.ignore_patterns("__pycache__", "dropin.cache")
-    for name in PACKAGED:
-        source = ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, copy / name, ignore=kept_out)
-        else:
-            shutil.copy(source, copy / name)
-    return copy
+    return copy_checkout(tmp_path_factory.mktemp("checkout"))
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.test_installed import ROOT, capabilities, status_of, verified
+from tests.integration.test_installed import capabilities, status_of, verified
+from tests.support.checkout import ROOT
 from tests.support.dockerd import PrivateDocker
 from tests.support.machine import machine
 

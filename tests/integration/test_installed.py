@@ -18,12 +18,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.checkout import ROOT, copy_checkout
 from tests.support.dockerd import PrivateDocker
 from tests.support.machine import Machine, machine
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
-ROOT = Path(__file__).parents[2]
 #: Where the tests' packages are on that machine, and those of them that Haloy needs.
 PACKAGES, NEEDED = "/opt/tests-packages", "/opt/tests-needed"
 #: Short, yet longer than a start on a busy machine keeps the event loop from turning.
@@ -39,16 +39,12 @@ def makeService(options):
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give the wheel of this checkout, a newer one, and a newest that is broken."""
     folder = tmp_path_factory.mktemp("wheels")
+    checkout = copy_checkout(tmp_path_factory.mktemp("checkout"))
     subprocess.run(
         [
             *(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"),
-            *(
-                "--no-build-isolation",
-                "--no-index",
-                "--wheel-dir",
-                str(folder),
-                str(ROOT),
-            ),
+            *("--no-build-isolation", "--no-index"),
+            *("--wheel-dir", str(folder), str(checkout)),
         ],
         env={**os.environ, "HALOY_COMPILED": "0"},
         check=True,
