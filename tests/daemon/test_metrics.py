@@ -35,6 +35,7 @@ from haloy.proxy.metrics import (
 )
 from tests.fakes.database import MemoryDatabase
 from tests.proxy.test_metrics import visit
+from tests.support.waiting import slowness
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 NONE = DeployReading({}, {}, {})
@@ -169,7 +170,7 @@ async def test_a_large_server_is_read_in_less_than_50_ms() -> None:
         began = time.process_time()
         text = await metrics.text()
         took.append(time.process_time() - began)
-    assert min(took) < 0.05
+    assert min(took) < 0.05 * slowness()
     seen = samples(text)
     assert seen["process_cpu_seconds_total{}"] > 0
     assert len([one for one in seen if one.startswith("haloy_requests_total")]) == 800

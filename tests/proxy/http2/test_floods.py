@@ -22,6 +22,7 @@ from tests.proxy.conftest import Starter
 from tests.proxy.http2.clients import H2Client, RawClient, until
 from tests.proxy.http2.support import GET, POST, block, frame, head, number
 from tests.proxy.support import answering, backend, in_thread
+from tests.support.waiting import slowness
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 LARGE = b"HTTP/1.1 200 OK\r\nContent-Length: 400000\r\n\r\n" + b"x" * 400000
@@ -225,8 +226,8 @@ async def test_a_flood_is_ended_and_nobody_else_feels_it(
             f"{what}: {spent:.3f} s CPU, others waited {probe.worst_s:.3f} s, "
             f"{grown / 1048576:.1f} MiB more"
         )
-        assert spent < CPU_S
-        assert probe.worst_s < LATENCY_S
+        assert spent < CPU_S * slowness()
+        assert probe.worst_s < LATENCY_S * slowness()
         assert grown < GROWTH_BYTES
         switch = running.proxy._switch
         await until(lambda: not switch.clients)
