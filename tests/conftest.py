@@ -8,7 +8,6 @@ import inspect
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, cast
 
@@ -22,12 +21,15 @@ from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
 #: A coroutine test that takes longer fails with C{defer.TimeoutError}.
-LIMIT_S = 60.0
+LIMIT_S = 120.0
 #: Tests with these marks run programs that are not ours, on a machine that does other
 #: things too: what fails there is tried once more, and the run's end says which.
 OUTSIDE = {"docker", "acme", "slow"}
-#: What a test's last connections get to end in.
-SETTLING_S = 1.0
+#: In a CI, where nobody can look again, every test gets so many more tries, after a
+#: pause: a core that somebody else took may be back.
+CI_RERUNS, CI_RERUN_DELAY_S = 2, 2
+#: In what a test's last connections get to end: looks, a second if nothing else runs.
+SETTLING, SETTLING_STEP_S = 200, 0.005
 
 # How fast a machine makes up examples is no matter of the tests.
 hypothesis.settings.register_profile(
@@ -120,9 +122,10 @@ def clean_reactor(reactor: Any) -> Iterator[None]:
         return [call for call in reactor.getDelayedCalls() if call not in before]
 
     yield
-    latest = time.monotonic() + SETTLING_S
-    while since() and time.monotonic() < latest:
-        pytest_twisted.blockon(deferLater(reactor, 0.005))
+    for _ in range(SETTLING):
+        if not since():
+            break
+        pytest_twisted.blockon(deferLater(reactor, SETTLING_STEP_S))
     left = since()
     for call in left:
         call.cancel()
@@ -132,16 +135,16 @@ def clean_reactor(reactor: Any) -> Iterator[None]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Bound every coroutine test: a hang fails and the session goes on.
 
-    In a CI, where nobody can look again, those that run the reactor beside threads and
-    sockets of their own are tried once more like those of L{OUTSIDE}.
+    And say how often one that fails is tried again.
     """
-    again = {"reactor"} if os.environ.get("CI") else set()
     for item in items:
-        kinds = {mark.name for mark in item.iter_markers()}
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
-            kinds.add("reactor")
             item.obj = _bounded(item.obj)
-        if kinds & (OUTSIDE | again):
+        if os.environ.get("CI"):
+            item.add_marker(
+                pytest.mark.flaky(reruns=CI_RERUNS, reruns_delay=CI_RERUN_DELAY_S)
+            )
+        elif OUTSIDE & {mark.name for mark in item.iter_markers()}:
             item.add_marker(pytest.mark.flaky(reruns=1))
 
 

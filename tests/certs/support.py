@@ -124,7 +124,7 @@ def _shake_hands(listening: socket.socket, front: Front) -> None:
             connection, _ = listening.accept()
         except OSError:
             return
-        connection.settimeout(5)
+        connection.settimeout(20)
         try:
             front.contexts.context.wrap_socket(connection, server_side=True).close()
         except (OSError, ssl.SSLError):

@@ -23,7 +23,7 @@ from haloy.model.certificate import Certificate, Challenge, Secret
 from haloy.model.names import AppName, DomainName
 from haloy.proxy.routes import RoutedApp, RouteTable, Upstream, build_table
 
-WAIT_S = 8.0
+WAIT_S = 20.0
 
 T = TypeVar("T")
 

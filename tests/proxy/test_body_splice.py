@@ -112,7 +112,7 @@ async def test_uploads(start_proxy: Starter, pipes: list[int]) -> None:
             sender = threading.Thread(target=peer.send, args=(upload * 2,))
             sender.start()
             statuses = [peer.response()[0] for _ in range(4)]
-            sender.join(5)
+            sender.join(20)
             return statuses
 
         assert await in_thread(client) == [200] * 4
@@ -174,7 +174,7 @@ async def test_a_client_that_leaves(
                 peer.send(POST + b"Content-Length: %d\r\n\r\n" % SIZE)
                 peer.send(BODY[:1_000_000])
             peer.reset()
-            assert ended.wait(5)
+            assert ended.wait(20)
 
         await in_thread(client)
     assert running.records[0].outcome == "gone"

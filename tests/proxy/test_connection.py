@@ -271,7 +271,7 @@ async def test_a_client_over_tls_that_only_half_closes(start_proxy: Starter) -> 
 
     def script(peer: Peer) -> None:
         peer.head()
-        told.wait(8)
+        told.wait(20)
         peer.send(OK)
 
     with backend(script) as one:

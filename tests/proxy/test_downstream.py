@@ -113,7 +113,7 @@ async def test_a_client_that_leaves_inside_its_body(start_proxy: Starter) -> Non
             peer = connect(running.http)
             peer.send(POST + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
             peer.close()
-            assert ended.wait(5)
+            assert ended.wait(20)
 
         await in_thread(client)
     assert not bodies or not bodies[0].endswith(b"0\r\n\r\n")
@@ -143,9 +143,9 @@ async def test_a_client_that_resets_while_it_waits(
         def client() -> None:
             peer = connect(running.http) if plain else connect_tls(running.https)
             peer.send(get())
-            assert asked.wait(5)
+            assert asked.wait(20)
             peer.reset()
-            assert ended.wait(5)
+            assert ended.wait(20)
 
         await in_thread(client)
     assert running.proxy.stats().requests_active == 0

@@ -87,7 +87,7 @@ async def test_streaming_answers_are_not_held_back(start_proxy: Starter) -> None
         peer.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
         peer.send(b"data: 1\n\n")
         # Not before the client has read the first piece.
-        assert second.wait(5)
+        assert second.wait(20)
         peer.send(b"data: 2\n\n")
 
     second = threading.Event()

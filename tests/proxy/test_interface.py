@@ -52,7 +52,7 @@ class Upstreams(ProxyContract):
 
         def script(peer: Peer) -> None:
             peer.head()
-            go.wait(5)
+            go.wait(20)
             peer.send(OK)
 
         with backend(script) as one:

@@ -164,7 +164,7 @@ async def test_the_least_busy_replica(start_proxy: Starter) -> None:
             while head := peer.head():
                 if b"/long" in head:
                     held.set()
-                    over.wait(8)
+                    over.wait(20)
                 peer.send(naming(name))
 
         return script
@@ -176,7 +176,7 @@ async def test_the_least_busy_replica(start_proxy: Starter) -> None:
         def client() -> tuple[bytes, list[bytes]]:
             long = connect(running.http)
             long.send(get(target="/long"))
-            assert held.wait(8)
+            assert held.wait(20)
             others = ask(running, 10)
             over.set()
             return long.response()[2], others
@@ -218,7 +218,7 @@ async def test_a_replica_that_comes_back(start_proxy: Starter) -> None:
     def script(peer: Peer) -> None:
         while head := peer.head():
             if b"/slow" in head:
-                go.wait(5)
+                go.wait(20)
             peer.send(naming(b"a"))
 
     with backend(script) as a, backend(answering(naming(b"b"))) as b:

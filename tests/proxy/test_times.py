@@ -149,7 +149,7 @@ async def test_a_slow_answer(start_proxy: Starter) -> None:
         request = get(Connection="close")
 
         def wait() -> object:
-            return silent.asked.wait(5)
+            return silent.asked.wait(20)
 
         answer = await in_thread(
             lambda: after(running, clock, request, (90, b""), (15, b""), before=wait)
@@ -186,7 +186,7 @@ async def test_an_answer_that_stalls(start_proxy: Starter) -> None:
         await running.serve(one, options=ProxyOptions(tunnel_idle_s=500))
 
         def wait() -> object:
-            return silent.asked.wait(5)
+            return silent.asked.wait(20)
 
         answer = await in_thread(
             lambda: after(running, clock, get(), (400, b""), (110, b""), before=wait)
@@ -211,7 +211,7 @@ async def test_a_reader_that_stalls(start_proxy: Starter) -> None:
                 peer.socket.send(b"x" * 65536)
         except TimeoutError:
             stuck.set()
-        peer.socket.settimeout(5)
+        peer.socket.settimeout(20)
         try:
             peer.recv()
         finally:
@@ -225,10 +225,10 @@ async def test_a_reader_that_stalls(start_proxy: Starter) -> None:
             peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
             peer.socket.connect(("127.0.0.1", running.http))
             peer.send(get())
-            assert stuck.wait(5)
+            assert stuck.wait(20)
             threading.Event().wait(0.05)
             clock.advance(61)
-            assert ended.wait(5)
+            assert ended.wait(20)
 
         await in_thread(client)
     assert running.records[0].outcome == "cut"
@@ -360,7 +360,7 @@ async def test_a_stop_lets_requests_end(start_proxy: Starter) -> None:
 
     def script(peer: Peer) -> None:
         peer.head()
-        go.wait(5)
+        go.wait(20)
         peer.send(OK)
 
     with backend(script) as one:

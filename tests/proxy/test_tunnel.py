@@ -130,7 +130,7 @@ async def test_the_other_direction_goes_on_after_a_half_close(
             got = peer.rest()
             peer.send(b"second")
             peer.close()
-            assert over.wait(5)
+            assert over.wait(20)
             return got
 
         assert await in_thread(client) == b"done"
@@ -182,8 +182,8 @@ async def test_back_pressure(start_proxy: Starter, tls: bool) -> None:
         except TimeoutError:
             stuck.set()
         assert stuck.is_set(), "nobody held the app back"
-        reading.wait(5)
-        peer.socket.settimeout(5)
+        reading.wait(20)
+        peer.socket.settimeout(20)
         assert len(peer.exactly(size)) == size
 
     with backend(script) as one:
@@ -198,7 +198,7 @@ async def test_back_pressure(start_proxy: Starter, tls: bool) -> None:
             sender.start()
             reading.set()
             # Python's TLS takes one thread at a time.
-            sender.join(8)
+            sender.join(20)
             return len(peer.rest())
 
         assert await in_thread(client) > 1_000_000
@@ -380,7 +380,7 @@ async def test_a_silent_tunnel_ends(start_proxy: Starter, tls: bool) -> None:
             return peer
 
         def see(peer: Peer) -> tuple[bool, bool]:
-            return peer.is_closed(), ended.wait(5)
+            return peer.is_closed(), ended.wait(20)
 
         peer = await in_thread(start)
         now[0] += 101
@@ -411,7 +411,7 @@ async def test_the_app_learns_that_the_client_is_gone(
             peer.send(ASK)
             peer.head()
             vanish(peer)
-            return ended.wait(5)
+            return ended.wait(20)
 
         assert await in_thread(client)
 

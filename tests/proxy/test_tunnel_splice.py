@@ -137,7 +137,7 @@ def send_until_stuck(peer: Peer) -> int:
         while True:
             sent += peer.socket.send(DOWN[:65536])
     except TimeoutError:
-        peer.socket.settimeout(8)
+        peer.socket.settimeout(20)
         return sent
 
 
@@ -166,7 +166,7 @@ async def test_both_ways_at_once(start_proxy: Starter, moves: Moves) -> None:
 
         def client() -> str:
             got = both_ways(open_tunnel(running), UP)
-            assert over.wait(8)  # the app may have something to read yet
+            assert over.wait(20)  # the app may have something to read yet
             return got
 
         assert await in_thread(client) == digest(DOWN)

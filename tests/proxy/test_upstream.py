@@ -176,7 +176,7 @@ async def test_speech_on_an_idle_connection(start_proxy: Starter) -> None:
             peer = connect(running.http)
             peer.send(get())
             first = peer.response()[2]
-            assert spoken.wait(5)
+            assert spoken.wait(20)
             peer.send(get())
             return first, peer.response()[2]
 
@@ -311,7 +311,7 @@ async def test_a_reset_that_a_write_was_told_of(start_proxy: Starter) -> None:
     def script(peer: Peer) -> None:
         peer.head()
         peer.send(b"HTTP/1.1 200 OK\r\n\r\npart")
-        going.wait(8)
+        going.wait(20)
         peer.reset()
         reset.set()
 
@@ -332,7 +332,7 @@ async def test_a_reset_that_a_write_was_told_of(start_proxy: Starter) -> None:
         assert upstream is not None
         upstream.pause()
         going.set()
-        assert reset.wait(8)
+        assert reset.wait(20)
         upstream.send(b"1\r\ny\r\n")
         assert upstream.broken
         upstream.resume()

@@ -105,7 +105,7 @@ async def test_waiting_requests_follow_the_table(start_proxy: Starter) -> None:
 
     def script(peer: Peer) -> None:
         peer.head()
-        stuck.wait(5)
+        stuck.wait(20)
         peer.send(OK)
 
     with backend(script) as old, backend(Recorder()) as new:

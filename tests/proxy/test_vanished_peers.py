@@ -117,7 +117,7 @@ def asked(begin: Callable[[], Peer], app: App, *requests: bytes) -> list[Peer]:
     for request in requests:
         peers.append(begin())
         peers[-1].send(request)
-        assert app.begun.acquire(timeout=5)
+        assert app.begun.acquire(timeout=20)
         peers[-1].head()
     return peers
 

@@ -31,7 +31,7 @@ from tests.proxy.support import Peer, in_thread
 
 def dial(path: Path) -> Peer:
     connection = socket.socket(socket.AF_UNIX)
-    connection.settimeout(8)
+    connection.settimeout(20)
     connection.connect(str(path))
     return Peer(connection)
 
@@ -112,7 +112,7 @@ async def test_a_stranger_is_turned_away(
     loosened(tmp_path, split.plan.control)
     code = (
         "import os, socket, sys\n"
-        "s = socket.socket(socket.AF_UNIX); s.settimeout(8)\n"
+        "s = socket.socket(socket.AF_UNIX); s.settimeout(20)\n"
         "os.chdir(sys.argv[1]); os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "s.connect('proxy.sock')\n"
         "raise SystemExit(0 if s.recv(1) == b'' else 1)"
