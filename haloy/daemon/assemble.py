@@ -129,6 +129,7 @@ class _Parts:
             UnixAddress(str(self.plane.api_socket)),
             Intents(api_domain),
             changed=self.news.routes_changed,
+            kept=self.news.routes_kept,
         )
         self.certificates = certificate_service(
             reactor=reactor,

@@ -49,7 +49,8 @@ class News:
         certificates.on_change(self.certificate_changed)
 
     async def stop(self) -> None:
-        """Write no more."""
+        """Write what is served, and no more."""
+        await self._snapshot.stop()
         await self._telling.stop()
 
     def routes_changed(self, intents: Intents) -> None:
@@ -61,6 +62,10 @@ class News:
         self._admitted = frozenset(intents.admitted)
         self._snapshot.save(intents)
         self._certificates.want(intents.domains())
+
+    async def routes_kept(self) -> None:
+        """Return when the next start knows what is served."""
+        await self._snapshot.kept()
 
     def judged(self, container: str, assessment: Assessment) -> None:
         """Route by a verdict."""

@@ -7,7 +7,7 @@ told when a table with its change is served.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, gatherResults
@@ -26,12 +26,17 @@ def _ignore(intents: Intents) -> None:
     """Tell nobody."""
 
 
+async def _at_once() -> None:
+    """Wait for nothing."""
+
+
 @define(eq=False)
 class Routing:
     """Implements C{deploy.interface.Traffic} on a L{Proxy}.
 
     @ivar _changed: called with the intents of every table that is served; the
         snapshot and the wanted certificates follow from it.
+    @ivar _kept: returns when all of these would be found again after a crash.
     """
 
     _proxy: Proxy
@@ -39,6 +44,7 @@ class Routing:
     _intents: Intents
     _generation: int = 0
     _changed: Callable[[Intents], None] = _ignore
+    _kept: Callable[[], Awaitable[None]] = _at_once
     _log: Logger = field(factory=Logger, init=False)
     _tasks: Tasks = field(init=False)
     _routed: Mapping[AppName, RoutedApp] = field(factory=dict, init=False)
@@ -83,7 +89,12 @@ class Routing:
     async def drained(
         self, replicas: tuple[Replica, ...], limits: DrainLimits
     ) -> Leftover:
-        """Wait until nothing of C{replicas} runs or the limits have passed."""
+        """Wait until nothing of C{replicas} runs or the limits have passed.
+
+        And until a start after a crash would know who serves instead: they may be
+        stopped now.
+        """
+        await self._kept()
         left: list[Leftover] = await gatherResults(
             [
                 Deferred.fromCoroutine(self._proxy.drain(one.container_id, limits))

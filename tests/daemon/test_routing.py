@@ -197,6 +197,18 @@ def test_drain_adds_up_what_is_left() -> None:
     assert total == [Leftover(1, 5)]
 
 
+def test_drain_waits_until_a_crash_would_not_bring_it_back() -> None:
+    """Who is drained is stopped next: the snapshot must know who serves instead."""
+    kept: Deferred[None] = Deferred()
+    routes = Routing(
+        SlowProxy(), UnixAddress("/api.sock"), Intents(), kept=lambda: kept
+    )
+    drained = Deferred.fromCoroutine(routes.drained((replica("a"),), DrainLimits(1, 1)))
+    assert not drained.called
+    kept.callback(None)
+    assert drained.called
+
+
 def test_claim_of_a_taken_domain_fails() -> None:
     """The deploy is refused before it starts anything."""
     proxy = SlowProxy()

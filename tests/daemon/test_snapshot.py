@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
 from attrs import evolve
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger, capturedLogs
 
 from haloy.daemon.intents import Intents
 from haloy.daemon.snapshot import (
+    EACH_S,
     RETRY_S,
     SnapshotMaker,
     SnapshotWriter,
@@ -96,3 +99,68 @@ def test_damaged_snapshot_is_moved_aside(tmp_path: Path) -> None:
     assert [one.name for one in tmp_path.iterdir()] == [
         "intents.json.corrupt-20261124T000000Z"
     ]
+
+
+def told(waiting: Coroutine[Any, Any, None]) -> list[None]:
+    """Run C{waiting}; what is returned has an element when it has come to its end."""
+    ended: list[None] = []
+    Deferred.fromCoroutine(waiting).addCallback(ended.append)
+    return ended
+
+
+def test_a_stream_is_written_now_and_then(tmp_path: Path) -> None:
+    """The first at once, then the newest when it is due; the end loses nothing."""
+    clock, path = InlineClock(), tmp_path / "intents.json"
+    writer = SnapshotWriter(clock, cast(Any, InlinePool()), path)
+    some = [evolve(full(), api_domain=DomainName(f"api{n}.test")) for n in range(4)]
+    writer.save(some[0])
+    assert from_bytes(path.read_bytes()) == some[0]
+    writer.save(some[1])
+    writer.save(some[2])
+    clock.advance(EACH_S * 0.9)
+    assert from_bytes(path.read_bytes()) == some[0]
+    clock.advance(EACH_S * 0.1)
+    assert from_bytes(path.read_bytes()) == some[2]
+    writer.save(some[3])
+    assert told(writer.stop())
+    assert from_bytes(path.read_bytes()) == some[3]
+    assert clock.getDelayedCalls() == []
+
+
+def test_who_waits_has_it_written(tmp_path: Path) -> None:
+    """What is to be known before a container is stopped does not wait for its turn."""
+    clock, path = InlineClock(), tmp_path / "intents.json"
+    writer = SnapshotWriter(clock, cast(Any, InlinePool()), path)
+    assert told(writer.kept())
+    writer.save(full())
+    newest = full().readmit("c1")
+    writer.save(newest)
+    assert told(writer.kept())
+    assert from_bytes(path.read_bytes()) == newest
+    assert clock.getDelayedCalls() == []
+
+
+async def test_who_waits_during_a_write_waits_for_the_next(
+    tmp_path: Path, reactor: Any
+) -> None:
+    """The write that was under way had begun without it."""
+    path = tmp_path / "intents.json"
+    writer = SnapshotWriter(reactor, reactor.getThreadPool(), path)
+    writer.save(full())
+    newest = full().readmit("c1")
+    writer.save(newest)
+    await writer.kept()
+    assert from_bytes(path.read_bytes()) == newest
+    await writer.stop()
+
+
+def test_a_full_disk_holds_nobody_up(tmp_path: Path) -> None:
+    """Who waits goes on after one attempt, and the next comes at its time."""
+    folder = tmp_path / "proxy"
+    folder.touch()
+    clock = InlineClock()
+    writer = SnapshotWriter(clock, cast(Any, InlinePool()), folder / "intents.json")
+    writer.save(full())
+    assert told(writer.kept())
+    assert told(writer.stop())
+    assert clock.getDelayedCalls() == []

@@ -1,7 +1,9 @@
 """What is served, written to the disk soon and beside the reactor.
 
-A disk that fails or is full costs a line in the log now and then, and nothing of what
-is served; when it takes things again, it gets the newest.
+What comes alone is written at once, of a stream the newest once a second: it is served
+after a crash, until haloyd, which has what was acknowledged, is connected. A disk that
+fails or is full costs a line in the log now and then, and nothing of what is served;
+when it takes things again, it gets the newest.
 """
 
 from __future__ import annotations
@@ -17,8 +19,8 @@ from twisted.logger import Logger
 
 from haloy.tasks import Tasks
 
-#: So often at most; what is lost by a crash haloyd sends again.
-_WRITE_EVERY_S: Final = 0.2
+#: So long after one write the next begins.
+_EACH_S: Final = 1.0
 #: After a failure, the next attempts: later and later.
 _FIRST_AGAIN_S: Final = 1.0
 _LAST_AGAIN_S: Final = 30.0
@@ -33,23 +35,26 @@ class Writer:
         self._reactor = reactor
         self._tasks = tasks
         self._unwritten: dict[str, Callable[[], None]] = {}
-        self._writing = False
+        self._due_s: dict[str, float] = {}
+        self._writing: set[str] = set()
         self._turn = Lock()
         self._ended = False
 
     def write(self, kind: str, how: Callable[[], None]) -> None:
         """Call C{how} soon, in a thread; an earlier one of its kind is left out."""
         self._unwritten[kind] = how
-        if not self._writing:
-            self._writing = True
-            self._tasks.start("writing what is served", self._keep_writing())
+        if kind not in self._writing:
+            self._writing.add(kind)
+            self._tasks.start("writing what is served", self._keep_writing(kind))
 
-    async def _keep_writing(self) -> None:
+    async def _keep_writing(self, kind: str) -> None:
         again_s = 0.0
         try:
-            while self._unwritten:
-                await deferLater(self._reactor, again_s or _WRITE_EVERY_S)
-                kind, how = next(iter(self._unwritten.items()))
+            while kind in self._unwritten:
+                left_s = self._due_s.get(kind, 0.0) - self._reactor.seconds()
+                if left_s > 0:
+                    await deferLater(self._reactor, left_s)
+                how = self._unwritten[kind]
                 written: Deferred[None] = deferToThreadPool(
                     self._reactor, self._reactor.getThreadPool(), self._in_turn, how
                 )
@@ -59,11 +64,11 @@ class Writer:
                 except OSError as problem:
                     again_s = min(2 * again_s or _FIRST_AGAIN_S, _LAST_AGAIN_S)
                     self._not_kept(problem)
-                newest = self._unwritten.pop(kind)
-                if again_s or newest is not how:
-                    self._unwritten[kind] = newest  # after those of other kinds
+                self._due_s[kind] = self._reactor.seconds() + (again_s or _EACH_S)
+                if not again_s and self._unwritten.get(kind) is how:
+                    del self._unwritten[kind]
         finally:
-            self._writing = False
+            self._writing.discard(kind)
 
     def write_now(self) -> None:
         """Write what is left before the process ends, and nothing after that."""
