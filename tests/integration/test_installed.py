@@ -52,7 +52,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (wheel,) = folder.glob("haloy-*.whl")
     release(wheel, "97.0")
     release(wheel, "98.0")
-    release(wheel, "98.5", {"haloy/proxy/control/protocol.py": "PROTOCOL = 2\n"})
+    release(wheel, "98.5", {"haloy/proxy/control/protocol.py": "PROTOCOL += 1\n"})
     release(wheel, "99.0", {"haloy/tap.py": BROKEN})
     return folder
 

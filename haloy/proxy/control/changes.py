@@ -1,19 +1,21 @@
 """Tables and certificates as differences, and counts of several workers as one.
 
 What is sent is small where little has changed, and comes in parts of a bounded size:
-a worker answers requests between two of them.
+a worker answers requests between two of them. Routes are read by who goes by them, the
+workers: a supervisor passes on and keeps what it need not understand.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Final, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, Generic, TypeVar
 
-from attrs import evolve
+from attrs import evolve, field, frozen
 
 from haloy.model.certificate import Certificate
 from haloy.model.names import DomainName
 from haloy.proxy.control.protocol import CertificatesPart, TablePart
+from haloy.proxy.control.values import decoder, encode
 from haloy.proxy.interface import Leftover, ProxyStats
 from haloy.proxy.routes import Route, RouteTable, changed
 
@@ -25,10 +27,51 @@ _T = TypeVar("_T")
 
 # --- tables --------------------------------------------------------------------------
 
+_read_route: Final = decoder(Route)
 
-def table_parts(before: RouteTable | None, after: RouteTable) -> list[TablePart]:
+
+@frozen
+class UnreadTable:
+    """A L{RouteTable} whose routes are JSON, as L{encode} makes it of them."""
+
+    generation: int = 0
+    exact: Mapping[str, Any] = field(factory=dict)
+    wildcard: Mapping[str, Any] = field(factory=dict)
+
+
+Table = RouteTable | UnreadTable
+T = TypeVar("T", RouteTable, UnreadTable)
+
+
+def read_table(table: UnreadTable) -> RouteTable:
+    """Return C{table} with its routes. @raise ValueError: one is none."""
+    return RouteTable(
+        table.generation, _read_routes(table.exact), _read_routes(table.wildcard)
+    )
+
+
+def unread_table(table: RouteTable) -> UnreadTable:
+    """Return what L{read_table} makes C{table} of."""
+    return UnreadTable(table.generation, encode(table.exact), encode(table.wildcard))
+
+
+def _read_routes(values: Mapping[str, Any]) -> dict[str, Route]:
+    found = {}
+    for name, value in values.items():
+        try:
+            found[name] = _read_route(value)
+        except ValueError as problem:
+            raise ValueError(f"the route of {name}: {problem}") from None
+    return found
+
+
+def _leave_unread(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    return values
+
+
+def table_parts(before: Table | None, after: Table) -> list[TablePart]:
     """Return the way from C{before} (C{None}: from nothing) to C{after}."""
-    start = RouteTable() if before is None else before
+    start = UnreadTable() if before is None else before
     base = -1 if before is None else before.generation
     exact = [(True, *one) for one in changed(start.exact, after.exact)]
     wildcard = [(False, *one) for one in changed(start.wildcard, after.wildcard)]
@@ -61,27 +104,44 @@ def _slices(items: Sequence[_T], size: int) -> Iterable[Sequence[_T]]:
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
-class TableReader:
+class TableReader(Generic[T]):
     """Puts tables together again.
 
     @ivar table: the newest complete one.
     """
 
-    def __init__(self) -> None:
-        self.table = RouteTable(-1)
+    def __init__(
+        self,
+        make: Callable[[int, Mapping[str, Any], Mapping[str, Any]], T],
+        read: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+    ) -> None:
+        """Make tables by C{make} of routes that C{read} makes of those that come."""
+        self._make: Callable[[int, Mapping[str, Any], Mapping[str, Any]], T] = make
+        self._read = read
+        self.table: T = make(-1, {}, {})
         self._next: tuple[int, int] | None = None
-        self._exact: dict[str, Route] = {}
-        self._wildcard: dict[str, Route] = {}
+        self._problem = ""  # of a part of the table that comes now
+        self._exact: dict[str, Any] = {}
+        self._wildcard: dict[str, Any] = {}
 
-    def take(self, part: TablePart) -> RouteTable | None:
+    def take(self, part: TablePart) -> T | None:
         """Return the table that C{part} completes.
 
-        @raise ValueError: the parts start from another table than ours.
+        @raise ValueError: this part, or one before it, is none of ours, or the parts
+            start from another table than ours. What comes is refused up to the last.
         """
         if self._next != (part.base, part.generation):
             self._begin(part)
-        self._exact |= part.exact
-        self._wildcard |= part.wildcard
+        if not self._problem:
+            try:
+                self._exact.update(self._read(part.exact))
+                self._wildcard.update(self._read(part.wildcard))
+            except ValueError as problem:
+                self._problem = str(problem)
+        if self._problem:
+            if part.last:
+                self._next = None
+            raise ValueError(self._problem)
         if not part.last:
             return None
         for name in part.gone_exact:
@@ -89,21 +149,38 @@ class TableReader:
         for name in part.gone_wildcard:
             self._wildcard.pop(name, None)
         self._next = None
-        self.table = RouteTable(part.generation, self._exact, self._wildcard)
+        self.table = self._make(part.generation, self._exact, self._wildcard)
         return self.table
 
+    def go_back(self, table: T, former: T) -> None:
+        """Have C{former} again instead of C{table}, unless there is a newer one."""
+        if self.table is table:
+            self.table = former
+
     def _begin(self, part: TablePart) -> None:
+        self._next = (part.base, part.generation)
+        self._problem = ""
+        self._exact, self._wildcard = {}, {}
         if part.base == -1:
-            self._exact, self._wildcard = {}, {}
-        elif part.base != self.table.generation:
-            raise ValueError(
+            return
+        if part.base != self.table.generation:
+            self._problem = (
                 f"a change of table {part.base}, where table "
                 f"{self.table.generation} is served"
             )
         else:
             self._exact = dict(self.table.exact)
             self._wildcard = dict(self.table.wildcard)
-        self._next = (part.base, part.generation)
+
+
+def table_reader() -> TableReader[RouteTable]:
+    """Return a reader for who goes by the routes."""
+    return TableReader(RouteTable, _read_routes)
+
+
+def passing_reader() -> TableReader[UnreadTable]:
+    """Return a reader for who passes them on."""
+    return TableReader(UnreadTable, _leave_unread)
 
 
 # --- certificates --------------------------------------------------------------------

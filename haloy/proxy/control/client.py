@@ -28,7 +28,7 @@ from haloy.proxy.control.changes import (
     table_parts,
 )
 from haloy.proxy.control.dial import dial, reason_of
-from haloy.proxy.control.link import Link
+from haloy.proxy.control.link import Link, ProxyRefused
 from haloy.proxy.control.protocol import (
     AccessLog,
     Configure,
@@ -38,6 +38,7 @@ from haloy.proxy.control.protocol import (
     Failure,
     Follow,
     Message,
+    Packed,
     Park,
     Present,
     Reading,
@@ -211,7 +212,14 @@ class RemoteProxy(Service):
     async def _send_table(self, link: Link) -> None:
         """Bring the proxy to the newest table; a table in between may be left out."""
         while (table := self._table) is not None and self._sent_table is not table:
-            await self._send_parts(link, table_parts(self._sent_table, table))
+            parts = table_parts(self._sent_table, table)
+            for part in parts[:-1]:
+                link.tell(part)
+            try:
+                await link.ask(parts[-1], self._limit_s)
+            except (ProxyRefused, defer.TimeoutError):
+                self._sent_table = None  # who has it is not known: the next goes whole
+                raise
             self._sent_table = table
 
     async def _send_certificates(self, link: Link) -> None:
@@ -359,7 +367,7 @@ class RemoteProxy(Service):
 
     # --- news ---------------------------------------------------------------------
 
-    def _heard(self, link: Link, message: Message) -> None:
+    def _heard(self, link: Link, message: Message, came: Packed) -> None:
         if isinstance(message, Reading):
             self._stats = message.stats
         elif isinstance(message, Failure):

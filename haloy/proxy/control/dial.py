@@ -24,7 +24,7 @@ from haloy.proxy.control.release import RELEASE, version_problem
 async def dial(
     reactor: Any,
     path: str,
-    heard: Callable[[Link, Message], None],
+    heard: Callable[[Link, Message, Packed], None],
     lost: Callable[[Link], None],
 ) -> Link:
     """Return a link to the proxy at C{path} that understands us.

@@ -57,9 +57,9 @@ class ProxyRefused(HaloyError):
 class Link(Int32StringReceiver):
     """One end.
 
-    C{answer} is called with every question, as a message and as it came, C{news} with
-    every piece of news, and C{lost} once, when the connection has ended. A frame that
-    is none of the protocol ends the connection.
+    C{answer} is called with every question, C{news} with every piece of news, both as
+    a message and as it came, and C{lost} once, when the connection has ended. A frame
+    that is none of the protocol ends the connection.
     """
 
     MAX_LENGTH = FRAME_LIMIT_BYTES
@@ -69,7 +69,7 @@ class Link(Int32StringReceiver):
         self,
         clock: IReactorTime,
         answer: Callable[[Link, Message, Packed], Awaitable[Message]],
-        news: Callable[[Link, Message], None],
+        news: Callable[[Link, Message, Packed], None],
         lost: Callable[[Link], None],
         begun: Callable[[Link], None] | None = None,
         *,
@@ -141,7 +141,7 @@ class Link(Int32StringReceiver):
         if meaning is Meaning.QUESTION:
             self._tasks.start("answering", self._work(number, message, as_came(string)))
         elif meaning is Meaning.NEWS:
-            self._news(self, message)
+            self._news(self, message, as_came(string))
         else:
             self._take_back(number)
             waiter = self._asked.pop(number, None)
@@ -204,7 +204,7 @@ class Link(Int32StringReceiver):
 
     # --- what owners call ---------------------------------------------------------
 
-    def tell(self, message: Message) -> None:
+    def tell(self, message: Message | Packed) -> None:
         """Send news; without a connection it is lost."""
         self._say(Meaning.NEWS, 0, message)
 

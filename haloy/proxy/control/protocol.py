@@ -25,11 +25,10 @@ from haloy.proxy.interface import (
     ProxyStats,
     UpstreamFailure,
 )
-from haloy.proxy.routes import Route
 
 #: What this release speaks. A change that the other side would not understand
 #: counts it up; the two are compared before anything else is said.
-PROTOCOL: Final = 2
+PROTOCOL: Final = 3
 
 #: The longest frame that is taken; the longest that is sent is far below.
 FRAME_LIMIT_BYTES: Final = 16 << 20
@@ -90,14 +89,16 @@ class Configure:
 class TablePart:
     """A part of the way from one table to the next.
 
-    C{base}: the generation that the parts start from, -1: from nothing. With
-    C{last} the table is complete and is served when all workers have it.
+    With C{last} the table is complete: this question is answered when all workers
+    serve it, or refused for any of the parts. Those before may be news.
+    C{base}: the generation that the parts start from, -1: from nothing. Routes that
+    come are JSON still (L{haloy.proxy.control.changes}).
     """
 
     generation: int
     base: int = -1
-    exact: Mapping[str, Route] = field(factory=dict)
-    wildcard: Mapping[str, Route] = field(factory=dict)
+    exact: Mapping[str, Any] = field(factory=dict)
+    wildcard: Mapping[str, Any] = field(factory=dict)
     gone_exact: tuple[str, ...] = ()
     gone_wildcard: tuple[str, ...] = ()
     last: bool = False

@@ -29,8 +29,9 @@ from haloy.proxy.privileges import may_control, peer_of
 class ControlServer:
     """Takes connections on the control socket and hands on what is said.
 
-    C{answer} is called with every question of the haloyd that is connected, as a
-    message and as it came, C{joined} when one is, C{left} when it is gone.
+    C{answer} is called with every question of the haloyd that is connected, C{heard}
+    with its news, both as a message and as it came; C{joined} when one is, C{left} when
+    it is gone.
     """
 
     _log = Logger()
@@ -41,6 +42,7 @@ class ControlServer:
         door: Door,
         group: int | None,
         answer: Callable[[Message, Packed], Awaitable[Message]],
+        heard: Callable[[Message, Packed], None],
         joined: Callable[[], int],
         left: Callable[[], None],
     ) -> None:
@@ -48,6 +50,7 @@ class ControlServer:
         self._door = door
         self._group = group
         self._answer_it = answer
+        self._heard_it = heard
         self._joined = joined
         self._left = left
         self._links: set[Link] = set()
@@ -77,7 +80,7 @@ class ControlServer:
         return Link(
             self._reactor,
             self._answer,
-            _ignore,
+            self._heard,
             self._ended,
             self._begun,
             at_once=True,
@@ -103,6 +106,10 @@ class ControlServer:
             self._log.info("haloyd is away: what is served stays")
             self._left()
 
+    def _heard(self, link: Link, message: Message, came: Packed) -> None:
+        if link is self._haloyd:
+            self._heard_it(message, came)
+
     async def _answer(self, link: Link, message: Message, came: Packed) -> Message:
         if link is self._haloyd:
             return await self._answer_it(message, came)
@@ -117,7 +124,3 @@ class ControlServer:
         self._haloyd = link
         self._log.info("haloyd {release} is connected", release=message.release)
         return Welcome(PROTOCOL, RELEASE, self._joined())
-
-
-def _ignore(link: Link, message: Message) -> None:
-    """Take no news from haloyd: it asks."""

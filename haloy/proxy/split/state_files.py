@@ -24,8 +24,9 @@ from haloy.config.fragments import Fragments
 from haloy.config.private import make_directory, set_aside, write_private
 from haloy.model.certificate import Certificate, Secret
 from haloy.model.names import DomainName
+from haloy.proxy.control.changes import UnreadTable, unread_table
 from haloy.proxy.control.values import decode, encode
-from haloy.proxy.routes import Route, RouteTable
+from haloy.proxy.routes import RouteTable
 
 _CHAIN: Final = b"-----BEGIN CERTIFICATE-----"
 #: SHA-256 as the index has it: no way out of the folder.
@@ -37,7 +38,7 @@ class Kept:
     """What workers start with."""
 
     settings: Mapping[str, Any] = field(factory=dict)
-    table: RouteTable = field(factory=RouteTable)
+    table: UnreadTable = field(factory=UnreadTable)
     certificates: tuple[Certificate, ...] = ()
 
 
@@ -91,7 +92,9 @@ class KeptFiles:
         listed = self._load(self._index, tuple[KeptCertificate, ...], now) or ()
         found = (self._certificate(one, now) for one in listed)
         return Kept(
-            table.settings, table.table, tuple(one for one in found if one is not None)
+            table.settings,
+            unread_table(table.table),
+            tuple(one for one in found if one is not None),
         )
 
     def _load(self, path: Path, kind: Any, now: datetime) -> Any:
@@ -152,7 +155,7 @@ class KeptFiles:
 
     # --- writing ------------------------------------------------------------------
 
-    def save_table(self, settings: Mapping[str, Any], table: RouteTable) -> None:
+    def save_table(self, settings: Mapping[str, Any], table: UnreadTable) -> None:
         """Keep the table. @raise OSError: the disk does not take it."""
         begin = (
             f'{{"is":"KeptTable","settings":{json.dumps(settings)},"table":'
@@ -200,5 +203,5 @@ class KeptFiles:
         return self._certificates / f"{digest}.pem"
 
 
-def _route(route: Route) -> str:
-    return json.dumps(encode(route))
+def _route(route: Any) -> str:
+    return json.dumps(route)

@@ -24,7 +24,6 @@ from haloy.model.certificate import Challenge, Secret
 from haloy.model.names import AppName
 from haloy.proxy.control.changes import (
     CertificatesReader,
-    TableReader,
     added,
     certificate_parts,
     table_parts,
@@ -53,6 +52,7 @@ from haloy.proxy.control.protocol import (
 )
 from haloy.proxy.control.server import ControlServer
 from haloy.proxy.interface import Leftover
+from haloy.proxy.split.passing import Passing
 from haloy.proxy.split.sockets import Sockets, listening
 from haloy.proxy.split.state_files import KeptFiles
 from haloy.proxy.split.state_writer import Writer
@@ -98,7 +98,7 @@ class Supervisor(Service):
         self._tasks = Tasks(self._log)
         self._files = KeptFiles(plan.state)
         self._settings: Mapping[str, Any] = {}
-        self._tables = TableReader()
+        self._tables = Passing()
         self._certificates = CertificatesReader()
         self._challenges: dict[Challenge, None] = {}
         self._orphans: set[Challenge] = set()  # of a haloyd that is gone
@@ -151,6 +151,7 @@ class Supervisor(Service):
             control,
             self._plan.group,
             self._answer,
+            self._heard,
             lambda: len(workers.serving),
             self._left,
         )
@@ -240,8 +241,7 @@ class Supervisor(Service):
             self._settings = kept.settings
         except ValueError as problem:
             self._log.error("settings are not used: {problem}", problem=str(problem))
-        for part in table_parts(None, kept.table):
-            self._tables.take(part)
+        self._tables.begin(kept.table)
         for one in certificate_parts(None, kept.certificates):
             self._certificates.take(one)
 
@@ -299,12 +299,20 @@ class Supervisor(Service):
                 one for one in await workers.ask(message) if isinstance(one, Counted)
             ]
             return Counted(tuple(each for one in told for each in one.workers))
+        if isinstance(message, TablePart):
+            if await self._tables.take(message, came, workers):
+                self._write_table()
+            return Done()
         if not self._note(message):
             raise ValueError(f"the proxy is not asked for {type(message).__name__}")
-        # Parts have a hundred routes: what has been read is not written once more.
-        parts = (TablePart, CertificatesPart)
-        await workers.ask(came if isinstance(message, parts) else message)
+        # What has been read is not written once more, where it is large.
+        is_large = isinstance(message, CertificatesPart)
+        await workers.ask(came if is_large else message)
         return Done()
+
+    def _heard(self, message: Message, came: Packed) -> None:
+        if isinstance(message, TablePart) and self._workers is not None:
+            self._tables.hear(message, came, self._workers)
 
     def _configure(self, message: Configure, workers: WorkerPool) -> None:
         """Take settings; workers have them from their start, so they are replaced."""
@@ -317,10 +325,7 @@ class Supervisor(Service):
 
     def _note(self, message: Message) -> bool:
         """Keep in mind what workers that come later must know."""
-        if isinstance(message, TablePart):
-            if self._tables.take(message) is not None:
-                self._write_table()
-        elif isinstance(message, CertificatesPart):
+        if isinstance(message, CertificatesPart):
             if self._certificates.take(message) is not None:
                 self._write_certificates()
                 self._forget_orphans()

@@ -11,6 +11,7 @@ import os
 import socket
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, get_type_hints
 
 from attrs import evolve, fields
@@ -25,7 +26,7 @@ from haloy.proxy.access_file import AccessFile, GivenFile, Unwritten
 from haloy.proxy.access_log import AccessRecord, Visit
 from haloy.proxy.control.changes import (
     CertificatesReader,
-    TableReader,
+    table_reader,
 )
 from haloy.proxy.control.link import Link, ProxyRefused
 from haloy.proxy.control.protocol import (
@@ -88,7 +89,7 @@ class Worker:
         self._https = https
         self._share = share
         self._tasks = Tasks(self._log)
-        self._tables = TableReader()
+        self._tables = table_reader()
         self._certificates = CertificatesReader()
         self._proxy: EmbeddedProxy | None = None
         self._link: Link | None = None
@@ -112,7 +113,7 @@ class Worker:
         return Link(
             self._reactor,
             self._answer,
-            lambda link, message: None,
+            self._heard,
             self._orphaned,
             self._greet,
         )
@@ -127,6 +128,12 @@ class Worker:
             self._leaving = True
             self._log.error("the supervisor is gone: this worker ends")
             self._tasks.start("leaving", self._retire(ORPHANED_S))
+
+    def _heard(self, link: Link, message: Message, came: Packed) -> None:
+        """Take a part of a table; a problem is told when the last part is."""
+        if isinstance(message, TablePart):
+            with suppress(ValueError):
+                self._tables.take(message)
 
     async def _answer(self, link: Link, message: Message, came: Packed) -> Message:
         if isinstance(message, Configure):

@@ -186,6 +186,12 @@ class WorkerPool:
                 result.raiseException()
         return answers
 
+    def tell(self, news: Packed) -> None:
+        """Send news to all."""
+        for member in self._members:
+            if member.fed:
+                member.link.tell(news)
+
     def reload(self) -> None:
         """Replace all workers on the same sockets; one that runs is run again."""
         if self._reloading:
@@ -231,7 +237,7 @@ class WorkerPool:
             Link(
                 self._reactor,
                 refuse,
-                lambda _, message: self._heard(member, message, ready),
+                lambda _, message, __: self._heard(member, message, ready),
                 lambda _: None,
                 at_once=True,
             ),

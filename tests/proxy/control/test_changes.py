@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 
 import pytest
 from attrs import evolve
@@ -17,10 +18,14 @@ from haloy.proxy.control.changes import (
     CertificatesReader,
     TableReader,
     certificate_parts,
+    passing_reader,
+    read_table,
     table_parts,
+    table_reader,
     together,
+    unread_table,
 )
-from haloy.proxy.control.protocol import TablePart
+from haloy.proxy.control.protocol import Meaning, TablePart, pack, unpack
 from haloy.proxy.interface import Leftover, ProxyStats
 from haloy.proxy.routes import RouteTable
 from tests.proxy.control.test_protocol import CERTIFICATE, table
@@ -28,10 +33,10 @@ from tests.proxy.control.test_protocol import CERTIFICATE, table
 # --- tables --------------------------------------------------------------------------
 
 
-def read(reader: TableReader, parts: list[TablePart]) -> RouteTable:
+def read(reader: TableReader[RouteTable], parts: list[TablePart]) -> RouteTable:
     for part in parts[:-1]:
-        assert reader.take(part) is None
-    whole = reader.take(parts[-1])
+        assert reader.take(as_sent(part)) is None
+    whole = reader.take(as_sent(parts[-1]))
     assert whole is not None
     return whole
 
@@ -39,7 +44,7 @@ def read(reader: TableReader, parts: list[TablePart]) -> RouteTable:
 def test_a_table_travels_whole_then_as_changes() -> None:
     """A change of one app costs one part with that app's routes."""
     first = table(1, {f"app{n}": n + 1 for n in range(ROUTES_IN_PART)})
-    reader = TableReader()
+    reader = table_reader()
     assert read(reader, table_parts(None, first)) == first
     second = table(2, {f"app{n}": n + 1 + (n == 5) for n in range(ROUTES_IN_PART)})
     parts = table_parts(first, second)
@@ -64,27 +69,76 @@ def test_a_large_table_comes_in_parts() -> None:
 
 def test_a_change_of_another_table_is_refused() -> None:
     """Somebody who missed a table cannot be given the next change."""
-    reader = TableReader()
+    reader = table_reader()
     read(reader, table_parts(None, table(1, {"a": 1})))
     parts = table_parts(table(5, {"b": 1}), table(6, {"b": 2}))
     with pytest.raises(ValueError, match="table 5, where table 1 is served"):
-        reader.take(parts[0])
+        reader.take(as_sent(parts[0]))
     assert reader.table.generation == 1
 
 
 def test_a_new_whole_table_overtakes_a_broken_one() -> None:
     """A sender that was cut off in the middle begins anew."""
-    reader = TableReader()
+    reader = table_reader()
     cut = table_parts(None, table(1, {f"a{n}": 1 for n in range(ROUTES_IN_PART)}))
-    assert reader.take(cut[0]) is None
+    assert reader.take(as_sent(cut[0])) is None
     after = table(2, {"c": 3})
     assert read(reader, table_parts(None, after)) == after
+
+
+def spoilt(parts: list[TablePart], number: int) -> list[TablePart]:
+    """Return C{parts} with a route that is none in one of them."""
+    exact = {**parts[number].exact, "bad.example.com": {"is": "AppRoute"}}
+    return [
+        evolve(part, exact=exact) if place == number else part
+        for place, part in enumerate(parts)
+    ]
+
+
+def as_sent(part: TablePart) -> TablePart:
+    """Return C{part} as the other side has it."""
+    _, _, message = unpack(pack(Meaning.NEWS, 0, part))
+    assert isinstance(message, TablePart)
+    return message
+
+
+@pytest.mark.parametrize("number", [0, 1, -1])
+def test_one_bad_route_refuses_the_table(number: int) -> None:
+    """Whichever part it is in, the last is refused, and says which route it was."""
+    reader = table_reader()
+    first = table(1, {"a": 1})
+    read(reader, table_parts(None, first))
+    second = table(2, {f"a{n}": 1 for n in range(ROUTES_IN_PART)})
+    good = [as_sent(part) for part in table_parts(first, second)]
+    bad = spoilt(good, number % len(good))
+    for part in bad[:-1]:
+        with suppress(ValueError):
+            reader.take(part)
+    with pytest.raises(ValueError, match=r"route of bad\.example\.com: AppRoute lacks"):
+        reader.take(bad[-1])
+    assert reader.table == first
+    assert read(reader, good) == second
+
+
+def test_who_passes_a_table_on_reads_no_route() -> None:
+    """What it tells others is what it was told, whatever that is."""
+    reader, other = passing_reader(), table_reader()
+    some = table(1, {f"a{n}": 1 for n in range(ROUTES_IN_PART)}, api=True)
+    parts = [as_sent(part) for part in table_parts(None, some)]
+    taken = [reader.take(part) for part in parts][-1]
+    assert taken == unread_table(some)
+    assert read_table(taken) == some
+    assert read(other, table_parts(None, taken)) == some
+    strange = spoilt([as_sent(part) for part in table_parts(some, some)], 0)
+    assert reader.take(strange[0]) is not None
+    reader.go_back(reader.table, taken)
+    assert reader.table is taken
 
 
 @given(st.lists(st.integers(0, 2**32), min_size=1, max_size=6))
 def test_any_row_of_tables_arrives(seeds: list[int]) -> None:
     """Whatever changes from one to the next."""
-    reader, before = TableReader(), None
+    reader, before = table_reader(), None
     for generation, seed in enumerate(seeds):
         draw = random.Random(seed)
         after = table(

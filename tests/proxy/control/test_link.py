@@ -78,7 +78,7 @@ class End:
         made = Link(
             self.clock,
             answer,
-            lambda _, m: self.news.append(m),
+            lambda _, m, __: self.news.append(m),
             lost,
             begun,
             at_once=at_once,

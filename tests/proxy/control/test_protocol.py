@@ -13,7 +13,11 @@ from haloy.model.app import Address, Domain, ProxyOptions, UnixAddress
 from haloy.model.certificate import Certificate, Challenge, ChallengeKind, Secret
 from haloy.model.names import AppName, DomainName
 from haloy.proxy.access_log import AccessRecord
-from haloy.proxy.control.changes import certificate_parts, table_parts
+from haloy.proxy.control.changes import (
+    certificate_parts,
+    table_parts,
+    unread_table,
+)
 from haloy.proxy.control.protocol import (
     AccessLog,
     Configure,
@@ -99,7 +103,7 @@ def table(generation: int, apps: dict[str, int], api: bool = False) -> RouteTabl
         Done(),
         Refused("no"),
         Configure({"stop_s": 1.5, "trusted_proxies": ["10.0.0.0/8"]}),
-        *table_parts(None, table(4, {"a": 1}, api=True)),
+        *table_parts(None, unread_table(table(4, {"a": 1}, api=True))),
         *certificate_parts(None, (CERTIFICATE,)),
         Present(CHALLENGE),
         Withdraw(evolve(CHALLENGE, certificate=None)),

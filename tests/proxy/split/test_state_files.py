@@ -12,6 +12,7 @@ from attrs import evolve
 
 from haloy.model.certificate import Certificate, Secret
 from haloy.model.names import DomainName
+from haloy.proxy.control.changes import unread_table
 from haloy.proxy.split.state_files import Kept, KeptFiles
 from tests.proxy.control.test_protocol import table
 
@@ -33,7 +34,7 @@ def test_what_was_kept_is_there_again(tmp_path: Path) -> None:
     """Settings, table and certificates; every file for its owner alone."""
     kept = Kept(
         {"stop_s": 3},
-        table(7, {"a": 1}, api=True),
+        unread_table(table(7, {"a": 1}, api=True)),
         (
             certificate("a.example.com"),
             certificate("*.example.com"),
@@ -55,7 +56,7 @@ def test_a_table_is_written_as_it_is_now(tmp_path: Path) -> None:
     for generation, apps in enumerate(
         ({"a": 1, "b": 2}, {"a": 1, "b": 3, "c": 1}, {"c": 1}, {"c": 1}, {})
     ):
-        now = table(generation, apps, api=generation == 1)
+        now = unread_table(table(generation, apps, api=generation == 1))
         files.save_table({"stop_s": generation}, now)
         written = (tmp_path / "table.json").read_bytes()
         assert KeptFiles(tmp_path).load(NOW) == Kept({"stop_s": generation}, now)
