@@ -64,7 +64,8 @@ async def apply_retention(
                     "old image {ref} stays: {problem}", ref=ref, problem=str(problem)
                 )
     too_old = served[kept_deployments(image) :]
-    await database.run(give_up_targets, app, [row.id for row in too_old])
+    targets = [row.id for row in too_old if row.image_ref]
+    await database.run(give_up_targets, app, targets)
     told = _told(rows, (*too_old, *dead[FAILED_KEPT:]))
     await database.run(forget_deployments, app, told)
 

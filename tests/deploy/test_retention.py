@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from datetime import timedelta
 
 import pytest
@@ -10,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from haloy.config.app_file import History, ImageConfig
-from haloy.deploy.retention import FAILED_KEPT
+from haloy.deploy.retention import FAILED_KEPT, apply_retention
 from haloy.errors import DeployFailed, NotFound
 from haloy.model.names import AppName, DeploymentId
 from haloy.store import deployments as rows
@@ -71,6 +72,34 @@ async def test_ends_can_be_read_for_an_hour(server: World) -> None:
         await server.service.rollback_request(
             DeploymentId(IDS[0]), DeploymentId(IDS[6]), request(IDS[6]).target, ""
         )
+
+
+async def test_what_is_given_up_is_not_given_up_again(server: World) -> None:
+    """While old deployments can still be read, nothing is written of them anew."""
+    for one in IDS[:5]:
+        await server.deploy(one)
+        await server.settled(lambda: not server.service.draining)
+    image = request(IDS[4]).target.image
+    assert image is not None
+
+    async def written() -> int:
+        await apply_retention(server.engine, server.database, AppName("shop"), image)
+        return await server.database.run(changes)
+
+    first = await written()
+    given_up = [row.id for row in await all_rows(server) if not row.image_ref]
+    assert given_up == [IDS[1], IDS[0]]
+    assert await written() == first
+
+
+async def all_rows(server: World) -> list[rows.DeploymentRow]:
+    return await server.database.run(rows.deployments_of, "shop", 10)
+
+
+def changes(cursor: sqlite3.Cursor) -> int:
+    """Return how many rows have been written by the only connection."""
+    cursor.execute("SELECT total_changes()")
+    return int(cursor.fetchone()[0])
 
 
 async def test_target_of_a_rollback_that_waits(server: World) -> None:
