@@ -6,8 +6,8 @@ Where things are:
     takes requests, L{asking} answers questions, L{status} says how an app is.
   - One deployment: L{queue} (one an app), L{conduct} (begin and end), L{plan} (its
     steps), L{run} (carries them out), L{progress} (how far it is), L{readiness}
-    (healthy yet?), L{aftercare} (drain, remove), L{undo} (the way back), L{phases}
-    (how long each took), L{journal} (its log).
+    (healthy yet?), L{aftercare} (drain, remove), L{undo} (the way back), L{failure}
+    (what is told of it), L{phases} (how long each took), L{journal} (its log).
   - Its image: L{obtain}, L{pulling}, L{uploads}, L{assembly}, L{images}, L{space}.
   - Its containers: L{containers} (what they are made from), L{instances} (which
     haloyd made them), L{networks}.

@@ -13,6 +13,7 @@ from haloy.config.wire import target_from_json
 from haloy.deploy.aftercare import Aftercare
 from haloy.deploy.containers import strategy_of
 from haloy.deploy.discovery import describe
+from haloy.deploy.failure import as_told
 from haloy.deploy.images import keeps_history
 from haloy.deploy.interface import DeploymentState
 from haloy.deploy.progress import Progress, Tools
@@ -23,7 +24,6 @@ from haloy.deploy.run import DeploymentRun
 from haloy.errors import Conflict, DeployFailed, HaloyError
 from haloy.model.app import App
 from haloy.model.names import AppName, DeploymentId
-from haloy.model.places import without_internals
 from haloy.proxy.interface import DrainLimits
 from haloy.store import deployments as rows
 from haloy.store.deployments import UNFINISHED, DeploymentRow
@@ -69,7 +69,14 @@ class Conductor:
         await self._tasks.stop()
 
     async def interrupted(self, app: AppName, identifier: DeploymentId) -> None:
-        """Record that haloyd stopped while a deployment was under way."""
+        """Record that haloyd stopped while a deployment was under way.
+
+        One that had failed by then, and was on its way back, has failed.
+        """
+        noted = await self._noted_failure(app, identifier)
+        if noted is not None:
+            await self._end(app, identifier, DeploymentState.FAILED, noted)
+            return
         await self._end(
             app,
             identifier,
@@ -80,6 +87,17 @@ class Conductor:
                 failure="interrupted",
             ),
         )
+
+    async def _noted_failure(
+        self, app: AppName, identifier: DeploymentId
+    ) -> DeployFailed | None:
+        try:
+            row = await self._tools.database.run(rows.find_deployment, app, identifier)
+        except HaloyError:
+            return None
+        if row is None or not row.failure:
+            return None
+        return DeployFailed(row.reason, failure=row.failure)
 
     async def supersede(
         self,
@@ -104,15 +122,10 @@ class Conductor:
         except CancelledError:
             await self.interrupted(app, identifier)
             raise
-        except HaloyError as problem:
-            await self._end(app, identifier, DeploymentState.FAILED, problem)
         except Exception as problem:
-            self._log.failure("deployment {id} of {app}", id=identifier, app=app)
-            failed = DeployFailed(
-                f"haloyd made a mistake ({type(problem).__name__}); its log says more",
-                failure="internal",
-            )
-            await self._end(app, identifier, DeploymentState.FAILED, failed)
+            if not isinstance(problem, HaloyError):
+                self._log.failure("deployment {id} of {app}", id=identifier, app=app)
+            await self._end(app, identifier, DeploymentState.FAILED, as_told(problem))
         finally:
             self._running.pop(app, None)
             self._ended(app)
@@ -126,8 +139,8 @@ class Conductor:
             await self._go_live(progress)
         except CancelledError:
             raise
-        except Exception:
-            await run.undo()
+        except Exception as problem:
+            await run.undo(problem)
             raise
 
     async def _begin(self, row: DeploymentRow) -> Progress:
@@ -200,16 +213,14 @@ class Conductor:
         app: AppName,
         identifier: DeploymentId,
         state: DeploymentState,
-        problem: HaloyError,
+        problem: DeployFailed,
     ) -> None:
         """Record how a deployment ended without going live, and its end marker.
 
         A database that takes nothing now is tried again; who follows is told anyway.
         What a deployment is, is not read: that may be just what failed.
         """
-        failure = getattr(problem, "failure", problem.code)
-        reason = without_internals(problem.reason)
-        logs = getattr(problem, "logs", "")
+        failure, reason, logs = problem.failure, problem.reason, problem.logs
         line = self._tools.journal.line(
             app,
             identifier,

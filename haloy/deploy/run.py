@@ -26,6 +26,7 @@ from haloy.deploy.containers import (
     volume_labels,
 )
 from haloy.deploy.discovery import TOLD
+from haloy.deploy.failure import as_told
 from haloy.deploy.interface import DeploymentState
 from haloy.deploy.obtain import obtain_image, refuse_port
 from haloy.deploy.phases import Phase, phase_of
@@ -45,7 +46,7 @@ from haloy.errors import (
 from haloy.model.app import Replica
 from haloy.model.labels import APP, INSTANCE, MANAGED_BY
 from haloy.proxy.interface import DrainLimits
-from haloy.store.deployments import set_image, set_state
+from haloy.store.deployments import note_failure, set_image, set_state
 from haloy.store.replicas import add_replica, rename_replica, set_container
 from haloy.tasks import Tasks
 
@@ -89,16 +90,30 @@ class DeploymentRun:
             self._tasks.cancel()
             raise
         except Exception as problem:
-            await self.undo(doubt=isinstance(problem, EngineUnavailable))
+            await self.undo(problem)
             raise
         finally:
             self._looking.cancel()
 
-    async def undo(self, doubt: bool = False) -> None:
+    async def undo(self, problem: Exception) -> None:
         """Let the old version serve again, and leave nothing of the new one.
 
-        @param doubt: Docker has just not answered.
+        The way back may take long. Why it is gone is written before: should haloyd be
+        killed on it, the next start tells C{problem} and not that it was interrupted.
         """
+        row, told = self.progress.row, as_told(problem)
+        try:
+            await self._tools.database.run(
+                note_failure, row.app, row.id, told.failure, told.reason
+            )
+        except HaloyError as trouble:
+            self._log.warn(
+                "why deployment {id} of {app} fails is not noted: {problem}",
+                id=row.id,
+                app=row.app,
+                problem=str(trouble),
+            )
+        doubt = isinstance(problem, EngineUnavailable)
         await undo(self._tools, self.progress, doubt)
 
     # --- before the first container --------------------------------------------

@@ -240,6 +240,16 @@ def go_live(
         _share(cursor, row, *shared)
 
 
+def note_failure(
+    cursor: sqlite3.Cursor, app: str, identifier: str, failure: str, reason: str
+) -> None:
+    """Remember why a deployment fails, before its end: should that never be told."""
+    cursor.execute(
+        "UPDATE deployment SET failure = ?, reason = ? WHERE app = ? AND id = ?",
+        (failure, reason, app, identifier),
+    )
+
+
 def end_dead(
     cursor: sqlite3.Cursor, state: str, failure: str, reason: str, line: LogRow
 ) -> None:

@@ -138,6 +138,41 @@ async def test_kill_anywhere(
         await after.database.close()
 
 
+@pytest.mark.parametrize("stop", [False, True])
+async def test_ended_on_the_way_back(server: World, stop: bool) -> None:
+    """It has failed by then, not been interrupted; the next start tells it so."""
+    await server.deploy(ONE)
+    server.readiness.failing[f"shop-{TWO}"] = DeployFailed(
+        "it exited with code 3", failure="exited"
+    )
+    reached: list[str] = []
+
+    async def hang() -> None:
+        reached.append(TWO)
+        await Deferred()
+
+    server.seam.before[f"remove shop-{TWO}"] = hang
+    await server.submit(TWO)
+    await server.settled(lambda: reached == [TWO])
+    if stop:
+        await server.service.stop()
+    after = await server.die()
+    try:
+        await after.service.start()
+        end = await after.end_of(TWO)
+        assert (end.failed, end.fields["code"]) == (True, "exited")
+        assert end.fields["error"] == "it exited with code 3"
+        assert end.message == "Deployment of shop failed"
+        row = await after.database.run(rows.find_deployment, "shop", TWO)
+        assert row is not None
+        assert (row.state, row.failure, row.target) == ("failed", "exited", {})
+        await after.rest()
+        assert await after.versions() == {ONE}
+    finally:
+        await after.service.stop()
+        await after.database.close()
+
+
 async def test_full_disk_at_the_end(server: World) -> None:
     """A failure that cannot be recorded is told at once and recorded later (A3)."""
     full = InsufficientStorage("insufficient disk space for the database")

@@ -84,16 +84,14 @@ async def test_what_is_given_up_is_not_given_up_again(server: World) -> None:
 
     async def written() -> int:
         await apply_retention(server.engine, server.database, AppName("shop"), image)
-        return await server.database.run(changes)
+        found: int = await server.database.run(changes)
+        return found
 
     first = await written()
-    given_up = [row.id for row in await all_rows(server) if not row.image_ref]
+    kept = await server.database.run(rows.deployments_of, "shop", 10)
+    given_up = [row.id for row in kept if not row.image_ref]
     assert given_up == [IDS[1], IDS[0]]
     assert await written() == first
-
-
-async def all_rows(server: World) -> list[rows.DeploymentRow]:
-    return await server.database.run(rows.deployments_of, "shop", 10)
 
 
 def changes(cursor: sqlite3.Cursor) -> int:

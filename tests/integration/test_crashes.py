@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from attrs import define, field
 
-from tests.integration.site import Server, identifier, server
+from tests.integration.site import Server, build, identifier, server
 from tests.integration.traffic import WebSocket, build_busy, mounts
 from tests.support.dockerd import PrivateDocker
 from tests.support.forwarder import Forwarder, forwarder
@@ -160,6 +160,32 @@ def names(deployment: str, values: dict[str, Any]) -> list[str]:
     if "namingStrategy" in values:
         return ["shop"]
     return [f"shop-{deployment}-r{number}" for number in (1, 2)]
+
+
+@pytest.mark.parametrize("answered", [False, True])
+def test_killed_on_the_way_back(
+    watched: tuple[Server, Forwarder], tmp_path: Path, answered: bool
+) -> None:
+    """It had failed by then: the next haloyd says so, with the code, and clears it.
+
+    Killed before Docker removes the new container, or when it has.
+    """
+    haloyd, way = watched
+    build(haloyd.docker, tmp_path, "app:ends", "ends", "exit 3")
+    haloyd.deploy(identifier(0), "app:one")
+    killer = Killer(haloyd, at=0, answered=answered)
+    way.watch = lambda call, heard: (
+        not call.startswith("DELETE /containers") or killer.watch(call, heard)
+    )
+    haloyd.submit(identifier(1), "app:ends")
+    assert killer.done.wait(30), haloyd.daemon.log_text()
+    haloyd.daemon.start()
+    end = haloyd.end_of(identifier(1))
+    assert (end["isDeploymentFailed"], end["fields"]["code"]) == (True, "exited")
+    assert "code 3" in end["fields"]["error"]
+    assert haloyd.state("shop", identifier(1)) == "failed"
+    assert haloyd.get(SHOP) == (200, "one")
+    haloyd.until_containers("shop", [f"shop-{identifier(0)}"])
 
 
 def test_end_marker_after_a_restart(haloyd: Server) -> None:
