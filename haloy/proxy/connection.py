@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +15,7 @@ from mypy_extensions import mypyc_attr
 
 from haloy.proxy.body_splice import STALLED_S
 from haloy.proxy.descriptor import READ_BYTES, Descriptor
+from haloy.proxy.http2.shedding import Held
 from haloy.proxy.origin import Origin
 from haloy.proxy.splice import Pipe
 from haloy.proxy.tls.bulk import CARRIED_AT_ONCE_BYTES, CARRIED_BYTES
@@ -93,6 +95,10 @@ class ClientConnection(Descriptor):
     def forget_driver(self) -> None:
         """Learn that the connection ends: whoever drives it does so no longer."""
         raise NotImplementedError
+
+    def stalling(self) -> Iterable[Held]:
+        """Return what waits here and may be cut; nothing where one request does."""
+        return ()
 
     @property
     def busy(self) -> bool:

@@ -274,7 +274,7 @@ class Forwarding(Seeker):
             self._refuse(408)
 
     def cut(self) -> None:
-        """End now: the proxy stops."""
+        """End now: nothing of it is to wait any more."""
         self._cut()
 
     def finish(self, upstream: UpstreamConnection) -> None:

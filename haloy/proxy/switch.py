@@ -23,6 +23,7 @@ from haloy.proxy.forwarded import Networks
 from haloy.proxy.head import RequestHead
 from haloy.proxy.head_cache import HeadCache
 from haloy.proxy.http2.engine import REQUESTS_LIMIT
+from haloy.proxy.http2.shedding import Shedding
 from haloy.proxy.http2.turn import Turn
 from haloy.proxy.interface import UpstreamFailure
 from haloy.proxy.metrics import Handshakes
@@ -99,7 +100,9 @@ class Switch:
         self.http2_peers: dict[str, int] = {}
         self.http2_connections_limit: int = HTTP2_CONNECTIONS_LIMIT
         self.http2_requests_limit: int = REQUESTS_LIMIT
+        # What waits for clients with HTTP/2, or for apps from them.
         self.waits = 0
+        self.shedding = Shedding(self, self.turn)
         self.tunnels: set[Tunnel] = set()
         self.pools: dict[str, Pool] = {}
         self.failure_listeners: list[Callable[[UpstreamFailure], None]] = []

@@ -7,6 +7,7 @@ reactor goes out at its end.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from haloy.proxy.connection import (
@@ -36,7 +37,8 @@ from haloy.proxy.http2.multiplexed import (
     Multiplexed,
 )
 from haloy.proxy.http2.outgoing import Outgoing
-from haloy.proxy.http2.sender import PROCESS_HIGH_BYTES, Stream
+from haloy.proxy.http2.sender import PROCESS_FULL_BYTES, PROCESS_HIGH_BYTES, Stream
+from haloy.proxy.http2.shedding import Held
 from haloy.proxy.http2.stream import StreamClient
 
 # How often a connection is looked at, and what is looked for.
@@ -130,10 +132,27 @@ class Http2Downstream(Multiplexed):
             self.mark()
 
     def _count_held(self) -> None:
-        """Count bodies that apps have not taken with what waits in the process."""
-        held_bytes = 0 if self.gone else self.engine.held_bytes
-        self.switch.waits += held_bytes - self._held_bytes
-        self._held_bytes = held_bytes
+        """Count what waits here with what waits in the process.
+
+        Bodies that apps have not taken, and what the kernel has not.
+        """
+        held_bytes = 0
+        if not self.gone:
+            held_bytes = self.engine.held_bytes + len(self.unsent or b"")
+        if held_bytes != self._held_bytes:
+            self.switch.waits += held_bytes - self._held_bytes
+            self._held_bytes = held_bytes
+            self.switch.shedding.look()
+
+    def stalling(self) -> Iterator[Held]:
+        """Return what each request holds, and what waits for the kernel."""
+        if self.unsent:
+            due_s = self._moved_at_s + STALLED_S
+            yield Held(due_s, len(self.unsent), self.drop)
+        for stream in self.engine.streams.values():
+            client = stream.owner
+            if isinstance(client, StreamClient) and (size := client.held_bytes):
+                yield Held(client.due_s, size, client.give_up)
 
     def _act(self, event: Event) -> None:
         kind, stream, what = event
@@ -164,7 +183,7 @@ class Http2Downstream(Multiplexed):
 
     def _request(self, stream: Stream, fields: HeaderList | None, *, end: bool) -> None:
         if (
-            self.switch.waits > 2 * PROCESS_HIGH_BYTES
+            self.switch.waits > PROCESS_FULL_BYTES
             and self.waits + self._held_bytes > _SHARE_BYTES
         ):
             self.engine.reset(stream, frames.REFUSED_STREAM)
@@ -208,6 +227,7 @@ class Http2Downstream(Multiplexed):
     def progressed(self) -> None:
         """Note that the client has taken something."""
         self._moved_at_s = self.wheel.now_s
+        self._count_held()
 
     def relieved(self) -> None:
         """Write on: little is left with us."""
@@ -217,6 +237,7 @@ class Http2Downstream(Multiplexed):
 
     def flushed(self) -> None:
         """Write on, or close."""
+        self._count_held()
         if self.state == CLOSING:
             self._linger()
         else:
@@ -263,7 +284,6 @@ class Http2Downstream(Multiplexed):
         self._dirty = False
         if self.gone or self.state == LINGERING:
             return
-        self._count_held()
         for _ in range(_ROUNDS):
             more = self._gather()
             data = self.engine.take()
@@ -273,6 +293,7 @@ class Http2Downstream(Multiplexed):
                 break
         else:
             self.mark()
+        self._count_held()
         unsent = self.unsent
         if unsent is not None and len(unsent) > DEAF_BYTES:
             self.pause()
@@ -348,18 +369,12 @@ class Http2Downstream(Multiplexed):
             self._fail(frames.ENHANCE_YOUR_CALM, "a header block took too long")
         elif self.unsent is not None and now_s - self._moved_at_s >= STALLED_S:
             self.drop()
-        elif self.switch.retiring:
-            engine.shut_down(now=True)
-            self.mark()
-            self.wheel.arm(self, WATCH_S)
-        elif engine.streams:
-            self._quiet_since_s = now_s
-            self.wheel.arm(self, WATCH_S)
-        elif now_s - self._quiet_since_s >= IDLE_S:
-            engine.shut_down(now=True)
-            self.mark()
-            self.wheel.arm(self, WATCH_S)
         else:
+            if engine.streams:
+                self._quiet_since_s = now_s
+            if self.switch.retiring or now_s - self._quiet_since_s >= IDLE_S:
+                engine.shut_down(now=True)
+                self.mark()
             self.wheel.arm(self, WATCH_S)
         if self.unsent is None:
             self._moved_at_s = now_s

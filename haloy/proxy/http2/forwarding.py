@@ -8,6 +8,7 @@ from haloy.proxy.exchange import AWAITED
 from haloy.proxy.forwarding import Forwarding
 from haloy.proxy.http2.exchange import StreamExchange
 from haloy.proxy.http2.hpack import Field
+from haloy.proxy.timer_wheel import TICK_S
 
 if TYPE_CHECKING:
     from haloy.proxy.http2.stream import StreamClient
@@ -31,8 +32,15 @@ class StreamForwarding(Forwarding):
 
     def client_received(self, data: bytes) -> None:
         """Pass bytes of the request's body up."""
+        due_s = self.client.due_s
         super().client_received(data)
-        if self.grpc and not self.over:
+        if self.over:
+            return
+        if self.stalled:
+            # Who talks on and takes no answer is stalled all the same.
+            wheel = self.client.wheel
+            wheel.arm(self.client, max(0.0, due_s - wheel.now_s - TICK_S))
+        elif self.grpc:
             self._arm_for_call()
 
     def _arm_for_call(self) -> None:

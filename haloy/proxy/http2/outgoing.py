@@ -6,9 +6,14 @@ import socket
 from typing import TYPE_CHECKING, Final
 
 from haloy.proxy.body_splice import STALLED_S
+from haloy.proxy.http2 import frames
 from haloy.proxy.http2.exchange import StreamExchange
 from haloy.proxy.http2.forwarding import StreamForwarding
-from haloy.proxy.http2.sender import PROCESS_HIGH_BYTES, Stream
+from haloy.proxy.http2.sender import (
+    PROCESS_HIGH_BYTES,
+    PROCESS_LIMIT_BYTES,
+    Stream,
+)
 from haloy.proxy.timer_wheel import NEVER
 from haloy.proxy.tls.bulk import FRAME_BYTES
 
@@ -42,6 +47,7 @@ class Outgoing:
     """
 
     __slots__ = (
+        "_cut_short",
         "_exchange",
         "_finished",
         "_pending",
@@ -74,10 +80,16 @@ class Outgoing:
         self._exchange: StreamExchange | None = None
         self._pending: list[bytes | memoryview] = []
         self._finished = False
+        # What waits still goes out, and then the client is told that it is not all.
+        self._cut_short = False
         self._progress_bytes = 0
 
     def expired(self) -> None:
         """Learn that a deadline has passed."""
+        raise NotImplementedError
+
+    def reset(self, code: int) -> None:
+        """End the stream now."""
         raise NotImplementedError
 
     def send(self, data: bytes) -> None:
@@ -92,6 +104,8 @@ class Outgoing:
             self.switch.waits += size
             if self.waits > SHORT_HIGH_BYTES and self.waits > self._high_bytes():
                 self.congested = True
+            if self.switch.waits > PROCESS_LIMIT_BYTES:
+                self.switch.shedding.look()
         self.unsent = _SOMETHING
         self.connection.has_output(self)
 
@@ -182,6 +196,9 @@ class Outgoing:
                 engine.data(stream, b"", end=True)
             self._written()
             return False
+        if self._cut_short:
+            self.reset(frames.INTERNAL_ERROR)
+            return False
         self._relieve()
         return False
 
@@ -214,7 +231,7 @@ class Outgoing:
         self._progress_bytes = 0
         if self.driver is not None:
             self.driver.client_progressed()
-        elif self._finished:
+        elif self._finished or self._cut_short:
             self.wheel.arm(self, STALLED_S)
 
     def _forget(self, size: int) -> None:

@@ -18,6 +18,10 @@ STREAM_WINDOW_BYTES: Final = 262144
 CONNECTION_WINDOW_BYTES: Final = 1048576
 # When all connections of the process hold more than this, windows grow no more.
 PROCESS_HIGH_BYTES: Final = 67108864
+# More than this, and who holds much of it begins nothing. They never hold more than the
+# limit for longer than a turn: who has stalled longest is cut (L{shedding}).
+PROCESS_FULL_BYTES: Final = PROCESS_HIGH_BYTES * 3 // 2
+PROCESS_LIMIT_BYTES: Final = PROCESS_HIGH_BYTES * 2
 # What streams of one client may have grown, all together: bodies that nobody takes
 # are held to 64 KiB for each of the others.
 _GROWN_LIMIT_BYTES: Final = CONNECTION_WINDOW_BYTES // 2
@@ -250,7 +254,7 @@ class Sender:
         self._forget_untaken(stream)
         # What nobody took is thrown away: the connection's window gets it back.
         if stream.inbox:
-            self._taken(stream, sum([len(piece) for piece in stream.inbox]))
+            self.handed_on(stream, content_bytes(stream))
             stream.inbox = []
 
     def _forget_untaken(self, stream: Stream) -> None:
@@ -263,7 +267,11 @@ class Sender:
 
     def credit(self, stream: Stream, size: int) -> None:
         """Let the peer send C{size} bytes more: the other side took as many."""
-        self._taken(stream, size)
+        self.handed_on(stream, size)
+        self.allow(stream, size)
+
+    def allow(self, stream: Stream, size: int) -> None:
+        """Give C{size} bytes of the stream's window back, and not the connection's."""
         if not stream.receiving:
             return
         stream.owed_bytes += size
@@ -277,7 +285,7 @@ class Sender:
     def credit_all(self, stream: Stream, size: int) -> None:
         """Take note that the other side took all of a body that has ended."""
         stream.inbox = []
-        self._taken(stream, size)
+        self.handed_on(stream, size)
 
     def put_back(self, stream: Stream, body: bytes) -> None:
         """Let C{body}, which came as part of a whole answer, be taken in pieces."""
@@ -286,8 +294,11 @@ class Sender:
         stream.advanced_bytes += size
         self.held_bytes += size
 
-    def _taken(self, stream: Stream, size: int) -> None:
-        """Give the connection's window back what it did not get when it came."""
+    def handed_on(self, stream: Stream, size: int) -> None:
+        """Hold C{size} bytes no longer.
+
+        The connection's window gets back what it did not get when they came.
+        """
         self.held_bytes -= size
         advanced = stream.advanced_bytes
         if size <= advanced:
@@ -319,6 +330,11 @@ class Sender:
         self.receive_window += increment
         self._owed_bytes = 0
         self.write(frames.window_update(0, increment))
+
+
+def content_bytes(stream: Stream) -> int:
+    """Return how much has come of a body and was not taken."""
+    return sum([len(piece) for piece in stream.inbox])
 
 
 def content(stream: Stream) -> bytes:

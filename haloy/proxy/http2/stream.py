@@ -24,7 +24,8 @@ from haloy.proxy.http2.head import Malformed, is_call, request_of
 from haloy.proxy.http2.hpack import Field, encode_field
 from haloy.proxy.http2.outgoing import Outgoing
 from haloy.proxy.http2.plan import learn
-from haloy.proxy.http2.sender import Stream
+from haloy.proxy.http2.sender import Stream, content_bytes
+from haloy.proxy.http2.upstream import Branch
 
 if TYPE_CHECKING:
     from haloy.proxy.http2.downstream import Http2Downstream
@@ -44,6 +45,7 @@ class StreamClient(Outgoing):
 
     __slots__ = (
         "_ended",
+        "_given_up",
         "_grpc",
         "_owed_bytes",
         "_paused",
@@ -61,6 +63,7 @@ class StreamClient(Outgoing):
         self._paused = False
         self._owed_bytes = 0
         self._ended = False
+        self._given_up = False
         self._grpc = False
         self._trailers: list[Field] = []
 
@@ -120,7 +123,7 @@ class StreamClient(Outgoing):
         @raise Malformed: what has come is not of that length (RFC 9113 section 8.1.1).
         """
         stream = self.stream
-        left = length_bytes - sum([len(piece) for piece in stream.inbox])
+        left = length_bytes - content_bytes(stream)
         if left < 0 or (left and not stream.receiving):
             raise Malformed("a body that is not as long as was told")
         stream.left_bytes = left
@@ -266,15 +269,44 @@ class StreamClient(Outgoing):
             self.connection.has_output(self)
 
     def cut(self, *, reset: bool) -> None:
-        """End an answer that cannot be completed, so that the client sees it."""
+        """End an answer that cannot be completed, so that the client sees it.
+
+        What has come of it goes out before, as fast as the client takes it: how much
+        that is does not depend on the moment.
+        """
         self.driver = None
         exchange = self._exchange
-        if self._grpc and exchange is not None and not self.gone:
+        if self.gone:
+            return
+        if exchange is None or self._given_up:
+            self.reset(frames.CANCEL if self._given_up else frames.INTERNAL_ERROR)
+        elif self._grpc:
             # The call ends as one to a server that has gone: it may be tried again.
             exchange.trailers = encode_lines([b"grpc-status: 14"])
             self.finished(keep=True, complete=self._ended)
+        elif self._pending or exchange.heads:
+            self._cut_short = True
+            self.wheel.arm(self, STALLED_S)
+            self.connection.has_output(self)
         else:
             self.reset(frames.INTERNAL_ERROR)
+
+    @property
+    def held_bytes(self) -> int:
+        """How much waits of this request, of either body, on either side."""
+        size = self.waits + self._owed_bytes + content_bytes(self.stream)
+        upstream = self.driver.upstream if self.driver is not None else None
+        if isinstance(upstream, Branch) and upstream.stream is not None:
+            size += content_bytes(upstream.stream)
+        return size
+
+    def give_up(self) -> None:
+        """End a request whose client, or app, takes nothing, with all that waits."""
+        self._given_up = True
+        if self.driver is not None:
+            self.driver.cut()
+        else:
+            self.reset(frames.CANCEL)
 
     def reset(self, code: int) -> None:
         """End the stream now."""
@@ -301,8 +333,11 @@ class StreamClient(Outgoing):
 
     def expired(self) -> None:
         """Act on a deadline."""
-        if self.driver is not None:
-            self.driver.expired()
+        driver = self.driver
+        if driver is not None:
+            # A client that takes nothing would not take the rest either.
+            self._given_up = driver.stalled
+            driver.expired()
         elif self.gone:
             # The rest of an upload whose answer is given.
             self.connection.engine.reset(self.stream, frames.NO_ERROR)

@@ -161,8 +161,10 @@ class Trunk(User):
     def _count_held(self) -> None:
         """Count answers that clients have not taken with what waits in the process."""
         held_bytes = 0 if self.connection.gone else self.engine.held_bytes
-        self._switch.waits += held_bytes - self._held_bytes
-        self._held_bytes = held_bytes
+        if held_bytes != self._held_bytes:
+            self._switch.waits += held_bytes - self._held_bytes
+            self._held_bytes = held_bytes
+            self._switch.shedding.look()
 
     def drop(self) -> None:
         """End now, with everything on it."""

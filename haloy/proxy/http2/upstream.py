@@ -43,6 +43,7 @@ class Branch(UpstreamConnection):
         "_end",
         "_ended",
         "_head",
+        "_owed_bytes",
         "_paused",
         "_pending",
         "_switch",
@@ -75,6 +76,8 @@ class Branch(UpstreamConnection):
         self._end = False
         self._ended = False
         self._paused = False
+        # Passed on, and no credit given for it: the client has not taken it.
+        self._owed_bytes = 0
         self._trailers: list[Field] = []
 
     def open(self) -> str:
@@ -219,6 +222,7 @@ class Branch(UpstreamConnection):
         """Let it come again."""
         if self._paused:
             self._paused = False
+            self._pay()
             self._deliver()
 
     def discard(self) -> None:
@@ -288,14 +292,28 @@ class Branch(UpstreamConnection):
         if trunk is None or stream is None or user is None:
             return
         if stream.inbox:
-            data = trunk.engine.take_body(stream)
-            trunk.engine.credit(stream, len(data))
+            engine = trunk.engine
+            data = engine.take_body(stream)
+            engine.handed_on(stream, len(data))
+            self._owed_bytes += len(data)
             trunk.mark()
             user.upstream_received(data)
+            # Before, nobody knows whether the client takes them. The connection has
+            # its credit since they came: others on it do not wait for this client.
+            if not self._paused:
+                self._pay()
         if self._ended and not stream.inbox and self.user is user:
             if self._paused:
                 return
             user.upstream_ended()
+
+    def _pay(self) -> None:
+        """Let the app send as much as has been passed on."""
+        trunk, stream = self._trunk, self.stream
+        owed, self._owed_bytes = self._owed_bytes, 0
+        if owed and trunk is not None and stream is not None:
+            trunk.engine.allow(stream, owed)
+            trunk.mark()
 
     def lost_by_peer(self, code: int) -> None:
         """Tell the driver that there is no answer, or no rest of it."""

@@ -17,7 +17,7 @@ import pytest
 from haloy.proxy.descriptor import READ_BYTES
 from haloy.proxy.http2 import frames
 from haloy.proxy.http2.downstream import Http2Downstream
-from haloy.proxy.http2.sender import PROCESS_HIGH_BYTES
+from haloy.proxy.http2.sender import PROCESS_FULL_BYTES
 from tests.proxy.conftest import Starter
 from tests.proxy.http2.clients import H2Client, RawClient, until
 from tests.proxy.http2.support import GET, POST, block, frame, head, number
@@ -291,7 +291,7 @@ async def test_when_memory_is_short_who_holds_none_of_it_is_served(
         client = await in_thread(begin)
         switch = running.proxy._switch
         await until(lambda: switch.waits > 65536)
-        switch.waits += 2 * PROCESS_HIGH_BYTES
+        switch.waits += PROCESS_FULL_BYTES
         assert await in_thread(more, client) == frames.REFUSED_STREAM
         other = await in_thread(lambda: H2Client(running.https))
         assert (await in_thread(other.get)).status == 200
@@ -306,7 +306,7 @@ async def test_when_memory_is_short_who_holds_none_of_it_is_served(
         assert held[1] <= 2 * READ_BYTES < held[2]
         assert not any(one.engine.may_grow for one in served)
         late.peer.close()
-        switch.waits -= 2 * PROCESS_HIGH_BYTES
+        switch.waits -= PROCESS_FULL_BYTES
         client.peer.close()
         await until(lambda: switch.waits == 0)
 

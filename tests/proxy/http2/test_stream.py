@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import threading
+from typing import cast
 
 import pytest
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 
 from haloy.model.app import Domain, ProxyOptions
 from haloy.model.names import AppName, DomainName
@@ -586,3 +589,70 @@ def _many(port: int, count: int) -> None:
     client = H2Client(port)
     for _ in range(count):
         assert client.get().status == 200
+
+
+@pytest.mark.parametrize("room", [0, 20_000, 65_535])
+async def test_what_came_of_a_broken_answer_goes_before_the_reset(
+    start_http2: Starter, room: int
+) -> None:
+    """However little the client takes at a time: how much it has is no accident."""
+    running = start_http2()
+    size = 60_000
+
+    def script(peer: Peer) -> None:
+        peer.head()
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + b"x" * size)
+
+    def ask() -> RawClient:
+        settings = frames.SETTING.pack(frames.INITIAL_WINDOW_SIZE, room)
+        client = RawClient(running.https, settings=settings)
+        client.send(client.get(1))
+        assert client.status(1) == "200"
+        return client
+
+    def take(client: RawClient) -> tuple[int, int]:
+        client.send(frame(frames.WINDOW_UPDATE, 0, 1, number(size)))
+        got = 0
+        while (found := client.frame()) and found.kind != frames.RST_STREAM:
+            got += len(found.body) if found.kind == frames.DATA else 0
+        assert found is not None
+        return got, frames.NUMBER.unpack(found.body)[0]
+
+    with backend(script) as app:
+        await running.serve(app)
+        client = await in_thread(ask)
+        await until(lambda: [one.outcome for one in running.records] == ["cut"])
+        assert await in_thread(take, client) == (size, frames.INTERNAL_ERROR)
+        assert running.proxy._switch.waits == 0
+
+
+async def test_a_broken_answer_that_nobody_takes_is_reset(start_http2: Starter) -> None:
+    """A minute later, as one that is whole."""
+    from twisted.internet import reactor  # noqa: PLC0415, TID251 - once installed
+
+    now = [1000.0]
+    running = start_http2(clock=lambda: now[0])
+
+    def script(peer: Peer) -> None:
+        peer.head()
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\nxxx")
+
+    def ask() -> RawClient:
+        settings = frames.SETTING.pack(frames.INITIAL_WINDOW_SIZE, 0)
+        client = RawClient(running.https, settings=settings)
+        client.send(client.get(1))
+        assert client.status(1) == "200"
+        return client
+
+    with backend(script) as app:
+        await running.serve(app)
+        client = await in_thread(ask)
+        await until(lambda: len(running.records) == 1)
+        assert running.proxy._switch.waits == 3
+        now[0] += 55.0
+        await deferLater(cast(IReactorTime, reactor), 0.4)
+        assert running.proxy._switch.waits == 3
+        now[0] += 10.0
+        found = await in_thread(client.until, frames.RST_STREAM)
+        assert found.body == number(frames.CANCEL)
+        assert running.proxy._switch.waits == 0
