@@ -1,14 +1,23 @@
 """Measure what new tables cost requests: 1,000 routes, swapped 10 times a second.
 
 usage: python -m bench.swaps [--rounds N] [--seconds S] [--workers N] [--routes N]
-                             [--changed SHARE] [--floor]
+                             [--changed SHARE] [--nginx] [--floor]
 
-Each round asks the split form 500 times a second on 20 connections, first in quiet,
-then while this process, in haloyd's place, swaps the table; C{SHARE} of the replicas
-are new in each (default: a tenth). What counts is the ratio of the 99th percentiles.
+Each round asks the split form 500 times a second on 20 connections: in quiet, then
+while this process, in haloyd's place, swaps the table, then while the proxy is
+reloaded besides. C{SHARE} of the replicas are new in each table (default: a tenth).
+The connections are opened 2 ms apart, so that requests come evenly: all at once they
+would come 20 every 40 ms, and the 99th percentile be that of the last ones of a burst.
+
+What counts is the ratio of the 99th percentiles to our own in quiet. C{--nginx} asks
+nginx with as many servers, too, by the same load: in quiet, to which the others are
+compared as well, and reloaded as often, which is what it has for a new table. It does
+not tell when a reload is done; its old workers close what they hold between two
+requests, which h2load counts as failed.
+
 This process does what haloyd does for a table: it builds it of what is wanted, sends
 what differs, and writes the snapshot. The load, the proxy and this process share the
-machine, and with few cores they wait for each other: C{--floor} asks a third time,
+machine, and with few cores they wait for each other: C{--floor} asks once more,
 while two processes that do nothing for the proxy take as much of the CPU as this one
 and the supervisor took for the tables. The milliseconds of each are per swap, those of
 the workers with the requests they answer. Needs nginx, as the app, and h2load.
@@ -19,22 +28,24 @@ from __future__ import annotations
 import argparse
 import gc
 import os
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from attrs import define, field
 from twisted.internet import reactor as installed  # noqa: TID251 - the entry point
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 
-from bench.compare import BACKEND, HOST, NGINX, free_port, wait_for
+from bench.compare import BACKEND, NGINX, free_port, wait_for
+from bench.even import Latency, Nginx, floor, load
 from haloy.daemon.intents import Intents
 from haloy.daemon.routing import Routing
 from haloy.daemon.snapshot import SnapshotWriter
@@ -43,15 +54,6 @@ from haloy.model.names import AppName, DeploymentId, DomainName
 from haloy.proxy.control.client import RemoteProxy
 
 EACH_S = 0.1
-#: Takes so many milliseconds of a core, ten times a second.
-BURN = """
-import sys, time
-while True:
-    until = time.process_time() + float(sys.argv[1]) / 1000
-    while time.process_time() < until:
-        pass
-    time.sleep(0.1)
-"""
 
 reactor: Any = installed
 
@@ -82,40 +84,23 @@ def wanted(routes: int, changed: float, port: int, count: int) -> list[Intents]:
     return rows
 
 
-def load(port: int, folder: Path, seconds: float) -> tuple[float, float, int]:
-    """Return median and 99th percentile in milliseconds, and how many failed."""
-    log = folder / "latency.log"
-    log.unlink(missing_ok=True)
-    subprocess.run(
-        ["h2load", "--h1", "-t1", "-c20", "--rps=25", f"-D{round(seconds * 1000)}ms",
-         f"--log-file={log}", f"--connect-to=127.0.0.1:{port}", f"http://{HOST}/1k"],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    rows = [line.split() for line in log.read_text().splitlines()]
-    if not rows:
-        raise RuntimeError("h2load has had no answer, or no time")
-    taken = sorted(int(row[2]) / 1000 for row in rows)
-    failed = sum(row[1] != "200" for row in rows)
-    return taken[len(taken) // 2], taken[int(len(taken) * 0.99)], failed
-
-
 def listed(values: Iterable[float]) -> str:
     return " + ".join(f"{one:.1f}" for one in values)
 
 
 class Swapping:
-    """Swaps tables until it is stopped."""
+    """Swaps tables, one after the other."""
 
-    def __init__(self, routing: Routing, rows: Sequence[Intents]) -> None:
+    def __init__(self, routing: Routing, rows: Iterator[Intents]) -> None:
         self._routing = routing
         self._rows = rows
-        self._going = True
         self.done = 0
         self.longest_s = 0.0
 
-    async def run(self) -> None:
+    async def run(self, going: Callable[[], bool]) -> None:
+        """Go on until C{going} says no."""
         for row in self._rows:
-            if not self._going:
+            if not going():
                 return
             began_s = reactor.seconds()
             self._routing.restore(row)
@@ -124,9 +109,6 @@ class Swapping:
             self.longest_s = max(self.longest_s, took_s)
             self.done += 1
             await deferLater(reactor, max(0.0, EACH_S - took_s))
-
-    def stop(self) -> None:
-        self._going = False
 
 
 def taken_ms(process: int) -> tuple[float, float]:
@@ -145,24 +127,140 @@ def workers_of(supervisor: int) -> list[int]:
     return [int(one) for one in children.split()]
 
 
-@contextmanager
-def burning(each_ms: Sequence[float]) -> Any:
-    """Let processes take that much of the CPU, each, ten times a second."""
-    processes = [
-        subprocess.Popen([sys.executable, "-c", BURN, str(one)]) for one in each_ms
-    ]
-    try:
-        yield
-    finally:
-        for process in processes:
-            process.terminate()
-            process.wait(20)
+def reloading(nginx: Nginx) -> Callable[[Callable[[], bool]], Any]:
+    """Return what reloads it as often as tables are swapped."""
+
+    async def reload(going: Callable[[], bool]) -> None:
+        while going():
+            nginx.reload()
+            await deferLater(reactor, EACH_S)
+
+    return reload
 
 
-def floor(port: int, folder: Path, seconds: float, each_ms: Sequence[float]) -> float:
-    """Return the 99th percentile while others take that much of the CPU."""
-    with burning(each_ms):
-        return load(port, folder, seconds)[1]
+async def during(
+    beside: Callable[[Callable[[], bool]], Coroutine[Any, Any, None]],
+    asking: Callable[[], Latency],
+) -> Latency:
+    """Return what C{asking} does in a thread, while C{beside} goes on."""
+    going = True
+    running = Deferred.fromCoroutine(beside(lambda: going))
+    found = await deferToThread(asking)
+    going = False
+    await running
+    return found
+
+
+@define
+class Figures:
+    """Ratios of the 99th percentiles of all rounds, by what they compare."""
+
+    of: dict[str, list[float]] = field(factory=dict)
+    failed: dict[str, int] = field(factory=dict)
+
+    def note(self, what: str, one: Latency, other: Latency) -> str:
+        """Take the ratio of C{one} to C{other}, and return it as text."""
+        self.of.setdefault(what, []).append(one.p99 / other.p99)
+        return f"x {self.of[what][-1]:.2f}"
+
+    def count(self, what: str, *some: Latency) -> None:
+        """Add how many requests failed."""
+        lost = sum(one.failed for one in some)
+        self.failed[what] = self.failed.get(what, 0) + lost
+
+    def tell(self, of_what: str) -> None:
+        """Print the medians."""
+        for what, ratios in self.of.items():
+            print(
+                f"{what}: x {statistics.median(ratios):.2f}"
+                f" [{min(ratios):.2f}-{max(ratios):.2f}]"
+            )
+        for what, lost in self.failed.items():
+            print(f"failed requests, {what}: {lost}")
+        middle = self.of["p99 while swapped, to our own in quiet"]
+        print(
+            f"p99 of {of_what}: x {statistics.median(middle):.2f}"
+            f" [{min(middle):.2f}-{max(middle):.2f}]  must 2.0, aim 1.2"
+        )
+
+
+class Rounds:
+    """One round after the other: everything is asked in each."""
+
+    def __init__(
+        self, given: argparse.Namespace, folder: Path, routing: Routing,
+        rows: Iterator[Intents], nginx: Nginx | None,
+    ) -> None:  # fmt: skip
+        self._given = given
+        self._folder = folder
+        self._routing = routing
+        self._rows = rows
+        self._nginx = nginx
+        self.figures = Figures()
+
+    def _ask(self, port: int) -> Latency:
+        return load(port, self._folder, self._given.seconds)
+
+    async def go(self, http: int) -> None:
+        """Ask in quiet and while tables are swapped, then with a reload besides."""
+        given, figures = self._given, self.figures
+        quiet = await deferToThread(self._ask, http)
+        swapping = Swapping(self._routing, self._rows)
+        taking = (os.getpid(), given.supervisor, *workers_of(given.supervisor))
+        before_ms = [taken_ms(one) for one in taking]
+        busy = await during(swapping.run, lambda: self._ask(http))
+        each_ms = [
+            [(now - then) / swapping.done for now, then in zip(both, was, strict=True)]
+            for both, was in zip(map(taken_ms, taking), before_ms, strict=True)
+        ]
+        ratio = figures.note("p99 while swapped, to our own in quiet", busy, quiet)
+        reloaded = await self._reloaded(http)
+        figures.note("p99 while swapped and reloaded, to quiet", reloaded, quiet)
+        figures.count("quiet, swapped, reloaded", quiet, busy, reloaded)
+        print(
+            f"quiet p50 {quiet.p50:.2f} p99 {quiet.p99:.2f} ms   {swapping.done} swaps"
+            f" (longest {swapping.longest_s * 1000:.0f} ms; haloyd, supervisor, workers"
+            f" ran {listed(ran for ran, _ in each_ms)} ms each, waited"
+            f" {listed(waited for _, waited in each_ms)}): p50 {busy.p50:.2f}"
+            f" p99 {busy.p99:.2f} ms   {ratio}   reloaded: p99 {reloaded.p99:.2f} ms"
+            f"   failed {quiet.failed + busy.failed + reloaded.failed}",
+            flush=True,
+        )
+        if self._nginx is not None:
+            await self._compared(self._nginx, quiet, busy)
+        if given.floor:
+            burnt_ms = [ran for ran, _ in each_ms[:2]]
+            p99 = await deferToThread(
+                floor, http, self._folder, given.seconds, burnt_ms
+            )
+            idle = Latency(0.0, p99, 0)
+            figures.note("the same CPU for nothing, to quiet", idle, quiet)
+
+    async def _reloaded(self, http: int) -> Latency:
+        async def beside(going: Callable[[], bool]) -> None:
+            later = reactor.callLater(
+                self._given.seconds / 3, os.kill, self._given.supervisor, signal.SIGHUP
+            )
+            await Swapping(self._routing, self._rows).run(going)
+            if later.active():
+                later.cancel()
+
+        return await during(beside, lambda: self._ask(http))
+
+    async def _compared(self, nginx: Nginx, quiet: Latency, busy: Latency) -> None:
+        figures = self.figures
+        calm = await deferToThread(self._ask, nginx.port)
+        again = await during(reloading(nginx), lambda: self._ask(nginx.port))
+        figures.note("p99 in quiet, to nginx in quiet", quiet, calm)
+        figures.note("p99 while swapped, to nginx in quiet", busy, calm)
+        figures.note("p99 of nginx reloaded as often, to itself in quiet", again, calm)
+        figures.count("nginx in quiet", calm)
+        figures.count("nginx reloaded", again)
+        print(
+            f"   nginx: quiet p50 {calm.p50:.2f} p99 {calm.p99:.2f} ms, reloaded p50"
+            f" {again.p50:.2f} p99 {again.p99:.2f} ms, failed {again.failed}",
+            flush=True,
+        )
 
 
 async def measure(given: argparse.Namespace, folder: Path, http: int) -> None:
@@ -172,56 +270,27 @@ async def measure(given: argparse.Namespace, folder: Path, http: int) -> None:
     # Where haloyd's API would be does not matter: it has no domain here.
     routing = Routing(proxy, UnixAddress("/none"), Intents(), changed=snapshot.save)
     proxy.startService()
-    swaps = round(given.seconds / EACH_S) + 5
-    rows = wanted(given.routes, given.changed, given.app, given.rounds * swaps + 1)
-    routing.restore(rows[0])
+    swaps = round(given.seconds / EACH_S) + 20
+    count = 2 * given.rounds * swaps + 1
+    rows = iter(wanted(given.routes, given.changed, given.app, count))
+    routing.restore(next(rows))
     await routing.published()
-    gc.collect()
-    gc.freeze()  # no haloyd has so many tables at once
-    await deferToThread(load, http, folder, 1.0)
-    ratios, floors = [], []
-    for number in range(given.rounds):
-        quiet = await deferToThread(load, http, folder, given.seconds)
-        start = 1 + number * swaps
-        swapping = Swapping(routing, rows[start : start + swaps])
-        taking = (os.getpid(), given.supervisor, *workers_of(given.supervisor))
-        before_ms = [taken_ms(one) for one in taking]
-        running = Deferred.fromCoroutine(swapping.run())
-        busy = await deferToThread(load, http, folder, given.seconds)
-        swapping.stop()
-        await running
-        each_ms = [
-            [(now - then) / swapping.done for now, then in zip(both, was, strict=True)]
-            for both, was in zip(map(taken_ms, taking), before_ms, strict=True)
-        ]
-        ratios.append(busy[1] / quiet[1])
-        beside = ""
-        if given.floor:
-            burnt_ms = [ran for ran, _ in each_ms[:2]]
-            p99 = await deferToThread(floor, http, folder, given.seconds, burnt_ms)
-            floors.append(p99 / quiet[1])
-            beside = f"   others: p99 {p99:.2f} ms, x {floors[-1]:.2f}"
-        print(
-            f"quiet p50 {quiet[0]:.2f} p99 {quiet[1]:.2f} ms   {swapping.done} swaps"
-            f" (longest {swapping.longest_s * 1000:.0f} ms; haloyd, supervisor, workers"
-            f" ran {listed(ran for ran, _ in each_ms)} ms each, waited"
-            f" {listed(waited for _, waited in each_ms)}): p50 {busy[0]:.2f}"
-            f" p99 {busy[1]:.2f} ms   x {ratios[-1]:.2f}"
-            f"   failed {quiet[2] + busy[2]}{beside}",
-            flush=True,
-        )
-    middle = statistics.median(ratios)
-    print(
-        f"p99 of {given.routes} routes, {given.workers} workers,"
-        f" {given.changed:g} changed: x {middle:.2f}"
-        f" [{min(ratios):.2f}-{max(ratios):.2f}]  must 2.0, aim 1.2"
+    nginx = Nginx(folder, given.app, given.routes) if given.nginx else None
+    try:
+        gc.collect()
+        gc.freeze()  # no haloyd has so many tables at once
+        await deferToThread(load, http, folder, 1.0)
+        rounds = Rounds(given, folder, routing, rows, nginx)
+        for _ in range(given.rounds):
+            await rounds.go(http)
+    finally:
+        if nginx is not None:
+            nginx.stop()
+    rounds.figures.tell(
+        f"{given.routes} routes, {given.workers} workers, {given.changed:g} changed"
     )
-    if floors:
-        print(
-            f"the same CPU for nothing: x {statistics.median(floors):.2f}"
-            f" [{min(floors):.2f}-{max(floors):.2f}]"
-        )
     await routing.stop()
+    await snapshot.stop()
     await proxy.stopService()
 
 
@@ -232,6 +301,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--routes", type=int, default=1000)
     parser.add_argument("--changed", type=float, default=0.1)
+    parser.add_argument("--nginx", action="store_true")
     parser.add_argument("--floor", action="store_true")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="haloy-bench-") as name:
