@@ -25,7 +25,7 @@ from haloy.engine.interface import (
 )
 from haloy.errors import DeployFailed, HaloyError, NotFound
 from haloy.health.ports import listening_ports
-from haloy.health.probe import Prober
+from haloy.health.probe import Prober, ProbeResult
 from haloy.model.app import HealthCheck
 
 FIRST_S = 0.01
@@ -82,39 +82,36 @@ class ReadinessCheck:
         timeout_s: float,
     ) -> Container:
         began = self._reactor.seconds()
-        wait_s, reason = FIRST_S, "it was not asked"
+        wait_s = FIRST_S
         restarts: int | None = None
         while True:
             container = await self._engine.container(container_id)
             restarts = container.restarts if restarts is None else restarts
             await self._refuse_ended(container, restarts)
-            passed, reason = await self._ask(
-                container, check, port, network or DEFAULT_NETWORK
-            )
-            if passed:
+            seen = await self._ask(container, check, port, network or DEFAULT_NETWORK)
+            if seen.passed:
                 return container
             elapsed = self._reactor.seconds() - began
             if elapsed >= timeout_s:
-                raise await self._not_ready(container, port, reason, timeout_s)
+                raise await self._not_ready(container, port, seen, timeout_s)
             await deferLater(self._reactor, min(wait_s, max(timeout_s - elapsed, 0.01)))
             wait_s = next_wait_s(wait_s, elapsed)
 
     async def _ask(
         self, container: Container, check: HealthCheck, port: int, network: str
-    ) -> tuple[bool, str]:
+    ) -> ProbeResult:
         if _is_paused(container):
-            return False, why_not_running(container)
+            return ProbeResult(False, why_not_running(container))
         if container.health is not HealthState.NONE:
             said = f": {container.health_output}" if container.health_output else ""
-            return (
+            return ProbeResult(
                 container.health is HealthState.HEALTHY,
                 f"its HEALTHCHECK says {container.health.value}{said}",
             )
         address = reachable_address(container, network, port)
         if address is None:
-            return False, why_unreachable(container)
-        result = await self._probe(self._reactor, address, check, PROBE_LIMIT_S)
-        return result.passed, result.reason
+            return ProbeResult(False, why_unreachable(container))
+        return await self._probe(self._reactor, address, check, PROBE_LIMIT_S)
 
     async def _min_ready(self, container: Container, check: HealthCheck) -> None:
         """Wait until it has run for C{min_ready_s}; it must still be the same run."""
@@ -146,7 +143,7 @@ class ReadinessCheck:
         raise await self._failed(container, "exited", why_not_running(container))
 
     async def _not_ready(
-        self, container: Container, port: int, reason: str, timeout_s: float
+        self, container: Container, port: int, seen: ProbeResult, timeout_s: float
     ) -> DeployFailed:
         ports = listening_ports(container.pid)
         asked = container.health is HealthState.NONE and not _is_paused(container)
@@ -157,10 +154,18 @@ class ReadinessCheck:
                 "port-mismatch",
                 f"it listens on {shown}, you said {port}; set port",
             )
+        if port in ports and not seen.reached:
+            return await self._failed(
+                container,
+                "network",
+                f"it listens on {port}, but nothing gets there from this server "
+                f"({seen.reason}): a macvlan or ipvlan network does not let a host "
+                "reach its own containers, or a firewall is between",
+            )
         return await self._failed(
             container,
             "health-check",
-            f"it was not healthy within {timeout_s:g} s: {reason}",
+            f"it was not healthy within {timeout_s:g} s: {seen.reason}",
         )
 
     async def _failed(

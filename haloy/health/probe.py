@@ -23,10 +23,14 @@ _FIELDS = ((b"user-agent", b"haloy-health"), (b"accept", b"*/*"))
 
 @frozen
 class ProbeResult:
-    """What one probe saw; C{reason} is for a person in either case."""
+    """What one probe saw; C{reason} is for a person in either case.
+
+    C{reached}: somebody there took a connection, or refused it.
+    """
 
     passed: bool
     reason: str
+    reached: bool = True
 
 
 class Reply(Protocol):
@@ -137,9 +141,9 @@ def _refused(problem: Exception, address: Address) -> ProbeResult:
     if isinstance(problem, ConnectionAbortedError):
         return ProbeResult(False, reason)
     if "refused" in text:
-        reason = f"port {port} refuses connections"
-    elif "timed out" in text or "timeout" in text or "took longer" in text:
+        return ProbeResult(False, f"port {port} refuses connections")
+    if "timed out" in text or "timeout" in text or "took longer" in text:
         reason = f"port {port} does not take connections in time"
     else:
         reason = f"port {port} is unreachable: {problem}"
-    return ProbeResult(False, reason)
+    return ProbeResult(False, reason, reached=False)

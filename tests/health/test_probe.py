@@ -103,6 +103,14 @@ async def test_refused(app: App, reactor: Any) -> None:
     await app.ports.pop().stopListening()
     result = await probe(reactor, address, "/", 5)
     assert result.reason == f"port {address.port} refuses connections"
+    assert result.reached
+
+
+async def test_not_reached(reactor: Any) -> None:
+    """No way there is told from an app that takes no connections."""
+    result = await probe(reactor, Address("255.255.255.255", 1), "/", 5)
+    assert (result.passed, result.reached) == (False, False)
+    assert "port 1 is unreachable" in result.reason
 
 
 async def test_ipv6(app: App, reactor: Any) -> None:

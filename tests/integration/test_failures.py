@@ -156,6 +156,19 @@ def test_network_of_its_own(haloyd: Server) -> None:
     assert (status, "running" in text) == (200, True)
 
 
+def test_network_that_is_not_reached(haloyd: Server) -> None:
+    """As a macvlan is: an app that listens there fails, and is told why."""
+    own = "haloytest-unreached"
+    with haloyd.docker.unreached_subnet() as subnet:
+        haloyd.docker.docker("network", "create", f"--subnet={subnet}", own)
+        end = haloyd.deploy(
+            identifier(0), "app:one", network=own, healthCheckTimeout="2s"
+        )
+    assert end["fields"]["code"] == "network", end
+    assert "it listens on 8080, but nothing gets there" in end["fields"]["error"]
+    assert haloyd.containers("shop") == []
+
+
 def test_two_networks(haloyd: Server) -> None:
     """A container on a second network too goes on serving by Haloy's."""
     haloyd.deploy(identifier(0), "app:one")

@@ -140,6 +140,17 @@ class PrivateDocker:
         subprocess.run(["nsenter", space, "sh", "-c", forwarding], check=True)
         return f"{prefix}:1::/64"
 
+    @contextmanager
+    def unreached_subnet(self) -> Iterator[str]:
+        """Give a subnet for a network to whose containers no packet gets from here."""
+        # Narrower than the bridge's own route, which it goes before.
+        lost = ("blackhole", f"10.{self._subnet}.200.0/25")
+        _ip("-n", self._space, "route", "add", *lost)
+        try:
+            yield f"10.{self._subnet}.200.0/24"
+        finally:
+            _ip("-n", self._space, "route", "delete", *lost)
+
     def docker(self, *arguments: str) -> str:
         """Return what C{docker …} prints."""
         done = self._ask(*arguments)
