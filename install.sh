@@ -116,7 +116,7 @@ check_compiler() {
     [ -n "$compiled" ] || return 0
     [ -z "$wheel" ] || fail "--wheel is installed as it is: leave it or --compiled out"
     [ -f "$here/setup.py" ] ||
-        fail "--compiled wants Haloy's source: start the install.sh of a checkout"
+        fail "--compiled needs Haloy's source: run the install.sh of a checkout"
     headers=$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
     compiler=$("$python" -c 'import sysconfig; print((sysconfig.get_config_var("CC") or "cc").split()[0])')
     if has "$compiler" && printf '#include <Python.h>\n' |
@@ -132,7 +132,7 @@ check_compiler() {
     else
         needed="install them"
     fi
-    fail "--compiled wants a C compiler ($compiler) and Python's headers ($headers): $needed"
+    fail "--compiled needs a C compiler ($compiler) and Python's headers ($headers): $needed"
 }
 
 find_wheel() {

@@ -18,7 +18,10 @@ ALL = [
     ("error", "text"),
     [
         (HaloyError("the disk is gone"), "the disk is gone"),
-        (ConfigError("wants a list", "haloy.yaml", 7), "haloy.yaml:7: wants a list"),
+        (
+            ConfigError("must be a list", "haloy.yaml", 7),
+            "haloy.yaml:7: must be a list",
+        ),
         (ConfigError("is not there", "haloy.yaml"), "haloy.yaml: is not there"),
         (ConfigError("HALOY_API_TOKEN is not set"), "HALOY_API_TOKEN is not set"),
         (InvalidValue("must be positive", "replicas"), "replicas: must be positive"),

@@ -122,7 +122,7 @@ def test_install_sh_is_free_of_what_shellcheck_knows() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ((), "--compiled wants a C compiler"),
+        ((), "--compiled needs a C compiler"),
         (("--wheel", "one.whl"), "leave it or --compiled out"),
     ],
 )

@@ -80,7 +80,8 @@ def _expiry(text: str | None) -> datetime | None:
         at = None
     if at is None or at.tzinfo is None:
         raise InvalidValue(
-            "wants a time with its zone, as in 2027-01-31T00:00:00Z", field="expiresAt"
+            "must be a time with its zone, as in 2027-01-31T00:00:00Z",
+            field="expiresAt",
         )
     return at
 

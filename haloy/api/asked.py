@@ -32,7 +32,7 @@ def count(request: Any, name: str) -> int:
     text = argument(request, name)
     found = _whole(text or "0")
     if found is None:
-        raise InvalidValue("wants a whole number from 0 on", field=name)
+        raise InvalidValue("must be a whole number from 0 on", field=name)
     return found
 
 
@@ -47,7 +47,7 @@ def since(request: Any) -> float:
     whole, _, part = text.partition(".")
     digits = whole.isascii() and whole.isdigit() and len(whole) < 12
     if not digits or (part and not (part.isascii() and part.isdigit())):
-        raise InvalidValue("wants seconds of the epoch", field="since")
+        raise InvalidValue("must be seconds of the epoch", field="since")
     return float(text)
 
 
@@ -70,7 +70,7 @@ def last_event_id(request: Any) -> int | None:
         return None
     found = _whole(text)
     if found is None:
-        raise InvalidValue("wants the number of an event", field="Last-Event-ID")
+        raise InvalidValue("must be the number of an event", field="Last-Event-ID")
     return found
 
 

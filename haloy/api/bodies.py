@@ -186,7 +186,7 @@ class PemBody:
 def read_body(found: object, kind: type[T], path: str = "") -> T:
     """Return a body as a C{kind}. @raise InvalidValue: names the field."""
     if not isinstance(found, Mapping):
-        raise InvalidValue("wants a JSON object", field=path or "body")
+        raise InvalidValue("must be a JSON object", field=path or "body")
     members = {
         rule_of(one).key.lower(): one
         for one in attrs.fields(kind)  # type: ignore[arg-type]  # an attrs class
@@ -227,16 +227,16 @@ def _read(value: object, hint: Any, rule: Rule, where: str) -> Any:
         return _number(value, rule, where)
     if hint is bool:
         if not isinstance(value, bool):
-            raise InvalidValue("wants true or false", field=where)
+            raise InvalidValue("must be true or false", field=where)
         return value
     if not isinstance(value, Mapping):
-        raise InvalidValue("wants an object", field=where)
+        raise InvalidValue("must be an object", field=where)
     return value
 
 
 def _list(value: object, rule: Rule, where: str) -> tuple[str, ...]:
     if not isinstance(value, list):
-        raise InvalidValue("wants a list of texts", field=where)
+        raise InvalidValue("must be a list of texts", field=where)
     if rule.least is not None and len(value) < rule.least:
         raise InvalidValue("cannot be empty", field=where)
     if rule.most is not None and len(value) > rule.most:
@@ -246,19 +246,19 @@ def _list(value: object, rule: Rule, where: str) -> tuple[str, ...]:
 
 def _text(value: object, rule: Rule, where: str) -> str:
     if not isinstance(value, str):
-        raise InvalidValue("wants a text", field=where)
+        raise InvalidValue("must be text", field=where)
     if rule.filled and not value.strip():
-        raise InvalidValue("wants a text that is not empty", field=where)
+        raise InvalidValue("must be text, and not empty", field=where)
     if rule.pattern and re.fullmatch(rule.pattern, value, re.DOTALL) is None:
         raise InvalidValue(f"must match {rule.pattern}", field=where)
     if rule.choices and value not in rule.choices:
-        raise InvalidValue(f"wants one of {', '.join(rule.choices)}", field=where)
+        raise InvalidValue(f"must be one of {', '.join(rule.choices)}", field=where)
     return value
 
 
 def _number(value: object, rule: Rule, where: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise InvalidValue("wants a whole number", field=where)
+        raise InvalidValue("must be a whole number", field=where)
     if rule.least is not None and value < rule.least:
         raise InvalidValue(f"must be {rule.least} or more", field=where)
     if rule.most is not None and value > rule.most:

@@ -80,7 +80,7 @@ def refused_field(name: bytes, value: bytes) -> Refusal | None:
         return Refusal(501, "Transfer-Encoding: only chunked is known", "unsupported")
     is_size = value.isdigit() and len(value) <= _LENGTH_DIGITS
     if name == b"content-length" and not is_size:
-        return Refusal(400, "Content-Length: is no number of bytes", "invalid")
+        return Refusal(400, "Content-Length: is not a number of bytes", "invalid")
     return None
 
 

@@ -28,7 +28,7 @@ def archive_offset(path: Path, content_type: str) -> int:
         head = file.read(HEAD_LIMIT_BYTES)
         end = head.find(b"\r\n\r\n")
         if not head.startswith(b"--" + boundary + b"\r\n") or end < 0:
-            raise InvalidValue("is no multipart form", field="body")
+            raise InvalidValue("is not a multipart form", field="body")
         _check_part(head[len(boundary) + 4 : end])
         offset = end + 4
         file.truncate(_last(file.fileno(), delimiter, offset))
@@ -40,7 +40,7 @@ def _boundary(content_type: str) -> bytes:
     message["Content-Type"] = content_type
     boundary = message.get_boundary()
     if not boundary or not boundary.isascii():
-        raise InvalidValue("is no multipart form", field="Content-Type")
+        raise InvalidValue("is not a multipart form", field="Content-Type")
     return boundary.encode()
 
 

@@ -75,13 +75,13 @@ def decode_asked(text: str) -> Asked:
         _only(found, "type", "columns", "rows")
         return Resize(_size(found, "columns", None), _size(found, "rows", None))
     if kind != "start":
-        raise InvalidValue("wants start, resize or end", field="type")
+        raise InvalidValue("must be start, resize or end", field="type")
     _only(found, "type", "command", "tty", "containerId", "columns", "rows")
     tty, container = found.get("tty", False), found.get("containerId", "")
     if not isinstance(tty, bool):
-        raise InvalidValue("wants true or false", field="tty")
+        raise InvalidValue("must be true or false", field="tty")
     if not isinstance(container, str):
-        raise InvalidValue("wants a text", field="containerId")
+        raise InvalidValue("must be text", field="containerId")
     return Start(
         check_command(found.get("command")),
         tty,
@@ -98,7 +98,7 @@ def check_command(found: object) -> tuple[str, ...]:
     if len(found) > COMMAND_LIMIT:
         raise InvalidValue(f"more than {COMMAND_LIMIT} words", field="command")
     if not all(isinstance(word, str) and "\0" not in word for word in found):
-        raise InvalidValue("wants a list of texts", field="command")
+        raise InvalidValue("must be a list of texts", field="command")
     size = sum(len(word.encode(errors="surrogatepass")) + 1 for word in found)
     if size > COMMAND_LIMIT_BYTES:
         raise InvalidValue("is longer than 128 KiB", field="command")
@@ -149,7 +149,7 @@ def decode_told(text: str) -> Told:
         return Refused(str(code or "error"), str(found.get("reason") or ""))
     if kind == "started":
         return Started(str(found.get("containerId") or ""))
-    raise InvalidValue("wants started, exit or error", field="type")
+    raise InvalidValue("must be started, exit or error", field="type")
 
 
 def _object(text: str) -> Mapping[str, Any]:
@@ -158,7 +158,7 @@ def _object(text: str) -> Mapping[str, Any]:
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise InvalidValue("wants a JSON object", field="message")
+        raise InvalidValue("must be a JSON object", field="message")
     return found
 
 
@@ -172,5 +172,5 @@ def _size(found: Mapping[str, Any], key: str, default: int | None) -> int:
     value = found.get(key, default)
     whole = isinstance(value, int) and not isinstance(value, bool)
     if not whole or not 1 <= value <= SIZE_LIMIT:
-        raise InvalidValue(f"wants 1 to {SIZE_LIMIT}", field=key)
+        raise InvalidValue(f"must be 1 to {SIZE_LIMIT}", field=key)
     return int(value)

@@ -206,7 +206,7 @@ def _accepted(request: Any) -> tuple[Connection, bytes]:
             pass
         answer = machine.send(AcceptConnection())
     except (ProtocolError, h11.ProtocolError):
-        raise InvalidValue("wants a WebSocket connection", field="Upgrade") from None
+        raise InvalidValue("needs a WebSocket connection", field="Upgrade") from None
     if machine.connection is None:
-        raise InvalidValue("wants a WebSocket connection", field="Upgrade")
+        raise InvalidValue("needs a WebSocket connection", field="Upgrade")
     return machine.connection, answer

@@ -52,7 +52,7 @@ def proxy_for(host: str, environment: Mapping[str, str]) -> Proxy | None:
         parts = urlsplit(url if "://" in url else f"http://{url}")
         port = parts.port
     except ValueError as problem:
-        raise ConfigError(f"{name} is no URL: {problem}") from None
+        raise ConfigError(f"{name} is not a URL: {problem}") from None
     if parts.scheme not in DEFAULT_PORTS or not parts.hostname:
         raise ConfigError(f"{name} must be http://HOST:PORT or https://HOST:PORT")
     credentials = ""

@@ -180,7 +180,7 @@ class Transport:
                 return response, body
             if wait_s > limit_s:
                 raise TooMany(
-                    f"{self.base_url} is asked too often: {_reason(body)}; "
+                    f"{self.base_url} got too many requests: {_reason(body)}; "
                     f"try again in {wait_s:g} s"
                 )
             await deferLater(self.reactor, wait_s)
@@ -246,7 +246,7 @@ class Transport:
                 "(`haloy server add`, or HALOY_API_TOKEN)"
             )
         if status == 429:
-            return TooMany(f"{self.base_url} is asked too often: {reason}")
+            return TooMany(f"{self.base_url} got too many requests: {reason}")
         if (status, reason) == (404, NO_ROUTE):
             return NotFound(
                 f"the haloyd at {self.base_url} does not know this: it is older than "

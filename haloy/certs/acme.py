@@ -130,7 +130,7 @@ class AcmeClient:
                 )
             elif object_at(directory, "meta").get("externalAccountRequired"):
                 raise AcmeError(
-                    "the CA wants an external account binding; set acme.eab",
+                    "the CA requires an external account binding; set acme.eab",
                     problem="externalAccountRequired",
                 ) from problem
             answer = await self._http.post(url, payload, self.key, "")
@@ -168,7 +168,7 @@ class AcmeClient:
         if body.get("status") == "pending":
             urls = list_at(body, "authorizations")
             if len(urls) > len(wish.names):
-                raise AcmeError("the CA wants more proven than was asked for")
+                raise AcmeError("the CA asks for more proofs than the order has names")
             await self._authorize_all(urls, wish.names, solver, deadline_s)
         done = await self._poll(url, {"ready", "valid", "invalid"}, deadline_s)
         if done["status"] == "ready":
@@ -232,7 +232,7 @@ class AcmeClient:
         name = DomainName(text_at(object_at(authorization, "identifier"), "value"))
         if name not in {one.removeprefix("*.") for one in names}:
             # What is shown for it goes into DNS and to commands.
-            raise AcmeError("the CA wants a name proven that was not asked for")
+            raise AcmeError("the CA asks for proof of a name that was not ordered")
         offered = [
             one
             for one in list_at(authorization, "challenges")

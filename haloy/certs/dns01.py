@@ -60,7 +60,7 @@ def make_provider(
         return Updates(run, settings)
     if importlib.util.find_spec("lexicon") is None:
         raise ConfigError(
-            f"acme.dns.provider: {settings.provider!r} wants dns-lexicon; "
+            f"acme.dns.provider: {settings.provider!r} needs dns-lexicon; "
             "install haloy[dns]"
         )
     return Lexicon(reactor, settings, seen)

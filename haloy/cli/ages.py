@@ -75,7 +75,7 @@ def parse_since(text: str, now: datetime) -> datetime:
     at = parse_time(text)
     if at is None:
         raise InvalidValue(
-            f"{text!r} is neither a span as 15m, 2h30m, 1d nor a time as "
+            f"{text!r} is neither a span such as 15m, 2h30m or 1d nor a time such as "
             "2027-01-31T12:00:00Z",
             field="--since",
         )

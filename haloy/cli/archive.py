@@ -97,7 +97,7 @@ def _layer(archive: tarfile.TarFile, name: str) -> SavedLayer:
 def _open(archive: tarfile.TarFile, name: str) -> IO[bytes]:
     file = archive.extractfile(_resolved(archive, name))
     if file is None:
-        raise KeyError(f"{name} is no file")
+        raise KeyError(f"{name} is not a file")
     return file
 
 

@@ -77,7 +77,7 @@ def build_paths(image: ImageConfig, folder: Path) -> tuple[Path, Path]:
     context = (folder / ((build and build.context) or ".")).resolve()
     dockerfile = context / ((build and build.dockerfile) or "Dockerfile")
     if not context.is_dir():
-        raise ConfigError("the build context is no directory", path=str(context))
+        raise ConfigError("the build context is not a directory", path=str(context))
     if not dockerfile.is_file():
         raise ConfigError("there is no Dockerfile here", path=str(dockerfile))
     return context, dockerfile

@@ -123,7 +123,7 @@ def diff_(
         detail = await client.deployment(one.app, asked)
         found = detail.get("changes")
         if found is None:
-            raise HaloyError(f"it is not known any more what {asked} changed")
+            raise HaloyError(f"what {asked} changed is no longer known")
         return str(detail.get("comparedWith") or ""), asked, found
 
     first, second, found = run(ask)
@@ -145,7 +145,7 @@ def _change(row: dict[str, Any]) -> Change:
 async def _target(client: Any, one: Selected, deployment: str) -> Target:
     detail = await client.deployment(one.app, deployment)
     if not detail.get("config"):
-        raise HaloyError(f"the configuration of {deployment} is not known any more")
+        raise HaloyError(f"the configuration of {deployment} is no longer known")
     return target_from_json(detail["config"], "config")
 
 

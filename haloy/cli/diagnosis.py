@@ -84,7 +84,7 @@ def name_of_server(server: str) -> Check:
     found = addresses(host)
     if not found:
         step = f"add an A or AAAA record for {host}, or correct the name"
-        return Check("DNS", Level.FAIL, f"{host} is not known", step)
+        return Check("DNS", Level.FAIL, f"{host} does not resolve", step)
     return Check("DNS", Level.OK, f"{host} is {', '.join(found)}")
 
 
@@ -96,8 +96,8 @@ def port_of_server(server: str) -> Check:
         socket.create_connection((host, port), LIMIT_S).close()
     except OSError as problem:
         step = (
-            f"see that haloyd runs and that a firewall lets {port} through; behind a "
-            "proxy set HTTPS_PROXY"
+            f"check that haloyd runs and that the firewall lets {port} through; "
+            "behind a proxy set HTTPS_PROXY"
         )
         return Check("port", Level.FAIL, f"{host}:{port}: {problem}", step)
     return Check("port", Level.OK, f"{host}:{port} is open")
@@ -184,10 +184,10 @@ def domain(name: str, server: str) -> Check:
     wanted = "www." + name[2:] if name.startswith("*.") else name
     found, own = addresses(wanted), addresses(split_server(server)[0])
     if not found:
-        step = f"add an A record for {name} with {', '.join(own) or 'its address'}"
-        return Check(f"domain {name}", Level.FAIL, "is not known", step)
+        step = f"add an A record for {name}: {', '.join(own) or 'its address'}"
+        return Check(f"domain {name}", Level.FAIL, "does not resolve", step)
     if own and not set(found) & set(own):
-        step = f"let it lead to {', '.join(own)}, unless a proxy stands before it"
+        step = f"point it to {', '.join(own)}, unless a CDN is in front"
         text = f"is {', '.join(found)}, not the server"
         return Check(f"domain {name}", Level.WARN, text, step)
     return Check(f"domain {name}", Level.OK, f"is {', '.join(found)}")

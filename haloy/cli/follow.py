@@ -49,13 +49,13 @@ async def follow(
         await watching
     except defer.TimeoutError:
         raise DeployFailed(
-            f"{deployment} has not ended after {limit_s:g} s and goes on on the "
-            "server; `haloy status` shows how it stands",
+            f"{deployment} has not ended after {limit_s:g} s and continues on the "
+            "server; `haloy status` shows its state",
             failure="timeout",
         ) from None
     except defer.CancelledError:
         Output().warn(
-            f"{deployment} goes on on the server; `haloy status` shows how it stands"
+            f"{deployment} continues on the server; `haloy status` shows its state"
         )
         raise
 

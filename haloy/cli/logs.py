@@ -69,7 +69,7 @@ def logs_(
 
     async def show(reactor: Any) -> list[HaloyError]:
         if wanted.follow and not raw and not output.as_json:
-            output.info("Streaming logs; Ctrl+C ends it")
+            output.info("Streaming logs; press Ctrl+C to stop")
         answers = await together(
             _read(reactor, project, one, selection.limit_s, wanted, shown)
             for one in chosen

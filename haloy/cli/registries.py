@@ -122,7 +122,7 @@ def _legacy(
         return evolve(selection, server=words[0]), words[1:]
     if len(words) != wanted:
         raise click.UsageError(
-            f"wants {'a registry' if wanted else 'no argument'}; --server says where"
+            f"needs {'a registry' if wanted else 'no argument'}; --server says where"
         )
     return selection, words
 

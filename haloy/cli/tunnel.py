@@ -72,7 +72,7 @@ def tunnel_(
         there = f"port {remote_port}" if remote_port else "its port"
         output.info(
             f"localhost:{here} leads to {one.app} on {one.server}, {there}; "
-            "Ctrl+C ends it"
+            "press Ctrl+C to stop"
         )
         await Deferred()
 

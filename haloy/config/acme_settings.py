@@ -98,7 +98,7 @@ def parse_acme(section: Section) -> AcmeSettings:
         inner = section.section("fallback")
         inner.only(*own)
         if inner.values.get("directory") is None:
-            raise inner.error("", "wants a directory")
+            raise inner.error("", "needs a directory")
         fallback = _authority(inner, "")
         if fallback.directory == first.directory:
             raise inner.error("directory", "is the same as the first one")
@@ -107,7 +107,7 @@ def parse_acme(section: Section) -> AcmeSettings:
         dns = _dns(section.section("dns"))
     challenges = section.get("challenges", CHALLENGES, _challenges)
     if challenges == ("dns-01",) and dns is None:
-        raise section.error("challenges", "dns-01 alone wants acme.dns")
+        raise section.error("challenges", "dns-01 alone needs acme.dns")
     return AcmeSettings(
         first.directory,
         first.ca_file,
@@ -120,6 +120,14 @@ def parse_acme(section: Section) -> AcmeSettings:
     )
 
 
+def _email(value: Any, key: str) -> str:
+    found = as_text(value, key)
+    name, _, host = found.partition("@")
+    if found and (not name or not host or any(one.isspace() for one in found)):
+        raise InvalidValue(f"{found!r} is not an e-mail address", field=key)
+    return found
+
+
 def _authority(section: Section, directory: str) -> AuthoritySettings:
     eab = None
     if section.values.get("eab") is not None:
@@ -127,7 +135,7 @@ def _authority(section: Section, directory: str) -> AuthoritySettings:
     return AuthoritySettings(
         directory=section.get("directory", directory, as_https),
         ca_file=section.get("ca_file", "", as_text),
-        email=section.get("email", "", as_text),
+        email=section.get("email", "", _email),
         profile=section.get("profile", "", as_text),
         eab=eab,
     )
@@ -138,7 +146,7 @@ def _eab(section: Section) -> EabSettings:
     kid = section.get("kid", "", as_text)
     hmac_key = section.get("hmac_key", b"", _base64url)
     if not kid or not hmac_key:
-        raise section.error("", "wants kid and hmac_key")
+        raise section.error("", "needs kid and hmac_key")
     return EabSettings(kid, hmac_key)
 
 
@@ -172,9 +180,9 @@ def _dns(section: Section) -> AcmeDnsSettings:
     }.get(settings.provider, ())
     for key in wanted:
         if not getattr(settings, key):
-            raise section.error("", f"wants {key}")
+            raise section.error("", f"needs {key}")
     if bool(settings.key_name) != bool(settings.key_secret):
-        raise section.error("", "wants key_name and key_secret, or neither")
+        raise section.error("", "needs both key_name and key_secret, or neither")
     return settings
 
 
@@ -182,21 +190,25 @@ def _challenges(value: Any, key: str) -> tuple[str, ...]:
     found = as_texts(value, key)
     for one in found:
         if one not in CHALLENGES:
-            raise InvalidValue(f"{one!r} is none of {', '.join(CHALLENGES)}", field=key)
+            raise InvalidValue(
+                f"{one!r} is not one of {', '.join(CHALLENGES)}", field=key
+            )
     if not found or len(set(found)) != len(found):
-        raise InvalidValue("wants at least one, and none twice", field=key)
+        raise InvalidValue("must name at least one, and none twice", field=key)
     return found
 
 
 def _algorithm(value: Any, key: str) -> str:
     if value not in ALGORITHMS:
-        raise InvalidValue(f"{value!r} is none of {', '.join(ALGORITHMS)}", field=key)
+        raise InvalidValue(
+            f"{value!r} is not one of {', '.join(ALGORITHMS)}", field=key
+        )
     return str(value)
 
 
 def _secret(value: Any, key: str) -> str:
     if not isinstance(value, str):
-        raise InvalidValue("wants a text in quotes", field=key)
+        raise InvalidValue("must be text, in quotes", field=key)
     return value
 
 
@@ -213,8 +225,8 @@ def _base64url(value: Any, key: str) -> bytes:
 
 def _options(value: Any, key: str) -> Mapping[str, str]:
     if not isinstance(value, Mapping):
-        raise InvalidValue("wants a mapping", field=key)
+        raise InvalidValue("must be a mapping", field=key)
     for name, one in value.items():
         if not isinstance(name, str) or not isinstance(one, str):
-            raise InvalidValue(f"{name!r} wants a text in quotes", field=key)
+            raise InvalidValue(f"{name!r} must be text, in quotes", field=key)
     return dict(value)

@@ -66,7 +66,8 @@ def normalise_server(text: str, field: str = "server") -> str:
         parts = urlsplit(url if "://" in url else f"https://{url}")
         host, port = parts.hostname, parts.port
     except ValueError as problem:
-        raise InvalidValue(f"{text!r}: {problem}", field=field) from None
+        reason = "the port must be 1 to 65535" if "Port" in str(problem) else problem
+        raise InvalidValue(f"{text!r}: {reason}", field=field) from None
     if not host or not host.isprintable() or " " in host:
         raise InvalidValue(f"{text!r} is not a server name", field=field)
     # urlsplit lowers the host; the letter case of what was written is kept.
@@ -113,7 +114,7 @@ def read_client_file(folder: Path) -> ClientFile:
     value = {} if document.value is None else document.value
     servers = value.get("servers") if isinstance(value, Mapping) else None
     if not isinstance(value, Mapping) or not isinstance(servers, Mapping | None):
-        raise ConfigError("servers: wants a mapping", path=str(path), line=1)
+        raise ConfigError("servers: must be a mapping", path=str(path), line=1)
     found = {}
     for name, entry in (servers or {}).items():
         entry = {} if entry is None else entry
@@ -122,7 +123,7 @@ def read_client_file(folder: Path) -> ClientFile:
             text = entry.get(key, "") if isinstance(entry, Mapping) else 0
             if not isinstance(text, str | None):
                 raise ConfigError(
-                    f"servers.{name}.{key}: wants a text",
+                    f"servers.{name}.{key}: must be text",
                     path=str(path),
                     line=document.line(("servers", str(name), key)),
                 )

@@ -153,7 +153,7 @@ def _integer(loader: _Loader, node: yaml.ScalarNode) -> int:
         return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
     except ValueError:
         raise yaml.constructor.ConstructorError(
-            None, None, "is no number, or one of too many digits", node.start_mark
+            None, None, "is not a number, or one of too many digits", node.start_mark
         ) from None
 
 
@@ -191,7 +191,7 @@ def _walk(
             name = (key.tag, str(key.value))
             if name in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"key {key.value!r} stands here twice", key.start_mark
+                    None, None, f"key {key.value!r} appears twice", key.start_mark
                 )
             seen.add(name)
             here = (*where, str(key.value))

@@ -109,7 +109,7 @@ def _merge(
     preset = target.preset or root.preset
     if preset is not None and preset not in PRESETS:
         raise InvalidValue(
-            f"{preset!r} is none of {', '.join(PRESETS)}", field="preset"
+            f"{preset!r} is not one of {', '.join(PRESETS)}", field="preset"
         )
     own, inherited_image = _images(target, root, file)
     result = evolve(target, name=name, preset=preset, image=own, image_key=None)

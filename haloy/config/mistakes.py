@@ -34,6 +34,10 @@ def yaml_mistake(problem: yaml.YAMLError, text: str, path: str) -> ConfigError:
     if reason.startswith("could not find expected ':'"):
         mark = problem.context_mark or mark
     if "end of stream" in reason or "<stream end>" in reason:
+        if problem.context == "while parsing a flow node":
+            # The mark is the end of the file; what is open stands before it.
+            line = text.rstrip().count("\n")
+            return _at(line, 0, "a [ or { is never closed", text, path)
         mark = problem.context_mark or mark
         reason = "what begins here is never closed"
     elif reason.endswith("found another document"):

@@ -131,7 +131,8 @@ def parse_manhole(section: Section) -> ManholeSettings:
     )
     if found.mode == "ssh" and not found.authorized_keys.startswith("/"):
         raise section.error(
-            "authorized_keys", "mode ssh wants a file of public keys, an absolute path"
+            "authorized_keys",
+            "mode ssh needs a file of public keys, by its absolute path",
         )
     return found
 

@@ -131,7 +131,7 @@ def _command(source: CommandSource, around: Surroundings) -> Mapping[str, str]:
 def _by_key(text: str, kind: str, path: str) -> Mapping[str, str]:
     if kind not in _FORMATS:
         raise ConfigError(
-            f"format {kind!r} is none of {', '.join(_FORMATS)}", path=path
+            f"format {kind!r} is not one of {', '.join(_FORMATS)}", path=path
         )
     if kind == "text":
         return {TEXT_KEY: text.rstrip("\r\n")}

@@ -24,7 +24,7 @@ class Section:
     def check_mapping(self, value: object) -> None:
         """Refuse anything but a mapping."""
         if not isinstance(value, Mapping):
-            raise self.error("", "wants a mapping of keys")
+            raise self.error("", "must be a mapping")
 
     def only(self, *known: str) -> None:
         """Refuse keys that are none of C{known}, with a suggestion."""
@@ -73,21 +73,21 @@ class Section:
 def as_text(value: Any, key: str) -> str:
     """Return C{value}, a text."""
     if not isinstance(value, str):
-        raise InvalidValue(f"wants a text, got {value!r}", field=key)
+        raise InvalidValue(f"must be text, not {value!r}", field=key)
     return value
 
 
 def as_texts(value: Any, key: str) -> tuple[str, ...]:
     """Return C{value}, a list of texts."""
     if not isinstance(value, list):
-        raise InvalidValue(f"wants a list, got {value!r}", field=key)
+        raise InvalidValue(f"must be a list, not {value!r}", field=key)
     return tuple(as_text(one, key) for one in value)
 
 
 def as_boolean(value: Any, key: str) -> bool:
     """Return C{value}, true or false."""
     if not isinstance(value, bool):
-        raise InvalidValue(f"wants true or false, got {value!r}", field=key)
+        raise InvalidValue(f"must be true or false, not {value!r}", field=key)
     return value
 
 
@@ -96,7 +96,7 @@ def whole(least: int, most: int) -> Callable[[Any, str], int]:
 
     def read(value: Any, key: str) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
-            raise InvalidValue(f"wants a whole number, got {value!r}", field=key)
+            raise InvalidValue(f"must be a whole number, not {value!r}", field=key)
         if not least <= value <= most:
             raise InvalidValue(f"must be {least} to {most}, not {value}", field=key)
         return value
@@ -108,7 +108,11 @@ def between_s(least_s: float, most_s: float) -> Callable[[Any, str], float]:
     """Return the reader of a duration, bounds in seconds, inclusive."""
 
     def read(value: Any, key: str) -> float:
-        return parse_duration(as_text(value, key), key, least_s, most_s)
+        if not isinstance(value, str):
+            raise InvalidValue(
+                f"must be a duration such as 15s or 1m30s, not {value!r}", field=key
+            )
+        return parse_duration(value, key, least_s, most_s)
 
     return read
 
@@ -118,7 +122,8 @@ def one_of(*known: str) -> Callable[[Any, str], str]:
 
     def read(value: Any, key: str) -> str:
         if value not in known:
-            raise InvalidValue(f"{value!r} is none of {', '.join(known)}", field=key)
+            wanted = f"one of {', '.join(known)}" if len(known) > 1 else known[0]
+            raise InvalidValue(f"must be {wanted}, not {value!r}", field=key)
         return str(value)
 
     return read

@@ -281,7 +281,7 @@ def validate_volume(volume: str, field: str) -> None:
     unknown = [one for one in options.split(",") if one not in _VOLUME_OPTIONS]
     if options and unknown:
         known = ", ".join(sorted(_VOLUME_OPTIONS))
-        raise InvalidValue(f"option {unknown[0]!r} is none of {known}", field=field)
+        raise InvalidValue(f"option {unknown[0]!r} is not one of {known}", field=field)
     if not source.startswith("/") and _VOLUME_NAME.fullmatch(source) is None:
         raise InvalidValue(
             f"source {source!r} must be an absolute path, or a volume name of two "
@@ -303,7 +303,7 @@ def _resources(target: Target) -> None:
 
 def _one_of(value: str | None, known: tuple[str, ...], field: str) -> None:
     if value is not None and value not in known:
-        raise InvalidValue(f"{value!r} is none of {', '.join(known)}", field=field)
+        raise InvalidValue(f"{value!r} is not one of {', '.join(known)}", field=field)
 
 
 def _between(value: int | None, least: int, most: int, field: str) -> None:

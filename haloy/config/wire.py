@@ -127,25 +127,26 @@ def _plain(value: Any, camel: bool) -> Any:
 
 def _text(value: object, _: Any) -> str:
     if not isinstance(value, str):
-        raise _WrongType(f"wants a text, got {_named(value)}; put it in quotes")
+        hint = "; put it in quotes" if isinstance(value, int | float) else ""
+        raise _WrongType(f"must be text, not {_named(value)}{hint}")
     return value
 
 
 def _integer(value: object, _: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise _WrongType(f"wants a whole number, got {_named(value)}")
+        raise _WrongType(f"must be a whole number, not {_named(value)}")
     return value
 
 
 def _real(value: object, _: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _WrongType(f"wants a number, got {_named(value)}")
+        raise _WrongType(f"must be a number, not {_named(value)}")
     return float(value)
 
 
 def _boolean(value: object, _: Any) -> bool:
     if not isinstance(value, bool):
-        raise _WrongType(f"wants true or false, got {_named(value)}")
+        raise _WrongType(f"must be true or false, not {_named(value)}")
     return value
 
 
@@ -158,7 +159,7 @@ def _named(value: object) -> str:
     if isinstance(value, int | float):
         return "a number"
     if isinstance(value, str):
-        return "a text"
+        return "text"
     if isinstance(value, Mapping):
         return "a mapping"
     if isinstance(value, list | tuple):
@@ -213,7 +214,7 @@ def _class_hook(converter: Converter, camel: bool, kind: type) -> _Hook:
             value = {"repository": value}
         if not isinstance(value, Mapping):
             hint = "; write {domain: …}" if kind is DomainEntry else ""
-            raise _WrongType(f"wants a mapping, got {_named(value)}{hint}")
+            raise _WrongType(f"must be a mapping, not {_named(value)}{hint}")
         if issubclass(kind, Target) and value.get("port") is not None:
             value = {**value, "port": _port(value["port"])}
         return plain(value, kind)
@@ -226,7 +227,7 @@ def _tuple_hook(converter: Converter, kind: Any) -> _Hook:
 
     def hook(value: object, _: Any) -> Any:
         if not isinstance(value, list | tuple):
-            raise _WrongType(f"wants a list, got {_named(value)}")
+            raise _WrongType(f"must be a list, not {_named(value)}")
         done = _each(converter, kind, enumerate(value), member)
         return tuple(one for _, one in done)
 
@@ -238,9 +239,9 @@ def _mapping_hook(converter: Converter, kind: Any) -> _Hook:
 
     def hook(value: object, _: Any) -> Any:
         if not isinstance(value, Mapping):
-            raise _WrongType(f"wants a mapping, got {_named(value)}")
+            raise _WrongType(f"must be a mapping, not {_named(value)}")
         if not all(isinstance(key, str) for key in value):
-            raise _WrongType("wants texts as keys; put them in quotes")
+            raise _WrongType("must have text for keys; put them in quotes")
         return dict(_each(converter, kind, value.items(), member))
 
     return hook

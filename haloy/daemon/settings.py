@@ -128,7 +128,7 @@ def read_token_hash(chosen: Directories) -> bytes:
         return token_hash(read_token(chosen))
     if not _HASH.fullmatch(kept):
         raise ConfigError(
-            f"{TOKEN_HASH} is no SHA-256: 64 hexadecimal digits",
+            f"{TOKEN_HASH} is not a SHA-256: 64 hexadecimal digits",
             path=str(chosen.env_file),
         )
     return bytes.fromhex(kept)

@@ -73,7 +73,8 @@ def check_digest(text: object, field: str) -> str:
         raise InvalidValue("is missing", field=field)
     if not isinstance(text, str) or DIGEST.fullmatch(text) is None:
         raise InvalidValue(
-            f"{text!r} is no digest: sha256: and 64 lower-case hex digits", field=field
+            f"{text!r} is not a digest: sha256: and 64 lower-case hex digits",
+            field=field,
         )
     return text
 
@@ -84,7 +85,7 @@ def check_reference(text: object, field: str = "imageRef") -> str:
     @raise InvalidValue: it is none.
     """
     if not isinstance(text, str) or _REFERENCE.fullmatch(text) is None:
-        raise InvalidValue(f"{text!r} is no image reference", field=field)
+        raise InvalidValue(f"{text!r} is not an image reference", field=field)
     return text
 
 
@@ -98,7 +99,7 @@ def make_assembly(ref: str, config: bytes, manifest: Mapping[str, Any]) -> Assem
         raise InvalidValue("at least one layer is needed", field="manifest.Layers")
     config_path = manifest.get("Config")
     if not isinstance(config_path, str):
-        raise InvalidValue("wants a text", field="manifest.Config")
+        raise InvalidValue("must be text", field="manifest.Config")
     wanted = _match(_CONFIG_PATHS, config_path)
     if wanted is None:
         raise InvalidValue(
@@ -127,7 +128,7 @@ def _layer_digest(path: object, number: int) -> str:
 
 def _text(value: object, number: int) -> str:
     if not isinstance(value, str):
-        raise InvalidValue("wants a text", field=f"manifest.Layers[{number}]")
+        raise InvalidValue("must be text", field=f"manifest.Layers[{number}]")
     return value
 
 

@@ -337,7 +337,7 @@ class DeployService:
         found = await self._asking.row(app, identifier)
         if not self._queue.cancel(app, found.id):
             raise Conflict(
-                f"deployment {found.id} of {app} does not wait any more: "
+                f"deployment {found.id} of {app} is no longer waiting: "
                 f"it is {found.state}"
             )
         reason = f"it was cancelled by {asked_by} before it began"

@@ -162,7 +162,7 @@ def pull_error(ref: str, text: str) -> HaloyError:
         return disk_full(f"pulling {ref} failed: {text.strip()}")
     if "no basic auth credentials" in lower:
         return Unauthorized(
-            f"the registry wants a login for {ref}; "
+            f"the registry requires a login for {ref}; "
             "set image.registry, or use `haloy server registry login`"
         )
     if (

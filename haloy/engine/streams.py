@@ -142,7 +142,7 @@ async def load(http: EngineHttp, archive: Path, offset: int) -> tuple[str, ...]:
         if said.startswith("Loaded image: "):
             refs.append(said.removeprefix("Loaded image: ").strip())
     if not refs:
-        raise EngineError("the archive holds no image with a name")
+        raise EngineError("the archive has no image with a name")
     return tuple(refs)
 
 

@@ -145,7 +145,7 @@ def read_choice(choices: type[Enum], text: str, field: str) -> Enum:
         return choices(text)
     except ValueError:
         known = ", ".join(str(one.value) for one in choices)
-        raise InvalidValue(f"{text!r} is none of {known}", field=field) from None
+        raise InvalidValue(f"{text!r} is not one of {known}", field=field) from None
 
 
 def read_headers(headers: Mapping[str, str], place: str) -> tuple[tuple[str, str], ...]:

@@ -61,7 +61,7 @@ def test_list(server: Server) -> None:
     for odd in ("limit=x", "limit=-1", "limit=1e9", "before=" + "9" * 30):
         refused = server.ask("GET", f"/v1/deployments?{odd}")
         assert refused.status == 400
-        assert refused.text.startswith(f"{odd.split('=')[0]}: wants a whole number")
+        assert refused.text.startswith(f"{odd.split('=')[0]}: must be a whole number")
     _, failed, _ = server.ask("GET", "/v1/deployments").json["deployments"]
     assert failed == {
         "seq": 2,

@@ -461,7 +461,7 @@ def test_odd_bodies_never_reach_the_background(
         (b'{"deploymentID": "\\ud800"}', "is not UTF-8"),
         (b"[" * 100_000, "is nested too deeply"),
         (b'{"a": %s}' % (b"9" * 5000), "is not JSON: a number has too many digits"),
-        (b'{"a": NaN}', "is not JSON: NaN is no number"),
+        (b'{"a": NaN}', "is not JSON: NaN is not a number"),
         (b'{"a" 1}', "is not JSON: Expecting ':' delimiter: line 1 column 6 (char 5)"),
     ],
 )

@@ -227,7 +227,7 @@ async def test_server_that_is_none(typist: Typist) -> None:
     ("message", "words"),
     [
         ('{"type": "start", "command": ["sh"]}', "already"),
-        ('{"type": "nonsense"}', "wants start"),
+        ('{"type": "nonsense"}', "must be start"),
         ("x" * (MESSAGE_LIMIT_BYTES + 1), "broke off"),
     ],
 )

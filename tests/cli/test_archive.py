@@ -95,7 +95,7 @@ def test_a_folder_is_no_layer(tmp_path: Path) -> None:
             info = tarfile.TarInfo(name)
             info.size = len(data)
             archive.addfile(info, io.BytesIO(data))
-    with pytest.raises(HaloyError, match="d is no file"):
+    with pytest.raises(HaloyError, match="d is not a file"):
         read_archive(path)
 
 

@@ -138,9 +138,9 @@ def test_the_dockerfile_is_relative_to_the_context(app: Path) -> None:
 @pytest.mark.parametrize(
     ("build", "reason"),
     [
-        ({"context": "nowhere"}, "nowhere: the build context is no directory"),
+        ({"context": "nowhere"}, "nowhere: the build context is not a directory"),
         ({"dockerfile": "Other"}, "Other: there is no Dockerfile here"),
-        ({"context": "Dockerfile"}, "Dockerfile: the build context is no directory"),
+        ({"context": "Dockerfile"}, "Dockerfile: the build context is not a directory"),
     ],
 )
 def test_what_is_missing_is_named_by_its_path(

@@ -385,7 +385,7 @@ async def test_doctor(bench: Bench) -> None:
     assert (done.returncode, report["ok"]) == (1, False)
     told = await bench.haloy("doctor", "-s", f"127.0.0.1:{closed_port()}")
     assert told.returncode == 1
-    assert "→ see that haloyd runs" in told.stdout
+    assert "→ check that haloyd runs" in told.stdout
 
 
 async def test_rollback_reports(bench: Bench) -> None:

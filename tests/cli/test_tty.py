@@ -106,7 +106,7 @@ async def test_interrupted_deployment(bench: Bench) -> None:
         tty.until(" s shop →")
         code = tty.leave()
         assert not tty.screen.cursor.hidden
-        assert "goes on on the server" in tty.shown()
+        assert "continues on the server" in tty.shown()
         return code
 
     assert await bench.in_terminal(leave, "deploy") == 130

@@ -13,6 +13,7 @@ from haloy.errors import ConfigError
         ("a:\tb\n", (1, 3), "a space, not a tab"),
         ('a: "b\nc: d\n', (1, 4), "begins here is never closed"),
         ("a: b\nc: [ {d: e}\n", (2, 4), "begins here is never closed"),
+        ("a: b\nc: [\n\n", (2, 1), "a [ or { is never closed"),
         ("a: b\n---\nc: d\n", (2, 1), "a second document"),
         ('a: !!python/name:os.system ""\n', (1, 4), "a tag ('tag:yaml.org,2002:python"),
         ("a: b\0c\n", (1, 0), "U+0000"),

@@ -29,7 +29,7 @@ def section(text: str) -> Section:
 def test_error_has_path_line_and_the_whole_key() -> None:
     """Also inside of a mapping."""
     inner = section("one:\n  two: 3\n").section("one")
-    with pytest.raises(ConfigError, match=r"a\.yaml:2: one\.two: wants a text"):
+    with pytest.raises(ConfigError, match=r"a\.yaml:2: one\.two: must be text"):
         inner.get("two", "", as_text)
 
 
@@ -43,7 +43,7 @@ def test_absent_and_null_are_the_default() -> None:
 
 def test_what_is_no_mapping_is_refused() -> None:
     """With its own key."""
-    with pytest.raises(ConfigError, match="one: wants a mapping"):
+    with pytest.raises(ConfigError, match="one: must be a mapping"):
         section("one: [1]\n").section("one")
 
 

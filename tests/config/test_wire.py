@@ -87,7 +87,7 @@ def test_mappings_and_numbers_are_written_and_read() -> None:
 )
 def test_errors_say_what_was_found(value: object, named: str) -> None:
     """By its kind."""
-    with pytest.raises(Misplaced, match=f"got {named}"):
+    with pytest.raises(Misplaced, match=f"not {named}"):
         app_file_from({"pre_deploy": [value]}, camel=False)
 
 

@@ -105,5 +105,5 @@ class FakeDeployments:
     async def cancel(self, app: AppName, identifier: str, asked_by: str) -> None:
         found = await self.deployment(app, identifier)
         if found.record.state is not DeploymentState.QUEUED:
-            raise Conflict(f"deployment {identifier} of {app} does not wait any more")
+            raise Conflict(f"deployment {identifier} of {app} is no longer waiting")
         self.cancelled.append((app, identifier, asked_by))

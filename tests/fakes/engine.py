@@ -334,7 +334,7 @@ class FakeEngine:
                 assert manifest is not None
                 refs = [ref for one in json.load(manifest) for ref in one["RepoTags"]]
         except (tarfile.TarError, KeyError):
-            raise EngineError("the archive holds no image with a name") from None
+            raise EngineError("the archive has no image with a name") from None
         for ref in refs:
             self.have_image(ref)
         return tuple(refs)

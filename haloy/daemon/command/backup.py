@@ -112,7 +112,7 @@ def restore(
     with Path(file).open("rb") as source:
         become_owner(chosen)
         if runs(chosen):
-            raise Conflict("haloyd runs; stop it first (systemctl stop haloyd)")
+            raise Conflict("haloyd is running; stop it first (systemctl stop haloyd)")
         if not yes:
             confirm(f"Restore {chosen.config} and {chosen.data}?")
         done = read_backup(chosen, source, datetime.now(UTC))
@@ -183,7 +183,7 @@ def _checked(source: IO[bytes]) -> dict[str, bytes]:
         with tarfile.open(fileobj=source, mode="r:gz") as archive:
             first = archive.next()
             if first is None or first.name != MANIFEST:
-                raise InvalidValue("is no backup of haloyd", field="FILE")
+                raise InvalidValue("is not a backup of haloyd", field="FILE")
             manifest = json.loads(_read(archive, first))
             if manifest["format"] != FORMAT:
                 raise InvalidValue(

@@ -50,8 +50,9 @@ def get(chosen: Directories, key: str | None, as_json: bool) -> None:
 def check(chosen: Directories, as_json: bool) -> None:
     """Check haloyd.yaml; mistakes are shown with their line."""
     read_settings(chosen)
-    path = str(chosen.config_file)
-    tell({"ok": True, "file": path}, [f"{path}: ok"], as_json)
+    path, exists = str(chosen.config_file), chosen.config_file.exists()
+    told = "ok" if exists else "there is no such file; every key has its default"
+    tell({"ok": True, "file": path, "exists": exists}, [f"{path}: {told}"], as_json)
 
 
 @config.command("set")

@@ -31,7 +31,7 @@ def confirm(question: str, *, err: bool = False) -> None:
     except click.Abort:
         click.echo(err=err)
         raise HaloyError(
-            "nobody answered: nothing is done; --yes does not ask"
+            "no answer, so nothing was done; --yes skips the question"
         ) from None
     if not agreed:
         raise click.Abort

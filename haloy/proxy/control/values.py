@@ -150,7 +150,7 @@ def _plain(kind: type) -> Decode:
 
 def _bytes(value: Any) -> bytes:
     if not isinstance(value, str):
-        raise Misfit(f"{_shown(value)} is no text")
+        raise Misfit(f"{_shown(value)} is not a text")
     try:
         return value.encode("latin-1")
     except UnicodeEncodeError:
@@ -159,7 +159,7 @@ def _bytes(value: Any) -> bytes:
 
 def _datetime(value: Any) -> datetime:
     if not isinstance(value, str):
-        raise Misfit(f"{_shown(value)} is no time")
+        raise Misfit(f"{_shown(value)} is not a time")
     found = datetime.fromisoformat(value)
     if found.tzinfo is None:
         raise Misfit(f"{_shown(value)} has no zone")
@@ -168,7 +168,7 @@ def _datetime(value: Any) -> datetime:
 
 def _list(value: Any) -> list[Any]:
     if not isinstance(value, list):
-        raise Misfit(f"{_shown(value)} is no list")
+        raise Misfit(f"{_shown(value)} is not a list")
     return value
 
 
@@ -178,7 +178,7 @@ def _container(origin: Any, arguments: tuple[Any, ...]) -> Decode:
 
         def mapping(value: Any) -> dict[str, Any]:
             if not isinstance(value, dict):
-                raise Misfit(f"{_shown(value)} is no object")
+                raise Misfit(f"{_shown(value)} is not an object")
             return {key: one(inner) for key, inner in value.items()}
 
         return mapping

@@ -80,7 +80,7 @@ def adopt(descriptors: list[int], http: str, https: str) -> Sockets:
             one = socket.socket(fileno=descriptor)
         except OSError as problem:
             raise ConfigError(
-                f"descriptor {descriptor}, said to be from systemd, is no socket"
+                f"descriptor {descriptor}, said to be from systemd, is not a socket"
             ) from problem
         taken.append(one)
         port = one.getsockname()[1] if one.family != socket.AF_UNIX else None

@@ -357,7 +357,7 @@ class Supervisor(Service):
             if message.descriptor < 0:
                 raise ValueError("the file of the access log did not come along")
             if not stat.S_ISREG(os.fstat(message.descriptor).st_mode):
-                raise ValueError("the access log is no plain file")
+                raise ValueError("the access log is not a plain file")
             kept = os.dup(message.descriptor)
         former, self._access_log = self._access_log, evolve(message, descriptor=kept)
         if former is not None and former.descriptor >= 0:

@@ -145,7 +145,7 @@ def manifest(*files: str, form: int = 1) -> bytes:
     ("source", "reason"),
     [
         (io.BytesIO(b"no archive"), "damaged"),
-        (archive_of(other=b""), "no backup"),
+        (archive_of(other=b""), "not a backup"),
         (archive_of(**{MANIFEST: b"{"}), "damaged"),
         (archive_of(**{MANIFEST: manifest(form=2)}), "newer haloyd"),
         (archive_of(**{MANIFEST: manifest("config/.env")}), "not whole"),

@@ -40,6 +40,8 @@ def test_what_is_in_force(tmp_path: Path) -> None:
 
 def test_check(tmp_path: Path) -> None:
     """A mistake has its line, and its exit code."""
+    assert "there is no such file" in run(tmp_path, "config", "check").output
+    (tmp_path / "haloyd.yaml").write_text("")
     assert run(tmp_path, "config", "check").output.endswith("haloyd.yaml: ok\n")
     (tmp_path / "haloyd.yaml").write_text("api:\n  domian: x\n")
     wrong = run(tmp_path, "config", "check")

@@ -145,7 +145,7 @@ MALFORMED: dict[str, tuple[list[Field], bool]] = {
         [*BASE, (b"content-length", b"1"), (b"content-length", b"1")],
         False,
     ),
-    "a length that is no number": ([*BASE, (b"content-length", b"+1")], False),
+    "a length that is not a number": ([*BASE, (b"content-length", b"+1")], False),
     "a length without a body": ([*BASE, (b"content-length", b"1")], True),
 }
 

@@ -56,7 +56,7 @@ def test_a_socket_for_nothing_is_refused() -> None:
 def test_a_descriptor_that_is_no_socket() -> None:
     """The environment may lie."""
     reading, writing = os.pipe()
-    with pytest.raises(ConfigError, match=f"descriptor {reading}.*no socket"):
+    with pytest.raises(ConfigError, match=f"descriptor {reading}.*not a socket"):
         adopt([reading], ":1", "")
     os.close(reading)
     os.close(writing)
