@@ -63,7 +63,12 @@ class LazyGroup(SuggestingGroup):
         if found is None:
             return None
         module, _, attribute = found[0].partition(":")
-        loaded = importlib.import_module(f"{self.package}.{module}")
+        try:
+            loaded = importlib.import_module(f"{self.package}.{module}")
+        except ImportError as problem:  # a file or a library that is lost
+            raise click.ClickException(
+                f"this installation is not whole: {problem}; install Haloy again"
+            ) from problem
         command: click.Command = getattr(loaded, attribute)
         return command
 

@@ -7,6 +7,7 @@ import sys
 from typing import Any, ClassVar
 
 from twisted.application.service import IService
+from twisted.logger import Logger
 from twisted.python.usage import Options as BaseOptions
 
 from haloy.clock import make_monotonic
@@ -14,6 +15,7 @@ from haloy.daemon.assemble import assemble
 from haloy.daemon.paths import DEFAULT_CONFIG, DEFAULT_DATA, find_directories
 from haloy.daemon.settings import read_environment, read_token_hash, start_settings
 from haloy.errors import ConfigError
+from haloy.proxy.form import form, tell_of_mixture
 
 
 class Options(BaseOptions):
@@ -63,5 +65,6 @@ def makeService(options: Options) -> IService:
         sys.stdout.write(f"{chosen.config_file}: ok\n")
         sys.exit(0)
     make_monotonic(reactor)
+    tell_of_mixture(Logger(), form())
     debug = bool(options["debug"]) or environment.get("HALOY_DEBUG") == "true"
     return assemble(reactor, chosen, settings, token_hash, debug)

@@ -48,6 +48,19 @@ class _Lazy(LazyGroup):
     commands_by_name = {"version": ("version:version_", "Print it.")}  # noqa: RUF012
 
 
+class _Damaged(LazyGroup):
+    package = "haloy.cli"
+    commands_by_name = {"gone": ("gone:gone", "Lost.")}  # noqa: RUF012
+
+
+def test_a_module_that_is_lost() -> None:
+    """One line says what is missing and what to do."""
+    done = CliRunner().invoke(_Damaged("damaged"), ["gone"])
+    assert done.exit_code == 1
+    assert "not whole: No module named 'haloy.cli.gone'; install" in done.output
+    assert "Traceback" not in done.output
+
+
 def test_a_module_is_loaded_when_called() -> None:
     """The list needs none of them; who asks for all of them gets them."""
     group = _Lazy("lazy")

@@ -15,7 +15,7 @@ from klein import Klein
 from twisted.web.iweb import IRequest
 
 from haloy.api import schema
-from haloy.api.about import CAPABILITIES
+from haloy.api.about import version_answer
 from haloy.api.access import TokenRoutes
 from haloy.api.answers import error_answer, json_answer, respond
 from haloy.api.asked import (
@@ -52,7 +52,10 @@ from haloy.deploy.interface import Deployments, DeployRequest, LogEntry
 from haloy.deploy.pruning import Pruning
 from haloy.deploy.uploads import ImageUploads
 from haloy.engine.interface import Engine
+from haloy.errors import HaloyError
 from haloy.model.names import AppName, DeploymentId, parse_deployment_id
+from haloy.proxy.form import form
+from haloy.proxy.interface import Program
 from haloy.store.registries import RegistryFile
 
 AUDIT_LIMIT = 1000
@@ -72,6 +75,7 @@ class Api:
     _gatekeeper: Gatekeeper
     _ready: Callable[[], Awaitable[schema.Readiness]]
     _generation: Callable[[], int]
+    _programs: Callable[[], Awaitable[tuple[Program, ...]]]
     _certificates: Certificates
     _uploads: ImageUploads
     _pruning: Pruning
@@ -149,23 +153,18 @@ class Api:
         return json_answer(request, openapi(self._version))
 
     @app.route("/v1/version", methods=["GET"])
-    def version(self, request: IRequest) -> bytes:
-        """Say which version this is and what it can."""
+    async def version(self, request: IRequest) -> bytes:
+        """Say which version this is, what it can, and what its proxy runs."""
         self._gatekeeper.authenticate(request)
-        return json_answer(
-            request,
-            {
-                "haloyd": self._version,
-                "haloy_proxy": self._version,
-                "haloy_proxy_generation": 1,
-                "haloy_proxy_required_generation": 1,
-                "haloy_proxy_schema_version": 1,
-                "haloy_proxy_required_schema_version": 1,
-                "haloy_proxy_compatible": True,
-                "haloy_proxy_config_hash": str(self._generation()),
-                "capabilities": list(CAPABILITIES),
-            },
-        )
+        serving: tuple[Program, ...] = ()
+        trouble = ""
+        try:
+            serving = await self._programs()
+        except HaloyError as problem:
+            trouble = str(problem)
+        own = Program(self._version, form())
+        generation = self._generation()
+        return json_answer(request, version_answer(own, serving, trouble, generation))
 
     @app.route("/metrics", branch=True)
     def metrics(self, request: IRequest) -> Any:

@@ -36,18 +36,36 @@ class Ready:
 
 
 @frozen
+class Workers:
+    """Processes that serve with the same code; who drains accepts no connections."""
+
+    version: str
+    form: str
+    count: int
+    draining: bool
+
+
+@frozen
 class Version:
-    """C{GET /v1/version}; the proxy's fields are for clients of the Go daemon."""
+    """C{GET /v1/version}; generations and schemas are for clients of the Go daemon.
+
+    A form is C{compiled} or C{interpreted}. Of a proxy that cannot be reached there
+    is C{haloy_proxy_trouble} and what is required of it.
+    """
 
     haloyd: str
-    haloy_proxy: str
-    haloy_proxy_generation: int
+    haloyd_form: str
     haloy_proxy_required_generation: int
-    haloy_proxy_schema_version: int
     haloy_proxy_required_schema_version: int
-    haloy_proxy_compatible: bool
-    haloy_proxy_config_hash: str
     capabilities: tuple[str, ...]
+    haloy_proxy: str = _LEFT_OUT
+    haloy_proxy_form: str = _LEFT_OUT
+    haloy_proxy_generation: int = _LEFT_OUT
+    haloy_proxy_schema_version: int = _LEFT_OUT
+    haloy_proxy_compatible: bool = _LEFT_OUT
+    haloy_proxy_config_hash: str = _LEFT_OUT
+    haloy_proxy_workers: tuple[Workers, ...] = _LEFT_OUT
+    haloy_proxy_trouble: str = _LEFT_OUT
 
 
 @frozen

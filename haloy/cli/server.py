@@ -169,7 +169,10 @@ def list_servers(output: Output) -> None:
 )
 @output_options
 def version(selection: Selection, components: bool, output: Output) -> None:
-    """Show the version of haloyd, and whether its proxy is compatible."""
+    """Show the version of haloyd, and what its proxy runs.
+
+    Of both it tells whether they run compiled or interpreted.
+    """
     project, chosen = choose_servers(selection)
 
     async def ask(reactor: Any) -> list[dict[str, Any] | HaloyError]:
@@ -190,18 +193,10 @@ def _show_version(
     found: Mapping[str, Any], prefix: str, components: bool, output: Output
 ) -> None:
     there = str(found.get("haloyd") or "unknown")
-    output.info(f"haloyd {there}", prefix)
+    output.info(f"haloyd {_of_form(there, found.get('haloyd_form'))}", prefix)
     if there != installed():
         output.warn(f"this command is {installed()}", prefix)
-    compatible = found.get("haloy_proxy_compatible")
-    if compatible is None and not found.get("haloy_proxy"):
-        output.warn("its proxy is unavailable", prefix)
-    elif compatible is None:
-        output.info("its proxy is connected", prefix)
-    elif compatible:
-        output.info("its proxy is compatible", prefix)
-    else:
-        output.warn("its proxy is not compatible: upgrade the server", prefix)
+    _show_proxy(found, prefix, output)
     if not components:
         return
     rows = (
@@ -214,6 +209,38 @@ def _show_version(
         output.line(f"{name}: {found.get(key, 'unknown')}{needs}", prefix)
     capabilities = ", ".join(found.get("capabilities") or []) or "none"
     output.line(f"capabilities: {capabilities}", prefix)
+
+
+def _show_proxy(found: Mapping[str, Any], prefix: str, output: Output) -> None:
+    """Tell what serves requests; a daemon of before knows less of it."""
+    runs = str(found.get("haloy_proxy") or "")
+    compatible = found.get("haloy_proxy_compatible")
+    if compatible is None and not runs:
+        trouble = found.get("haloy_proxy_trouble")
+        reason = f": {trouble}" if trouble else ""
+        output.warn(f"its proxy is unavailable{reason}", prefix)
+        return
+    state = "connected" if compatible is None else "compatible"
+    if compatible is False:
+        output.warn("its proxy is not compatible: upgrade the server", prefix)
+    elif found.get("haloy_proxy_form"):
+        told = _of_form(runs, found["haloy_proxy_form"])
+        output.info(f"its proxy is {state}: {told}", prefix)
+    else:
+        output.info(f"its proxy is {state}", prefix)
+    workers = found.get("haloy_proxy_workers") or []
+    for one in workers if len(workers) > 1 else ():
+        does = "drain" if one["draining"] else "serve"
+        told = _of_form(one["version"], one["form"])
+        output.info(f"workers that {does}: {one['count']}, {told}", prefix)
+    if workers and runs != found.get("haloyd"):
+        output.warn(
+            "its proxy is of another version: systemctl reload haloy-proxy", prefix
+        )
+
+
+def _of_form(version: str, form: Any) -> str:
+    return f"{version} ({form})" if form else version
 
 
 @server_.command("logs")

@@ -219,6 +219,7 @@ class _Parts:
             self.gatekeeper,
             self.condition.ready,
             lambda: self.proxy.stats().generation,
+            self.proxy.programs,
             self.certificates,
             ImageUploads(
                 self.engine,

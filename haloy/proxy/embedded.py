@@ -21,11 +21,13 @@ from haloy.model.names import AppName
 from haloy.proxy.access_log import Sink
 from haloy.proxy.descriptor import Reactor
 from haloy.proxy.downstream import Downstream
+from haloy.proxy.form import form
 from haloy.proxy.forwarded import parse_networks
 from haloy.proxy.http2.downstream import take_over
 from haloy.proxy.interface import (
     DrainLimits,
     Leftover,
+    Program,
     ProxyStats,
     UpstreamFailure,
 )
@@ -377,17 +379,20 @@ class EmbeddedProxy(Service):
             parked=switch.parking.apps,
         )
 
+    async def programs(self) -> tuple[Program, ...]:
+        """See L{haloy.proxy.interface.Proxy.programs}: this process."""
+        return (Program("", form()),)
+
     async def traffic(self) -> TrafficReading:
         """See L{haloy.proxy.interface.Proxy.traffic}."""
         switch = self._switch
         self._counter.forget(switch.pools.keys())
+        made = switch.handshakes
         return TrafficReading(
             self._counter.reading(),
             upstream_readings(apps_of(switch.table), switch.pools),
             len(switch.clients),
-            switch.handshakes.full,
-            switch.handshakes.resumed,
-            switch.handshakes.failed,
+            *(made.full, made.resumed, made.failed),
         )
 
     def on_upstream_failure(self, notify: Callable[[UpstreamFailure], None]) -> None:

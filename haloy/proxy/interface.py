@@ -73,6 +73,20 @@ class ProxyStats:
     parked: tuple[AppName, ...] = ()
 
 
+@frozen
+class Program:
+    """The code that C{workers} processes serve with.
+
+    C{release}: C{""}: that of who asks. C{form}: compiled or interpreted.
+    C{draining}: they accept no connections any more.
+    """
+
+    release: str
+    form: str
+    workers: int = 1
+    draining: bool = False
+
+
 class Proxy(Protocol):
     """The data path, as the control plane sees it."""
 
@@ -110,6 +124,12 @@ class Proxy(Protocol):
 
     async def traffic(self) -> TrafficReading:
         """Return what has been counted, the sum of all workers."""
+
+    async def programs(self) -> tuple[Program, ...]:
+        """Return which code serves, those that drain last.
+
+        @raise HaloyError: nobody is there to say.
+        """
 
     def trust(self, networks: Sequence[str]) -> None:
         """Believe C{X-Forwarded-For} of these peers from now on, and of no others."""

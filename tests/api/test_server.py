@@ -38,6 +38,8 @@ from haloy.errors import (
 )
 from haloy.model.app import Assessment, Domain, Verdict
 from haloy.model.names import AppName, DeploymentId, DomainName
+from haloy.proxy.form import form
+from haloy.proxy.interface import Program
 from tests.fakes.certificates import FakeCertificates
 from tests.fakes.certificates import status as certificate
 from tests.fakes.database import MemoryDatabase
@@ -75,6 +77,8 @@ class Server:
     log: ServerLog = field(factory=ServerLog)
     readiness: Readiness = field(factory=lambda: Readiness("", "", "", ""))
     certificates: FakeCertificates = field(factory=FakeCertificates)
+    serving: tuple[Program, ...] = (Program("", "interpreted"),)
+    away: str = ""
     treq: Any = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -86,9 +90,15 @@ class Server:
             self.database,
             readiness=lambda: self.readiness,
             certificates=self.certificates,
+            serving=self.programs,
             log=self.log,
         )
         self.treq = StubTreq(api.resource())
+
+    def programs(self) -> tuple[Program, ...]:
+        if self.away:
+            raise HaloyError(self.away)
+        return self.serving
 
     def ask(
         self,
@@ -185,8 +195,34 @@ def test_version_as_captured(server: Server) -> None:
     answer = server.ask("GET", "/v1/version")
     found = exchange("GET /v1/version")
     same_headers(answer, found)
-    assert answer.json.keys() == json.loads(found["response"]["body"]).keys()
+    captured = json.loads(found["response"]["body"])
+    ours = {"haloyd_form", "haloy_proxy_form", "haloy_proxy_workers"}
+    assert answer.json.keys() - captured.keys() == ours
+    assert captured.keys() <= answer.json.keys()
     assert answer.json["haloy_proxy_compatible"] is True
+    assert (answer.json["haloy_proxy"], answer.json["haloyd_form"]) == ("1.2.3", form())
+
+
+def test_version_of_workers_of_another_release(server: Server) -> None:
+    """In an update haloyd, the workers that serve and those that drain may differ."""
+    old = Program("1.2.2", "interpreted", 2, draining=True)
+    server.serving = (Program("1.3.0", "compiled", 4), old)
+    told = server.ask("GET", "/v1/version").json
+    assert (told["haloyd"], told["haloy_proxy"]) == ("1.2.3", "1.3.0")
+    assert (told["haloyd_form"], told["haloy_proxy_form"]) == (form(), "compiled")
+    assert told["haloy_proxy_workers"] == [
+        {"version": "1.3.0", "form": "compiled", "count": 4, "draining": False},
+        {"version": "1.2.2", "form": "interpreted", "count": 2, "draining": True},
+    ]
+
+
+def test_version_without_a_proxy(server: Server) -> None:
+    """Nothing is said of one that nobody reaches, but why."""
+    server.away = "haloy-proxy: nobody listens there"
+    told = server.ask("GET", "/v1/version").json
+    assert told["haloy_proxy_trouble"] == server.away
+    assert told["haloyd"] == "1.2.3"
+    assert told.keys().isdisjoint({"haloy_proxy", "haloy_proxy_compatible"})
 
 
 def test_deploy_as_captured(server: Server) -> None:

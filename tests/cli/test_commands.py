@@ -17,6 +17,8 @@ from haloy.cli.main import COMMANDS
 from haloy.deploy.interface import RollbackTarget
 from haloy.errors import PolicyRefused
 from haloy.model.names import AppName, DeploymentId
+from haloy.proxy.form import form
+from haloy.proxy.interface import Program
 from tests.api.test_deployments import detail
 from tests.api.test_server import ID, hello, replica, running
 from tests.support.cli import Bench
@@ -323,6 +325,27 @@ async def test_server_version(bench: Bench) -> None:
     assert "layer-upload" in more.stdout
     told = await bench.haloy("server", "version", "-s", bench.server, "--json")
     assert json.loads(told.stdout)[0]["haloyd"] == "1.2.3"
+
+
+async def test_what_serves_is_shown(bench: Bench) -> None:
+    """Which form haloyd and its proxy run; in an update, who is of which version."""
+    command = ("server", "version", "-s", bench.server)
+    done = await bench.haloy(*command)
+    assert f"haloyd 1.2.3 ({form()})" in done.stdout
+    assert "its proxy is compatible: 1.2.3 (interpreted)" in done.stdout
+    assert "workers" not in done.stdout
+    bench.serving = (
+        Program("1.3.0", "compiled", 2),
+        Program("1.2.3", "interpreted", draining=True),
+    )
+    done = await bench.haloy(*command)
+    assert "its proxy is compatible: 1.3.0 (compiled)" in done.stdout
+    assert "workers that serve: 2, 1.3.0 (compiled)" in done.stdout
+    assert "workers that drain: 1, 1.2.3 (interpreted)" in done.stdout
+    assert "systemctl reload haloy-proxy" in done.stderr
+    told = json.loads((await bench.haloy(*command, "--json")).stdout)[0]
+    assert told["haloy_proxy_form"] == "compiled"
+    assert [one["count"] for one in told["haloy_proxy_workers"]] == [2, 1]
 
 
 async def test_registries(bench: Bench) -> None:

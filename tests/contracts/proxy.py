@@ -14,6 +14,7 @@ from twisted.internet.threads import deferToThread
 from haloy.model.app import Domain
 from haloy.model.certificate import Challenge, ChallengeKind
 from haloy.model.names import AppName, DomainName
+from haloy.proxy.form import form as form_of_this
 from haloy.proxy.interface import DrainLimits, Leftover, Proxy, UpstreamFailure
 from haloy.proxy.metrics import NOBODY
 from haloy.proxy.routes import RoutedApp, RouteTable, Upstream, build_table
@@ -91,6 +92,13 @@ class ProxyContract:
             ("app", upstream.key)
         ]
         assert seen.workers >= 1
+
+    async def test_it_says_what_it_runs(self, form: Form) -> None:
+        """The form of those that serve, how many they are, and nobody who drains."""
+        (found,) = await form.proxy.programs()
+        assert found.form == form_of_this()
+        assert found.workers >= 1
+        assert not found.draining
 
     async def test_drain_of_nothing(self, form: Form) -> None:
         """An upstream that nobody knows is drained."""

@@ -15,7 +15,13 @@ from haloy.errors import Conflict, EngineUnavailable
 from haloy.model.app import Address, App, Domain, Replica, UnixAddress, Verdict
 from haloy.model.certificate import Certificate, Challenge
 from haloy.model.names import AppName, DeploymentId, DomainName
-from haloy.proxy.interface import DrainLimits, Leftover, ProxyStats, UpstreamFailure
+from haloy.proxy.interface import (
+    DrainLimits,
+    Leftover,
+    Program,
+    ProxyStats,
+    UpstreamFailure,
+)
 from haloy.proxy.metrics import TrafficReading
 from haloy.proxy.routes import AppRoute, RouteTable
 
@@ -61,6 +67,9 @@ class SlowProxy:
 
     async def traffic(self) -> TrafficReading:
         return TrafficReading({})
+
+    async def programs(self) -> tuple[Program, ...]:
+        return (Program("", "interpreted"),)
 
     def trust(self, networks: Sequence[str]) -> None:
         self.trusted = tuple(networks)

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import os
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from twisted.logger import Logger, capturedLogs, formatEvent
 
-from haloy.proxy import exchange
-from haloy.proxy.form import form
+from haloy.proxy.form import form, form_of, tell_of_mixture
+
+LIBRARY = SimpleNamespace(
+    init_haloy___proxy___head=0, init_haloy___proxy___tls___bulk=0
+)
+NATIVE = SimpleNamespace(__file__="/x/head.cpython-311-x86_64-linux-gnu.so")
+WRITTEN = SimpleNamespace(__file__="/x/bulk.py")
 
 
 def test_the_form_that_is_tried() -> None:
@@ -16,15 +24,29 @@ def test_the_form_that_is_tried() -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("modules", "said"),
     [
-        ("/x/exchange.py", "interpreted"),
-        ("/x/exchange.cpython-311-x86_64-linux-gnu.so", "compiled"),
+        ({"haloy.proxy.head": WRITTEN}, "interpreted"),
+        ({"haloy_proxy__mypyc": LIBRARY, "haloy.proxy.head": NATIVE}, "compiled"),
+        (
+            {
+                "haloy_proxy__mypyc": LIBRARY,
+                "haloy.proxy.head": NATIVE,
+                "haloy.proxy.tls.bulk": WRITTEN,
+            },
+            "partly compiled",
+        ),
     ],
 )
-def test_the_file_tells(
-    source: str, said: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A module that comes from a library is a compiled one."""
-    monkeypatch.setattr(exchange, "__file__", source)
-    assert form() == said
+def test_the_files_tell(modules: dict[str, Any], said: str) -> None:
+    """All that was compiled must have come from a library."""
+    assert form_of(modules) == said
+
+
+def test_a_mixture_is_told() -> None:
+    """With what to do; a whole installation says nothing."""
+    with capturedLogs() as events:
+        tell_of_mixture(Logger(), form())
+        assert not events
+        tell_of_mixture(Logger(), "partly compiled")
+    assert "install Haloy again" in (formatEvent(events[0]) or "")

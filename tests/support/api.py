@@ -17,6 +17,7 @@ from haloy.deploy.interface import Deployments
 from haloy.deploy.pruning import Pruning
 from haloy.deploy.space import Space
 from haloy.deploy.uploads import ImageUploads
+from haloy.proxy.interface import Program
 from haloy.store.database import Database
 from haloy.store.registries import RegistryFile
 from tests.fakes.certificates import FakeCertificates
@@ -37,6 +38,7 @@ def make_api(
     *,
     readiness: Any = None,
     certificates: FakeCertificates | None = None,
+    serving: Any = lambda: (Program("", "interpreted"),),
     space: Space | None = None,
     log: ServerLog | None = None,
     gatekeeper: Gatekeeper | None = None,
@@ -45,6 +47,10 @@ def make_api(
 
     async def ready() -> Readiness:
         found: Readiness = readiness() if readiness else Readiness("", "", "", "")
+        return found
+
+    async def programs() -> tuple[Program, ...]:
+        found: tuple[Program, ...] = serving()
         return found
 
     space = space or Space(reserve_bytes=0)
@@ -57,6 +63,7 @@ def make_api(
         gatekeeper or Gatekeeper(real, reactor, lambda: NOW, token_hash(TOKEN)),
         ready,
         lambda: 7,
+        programs,
         certificates or FakeCertificates(),
         ImageUploads(
             engine,

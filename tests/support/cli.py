@@ -14,6 +14,7 @@ from attrs import define, field
 from twisted.internet.threads import deferToThread
 
 from haloy.api.service import ApiListener
+from haloy.proxy.interface import Program
 from tests.fakes.certificates import FakeCertificates
 from tests.fakes.database import MemoryDatabase
 from tests.fakes.deployments import FakeDeployments
@@ -35,6 +36,7 @@ class Bench:
     engine: FakeEngine = field(factory=FakeEngine)
     database: MemoryDatabase = field(factory=MemoryDatabase)
     certificates: FakeCertificates = field(factory=FakeCertificates)
+    serving: tuple[Program, ...] = (Program("", "interpreted"),)
     listener: Any = None
     environment: dict[str, str] = field(factory=dict)
 
@@ -46,6 +48,7 @@ class Bench:
             self.engine,
             self.database,
             certificates=self.certificates,
+            serving=lambda: self.serving,
         )
         socket = self.folder / "api.sock"
         self.listener = ApiListener(

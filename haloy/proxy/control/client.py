@@ -23,12 +23,10 @@ from haloy.errors import HaloyError
 from haloy.model.certificate import Certificate, Challenge
 from haloy.model.names import AppName
 from haloy.proxy.access_log import Kinds, Sink, visit_of
-from haloy.proxy.control.changes import (
-    certificate_parts,
-    table_parts,
-)
-from haloy.proxy.control.dial import dial, reason_of
+from haloy.proxy.control.changes import certificate_parts, table_parts
+from haloy.proxy.control.dial import ProxyUnavailable, dial, reason_of
 from haloy.proxy.control.link import Link, ProxyRefused
+from haloy.proxy.control.programs import programs_of
 from haloy.proxy.control.protocol import (
     AccessLog,
     Configure,
@@ -47,7 +45,13 @@ from haloy.proxy.control.protocol import (
     Unpark,
     Withdraw,
 )
-from haloy.proxy.interface import DrainLimits, Leftover, ProxyStats, UpstreamFailure
+from haloy.proxy.interface import (
+    DrainLimits,
+    Leftover,
+    Program,
+    ProxyStats,
+    UpstreamFailure,
+)
 from haloy.proxy.metrics import TrafficReading, from_values, total
 from haloy.proxy.routes import RouteTable
 from haloy.tasks import Tasks
@@ -60,12 +64,6 @@ FOLLOW_S: Final = 0.5
 _GRACE_S: Final = 20.0
 
 _T = TypeVar("_T")
-
-
-class ProxyUnavailable(HaloyError):
-    """There is no proxy that does what it is asked for."""
-
-    code = "proxy-unavailable"
 
 
 class RemoteProxy(Service):
@@ -332,6 +330,13 @@ class RemoteProxy(Service):
         answer = await self._do(lambda link: link.ask(Traffic(), self._limit_s), 5.0)
         told = answer.workers if isinstance(answer, Counted) else ()
         return total(from_values(dict(one)) for one in told)
+
+    async def programs(self) -> tuple[Program, ...]:
+        """See L{haloy.proxy.interface.Proxy.programs}; waits for nobody."""
+        if self._link is None:
+            raise ProxyUnavailable(self.trouble)
+        answer = await self._do(lambda link: link.ask(Traffic(), self._limit_s), 2.0)
+        return programs_of(answer) if isinstance(answer, Counted) else ()
 
     def trust(self, networks: Sequence[str]) -> None:
         """See L{haloy.proxy.interface.Proxy.trust}; workers are replaced."""

@@ -10,6 +10,7 @@ from twisted.internet.error import ConnectError, ConnectionLost
 from twisted.internet.protocol import ClientFactory
 from twisted.python.failure import Failure as TwistedFailure
 
+from haloy.errors import HaloyError
 from haloy.proxy.control.link import Link, ProxyRefused
 from haloy.proxy.control.protocol import (
     PROTOCOL,
@@ -19,6 +20,12 @@ from haloy.proxy.control.protocol import (
     Welcome,
 )
 from haloy.proxy.control.release import RELEASE, version_problem
+
+
+class ProxyUnavailable(HaloyError):
+    """There is no proxy that does what it is asked for."""
+
+    code = "proxy-unavailable"
 
 
 async def dial(

@@ -14,13 +14,18 @@ from haloy.proxy.control.protocol import PROTOCOL, Hello
 RELEASE: Final = version("haloy")
 
 
+def installed() -> str:
+    """Return the release that is installed now: what starts is of that one."""
+    return version("haloy")
+
+
 def version_problem(hello: Hello) -> str:
     """Return why we cannot talk to the sender of C{hello}; C{""}: we can."""
     if hello.protocol == PROTOCOL:
         return ""
     older = "the other side" if hello.protocol < PROTOCOL else "this side"
     return (
-        f"protocol {hello.protocol} (release {hello.release or version('haloy')}) does "
+        f"protocol {hello.protocol} (release {hello.release or installed()}) does "
         f"not fit protocol {PROTOCOL} (release {RELEASE}): restart {older} with the "
         "newer release"
     )

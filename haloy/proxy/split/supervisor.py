@@ -30,11 +30,11 @@ from haloy.proxy.control.changes import (
     together,
 )
 from haloy.proxy.control.door import Door
+from haloy.proxy.control.programs import with_releases
 from haloy.proxy.control.protocol import (
     AccessLog,
     CertificatesPart,
     Configure,
-    Counted,
     Done,
     Drain,
     Drained,
@@ -295,10 +295,8 @@ class Supervisor(Service):
                     left = added(left, one.left)
             return Drained(left)
         if isinstance(message, Traffic):
-            told = [
-                one for one in await workers.ask(message) if isinstance(one, Counted)
-            ]
-            return Counted(tuple(each for one in told for each in one.workers))
+            told = await workers.ask_each(message)
+            return with_releases((m.release, m.retired, one) for m, one in told)
         if isinstance(message, TablePart):
             if await self._tables.take(message, came, workers):
                 self._write_table()

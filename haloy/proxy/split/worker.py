@@ -29,12 +29,12 @@ from haloy.proxy.control.changes import (
     table_reader,
 )
 from haloy.proxy.control.link import Link, ProxyRefused
+from haloy.proxy.control.programs import with_form
 from haloy.proxy.control.protocol import (
     PROTOCOL,
     AccessLog,
     CertificatesPart,
     Configure,
-    Counted,
     Done,
     Drain,
     Drained,
@@ -58,6 +58,7 @@ from haloy.proxy.control.protocol import (
 )
 from haloy.proxy.control.values import decoder
 from haloy.proxy.embedded import EmbeddedProxy, Settings
+from haloy.proxy.form import form, tell_of_mixture
 from haloy.proxy.interface import ProxyStats, UpstreamFailure
 from haloy.proxy.privileges import give_up_privileges
 from haloy.proxy.shares import Share, given_share
@@ -159,7 +160,7 @@ class Worker:
             return Drained(await proxy.drain(message.key, message.limits))
         elif isinstance(message, Traffic):
             reading = evolve(await proxy.traffic(), lines_lost=self._lost())
-            return Counted((reading.to_values(),))
+            return with_form(reading.to_values(), form())
         elif isinstance(message, Park):
             await proxy.park(message.app, message.limit_s)
         elif isinstance(message, Unpark):
@@ -318,6 +319,7 @@ def run(control: int, http: Sequence[int], https: Sequence[int]) -> None:
     observer = choose_observer("auto", sys.stdout, False, os.environ, "haloy-proxy")
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
     give_up_privileges()
+    tell_of_mixture(Logger(), form())
     worker = Worker(
         reactor,
         [socket.socket(fileno=one) for one in http],

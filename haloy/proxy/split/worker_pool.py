@@ -35,7 +35,7 @@ from haloy.proxy.control.protocol import (
     Serve,
     packed,
 )
-from haloy.proxy.control.release import version_problem
+from haloy.proxy.control.release import installed, version_problem
 from haloy.proxy.interface import ProxyStats
 from haloy.proxy.shares import Shares
 from haloy.proxy.split.sockets import Sockets
@@ -64,7 +64,7 @@ class Member:
 
     @ivar place: which of the L{Shares} is its own.
     @ivar pid: the number of its process, 0 when none could be started.
-    @ivar stats: its newest reading.
+    @ivar release: installed when it began. C{stats}: its newest reading.
     @ivar fed: it has been told everything and gets every change.
     @ivar serving: it accepts connections. C{retired}: it does no longer.
     """
@@ -74,6 +74,7 @@ class Member:
     place: int
     process: Any = None
     pid: int = 0
+    release: str = ""
     stats: ProxyStats = field(factory=lambda: ProxyStats(0, 0, 0, 0, 0))
     fed: bool = False
     serving: bool = False
@@ -173,15 +174,21 @@ class WorkerPool:
         @raise ProxyRefused: one has not done it.
         @raise TimeoutError: one has not answered.
         """
+        return [answer for _, answer in await self.ask_each(message, limit_s)]
+
+    async def ask_each(
+        self, message: Message | Packed, limit_s: float = ANSWER_LIMIT_S
+    ) -> list[tuple[Member, Message]]:
+        """As L{ask}, with who said it."""
         told = [member for member in self._members if member.fed]
         once = message if isinstance(message, Packed) else packed(message)
         found: Any = await DeferredList(
             [member.link.ask(once, limit_s) for member in told], consumeErrors=True
         )
         answers = []
-        for done, result in found:
+        for member, (done, result) in zip(told, found, strict=True):
             if done:
-                answers.append(result)
+                answers.append((member, result))
             elif not result.check(ConnectionLost):
                 result.raiseException()
         return answers
@@ -273,12 +280,12 @@ class WorkerPool:
     def _heard(self, member: Member, message: Message, ready: Deferred[bool]) -> None:
         member.silent = 0
         if isinstance(message, Hello):
-            problem = version_problem(message)
-            if problem:
+            if problem := version_problem(message):
                 self._problem = problem
                 self._log.error("a worker is refused: {problem}", problem=problem)
                 self._kill((member,))
                 return
+            member.release = installed()
             self._tasks.start("starting a worker", self._feed(member, ready))
             return
         if isinstance(message, Reading):
@@ -354,8 +361,7 @@ class WorkerPool:
 
     def _next_wait_s(self) -> float:
         """Return how long to wait before a worker that may fail as well."""
-        wait_s = self._wait_s
-        self._wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+        wait_s, self._wait_s = self._wait_s, min(2 * self._wait_s, LONGEST_WAIT_S)
         return wait_s
 
     def _fill_gaps(self) -> None:

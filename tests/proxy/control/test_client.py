@@ -11,7 +11,8 @@ from twisted.internet.task import deferLater
 
 from haloy.model.certificate import Challenge, ChallengeKind
 from haloy.model.names import AppName, DomainName
-from haloy.proxy.control.client import ProxyUnavailable, RemoteProxy
+from haloy.proxy.control.client import RemoteProxy
+from haloy.proxy.control.dial import ProxyUnavailable
 from haloy.proxy.interface import DrainLimits
 from haloy.proxy.routes import RouteTable
 from tests.proxy.apps import OK
@@ -45,6 +46,8 @@ async def test_no_proxy_is_told_and_waited_for(tmp_path: Path, reactor: Any) -> 
         await proxy.replace_table(RouteTable(1))
     with pytest.raises(ProxyUnavailable, match="nobody listens there"):
         await proxy.drain("key", DrainLimits(1, 1))
+    with pytest.raises(ProxyUnavailable, match="nobody listens there"):
+        await proxy.programs()
     assert proxy.stats().generation == 0
     await proxy.stopService()
 

@@ -15,6 +15,9 @@ import pytest
 from twisted.internet.task import deferLater
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
+from haloy.proxy.control.release import RELEASE
+from haloy.proxy.form import form
+from haloy.proxy.interface import Program
 from haloy.proxy.split.sockets import Sockets, listening
 from haloy.proxy.split.worker_pool import STOCK, WorkerPool
 from tests.proxy.apps import OK
@@ -240,7 +243,10 @@ async def test_no_descriptor_is_left_for_a_worker(
 async def test_a_deploy_waits_for_old_workers_too(
     start_split: SplitStarter, reactor: Any
 ) -> None:
-    """A table is acknowledged by workers that drain: they still answer by it."""
+    """A table is acknowledged by workers that drain: they still answer by it.
+
+    It can be seen that there is one.
+    """
     split = await start_split()
 
     def client(peer: Peer) -> int:
@@ -259,6 +265,12 @@ async def test_a_deploy_waits_for_old_workers_too(
                 len(split.supervisor.pids) == 2
                 and not set(before) & set(split.supervisor.pids)
             ),
+        )
+        while len(split.supervisor.members) > 3:  # one has nothing to drain
+            await deferLater(reactor, 0.02)
+        assert await split.proxy.programs() == (
+            Program(RELEASE, form(), 2),
+            Program(RELEASE, form(), 1, draining=True),
         )
         await split.proxy.replace_table(table_of(other, generation=2))
         assert await in_thread(client, idle) == 200
