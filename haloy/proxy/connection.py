@@ -171,7 +171,7 @@ class ClientConnection(Descriptor):
     def doRead(self) -> None:
         """Go on with the handshake, or read."""
         if self.state == SHAKING:
-            self._shake()
+            self.switch.shaking.go_on(self)
         elif self.state == LINGERING:
             self._throw_away()
         elif not self.bulk or not self.move_bulk():
@@ -181,11 +181,17 @@ class ClientConnection(Descriptor):
         """Go on with the handshake, or write."""
         if self.state == SHAKING:
             self._stop_writing()
-            self._shake()
+            self.shake()
         else:
             super().doWrite()
 
-    def _shake(self) -> None:
+    @property
+    def peer(self) -> str:
+        """The address that the client comes from."""
+        return self.origin.peer
+
+    def shake(self) -> None:
+        """Go on with the handshake."""
         tls = self.tls
         if tls is None:
             return

@@ -41,6 +41,7 @@ from haloy.proxy.routes import (
 from haloy.proxy.target import API_OPTIONS, Target
 from haloy.proxy.timer_wheel import TimerWheel
 from haloy.proxy.tls.bulk import TlsBulk
+from haloy.proxy.tls.shaking import HandshakeQueue
 
 if TYPE_CHECKING:
     from haloy.proxy.connection import ClientConnection
@@ -96,6 +97,7 @@ class Switch:
         self.handshakes = Handshakes()
         self.clients: set[ClientConnection] = set()
         self.turn = Turn(reactor)
+        self.shaking = HandshakeQueue(self.turn, wheel.clock)
         self.tls_bulk = TlsBulk()
         self.http2_peers: dict[str, int] = {}
         self.http2_connections_limit: int = HTTP2_CONNECTIONS_LIMIT
