@@ -12,9 +12,7 @@ from typing import Any, Final
 
 from attrs import define, field, frozen
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from josepy.json_util import encode_b64jose
 from twisted.internet.defer import Deferred, DeferredList, FirstError
 from twisted.internet.task import deferLater
 
@@ -135,25 +133,6 @@ class AcmeClient:
                 ) from problem
             answer = await self._http.post(url, payload, self.key, "")
         self.account_url = answer.location()
-
-    async def change_key(self, new: AccountKey) -> None:
-        """Give the account another key (RFC 8555 section 7.3.5)."""
-        url = text_at(await self._http.directory(), "keyChange")
-        inner = new.sign(
-            {"jwk": new.public(), "url": url},
-            {"account": self.account_url, "oldKey": self.key.public()},
-        )
-        await self._post(url, inner)
-        self.key = new
-
-    async def revoke(self, certificate: x509.Certificate, reason: int = 0) -> None:
-        """Have C{certificate} revoked.
-
-        @param reason: a CRLReason (RFC 5280 section 5.3.1).
-        """
-        url = text_at(await self._http.directory(), "revokeCert")
-        der = certificate.public_bytes(serialization.Encoding.DER)
-        await self._post(url, {"certificate": encode_b64jose(der), "reason": reason})
 
     # --- ordering --------------------------------------------------------------------
 

@@ -317,27 +317,6 @@ def test_directory_of_the_client_is_known(world: World) -> None:
     assert world.client.directory_url == DIRECTORY
 
 
-def test_key_can_be_changed(world: World) -> None:
-    """RFC 8555 section 7.3.5: signed by both."""
-    old, new = world.client.key, AccountKey.generate()
-    result(world.client.change_key(new))
-    sent = world.ca.payloads("/key")[0]
-    assert set(sent) == {"protected", "payload", "signature"}
-    assert world.client.key is new
-    assert old.thumbprint() != new.thumbprint()
-
-
-def test_certificate_can_be_revoked(world: World) -> None:
-    """RFC 8555 section 7.6."""
-    result(world.client.revoke(leaf(make(SHOP)), 4))
-    assert world.ca.payloads("/revoke")[0]["reason"] == 4
-    error = World()
-    error.ca.script["dir"] = [
-        Scripted(200, b'{"newNonce": "", "newAccount": "", "newOrder": ""}')
-    ]
-    assert "revokeCert" in refused(error.client.revoke(leaf(make(SHOP)))).reason
-
-
 # --- renewal information ------------------------------------------------------
 
 

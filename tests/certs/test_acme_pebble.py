@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,12 @@ from twisted.web.client import Agent
 from haloy.certs.acme import AcmeClient, AcmeError, Binding, OrderWish, Solver
 from haloy.certs.acme_http import AcmeHttp
 from haloy.certs.jose import AccountKey, key_pem, new_certificate_key
-from haloy.certs.pem import leaf, obtained
+from haloy.certs.pem import obtained
 from haloy.config.trust import trusting
 from haloy.model.certificate import Certificate, ChallengeKind, Secret
 from haloy.model.names import DomainName
 from tests.certs.conftest import need_pebble
-from tests.certs.support import Front, answering, real_now
+from tests.certs.support import Front, real_now
 from tests.support.pebble import Pebble, running_pebble
 
 pytestmark = pytest.mark.acme
@@ -48,36 +47,6 @@ async def test_account_is_found_again_by_its_key(reactor: Any, pebble: Pebble) -
     again = client_of(reactor, pebble, key)
     await again.register("")
     assert again.account_url == first.account_url != ""
-
-
-async def test_key_is_changed_and_goes_on(reactor: Any, pebble: Pebble) -> None:
-    """The old one is of no use any more."""
-    front = Front()
-    old = AccountKey.generate()
-    client = client_of(reactor, pebble, old)
-    await client.register("")
-    await client.change_key(AccountKey.generate())
-    with answering(front, pebble.http_port):
-        found = await order(client, front, "rolled.example.com")
-    assert found.names == {"rolled.example.com"}
-    client.key = old
-    with pytest.raises(AcmeError):
-        await order(client, front, "old.example.com")
-
-
-async def test_revoked_certificate_is_known_as_such(
-    reactor: Any, pebble: Pebble
-) -> None:
-    """RFC 8555 section 7.6; the reason is kept."""
-    front = Front()
-    client = client_of(reactor, pebble, AccountKey.generate())
-    await client.register("")
-    with answering(front, pebble.http_port):
-        found = leaf(await order(client, front, "gone.example.com"))
-    await client.revoke(found, 4)
-    url = f"{pebble.management_url}/cert-status-by-serial/{found.serial_number:x}"
-    told = json.loads(pebble.get(url))
-    assert (told["Status"], told["Reason"]) == ("Revoked", 4)
 
 
 async def test_external_binding_is_needed_once(reactor: Any, tmp_path: Path) -> None:
