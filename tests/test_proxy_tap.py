@@ -22,7 +22,7 @@ from haloy.proxy.split.supervisor import Supervisor
 from haloy.proxy_tap import Options, makeService
 from tests.proxy.support import answering, backend, connect, get, in_thread, table_of
 from tests.support import twistd
-from tests.support.haloyd import free_port
+from tests.support.ports import free_port
 from tests.support.proxy import running_proxy
 from tests.support.waiting import wait_until
 

@@ -22,6 +22,7 @@ from haloy.proxy.interface import Program
 from tests.api.test_deployments import detail
 from tests.api.test_server import ID, hello, replica, running
 from tests.support.cli import Bench
+from tests.support.ports import free_port
 
 
 @pytest_twisted.async_yield_fixture
@@ -31,12 +32,6 @@ async def bench(reactor: Any, tmp_path: Path) -> AsyncIterator[Bench]:
     yield found
     await found.stop()
     await deferLater(reactor, 0.01)
-
-
-def closed_port() -> int:
-    """Return a port where nothing listens."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 #: How to ask each command for something that needs the server, and its errors.
@@ -83,7 +78,7 @@ def test_every_command_is_asked() -> None:
 
 async def test_a_refused_token_is_exit_code_4(bench: Bench) -> None:
     """Of every command; one line, no traceback."""
-    bench.configure(port=str(closed_port()))
+    bench.configure(port=str(free_port()))
 
     async def ask(name: str) -> None:
         done = await bench.haloy(
@@ -99,8 +94,8 @@ async def test_a_refused_token_is_exit_code_4(bench: Bench) -> None:
 
 async def test_nobody_there_is_exit_code_5(bench: Bench) -> None:
     """Each kind of call says where it wanted to go."""
-    server = f"127.0.0.1:{closed_port()}"
-    bench.configure(server=server, port=str(closed_port()))
+    server = f"127.0.0.1:{free_port()}"
+    bench.configure(server=server, port=str(free_port()))
 
     async def ask(name: str) -> None:
         done = await bench.haloy(*name.split(), *ASKING[name])
@@ -406,7 +401,7 @@ async def test_doctor(bench: Bench) -> None:
     assert found["domain hello.invalid"]["state"] == "fail"
     assert "A record" in found["domain hello.invalid"]["next"]
     assert (done.returncode, report["ok"]) == (1, False)
-    told = await bench.haloy("doctor", "-s", f"127.0.0.1:{closed_port()}")
+    told = await bench.haloy("doctor", "-s", f"127.0.0.1:{free_port()}")
     assert told.returncode == 1
     assert "→ check that haloyd runs" in told.stdout
 
@@ -483,7 +478,7 @@ async def test_the_plan_shows_what_changes(bench: Bench) -> None:
 
 async def test_two_servers_and_one_that_is_not_there(bench: Bench) -> None:
     """CLI section 9, point 21: both targets are told; nothing was begun anywhere."""
-    gone = f"127.0.0.1:{closed_port()}"
+    gone = f"127.0.0.1:{free_port()}"
     bench.configure(targets={"a": {}, "b": {"server": gone}})
     done = await bench.haloy("deploy", "--all")
     assert done.returncode in (1, 5), done.stderr

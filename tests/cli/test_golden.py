@@ -18,6 +18,7 @@ import pytest
 import yaml
 from attrs import define
 
+from tests.support.ports import free_port
 from tests.support.replay import GoDaemon, captured, edge, go_daemon
 
 LIMIT_S = 60
@@ -137,8 +138,7 @@ def test_everyday_commands(haloy: Scene) -> None:
 
 def test_a_tunnel(haloy: Scene) -> None:
     """The 101 of the Go daemon, and bytes both ways."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = int(probe.getsockname()[1])
+    port = free_port()
     with haloy.start("tunnel", str(port)) as process:
         assert process.stdout is not None
         assert "leads to hello" in process.stdout.readline()

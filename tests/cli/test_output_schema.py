@@ -34,10 +34,11 @@ from haloy.deploy.interface import RollbackTarget
 from haloy.model.names import AppName, DeploymentId
 from tests.api.test_deployments import detail
 from tests.api.test_server import ID, hello, replica
-from tests.cli.test_commands import closed_port, running_app
+from tests.cli.test_commands import running_app
 from tests.cli.test_every_command import ALL, WITHOUT
 from tests.fakes.certificates import FakeCertificates, status
 from tests.support.cli import Bench
+from tests.support.ports import free_port
 from tests.support.printed import check_document
 
 ROOT = Path(__file__).parents[2]
@@ -145,7 +146,7 @@ async def test_what_a_tunnel_prints(bench: Bench) -> None:
             assert process.wait(timeout=40) == 130
         return line
 
-    bench.configure(name="hello", port=str(closed_port()))
+    bench.configure(name="hello", port=str(free_port()))
     check_document("tunnel", json.loads(await deferToThread(first_line)))
 
 

@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.haloyd import TOKEN, RunningDaemon, free_port, running_daemon
+from tests.support.haloyd import TOKEN, RunningDaemon, running_daemon
+from tests.support.ports import free_port
 from tests.support.proxy import RunningProxy, running_proxy
 from tests.support.waiting import wait_until
 

@@ -20,7 +20,7 @@ from tests.integration.talk import (
 )
 from tests.integration.test_api import runs
 from tests.support.dockerd import PrivateDocker
-from tests.support.haloyd import free_port
+from tests.support.ports import free_port
 from tests.support.proxy import running_proxy
 from tests.support.waiting import wait_until
 

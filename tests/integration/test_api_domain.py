@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.docker import require_docker
-from tests.support.haloyd import TOKEN, RunningDaemon, free_port, running_daemon
+from tests.support.haloyd import TOKEN, RunningDaemon, running_daemon
 from tests.support.pebble import Pebble, running_pebble
+from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.docker, pytest.mark.acme]

@@ -27,8 +27,9 @@ from tests.certs.support import real_now
 from tests.support.certificates import DAY, make
 from tests.support.disks import filled, small_disk
 from tests.support.docker import require_docker
-from tests.support.haloyd import TOKEN, RunningDaemon, free_port, running_daemon
+from tests.support.haloyd import TOKEN, RunningDaemon, running_daemon
 from tests.support.pebble import Pebble, running_pebble
+from tests.support.ports import free_port
 from tests.support.proxy import running_proxy
 from tests.support.waiting import wait_until
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import urllib.request
 
 import pytest
@@ -11,14 +10,10 @@ import pytest
 from tests.integration.command import SITE, Command, running
 from tests.integration.site import Server
 from tests.support.haloyd import TOKEN
+from tests.support.ports import free_port
 from tests.support.printed import check_printed
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def test_the_life_of_an_app(haloy: Command, haloyd: Server) -> None:

@@ -27,7 +27,8 @@ from tests.integration.site import (
     write_certificate,
 )
 from tests.support.dockerd import PrivateDocker
-from tests.support.haloyd import free_port, running_daemon
+from tests.support.haloyd import running_daemon
+from tests.support.ports import free_port
 from tests.support.proxy import RunningProxy, running_proxy
 from tests.support.systemd import manager
 from tests.support.tools import need

@@ -19,7 +19,8 @@ import pytest
 import yaml
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from tests.support.haloyd import TOKEN, RunningDaemon, free_port, running_daemon
+from tests.support.haloyd import TOKEN, RunningDaemon, running_daemon
+from tests.support.ports import free_port
 
 LIMIT_S = 30.0
 

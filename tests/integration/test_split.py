@@ -14,7 +14,7 @@ import pytest
 from tests.integration.site import Server, identifier, load, server
 from tests.integration.traffic import WebSocket, build_busy, mounts
 from tests.support.dockerd import PrivateDocker
-from tests.support.haloyd import free_port
+from tests.support.ports import free_port
 from tests.support.proxy import RunningProxy, running_proxy
 from tests.support.waiting import wait_until
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,19 +19,12 @@ import yaml
 from attrs import define, field
 
 from tests.support import twistd
+from tests.support.ports import free_ports
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "a" * 64
 START_LIMIT_S = 30.0
 STOP_LIMIT_S = 40.0
-
-
-def free_port() -> int:
-    """Return a port nobody listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @define(eq=False)
@@ -194,7 +186,7 @@ def running_daemon(
     folder: Path, environment: Mapping[str, str] | None = None, **settings: Any
 ) -> Iterator[RunningDaemon]:
     """Run haloyd in C{folder}; C{settings} are top-level keys of C{haloyd.yaml}."""
-    api, http, https = free_port(), free_port(), free_port()
+    api, http, https = free_ports(3)
     proxy = {
         "http": f"127.0.0.1:{http}",
         "https": f"127.0.0.1:{https}",

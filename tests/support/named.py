@@ -16,7 +16,7 @@ import dns.message
 import dns.query
 from attrs import frozen
 
-from tests.support.pebble import free_ports
+from tests.support.ports import free_ports
 
 START_LIMIT_S = 20.0
 KEY_NAME = "haloy"

@@ -23,7 +23,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -39,6 +38,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from tests.support.ports import free_ports
 
 START_LIMIT_S = 20.0
 STOP_LIMIT_S = 5.0
@@ -285,15 +286,6 @@ def _is_ours(pid: int) -> bool:
     except OSError:
         return False
     return b"pebble" in command.split(b"\0", 1)[0]
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on right now, all different."""
-    with contextlib.ExitStack() as stack:
-        held = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in held:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in held]
 
 
 # --- the certificate of pebble's own server ----------------------------------------
