@@ -8,7 +8,9 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -164,25 +166,31 @@ def test_what_cannot_be_bound_is_one_line(tmp_path: Path) -> None:
     assert tried.stderr.count("\n") == 1
 
 
+@pytest.fixture
+def everyones() -> Iterator[Path]:
+    """Give a folder that every user gets to: pytest's is closed by the next pytest."""
+    with TemporaryDirectory(prefix="haloyt-") as folder:
+        Path(folder).chmod(0o711)
+        yield Path(folder)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another")
 @pytest.mark.usefixtures("unmeasured")  # nobody may not write what it measures
-def test_it_keeps_no_privilege(tmp_path: Path) -> None:
+def test_it_keeps_no_privilege(everyones: Path) -> None:
     """Started by root it binds, becomes its user, and can get nothing back.
 
     Where that user may not even start Python (it is below a home directory), this is
     said and tried again.
     """
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o711)  # the user has to get there
     port = free_port()
     where = ("--http", f"127.0.0.1:{port}", "--user", "nobody")
-    with running_proxy(tmp_path, *PLAIN, *where, until="worker") as proxy:
+    with running_proxy(everyones, *PLAIN, *where, until="worker") as proxy:
         text = proxy.log.read_text()
         assert "cannot" in text or "Permission denied" in text or " serves" in text
         (pid,) = [
             int(path.parent.name)
             for path in Path("/proc").glob("[0-9]*/cmdline")
-            if str(tmp_path / "proxy.sock").encode() in path.read_bytes()
+            if str(everyones / "proxy.sock").encode() in path.read_bytes()
         ]
         text = Path(f"/proc/{pid}/status").read_text()
         found = dict(
@@ -192,4 +200,4 @@ def test_it_keeps_no_privilege(tmp_path: Path) -> None:
         assert found["Groups"].strip() == ""
         assert {int(found[f"Cap{kind}"], 16) for kind in ("Prm", "Eff")} == {0}
         assert found["NoNewPrivs"] == "1"
-    assert (tmp_path / "state").stat().st_uid == 65534
+    assert (everyones / "state").stat().st_uid == 65534

@@ -45,6 +45,9 @@ class Tty:
         self.raw = b""
         termios.tcsetwinsize(inner, (rows, columns))
         variables = {**environment, "TERM": "xterm-256color"}
+        # What a line editor has left there is the size of another terminal.
+        for name in ("COLUMNS", "LINES"):
+            variables.pop(name, None)
         self._process = subprocess.Popen(
             # With the terminal as the controlling one: Ctrl+C is a signal then.
             ["setsid", "--ctty", *program, *arguments],
