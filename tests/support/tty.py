@@ -107,6 +107,14 @@ class Tty:
                 raise AssertionError(f"{text!r} is never shown:\n{self.shown()}")
         return self.shown()
 
+    def until_fits(self, pattern: str) -> str:
+        """Wait until what is on the screen fits, in one line; return the screen."""
+        deadline = time.monotonic() + LIMIT_S
+        while not re.search(pattern, self.shown(), re.MULTILINE):
+            if not self._read(deadline):
+                raise AssertionError(f"{pattern} never fits:\n{self.shown()}")
+        return self.shown()
+
     def shown(self) -> str:
         """Return what is and was on the screen, without trailing blanks."""
         width = self.screen.columns
