@@ -156,9 +156,7 @@ async def pull_image(
         except (EngineUnavailable, InsufficientStorage):
             raise
         except HaloyError as problem:
-            raise DeployFailed(
-                f"pulling {ref} failed: {problem}{_hint(str(problem))}", failure="pull"
-            ) from problem
+            raise DeployFailed(_naming(ref, str(problem)), failure="pull") from problem
 
 
 def _telling(pull: _Pull, ref: str, say: Say) -> Callable[[PullProgress], None]:
@@ -176,8 +174,6 @@ def _telling(pull: _Pull, ref: str, say: Say) -> Callable[[PullProgress], None]:
     return progress
 
 
-def _hint(problem: str) -> str:
-    text = problem.lower()
-    if "toomanyrequests" in text or "rate limit" in text:
-        return "; log in with `haloy server registry login`, or wait"
-    return ""
+def _naming(ref: str, problem: str) -> str:
+    """Return C{problem} with the image's name, which most have already."""
+    return problem if ref in problem else f"pulling {ref} failed: {problem}"

@@ -16,6 +16,7 @@ from haloy.config.app_file import (
 )
 from haloy.deploy.obtain import obtain_image
 from haloy.engine.interface import Credentials, Image
+from haloy.engine.stream import pull_error
 from haloy.errors import (
     DeployFailed,
     EngineError,
@@ -138,18 +139,20 @@ def test_credentials() -> None:
 @pytest.mark.parametrize(
     ("problem", "hint"),
     [
-        ("toomanyrequests: rate limit", "log in"),
-        ("unexpected EOF", "unexpected EOF"),
+        (pull_error("shop:latest", "toomanyrequests: slow down"), "log in"),
+        (pull_error("shop:latest", "unexpected EOF"), "unexpected EOF"),
+        (EngineError("Docker answered nonsense"), "nonsense"),
     ],
 )
-def test_pull_that_breaks(problem: str, hint: str) -> None:
-    """An error in the middle of a pull is told, with what helps (D13)."""
+def test_pull_that_breaks(problem: EngineError, hint: str) -> None:
+    """An error in a pull is told, with the image and what helps, each once (D13)."""
     engine = FakeEngine()
     engine.registry["shop:latest"] = NEWER
-    engine.failures["pull"] = EngineError(problem)
+    engine.failures["pull"] = problem
     with pytest.raises(DeployFailed, match=hint) as told:
         obtain(engine, ImageConfig("shop"))
     assert told.value.failure == "pull"
+    assert [str(told.value).count(one) for one in ("shop:latest", hint)] == [1, 1]
 
 
 def test_disk_is_full() -> None:
