@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from haloy.deploy.discovery import Found, newest_started
 from haloy.deploy.interface import AppStatus, DeploymentState, ReplicaStatus
+from haloy.deploy.networks import is_cut_off
 from haloy.engine.interface import Container, ContainerState
 from haloy.model.app import Assessment, Verdict
 from haloy.model.names import AppName, DeploymentId
@@ -78,7 +79,7 @@ def _replica(
         number=one.replica.number,
         deployment=one.labels.deployment,
         state=container.state.value,
-        assessment=_trouble(container) or assess(container.id),
+        assessment=_trouble(container) or _cut_off(one) or assess(container.id),
         image=container.image,
         restarts=container.restarts,
         started_at=container.started_at,
@@ -86,6 +87,16 @@ def _replica(
         draining_requests=0 if left is None else left.requests,
         draining_tunnels=0 if left is None else left.tunnels,
     )
+
+
+def _cut_off(one: Found) -> Assessment | None:
+    """Return that C{one} runs where nobody reaches it; nobody asks it then."""
+    if not is_cut_off(one):
+        return None
+    reason = f"it is on no network: {one.container.network_mode} is gone, or was taken"
+    # Since when is not known, but not for longer than it runs.
+    since = one.container.started_at or _NEVER
+    return Assessment(Verdict.UNHEALTHY, reason, since)
 
 
 def _trouble(container: Container) -> Assessment | None:

@@ -95,6 +95,15 @@ def test_trouble_has_a_reason(state: str, values: dict[str, Any], reason: str) -
     assert reason in replica.assessment.reason
 
 
+def test_without_its_network() -> None:
+    """One that runs where nobody reaches it is not well, and it is said why."""
+    members = found(ContainerState.RUNNING, networks={}, network_mode="own")
+    (replica,) = status(members).replicas
+    assert replica.assessment is not None
+    assert replica.assessment.verdict is Verdict.UNHEALTHY
+    assert "on no network: own is gone" in replica.assessment.reason
+
+
 def test_verdict_of_the_monitor() -> None:
     """A running replica has the monitor's verdict, with reason and since when."""
     bad = Assessment(Verdict.UNHEALTHY, "/ answered 500", NOW)

@@ -86,6 +86,22 @@ def test_renamed(haloyd: Server) -> None:
     assert clients.failures == []
 
 
+def test_its_own_network_is_removed(haloyd: Server) -> None:
+    """Nothing serves, and status says why; a deployment to another network does."""
+    docker = haloyd.docker.docker
+    docker("network", "create", "haloytest-gone")
+    haloyd.deploy(identifier(0), "app:one", network="haloytest-gone")
+    assert haloyd.get(SHOP) == (200, "one")
+    docker("network", "disconnect", "-f", "haloytest-gone", container(0))
+    docker("network", "rm", "haloytest-gone")
+    wait_until(lambda: haloyd.get(SHOP)[0] == 503, haloyd.daemon.log_text)
+    status, text = haloyd.daemon.api("GET", "/v1/status/shop")
+    assert (status, "it is on no network" in text) == (200, True), text
+    assert haloyd.deploy(identifier(1), "app:two").get("isDeploymentSuccess")
+    assert haloyd.get(SHOP) == (200, "two")
+    haloyd.until_containers("shop", [container(1)])
+
+
 @pytest.mark.parametrize("strategy", ["rolling", "replace"])
 def test_the_old_version_is_removed(haloyd: Server, strategy: str) -> None:
     """In the middle of a deployment: there is less to do, and it succeeds."""
