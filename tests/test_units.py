@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import hashlib
 import os
 import re
 import shutil
@@ -118,6 +119,23 @@ def test_install_sh_is_free_of_what_shellcheck_knows() -> None:
     subprocess.run(["shellcheck", str(script)], check=True, timeout=60)
 
 
+def _begin_install(tools: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run install.sh where nothing on its path, C{tools}, could change anything."""
+    tools.mkdir()
+    for name in ("cut", "dirname", "id", "sha256sum", "uname"):
+        (tools / name).symlink_to(shutil.which(name) or name)
+    (tools / "python3").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    (tools / "python3").chmod(0o755)
+    return subprocess.run(
+        ["/bin/sh", str(ROOT / "install.sh"), "--no-start", *options],
+        env={"PATH": str(tools)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="install.sh is for root")
 @pytest.mark.parametrize(
     ("options", "said"),
@@ -129,22 +147,32 @@ def test_install_sh_is_free_of_what_shellcheck_knows() -> None:
 def test_install_sh_compiles_or_changes_nothing(
     tmp_path: Path, options: tuple[str, ...], said: str
 ) -> None:
-    """What is missing is said first; nothing on its path could change anything."""
-    for name in ("dirname", "id", "uname"):
-        (tmp_path / name).symlink_to(shutil.which(name) or name)
-    (tmp_path / "python3").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
-    (tmp_path / "python3").chmod(0o755)
-    done = subprocess.run(
-        ["/bin/sh", str(ROOT / "install.sh"), "--compiled", "--no-start", *options],
-        env={"PATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    """What is missing is said first."""
+    done = _begin_install(tmp_path / "tools", "--compiled", *options)
     assert done.returncode == 1
     assert said in done.stderr
     assert "Users and directories" not in done.stdout
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="install.sh is for root")
+@pytest.mark.parametrize("beside", [False, True])
+@pytest.mark.parametrize("right", [False, True])
+def test_install_sh_takes_the_wheel_that_is_meant(
+    tmp_path: Path, beside: bool, right: bool
+) -> None:
+    """D24: one that is not what its SHA-256 says, given or in a file, is refused."""
+    wheel = tmp_path / "haloy-1-py3-none-any.whl"
+    wheel.write_bytes(b"wheel")
+    meant = hashlib.sha256(b"wheel" if right else b"another").hexdigest()
+    options = ["--wheel", str(wheel)]
+    if beside:
+        Path(f"{wheel}.sha256").write_text(f"{meant}  {wheel.name}\n")
+    else:
+        options += ["--sha256", meant]
+    done = _begin_install(tmp_path / "tools", *options)
+    assert ("SHA-256 is right" in done.stdout) is right
+    assert ("has the SHA-256" in done.stderr) is not right
+    assert ("Users and directories" in done.stdout) is right
 
 
 def test_install_sh_tells_its_options_and_changes_nothing(tmp_path: Path) -> None:
