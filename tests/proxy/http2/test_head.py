@@ -54,6 +54,7 @@ def test_a_request_is_what_it_would_be_in_http_1() -> None:
         [
             *BASE,
             (b"user-agent", b"test"),
+            (b"cookie", b""),  # no first piece
             (b"cookie", b"a=1"),
             (b"accept", b"*/*"),
             (b"cookie", b"b=2"),
