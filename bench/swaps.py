@@ -245,7 +245,10 @@ class Rounds:
             if later.active():
                 later.cancel()
 
-        return await during(beside, lambda: self._ask(http))
+        found = await during(beside, lambda: self._ask(http))
+        while len(workers_of(self._given.supervisor)) > self._given.workers:
+            await deferLater(reactor, EACH_S)  # the old ones leave
+        return found
 
     async def _compared(self, nginx: Nginx, quiet: Latency, busy: Latency) -> None:
         figures = self.figures

@@ -72,8 +72,12 @@ def running_proxy(
     *more: str,
     prefix: tuple[str, ...] = (),
     until: str = "haloy-proxy serves",
+    given: tuple[int, ...] = (),
 ) -> Iterator[RunningProxy]:
-    """Run it with two workers; C{more} are options, C{prefix} is who runs it."""
+    """Run it with two workers; C{more} are options, C{prefix} is who runs it.
+
+    @param given: descriptors that it gets from us.
+    """
     log = folder / "proxy.log"
     before = log.read_text().count(until) if log.exists() else 0
     with log.open("ab") as output:
@@ -88,6 +92,7 @@ def running_proxy(
             stdout=output,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
+            pass_fds=given,
         )
     made = RunningProxy(process, log)
     try:
