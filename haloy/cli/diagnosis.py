@@ -70,7 +70,13 @@ def docker_here(needed: bool) -> Check:
 
 
 def addresses(host: str) -> list[str]:
-    """Return the addresses of C{host}, sorted; none when it is not known."""
+    """Return the addresses of C{host}, sorted; none when it does not resolve.
+
+    Names below C{localhost} are this machine (RFC 6761 section 6.3): browsers and curl
+    know that, not every resolver does.
+    """
+    if host.lower().endswith(".localhost"):
+        host = "localhost"
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):

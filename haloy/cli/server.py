@@ -26,6 +26,7 @@ from haloy.cli.registries import registry
 from haloy.cli.running import run, together
 from haloy.cli.version import installed
 from haloy.config.client_file import (
+    ENV,
     add_server,
     client_folder,
     delete_server,
@@ -99,7 +100,7 @@ def add(
     )
     if output.as_json:
         output.json({"server": name, "tokenEnv": variable})
-    output.success(f"Server {name} added; its token is in {variable}")
+    output.success(f"Server {name} added; its token is {variable} in {_folder() / ENV}")
 
 
 def _try(url: str, token: str, ca_file: str) -> None:

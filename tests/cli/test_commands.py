@@ -13,6 +13,7 @@ from attrs import evolve
 from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults
 from twisted.internet.task import deferLater
 
+from haloy.cli.diagnosis import addresses
 from haloy.cli.main import COMMANDS
 from haloy.deploy.interface import RollbackTarget
 from haloy.errors import PolicyRefused
@@ -383,6 +384,12 @@ async def test_a_tunnel_to_nothing(bench: Bench) -> None:
     assert (await bench.haloy("tunnel", "0")).returncode == 2
     bench.configure(targets={"a": {}, "b": {}})
     assert (await bench.haloy("tunnel", "-a")).returncode == 2
+
+
+def test_names_below_localhost_are_this_machine() -> None:
+    """Whatever the resolver says (RFC 6761 section 6.3); no other name is guessed."""
+    assert set(addresses("shop.LocalHost")) & {"127.0.0.1", "::1"}
+    assert addresses("shop.localhost.invalid") == []
 
 
 async def test_doctor(bench: Bench) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,13 +22,32 @@ def make_network(docker: PrivateDocker) -> None:
     docker.docker("network", "create", "--attachable", subnet, "haloy")
 
 
+def build_images(docker: PrivateDocker, folder: Path) -> None:
+    """Build C{IMAGES}; each answers with its tag."""
+    for ref in IMAGES:
+        build(docker, folder, ref, ref.partition(":")[2])
+
+
+@contextmanager
+def haloyd_on(
+    folder: Path, docker: PrivateDocker, networks: Collection[str] = ()
+) -> Iterator[Server]:
+    """Run a haloyd; in the end C{docker} has C{IMAGES} and C{networks} alone."""
+    try:
+        # Sick and healthy again are seen within seconds, not in a minute.
+        health = {"interval": "1s", "timeout": "1s", "fall": 2, "rise": 1}
+        with server(folder, docker, health_monitor=health) as made:
+            yield made
+    finally:
+        docker.clear(IMAGES, networks=networks)
+
+
 @pytest.fixture(scope="session")
 def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateDocker]:
     """Give a dockerd with the images C{app:one} and C{app:two}."""
     folder = tmp_path_factory.mktemp("docker")
     with private_dockerd(folder) as made:
-        for ref in IMAGES:
-            build(made, folder, ref, ref.partition(":")[2])
+        build_images(made, folder)
         make_network(made)
         yield made
 
@@ -35,13 +55,8 @@ def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateDocker]:
 @pytest.fixture
 def haloyd(tmp_path: Path, docker: PrivateDocker) -> Iterator[Server]:
     """Give a haloyd; all but the two images is as before at the end."""
-    try:
-        # Sick and healthy again are seen within seconds, not in a minute.
-        health = {"interval": "1s", "timeout": "1s", "fall": 2, "rise": 1}
-        with server(tmp_path, docker, health_monitor=health) as made:
-            yield made
-    finally:
-        docker.clear(IMAGES)
+    with haloyd_on(tmp_path, docker) as made:
+        yield made
 
 
 @pytest.fixture

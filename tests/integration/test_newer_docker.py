@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.conftest import IMAGES
-from tests.integration.site import Server, build, identifier, load, server
+from tests.integration.conftest import build_images, haloyd_on
+from tests.integration.site import Server, build, identifier, load
 from tests.support.dockerd import PrivateDocker, private_dockerd
 from tests.support.tools import NEWER_DOCKERD
 
@@ -29,8 +29,7 @@ def newer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateDocker]:
         pytest.skip("needs a newer dockerd; ./test fetches it")
     folder = tmp_path_factory.mktemp("newer")
     with private_dockerd(folder, str(NEWER_DOCKERD)) as made:
-        for ref in IMAGES:
-            build(made, folder, ref, ref.partition(":")[2])
+        build_images(made, folder)
         subnet = f"--subnet={made.reach_by_ipv6()}"
         made.docker("network", "create", "--ipv4=false", "--ipv6", subnet, NETWORK)
         yield made
@@ -39,12 +38,8 @@ def newer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateDocker]:
 @pytest.fixture
 def haloyd(tmp_path: Path, newer: PrivateDocker) -> Iterator[Server]:
     """Give a haloyd on it; all but images and network is as before at the end."""
-    try:
-        health = {"interval": "1s", "timeout": "1s", "fall": 2, "rise": 1}
-        with server(tmp_path, newer, health_monitor=health) as made:
-            yield made
-    finally:
-        newer.clear(IMAGES, networks=(NETWORK,))
+    with haloyd_on(tmp_path, newer, networks=(NETWORK,)) as made:
+        yield made
 
 
 def addresses(haloyd: Server, container: str) -> tuple[str, str]:

@@ -30,7 +30,7 @@ def adopt(chosen: Directories, name: str | None, yes: bool, as_json: bool) -> No
 
     For a server whose data directory was lost: its apps still run, but a new haloyd
     takes them for another one's. Nothing is started, stopped or removed; from its next
-    start on haloyd routes them and looks after them. No other haloyd may do so, too.
+    start on haloyd routes them and looks after them. No other haloyd may do the same.
     """
     if not chosen.data.is_dir():
         raise NotFound(f"{chosen.data} does not exist; start haloyd once, it makes it")
