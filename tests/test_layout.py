@@ -92,7 +92,6 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "haloy/cli/tunnel.py": "tests/cli/test_commands.py",
     "haloy/cli/version.py": "tests/cli/test_main.py",
     # A process of its own is needed.
-    "haloy/daemon/dataplane.py": "tests/integration/test_split.py",
     "haloy/daemon/assemble.py": "tests/integration/test_deploy.py",
     "haloy/daemon/condition.py": "tests/integration/test_operations.py",
     "haloy/daemon/news.py": "tests/integration/test_api.py",

@@ -198,6 +198,9 @@ def test_it_keeps_no_privilege(everyones: Path) -> None:
         )
         assert found["Uid"].split() == ["65534"] * 4
         assert found["Groups"].strip() == ""
-        assert {int(found[f"Cap{kind}"], 16) for kind in ("Prm", "Eff")} == {0}
+        kinds = ("Inh", "Prm", "Eff", "Bnd", "Amb")
+        assert {kind: int(found[f"Cap{kind}"], 16) for kind in kinds} == dict.fromkeys(
+            kinds, 0
+        )
         assert found["NoNewPrivs"] == "1"
     assert (everyones / "state").stat().st_uid == 65534

@@ -1,7 +1,9 @@
 """haloyd on the lean reactor (C{twistd --reactor haloy}) does all it does on epoll.
 
-Its workers, in the split form, run on the lean one in all tests, and on the stock one
-in C{tests/proxy/split/test_worker_pool.py}.
+On both run: a deployment under load over TLS with a WebSocket, a crash, the end (here);
+requests of workers and their reload (C{tests/proxy/split/test_worker_pool.py}). Other
+tests of haloyd and of the proxy in one process run on the stock one, all other tests of
+workers on the lean one, which C{tests/proxy/test_reactor.py} tests by itself.
 """
 
 from __future__ import annotations

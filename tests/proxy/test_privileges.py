@@ -54,8 +54,11 @@ def test_a_user_of_its_own(tmp_path: Path) -> None:
     found = status_after(
         "from pathlib import Path\n"
         "from haloy.proxy.privileges import become, give_up_privileges\n"
-        f"become('nobody', Path({str(tmp_path)!r})); give_up_privileges()\n"
-        "import ctypes; assert ctypes.CDLL(None).prctl(3, 0, 0, 0, 0) == 0"  # no core
+        "import ctypes, os; prctl = ctypes.CDLL(None).prctl\n"
+        "os.setgroups([4242])\n"
+        f"become('nobody', Path({str(tmp_path)!r}))\n"
+        "prctl(4, 1, 0, 0, 0)  # as in a program that began as that user\n"
+        "give_up_privileges(); assert prctl(3, 0, 0, 0, 0) == 0"  # no core
     )
     assert found["Uid"].split() == ["65534"] * 4
     assert found["Groups"].strip() == ""

@@ -19,7 +19,7 @@ from haloy.proxy.control.release import RELEASE
 from haloy.proxy.form import form
 from haloy.proxy.interface import Program
 from haloy.proxy.split.sockets import Sockets, listening
-from haloy.proxy.split.worker_pool import STOCK, WorkerPool
+from haloy.proxy.split.worker_pool import LEAN, STOCK, WorkerPool
 from tests.proxy.apps import OK
 from tests.proxy.conftest import Split, SplitStarter
 from tests.proxy.support import (
@@ -118,9 +118,12 @@ async def test_a_worker_that_hangs_is_killed(
     )
 
 
-async def test_a_reload_replaces_all(start_split: SplitStarter, reactor: Any) -> None:
+@pytest.mark.parametrize("chosen", [LEAN, STOCK])
+async def test_a_reload_replaces_all(
+    start_split: SplitStarter, reactor: Any, chosen: str
+) -> None:
     """Old workers answer what is open on them as the last, then leave."""
-    split = await start_split()
+    split = await start_split(reactor=chosen)
     with backend(answering(OK)) as one:
         await split.proxy.replace_table(table_of(one))
         idle = connect(split.http)
