@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final, Protocol
 
@@ -21,6 +21,7 @@ from twisted.python.failure import Failure
 
 from haloy.proxy.keepalive import is_over
 from haloy.proxy.timer_wheel import NEVER, TimerWheel
+from haloy.proxy.tls.intake import RECORD_BYTES
 from haloy.proxy.tls.records import send_close_notify, send_records
 
 # Above this many buffered bytes the other side stops being read, below the low
@@ -29,14 +30,13 @@ HIGH_MARK_BYTES: Final = 32768
 LOW_MARK_BYTES: Final = 8192
 READ_BYTES: Final = 65536
 
-# The largest record of TLS. Reads ask for more, so OpenSSL never keeps decrypted
-# bytes that the reactor does not know of.
-_RECORD_BYTES: Final = 16384
 _RECORDS_AT_ONCE: Final = 7
 
 # Of upstreams more is read at once: answers up to this size need one read. Just below
 # what C's malloc would get from the kernel and give back for each read.
 BULK_READ_BYTES: Final = 126976
+# More pieces than this are joined before they are sent: they are small.
+_MANY: Final = 32
 
 _WOULD_BLOCK: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
@@ -178,7 +178,7 @@ class Descriptor:
             return
         if not data:
             self._read_ended()
-        elif len(data) == _RECORD_BYTES and self.tls is not None:
+        elif len(data) == RECORD_BYTES and self.tls is not None:
             self._read_records(data)
         else:
             self.received(data)
@@ -190,7 +190,7 @@ class Descriptor:
         """
         records = [first]
         end: Callable[[], None] | None = None
-        while len(records) <= _RECORDS_AT_ONCE and len(records[-1]) == _RECORD_BYTES:
+        while len(records) <= _RECORDS_AT_ONCE and len(records[-1]) == RECORD_BYTES:
             try:
                 data = self.socket.recv(READ_BYTES)
             except _WOULD_BLOCK:
@@ -267,22 +267,22 @@ class Descriptor:
         if sent != len(data):
             self._keep(memoryview(data)[sent:])
 
-    def send_two(self, head: bytes, body: memoryview) -> None:
-        """Send C{head} and C{body}, which is large: the kernel puts them together."""
+    def send_all(self, pieces: Sequence[bytes | memoryview]) -> None:
+        """As L{send} of all C{pieces}: large ones are put together by the kernel."""
         if self.gone or self.broken:
             return
-        if self.unsent is not None or self.tls is not None:
-            self.send(b"".join((head, body)))
+        if self.unsent is not None or self.tls is not None or len(pieces) > _MANY:
+            self.send(b"".join(pieces))
             return
         try:
-            sent = self.socket.sendmsg((head, body))
+            sent = self.socket.sendmsg(pieces)
         except _WOULD_BLOCK:
             sent = 0
         except OSError as error:
             self._write_failed(error)
             return
-        if sent != len(head) + len(body):
-            self._keep(b"".join((head, body))[sent:])
+        if sent != sum([len(piece) for piece in pieces]):
+            self._keep(memoryview(b"".join(pieces))[sent:])
 
     def _keep(self, data: bytes | memoryview) -> None:
         """Buffer what the kernel has refused, behind what waits already."""
@@ -297,7 +297,7 @@ class Descriptor:
 
     def _write(self, data: bytes | bytearray | memoryview) -> int:
         """Give C{data} to the kernel; return how much it has taken."""
-        if self.tls is None or len(data) <= _RECORD_BYTES or self._holding:
+        if self.tls is None or len(data) <= RECORD_BYTES or self._holding:
             return self.socket.send(data)
         return send_records(self.tls, data)
 

@@ -205,7 +205,7 @@ class Http1FastRequest(FastRequest):
         if end + answer.size_bytes < _LARGE_BYTES:
             client.send(answer.head + data[end:])
         else:
-            client.send_two(answer.head, memoryview(data)[end:])
+            client.send_all((answer.head, memoryview(data)[end:]))
             self._note_size(plan, answer.size_bytes)
         self._answered(plan, upstream, answer)
 

@@ -103,12 +103,17 @@ class Forwarding(Seeker):
         try:
             passed = exchange.take_request(data)
         except TooLarge:
-            self._refuse(413)
+            self.refuse(413)
             return
         except BadBody:
-            self._refuse(400)
+            self.refuse(400)
             return
         upstream.send(passed)
+        self.passed_up(upstream)
+
+    def passed_up(self, upstream: UpstreamConnection) -> None:
+        """Wait for the answer, or for more of the body if C{upstream} takes it."""
+        exchange = self.exchange
         client = self.client
         if exchange.request_done:
             client.hold(exchange.surplus)
@@ -271,7 +276,7 @@ class Forwarding(Seeker):
             # The client waits for 100 and the upstream gave none in all the time.
             self.fail(pages.error(504))
         else:
-            self._refuse(408)
+            self.refuse(408)
 
     def cut(self) -> None:
         """End now: nothing of it is to wait any more."""
@@ -334,7 +339,7 @@ class Forwarding(Seeker):
         else:
             self._cut()
 
-    def _refuse(self, status: int) -> None:
+    def refuse(self, status: int) -> None:
         """Answer to a fault of the client inside its body."""
         if self.exchange.response == AWAITED:
             self.fail(pages.error(status))

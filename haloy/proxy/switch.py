@@ -41,6 +41,7 @@ from haloy.proxy.routes import (
 from haloy.proxy.target import API_OPTIONS, Target
 from haloy.proxy.timer_wheel import TimerWheel
 from haloy.proxy.tls.bulk import TlsBulk
+from haloy.proxy.tls.intake import Intake
 from haloy.proxy.tls.shaking import HandshakeQueue
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ class Switch:
         self.turn = Turn(reactor)
         self.shaking = HandshakeQueue(self.turn, wheel.clock)
         self.tls_bulk = TlsBulk()
+        self.intake = Intake()
         self.http2_peers: dict[str, int] = {}
         self.http2_connections_limit: int = HTTP2_CONNECTIONS_LIMIT
         self.http2_requests_limit: int = REQUESTS_LIMIT

@@ -145,9 +145,9 @@ def test_two_at_once(pair: Pair, size: int) -> None:
     """A head and a body arrive one after the other, wherever the kernel stops."""
     body = bytes(range(256)) * (size // 256) + b"end of it"
     got = b""
-    pair.ours.send_two(b"first head", memoryview(body))
+    pair.ours.send_all((b"first head", memoryview(body)))
     # The second pair stands behind what waits of the first one.
-    pair.ours.send_two(b"second head", memoryview(body))
+    pair.ours.send_all((b"second head", memoryview(body)))
     assert pair.ours.congested == (size > HIGH_MARK_BYTES)
     while pair.reactor.writers:
         got += pair.read_all()
@@ -156,13 +156,22 @@ def test_two_at_once(pair: Pair, size: int) -> None:
     assert got == b"first head" + body + b"second head" + body
 
 
+@pytest.mark.parametrize("count", [1, 32, 5000])
+def test_pieces_at_once(pair: Pair, count: int) -> None:
+    """They arrive in order, also more of them than the kernel takes in one call."""
+    pieces = [b"%d," % number for number in range(count)]
+    pair.ours.send_all(pieces)
+    assert pair.read_all() == b"".join(pieces)
+    assert pair.ours.unsent is None
+
+
 def test_two_at_once_to_nobody(pair: Pair) -> None:
     """A failure is told in a later turn, and what comes after it goes nowhere."""
     pair.theirs.close()
-    pair.ours.send_two(b"head", memoryview(b"body"))
+    pair.ours.send_all((b"head", memoryview(b"body")))
     assert pair.ours.told == []
     assert pair.ours.broken
-    pair.ours.send_two(b"head", memoryview(b"body"))
+    pair.ours.send_all((b"head", memoryview(b"body")))
     assert pair.ours.unsent is None
     (call,) = pair.reactor.later
     assert callable(call)

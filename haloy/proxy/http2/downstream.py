@@ -40,6 +40,7 @@ from haloy.proxy.http2.outgoing import Outgoing
 from haloy.proxy.http2.sender import PROCESS_FULL_BYTES, PROCESS_HIGH_BYTES, Stream
 from haloy.proxy.http2.shedding import Held
 from haloy.proxy.http2.stream import StreamClient
+from haloy.proxy.tls.intake import Intake
 
 # How often a connection is looked at, and what is looked for.
 WATCH_S: Final = 5.0
@@ -113,13 +114,16 @@ class Http2Downstream(Multiplexed):
         if peers[peer] > limit and not self.origin.trusted:
             self._fail(frames.ENHANCE_YOUR_CALM, "too many connections")
 
-    # What the reactor says.
-
     def move_bulk(self) -> bool:
         """Never move anything past the engine."""
         return False
 
-    def received(self, data: bytes) -> None:
+    def lent(self, intake: Intake, size: int) -> None:
+        """As L{received}, of what is in C{intake} for now."""
+        self.received(intake.lend(self.engine.take_held(), size))
+        self.engine.keep_lent()
+
+    def received(self, data: bytes | memoryview) -> None:
         """Let the engine read, then act on what has happened."""
         if self.state != READING:
             return

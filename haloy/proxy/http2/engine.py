@@ -12,9 +12,9 @@ from __future__ import annotations
 from typing import Final
 
 from haloy.proxy.http2 import budget, frames
-from haloy.proxy.http2.answers import HEAD_LIMIT_BYTES, Answers
+from haloy.proxy.http2.answers import HEAD_LIMIT_BYTES
+from haloy.proxy.http2.bodies import Bodies
 from haloy.proxy.http2.control import (
-    BODY,
     ENDED_REQUEST,
     FAILED,
     REQUEST,
@@ -35,10 +35,10 @@ _DATA: Final = frames.DATA
 _HEADERS: Final = frames.HEADERS
 _END_HEADERS: Final = frames.END_HEADERS
 _END_STREAM: Final = frames.END_STREAM
-_PADDED: Final = frames.PADDED
+_FRAME_BYTES: Final = frames.FRAME_BYTES
 
 
-class Engine(Answers):
+class Engine(Bodies):
     """One connection.
 
     @ivar greeted: the peer's first SETTINGS have come.
@@ -78,14 +78,21 @@ class Engine(Answers):
         """Whether a header block has begun and is not complete."""
         return self._block_of != 0
 
-    def receive(self, data: bytes, now_s: float) -> list[Event]:
-        """Return what happens by C{data}; after a failure that is all that counts."""
+    def receive(self, data: bytes | memoryview, now_s: float) -> list[Event]:
+        """Return what happens by C{data}; after a failure that is all that counts.
+
+        A view is only lent: bodies are left in it, until L{keep_lent}. What was held
+        back has to be in it already (L{take_held}).
+        """
         self.now_s = now_s
         if self.failed:
             return []
         events = self._events = []
         try:
-            self._parse(data)
+            if isinstance(data, memoryview):
+                self._parse_lent(data)
+            else:
+                self._parse(data)
         except Broken as error:
             return self.fail(error.code, error.reason)
         except BadBlock as bad:  # a name of its own: compiled, one name has one type
@@ -125,11 +132,11 @@ class Engine(Answers):
         self.requests += 1
         return stream
 
-    def take_body(self, stream: Stream) -> bytes:
-        """Return what came of the body; the caller gives credit for it later."""
-        inbox = stream.inbox
-        stream.inbox = []
-        return inbox[0] if len(inbox) == 1 else b"".join(inbox)
+    def take_held(self) -> bytes:
+        """Return the beginning of a frame; it has to come again, before the rest."""
+        held = self._held
+        self._held = b""
+        return held
 
     # Frames.
 
@@ -181,6 +188,40 @@ class Engine(Answers):
         if position < end:
             self._held = data[position:]
 
+    def _parse_lent(self, data: memoryview) -> None:
+        """As L{_parse}, of what is mostly bodies, which are not copied."""
+        if not self._prefaced:
+            self._parse(bytes(data))
+            return
+        position = 0
+        end = len(data)
+        unpack = frames.HEADER.unpack_from
+        # As in L{_parse}.
+        head: int
+        flags: int
+        stream_id: int
+        while end - position >= 9:
+            head, flags, stream_id = unpack(data, position)
+            size = head >> 8
+            if size > _FRAME_BYTES:
+                raise Broken(frames.FRAME_SIZE_ERROR, "frame too large")
+            start_of_body = position + 9
+            if start_of_body + size > end:
+                break
+            position = start_of_body + size
+            stream_id &= 0x7FFFFFFF
+            body = data[start_of_body:position]
+            kind = head & 0xFF
+            if kind > _HEADERS or self._block_of or not self.greeted:
+                self._frame(kind, flags, stream_id, bytes(body))
+            elif kind == _DATA:
+                self._data(stream_id, flags, body)
+                if size == _FRAME_BYTES:
+                    position = self._more_data(stream_id, data, position)
+            else:
+                self._headers(stream_id, flags, bytes(body))
+        self._held = bytes(data[position:])
+
     def _frame(self, kind: int, flags: int, stream_id: int, body: bytes) -> None:
         """Take a frame that is neither DATA nor HEADERS, or comes too early."""
         if self._block_of and (
@@ -205,64 +246,6 @@ class Engine(Answers):
             self._spend(budget.USELESS)
         else:
             self._of_connection(kind, flags, stream_id, body)
-
-    def _data(self, stream_id: int, flags: int, body: bytes) -> None:
-        if not stream_id:
-            raise Broken(frames.PROTOCOL_ERROR, "DATA on stream 0")
-        counted = len(body)
-        self.receive_window -= counted
-        if self.receive_window < 0:
-            raise Broken(frames.FLOW_CONTROL_ERROR, "the connection's window")
-        stream = self.streams.get(stream_id)
-        if stream is None or not stream.receiving:
-            self._late_data(stream_id, stream, counted)
-            return
-        stream.receive_window -= counted
-        if stream.receive_window < 0:
-            self._credit_connection(counted)
-            self._abort(stream, frames.FLOW_CONTROL_ERROR)
-            return
-        if self.client and not stream.answered:
-            # A body without a head (section 8.1).
-            self._credit_connection(counted)
-            self._abort(stream, frames.PROTOCOL_ERROR)
-            return
-        if flags & _PADDED:
-            body = frames.without_padding(flags, body)
-        size = len(body)
-        end = flags & _END_STREAM
-        if size < budget.SMALL_DATA_BYTES and not end:
-            self._spend(stream.small_price if size else budget.EMPTY_DATA)
-        if stream.left_bytes >= 0:
-            stream.left_bytes -= size
-            if stream.left_bytes < 0 or (end and stream.left_bytes):
-                self._credit_connection(counted)
-                self._abort(stream, frames.PROTOCOL_ERROR)
-                return
-        self.held_bytes += counted
-        if self.client or self.may_grow:
-            # A stream that nobody takes must not hold up the others.
-            stream.advanced_bytes += counted
-            self._credit_connection(counted)
-        if counted != size:
-            self.credit(stream, counted - size)
-        if size:
-            if not stream.inbox:
-                self._events.append((BODY, stream, None))
-            stream.inbox.append(body)
-        if end:
-            self._received_all(stream, [])
-
-    def _late_data(self, stream_id: int, stream: Stream | None, size: int) -> None:
-        if self._idle(stream_id):
-            raise Broken(frames.PROTOCOL_ERROR, "DATA on an idle stream")
-        self._credit_connection(size)
-        if stream is not None:
-            self._abort(stream, frames.STREAM_CLOSED)
-        elif self.client or stream_id in self._reset:
-            self._spend(budget.LATE)
-        else:
-            raise Broken(frames.STREAM_CLOSED, "DATA on a closed stream")
 
     def _headers(self, stream_id: int, flags: int, body: bytes) -> None:
         body = frames.without_padding(flags, body)

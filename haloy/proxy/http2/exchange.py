@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from haloy.proxy.body import CHUNKED, CLOSE, LENGTH, NO_BODY, ChunkedBody, chunk
+from haloy.proxy.body import CHUNKED, CLOSE, LENGTH, NO_BODY, ChunkedBody
 from haloy.proxy.exchange import (
     AWAITED,
     COMPLETE,
@@ -20,6 +20,7 @@ from haloy.proxy.fields import BadHead, field_name, passable_trailers
 from haloy.proxy.head import RequestHead
 from haloy.proxy.http2.head import trailer_lines
 from haloy.proxy.http2.hpack import Field, encode_field, number
+from haloy.proxy.http2.sender import Piece
 from haloy.proxy.response_head import ResponseHead, may_have_body
 
 _KNOWN_LIMIT: Final = 4096
@@ -124,11 +125,15 @@ class StreamExchange(Exchange):
         self._key: tuple[bytes, bytes] | None = None
 
     def take_request(self, data: bytes) -> bytes:
-        """Return a piece of payload, never empty, as the upstream gets it.
+        """As L{take_pieces}, of one and in one."""
+        return b"".join(self.take_pieces([data], len(data)))
+
+    def take_pieces(self, pieces: list[Piece], size_bytes: int) -> list[Piece]:
+        """Return C{pieces} of payload, never empty, as the upstream gets them.
 
         @raise TooLarge: the body passes the limit: 413.
         """
-        self.request_bytes += len(data)
+        self.request_bytes += size_bytes
         if (
             self._max_body_bytes is not None
             and self.request_bytes > self._max_body_bytes
@@ -137,8 +142,8 @@ class StreamExchange(Exchange):
         if self.request.framing == LENGTH:
             # The end of the stream, which says nothing new, may come later.
             self.request_done = self.request_bytes == self.request.length_bytes
-            return data
-        return chunk(data)
+            return pieces
+        return [b"%x\r\n" % size_bytes, *pieces, b"\r\n"]
 
     def end_request(self, trailers: list[Field]) -> bytes:
         """Return what ends the body at the upstream."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from haloy.proxy.exchange import AWAITED
+from haloy.proxy.exchange import AWAITED, TooLarge
 from haloy.proxy.forwarding import Forwarding
 from haloy.proxy.http2.exchange import StreamExchange
 from haloy.proxy.http2.hpack import Field
+from haloy.proxy.http2.sender import Piece
 from haloy.proxy.timer_wheel import TICK_S
 
 if TYPE_CHECKING:
@@ -30,12 +31,20 @@ class StreamForwarding(Forwarding):
         else:
             super().arm_for_request()
 
-    def client_received(self, data: bytes) -> None:
-        """Pass bytes of the request's body up."""
-        due_s = self.client.due_s
-        super().client_received(data)
-        if self.over:
+    def body_came(self, pieces: list[Piece], size_bytes: int) -> None:
+        """Pass a part of the request's body up, where it is, and keep nothing of it."""
+        exchange = cast(StreamExchange, self.exchange)
+        upstream = self.upstream
+        if upstream is None:
             return
+        due_s = self.client.due_s
+        try:
+            passed = exchange.take_pieces(pieces, size_bytes)
+        except TooLarge:
+            self.refuse(413)
+            return
+        upstream.send_all(passed)
+        self.passed_up(upstream)
         if self.stalled:
             # Who talks on and takes no answer is stalled all the same.
             wheel = self.client.wheel

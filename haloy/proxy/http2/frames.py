@@ -114,13 +114,19 @@ def headers(stream_id: int, block: bytes, *, end: bool) -> bytes:
     return b"".join(frames)
 
 
+def padded_end(body: bytes | memoryview) -> int:
+    """Return where the padding of a frame begins; what it pads is behind octet 0.
+
+    @raise Broken: there is more padding than body.
+    """
+    if not body or body[0] >= len(body):
+        raise Broken(PROTOCOL_ERROR, "padding longer than its frame")
+    return len(body) - body[0]
+
+
 def without_padding(flags: int, body: bytes) -> bytes:
     """Return the body of a HEADERS frame without its padding.
 
     @raise Broken: there is more padding than body.
     """
-    if not flags & PADDED:
-        return body
-    if not body or body[0] >= len(body):
-        raise Broken(PROTOCOL_ERROR, "padding longer than its frame")
-    return body[1 : len(body) - body[0]]
+    return body[1 : padded_end(body)] if flags & PADDED else body

@@ -1,4 +1,4 @@
-"""What HTTP/2 connections of clients do with their socket: write much at once."""
+"""What HTTP/2 connections of clients do with their socket: much at once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import socket
 import ssl
 from typing import Final
 
-from haloy.proxy.connection import ClientConnection
+from haloy.proxy.connection import READING, ClientConnection
+from haloy.proxy.tls.intake import RECORD_BYTES, Intake
 
 # While more than this waits for the kernel, bodies wait where they are.
 OUT_BYTES: Final = 131072
@@ -44,9 +45,34 @@ def write_out(connection: socket.socket, data: bytes | bytearray | memoryview) -
 
 
 class Multiplexed(ClientConnection):
-    """A client connection whose writes are few and large."""
+    """A client connection whose reads and writes are few and large."""
 
     __slots__ = ()
+
+    def lent(self, intake: Intake, size: int) -> None:
+        """As L{received}, of C{size} bytes in C{intake}, which others will use."""
+        raise NotImplementedError
+
+    def doRead(self) -> None:
+        """Read all the records that are there, within bounds."""
+        tls = self.tls
+        if self.state != READING or tls is None:
+            super().doRead()
+            return
+        intake = self.switch.intake
+        size = intake.fill(tls)
+        # Before anything happens that could fill it again.
+        broken, ended = intake.broken, intake.ended
+        if size >= RECORD_BYTES:
+            self.lent(intake, size)
+        elif size:
+            self.received(intake.copy(size))
+        if self.gone:
+            return
+        if broken:
+            self.drop()
+        elif ended:
+            self.ended()
 
     def send(self, data: bytes | memoryview) -> None:
         """Send C{data}; what the kernel refuses is buffered. Never calls back."""

@@ -39,6 +39,10 @@ _END_STREAM: Final = frames.END_STREAM
 _EARNED_BY_WHOLE: Final = budget.EARNED_BY_STREAM + budget.EARNED_BY_DATA
 
 
+#: A piece of a body; a view is good for a moment only (L{haloy.proxy.http2.bodies}).
+Piece = bytes | memoryview
+
+
 class Stream:
     """One stream of one connection.
 
@@ -81,7 +85,7 @@ class Stream:
         self.receiving = True
         self.sending = True
         self.left_bytes = -1
-        self.inbox: list[bytes] = []
+        self.inbox: list[Piece] = []
         self.answered = False
         self.small_price = budget.SMALL_DATA
         self.at_once = False
@@ -340,4 +344,4 @@ def content_bytes(stream: Stream) -> int:
 def content(stream: Stream) -> bytes:
     """Return what has come of a body, and leave it there."""
     inbox = stream.inbox
-    return inbox[0] if len(inbox) == 1 else b"".join(inbox)
+    return bytes(inbox[0]) if len(inbox) == 1 else b"".join(inbox)

@@ -202,12 +202,13 @@ class StreamClient(Outgoing):
         if driver is None:
             return
         if stream.inbox:
-            data = self.connection.engine.take_body(stream)
-            driver.client_received(data)
+            pieces = self.connection.engine.take_pieces(stream)
+            size = sum([len(piece) for piece in pieces])
+            driver.body_came(pieces, size)
             if self._paused:
-                self._owed_bytes += len(data)
+                self._owed_bytes += size
             else:
-                self.connection.engine.credit(stream, len(data))
+                self.connection.engine.credit(stream, size)
         if self._ended and self.driver is driver and not stream.inbox:
             driver.client_completed(self._trailers)
 

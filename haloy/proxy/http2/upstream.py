@@ -8,6 +8,7 @@ same code for both.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from haloy.proxy.body import ChunkedBody, LengthBody
@@ -130,6 +131,10 @@ class Branch(UpstreamConnection):
                     lines = passable_trailers(self._body.trailers)
                     self._trailers = [_field(line) for line in lines]
             self.pump()
+
+    def send_all(self, pieces: Sequence[bytes | memoryview]) -> None:
+        """As L{send} of all C{pieces}, which are kept while the app takes no more."""
+        self.send(b"".join(pieces))
 
     def _take_head(self, data: bytes) -> None:
         lines = data[:-4].split(b"\r\n")

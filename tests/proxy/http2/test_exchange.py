@@ -12,6 +12,7 @@ from haloy.proxy.fields import BadHead
 from haloy.proxy.head import RequestHead
 from haloy.proxy.http2 import exchange as module
 from haloy.proxy.http2.exchange import StreamExchange, encode_line, encode_lines
+from haloy.proxy.http2.sender import Piece
 from tests.proxy.http2.support import decode
 
 
@@ -144,6 +145,22 @@ def test_a_body_without_a_length_goes_up_in_chunks() -> None:
         one.take_request(b"def")
     plain = StreamExchange(request(b"PUT", CHUNKED))
     assert plain.end_request([]) == b"0\r\n\r\n"
+
+
+def test_pieces_of_a_body_go_up_as_they_are() -> None:
+    """With a length nothing is between them; without, they are one chunk."""
+    space = memoryview(b"0123456789")
+    pieces: list[Piece] = [space[2:5], b"x", space[:4]]
+    one = StreamExchange(request(b"PUT", LENGTH, 9), max_body_bytes=9)
+    assert one.take_pieces(pieces, 8) is pieces
+    assert (one.request_done,) == (False,)
+    assert one.take_pieces([b"y"], 1) == [b"y"]
+    assert one.request_done
+    many = StreamExchange(request(b"PUT", CHUNKED), max_body_bytes=9)
+    assert many.take_pieces(pieces, 8) == [b"8\r\n", *pieces, b"\r\n"]
+    assert many.request_bytes == 8
+    with pytest.raises(TooLarge):
+        many.take_pieces([b"yz"], 2)
 
 
 def test_lines_met_before_are_looked_up_but_no_secrets() -> None:
