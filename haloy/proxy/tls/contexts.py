@@ -76,6 +76,10 @@ class Connection(ssl.SSLSocket):
     While not all of it is there, the socket is readable only when the rest has
     come (C{SO_RCVLOWAT}), so that a reactor that asks the kernel is not kept busy.
 
+    One that does not block goes around the C{ssl} module's own functions, by what they
+    have inside (docs/decisions/0005): four of them for each message, and for each
+    handshake five questions to the kernel whose answers are known.
+
     @ivar validates: a CA looks for the answer to its challenge.
     @ivar haloy_server_name: what the client asked for, in lower case.
     """
@@ -85,6 +89,50 @@ class Connection(ssl.SSLSocket):
     validates = False
     _seen_bytes = 0
 
+    # What C{SSLSocket} keeps of each connection, and is the same for all of ours.
+    _sslobj: Any = None
+    _context: Any = None
+    _session = None
+    _connected = True
+    server_side = True
+    server_hostname = None
+    do_handshake_on_connect = False
+    suppress_ragged_eofs = True
+
+    @classmethod
+    def _create(
+        cls, sock: socket.socket, *, context: ssl.SSLContext, **others: Any
+    ) -> Connection:
+        """Take over C{sock}, which was accepted; C{SSLContext.wrap_socket} calls it."""
+        if sock.gettimeout() != 0.0:
+            whole = cast(Any, super())._create  # no stub knows it
+            return cast(Connection, whole(sock=sock, context=context, **others))
+        self = cls.__new__(cls)
+        kind = socket.SOCK_STREAM | socket.SOCK_NONBLOCK
+        socket.socket.__init__(self, sock.family, kind, 0, fileno=sock.fileno())
+        sock.detach()
+        inner = cast(Any, context)
+        self._context = context
+        self._sslobj = inner._wrap_socket(self, True, None, owner=self, session=None)
+        return self
+
+    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+        """Return what has come, C{b""} at the end."""
+        inner = self._sslobj
+        if inner is None or flags:
+            return super().recv(buflen, flags)
+        try:
+            return cast(bytes, inner.read(buflen))
+        except ssl.SSLEOFError:
+            return b""  # as C{suppress_ragged_eofs}
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        """Send C{data} and return how much the kernel has taken."""
+        inner = self._sslobj
+        if inner is None or flags:
+            return super().send(data, flags)
+        return cast(int, inner.write(data))
+
     def do_handshake(self, block: bool = False) -> None:
         """Shake hands, or go on with it.
 
@@ -93,7 +141,10 @@ class Connection(ssl.SSLSocket):
         """
         if not self._looked:
             self._look()
-        super().do_handshake(block)
+        if self.gettimeout() == 0.0:
+            self._sslobj.do_handshake()
+        else:
+            super().do_handshake(block)
         if self.validates:
             raise ValidationAnswered
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import select
 import socket
 import ssl
+import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent import futures
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from types import FrameType
 from typing import cast
 
 import pytest
@@ -421,6 +424,50 @@ def test_plain_http_is_answered_by_the_tls_library(contexts: SniContexts) -> Non
         )
         with served, pytest.raises(ssl.SSLError, match=r"(?i)http.request"):
             served.do_handshake()
+
+
+@contextmanager
+def calls_of_ssl() -> Iterator[list[str]]:
+    """Yield the functions of the C{ssl} module, in Python, that are called."""
+    seen: list[str] = []
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_filename == ssl.__file__:
+            seen.append(frame.f_code.co_name)
+
+    sys.setprofile(note)
+    try:
+        yield seen
+    finally:
+        sys.setprofile(None)
+
+
+def test_message_passes_no_function_of_the_ssl_module(contexts: SniContexts) -> None:
+    """What does not block takes the short way; its end is that of before."""
+    with connected() as (ours, theirs), futures.ThreadPoolExecutor(1) as pool:
+        served = contexts.context.wrap_socket(
+            theirs, server_side=True, do_handshake_on_connect=False
+        )
+        shaking = pool.submit(
+            client_context().wrap_socket, ours, server_hostname="shop.example.com"
+        )
+        while True:
+            assert readable(served, 10)
+            with suppress(ssl.SSLWantReadError):
+                served.do_handshake()
+                break
+        with served, shaking.result(10) as client:
+            assert contexts.server_name(served) == "shop.example.com"
+            client.sendall(b"question")
+            assert readable(served, 10)
+            with calls_of_ssl() as calls:
+                assert served.recv(65536) == b"question"
+                assert served.send(b"answer") == 6
+            assert calls == []
+            assert client.recv(64) == b"answer"
+            socket.socket.shutdown(client, socket.SHUT_WR)  # without close_notify
+            assert readable(served, 10)
+            assert served.recv(65536) == b""
 
 
 def test_swaps_disturb_no_handshake(contexts: SniContexts) -> None:
