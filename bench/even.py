@@ -26,11 +26,15 @@ while True:
 
 
 class Latency(NamedTuple):
-    """Of one load: percentiles in milliseconds, and how many requests failed."""
+    """Of one load: percentiles in milliseconds, and how many requests failed.
+
+    C{unasked}: that h2load has not sent, as it does at times after a connection ended.
+    """
 
     p50: float
     p99: float
     failed: int
+    unasked: int = 0
 
 
 def load(port: int, folder: Path, seconds: float) -> Latency:
@@ -48,8 +52,9 @@ def load(port: int, folder: Path, seconds: float) -> Latency:
     if not rows:
         raise RuntimeError("h2load has had no answer, or no time")
     taken = sorted(int(row[2]) / 1000 for row in rows)
-    failed = asked - sum(row[1] == "200" for row in rows)
-    return Latency(taken[len(taken) // 2], taken[int(len(taken) * 0.99)], failed)
+    failed = sum(row[1] != "200" for row in rows)
+    p50, p99 = taken[len(taken) // 2], taken[int(len(taken) * 0.99)]
+    return Latency(p50, p99, failed, asked - len(rows))
 
 
 @contextmanager
