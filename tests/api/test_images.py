@@ -357,7 +357,7 @@ async def test_whole_archive(server: Server) -> None:
         (form(b"x", file="x.txt"), FORM, 400, "File must be a .tar archive"),
         (form(b"x", name="other"), FORM, 400, "first field"),
         (form(b"x")[:-8], FORM, 400, "not complete"),
-        (b"nothing", FORM, 400, "no multipart form"),
+        (b"nothing", FORM, 400, "not a multipart form"),
         (form(b"x"), "multipart/form-data", 400, "Content-Type"),
         (form(b"no archive"), FORM, 500, "no image"),
     ],

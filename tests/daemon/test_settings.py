@@ -98,7 +98,7 @@ def test_a_hash_in_the_place_of_the_token(chosen: Directories) -> None:
     chosen.env_file.write_text(f"HALOY_API_TOKEN_SHA256={token_hash('abc').hex()}\n")
     assert read_token_hash(chosen) == token_hash("abc")
     chosen.env_file.write_text("HALOY_API_TOKEN_SHA256=abc\n")
-    with pytest.raises(ConfigError, match="no SHA-256"):
+    with pytest.raises(ConfigError, match="not a SHA-256"):
         read_token_hash(chosen)
     chosen.env_file.write_text("HALOY_API_TOKEN_SHA256=abc\nHALOY_API_TOKEN=abc\n")
     assert read_token_hash(chosen) == token_hash("abc")
