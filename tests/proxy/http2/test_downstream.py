@@ -11,7 +11,7 @@ from haloy.proxy.http2 import downstream, frames
 from haloy.proxy.http2.outgoing import Outgoing
 from tests.proxy.conftest import Running, Starter
 from tests.proxy.http2.clients import H2Client, RawClient, tls_peer, until
-from tests.proxy.http2.support import GET, block, frame, head
+from tests.proxy.http2.support import GET, block, frame, head, number
 from tests.proxy.support import (
     WAIT_S,
     Peer,
@@ -312,3 +312,81 @@ async def test_requests_over_the_wire_in_any_pieces(start_http2: Starter) -> Non
     with backend(answering(OK)) as app:
         await running.serve(app)
         await in_thread(talk)
+
+
+#: More than the kernel's buffers take: frames that mean nothing to a client.
+_MUCH = frame(200, 0, 0, bytes(16000)) * 1100
+
+
+async def _deaf(running: Running) -> tuple[RawClient, downstream.Http2Downstream]:
+    """Return a client that reads nothing, while more waits for it than is kept."""
+    client = await in_thread(lambda: RawClient(running.https))
+    (connection,) = running.proxy._switch.clients
+    assert isinstance(connection, downstream.Http2Downstream)
+    await until(lambda: connection.engine.agreed)
+    connection.engine.write(_MUCH)
+    connection.mark()
+    await until(lambda: len(connection.unsent or b"") > downstream.DEAF_BYTES)
+    return client, connection
+
+
+async def test_who_does_not_read_is_not_heard(start_http2: Starter) -> None:
+    """Until it has taken what there is: what it asks would only add to it."""
+    running = start_http2()
+    with backend(answering(OK)) as app:
+        await running.serve(app)
+        client, connection = await _deaf(running)
+        await in_thread(lambda: client.send(client.get(1)))
+        other = await in_thread(lambda: H2Client(running.https))
+        for _ in range(3):
+            assert (await in_thread(other.get)).body == b"ok"
+        assert connection.engine.requests == 0
+        assert await in_thread(client.status, 1) == "200"
+
+
+async def test_who_takes_nothing_for_a_minute_is_closed(start_http2: Starter) -> None:
+    """Whatever it is that waits for the kernel."""
+    now = [1000.0]
+    running = start_http2(clock=lambda: now[0])
+    _, connection = await _deaf(running)
+    for _ in range(9):
+        now[0] += 6.0
+        at = connection.due_s
+        await until(lambda at=at: connection.due_s > at)  # type: ignore[misc]  # a test
+    assert clients(running) == 1
+    now[0] += 12.0
+    await until(lambda: clients(running) == 0)
+
+
+async def test_streams_take_turns(start_http2: Starter) -> None:
+    """Of each goes out 32 KiB before it is the next one's turn."""
+    running = start_http2()
+    size = 100_000
+    large = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size
+
+    def begin() -> RawClient:
+        settings = frames.SETTING.pack(frames.INITIAL_WINDOW_SIZE, 0)
+        client = RawClient(running.https, settings=settings)
+        client.send(frame(frames.WINDOW_UPDATE, 0, 0, number(1 << 24)))
+        client.send(client.get(1), client.get(3))
+        return client
+
+    def runs(client: RawClient) -> list[int]:
+        setting = frames.SETTING.pack(frames.INITIAL_WINDOW_SIZE, 1 << 20)
+        client.send(frame(frames.SETTINGS, 0, 0, setting))
+        found: list[int] = []
+        last, got = 0, 0
+        while got < 2 * size:
+            data = client.until(frames.DATA)
+            got += len(data.body)
+            if data.stream != last:
+                found.append(0)
+            last = data.stream
+            found[-1] += len(data.body)
+        return found
+
+    with backend(answering(large)) as app:
+        await running.serve(app)
+        client = await in_thread(begin)
+        await until(lambda: running.proxy._switch.waits == 2 * size)
+        assert await in_thread(runs, client) == [32768] * 6 + [size % 32768] * 2
