@@ -130,6 +130,21 @@ need_h2spec() {
         say "⚠ h2spec cannot be built; its test does not run."
 }
 
+# need_grpc_go: install the sources of grpc-go, for its tests as client and server; they
+# are built with the Go that is here, as Debian's takes longer to come than they to run.
+need_grpc_go() {
+    [ -d /usr/share/gocode/src/google.golang.org/grpc ] && return 0
+    if ! PATH="$PATH:/usr/local/go/bin" command -v go >/dev/null; then
+        say "⚠ There is no Go here to build grpc-go with; its tests do not run."
+        return 0
+    fi
+    say "Installing the sources of grpc-go"
+    export DEBIAN_FRONTEND=noninteractive
+    as_root apt-get -qq update || say "⚠ apt-get update failed; trying with the lists that are here."
+    as_root apt-get -qq install -y --no-install-recommends golang-google-grpc-dev >/dev/null ||
+        say "⚠ golang-google-grpc-dev cannot be installed; its tests do not run."
+}
+
 # need_sslyze: install it into an environment of its own; it wants an older cryptography.
 need_sslyze() {
     local place=$TOOLS/sslyze
