@@ -8,6 +8,7 @@ from typing import cast
 import pytest
 
 from haloy.proxy.http2 import downstream, frames
+from haloy.proxy.http2.multiplexed import DEAF_BYTES
 from haloy.proxy.http2.outgoing import Outgoing
 from tests.proxy.conftest import Running, Starter
 from tests.proxy.http2.clients import H2Client, RawClient, tls_peer, until
@@ -326,7 +327,7 @@ async def _deaf(running: Running) -> tuple[RawClient, downstream.Http2Downstream
     await until(lambda: connection.engine.agreed)
     connection.engine.write(_MUCH)
     connection.mark()
-    await until(lambda: len(connection.unsent or b"") > downstream.DEAF_BYTES)
+    await until(lambda: len(connection.unsent or b"") > DEAF_BYTES)
     return client, connection
 
 

@@ -11,8 +11,14 @@ from haloy.proxy.exchange import AWAITED, COMPLETE, STREAMING, TooLarge
 from haloy.proxy.fields import BadHead
 from haloy.proxy.head import RequestHead
 from haloy.proxy.http2 import exchange as module
-from haloy.proxy.http2.exchange import StreamExchange, encode_line, encode_lines
+from haloy.proxy.http2.exchange import (
+    KnownAnswer,
+    StreamExchange,
+    encode_line,
+    encode_lines,
+)
 from haloy.proxy.http2.sender import Piece
+from haloy.proxy.response_head import ResponseHead
 from tests.proxy.http2.support import decode
 
 
@@ -221,3 +227,20 @@ def test_remembered_heads_are_bounded_and_hold_no_cookies() -> None:
     for number in range(1500):
         exchange().take_response(b"HTTP/1.1 204 No\r\nA: %d\r\n\r\n" % number)
     assert 0 < len(module._heads) <= 512
+
+
+@pytest.mark.parametrize(
+    ("status", "size", "whole"),
+    [
+        (200, 5, True),
+        (204, 5, False),
+        (304, 5, False),
+        (200, 4, False),
+        (200, 0, False),
+    ],
+)
+def test_a_known_answer_that_is_whole(status: int, size: int, whole: bool) -> None:
+    """It has its body, and may have one."""
+    head = ResponseHead(status, b"OK", False)
+    head.length_bytes = 5
+    assert KnownAnswer(head, b"").whole(size) is whole

@@ -14,10 +14,13 @@ import grpc
 import pytest
 
 from haloy.model.app import Address, Protocol, ProxyOptions
+from haloy.proxy.http2.control import ENDED_REQUEST
+from haloy.proxy.http2.engine import Engine
+from haloy.proxy.http2.hpack import encode
 from haloy.proxy.routes import Upstream
 from tests.proxy.conftest import Running, Starter
-from tests.proxy.http2.clients import H2Client, tls_peer, until
-from tests.proxy.support import in_thread
+from tests.proxy.http2.clients import Answer, H2Client, tls_peer, until
+from tests.proxy.support import Peer, backend, in_thread
 
 OPTIONS = ProxyOptions(protocol=Protocol.H2C)
 LIMIT_S = 20.0
@@ -319,3 +322,36 @@ async def test_other_clients_are_served_too(
         # A replica that leaves keeps no connection.
         await running.serve()
         await until(lambda: not pool.trunks)
+
+
+async def test_a_call_whose_app_goes_is_unavailable(start_http2: Starter) -> None:
+    """The client has what came, and trailers that say so, not a reset."""
+    running = start_http2()
+
+    def script(peer: Peer) -> None:
+        engine = Engine(client=False, now_s=0.0)
+        peer.send(engine.take())
+        while data := peer.recv():
+            for kind, stream, _ in engine.receive(data, 0.0):
+                if kind == ENDED_REQUEST:
+                    head = [
+                        (b":status", b"200"),
+                        (b"content-type", b"application/grpc"),
+                    ]
+                    engine.headers(stream, encode(head), end=False)
+                    engine.data(stream, b"half", end=False)
+                    peer.send(engine.take())
+                    return
+            peer.send(engine.take())
+
+    def talk() -> Answer:
+        client = H2Client(running.https)
+        fields = [("content-type", "application/grpc"), ("te", "trailers")]
+        return client.get("/test.Test/echo", method="POST", fields=fields)
+
+    with backend(script) as app:
+        await running.serve(app, options=OPTIONS)
+        answer = await in_thread(talk)
+    assert (answer.status, answer.body, answer.reset) == (200, b"half", None)
+    assert answer.trailers == [("grpc-status", "14")]
+    assert [record.outcome for record in running.records] == ["cut"]
