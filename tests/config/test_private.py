@@ -55,3 +55,12 @@ def test_a_damaged_file_is_kept_under_another_name(tmp_path: Path) -> None:
     assert aside == tmp_path / "table.json.corrupt-20261124T185600Z"
     assert aside.read_text() == "half of i"
     assert not path.exists()
+
+
+def test_what_was_there_is_never_written_to(tmp_path: Path) -> None:
+    """A crash at any moment leaves the old file whole: it is replaced, not changed."""
+    path, old = tmp_path / "table.json", tmp_path / "old"
+    write_private(path, b"old")
+    old.hardlink_to(path)
+    write_private(path, b"new")
+    assert (path.read_bytes(), old.read_bytes()) == (b"new", b"old")
