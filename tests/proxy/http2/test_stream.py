@@ -626,16 +626,23 @@ async def test_what_came_of_a_broken_answer_goes_before_the_reset(
         assert running.proxy._switch.waits == 0
 
 
-async def test_a_broken_answer_that_nobody_takes_is_reset(start_http2: Starter) -> None:
-    """A minute later, as one that is whole."""
+@pytest.mark.parametrize("kind", ["broken", "whole", "under way"])
+async def test_an_answer_that_nobody_takes_is_reset(
+    start_http2: Starter, kind: str
+) -> None:
+    """A minute later, however much the app was given to answer."""
     from twisted.internet import reactor  # noqa: PLC0415, TID251 - once installed
 
     now = [1000.0]
     running = start_http2(clock=lambda: now[0])
+    patient = ProxyOptions(response_timeout_s=600.0)
+    size = 3 if kind == "whole" else 9999
 
     def script(peer: Peer) -> None:
         peer.head()
-        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\nxxx")
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\nxxx" % size)
+        if kind == "under way":
+            peer.rest()
 
     def ask() -> RawClient:
         settings = frames.SETTING.pack(frames.INITIAL_WINDOW_SIZE, 0)
@@ -645,10 +652,10 @@ async def test_a_broken_answer_that_nobody_takes_is_reset(start_http2: Starter) 
         return client
 
     with backend(script) as app:
-        await running.serve(app)
+        await running.serve(app, options=patient)
         client = await in_thread(ask)
-        await until(lambda: len(running.records) == 1)
-        assert running.proxy._switch.waits == 3
+        await until(lambda: len(running.records) == (kind != "under way"))
+        await until(lambda: running.proxy._switch.waits == 3)
         now[0] += 55.0
         await deferLater(cast(IReactorTime, reactor), 0.4)
         assert running.proxy._switch.waits == 3
