@@ -663,3 +663,36 @@ async def test_an_answer_that_nobody_takes_is_reset(
         found = await in_thread(client.until, frames.RST_STREAM)
         assert found.body == number(frames.CANCEL)
         assert running.proxy._switch.waits == 0
+
+
+async def test_who_talks_on_and_takes_nothing_is_reset(start_http2: Starter) -> None:
+    """A minute after it took the last of the answer: its words are no progress."""
+    from twisted.internet import reactor  # noqa: PLC0415, TID251 - once installed
+
+    now = [1000.0]
+    running = start_http2(clock=lambda: now[0])
+
+    def script(peer: Peer) -> None:
+        peer.head()
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\nxxx")
+        peer.rest()
+
+    def ask() -> RawClient:
+        settings = frames.SETTING.pack(frames.INITIAL_WINDOW_SIZE, 0)
+        client = RawClient(running.https, settings=settings)
+        client.send(head(1, POST, end=False))
+        assert client.status(1) == "200"
+        return client
+
+    with backend(script) as app:
+        await running.serve(app)
+        client = await in_thread(ask)
+        await until(lambda: running.proxy._switch.waits == 3)
+        for waited_s in (20.0, 20.0, 15.0, 10.0):
+            assert running.proxy._switch.waits == 3
+            client.send(frame(frames.DATA, 0, 1, b"a word"))
+            await deferLater(cast(IReactorTime, reactor), 0.2)
+            now[0] += waited_s
+            await deferLater(cast(IReactorTime, reactor), 0.2)
+        found = await in_thread(client.until, frames.RST_STREAM)
+        assert found.body == number(frames.CANCEL)
