@@ -82,22 +82,29 @@ async def test_what_is_given_up_is_not_given_up_again(server: World) -> None:
     image = request(IDS[4]).target.image
     assert image is not None
 
-    async def written() -> int:
+    async def given_up() -> list[str]:
         await apply_retention(server.engine, server.database, AppName("shop"), image)
-        found: int = await server.database.run(changes)
-        return found
+        kept = await server.database.run(rows.deployments_of, "shop", 10)
+        return [row.id for row in kept if not row.image_ref]
 
-    first = await written()
-    kept = await server.database.run(rows.deployments_of, "shop", 10)
-    given_up = [row.id for row in kept if not row.image_ref]
-    assert given_up == [IDS[1], IDS[0]]
-    assert await written() == first
+    assert await given_up() == [IDS[1], IDS[0]]
+    await server.database.run(watch)
+    assert await given_up() == [IDS[1], IDS[0]]
+    assert await server.database.run(watched) == []
 
 
-def changes(cursor: sqlite3.Cursor) -> int:
-    """Return how many rows have been written by the only connection."""
-    cursor.execute("SELECT total_changes()")
-    return int(cursor.fetchone()[0])
+def watch(cursor: sqlite3.Cursor) -> None:
+    """Note from now on whose image is written, be it the same."""
+    cursor.execute("CREATE TEMP TABLE written (id TEXT)")
+    cursor.execute(
+        "CREATE TEMP TRIGGER note AFTER UPDATE OF image_ref ON deployment "
+        "BEGIN INSERT INTO written VALUES (new.id); END"
+    )
+
+
+def watched(cursor: sqlite3.Cursor) -> list[str]:
+    """Return for whom it was, by the only connection."""
+    return [one for (one,) in cursor.execute("SELECT id FROM written")]
 
 
 async def test_target_of_a_rollback_that_waits(server: World) -> None:
