@@ -130,8 +130,11 @@ def test_who_passes_a_table_on_reads_no_route() -> None:
     assert read_table(taken) == some
     assert read(other, table_parts(None, taken)) == some
     strange = spoilt([as_sent(part) for part in table_parts(some, some)], 0)
-    assert reader.take(strange[0]) is not None
-    reader.go_back(reader.table, taken)
+    refused = reader.take(strange[0])
+    assert refused is not None
+    reader.go_back(refused, taken)
+    assert reader.table is taken
+    reader.go_back(refused, refused)  # heard late, of one that is no longer there
     assert reader.table is taken
 
 
