@@ -6,6 +6,7 @@ import base64
 import json
 import socket
 import ssl
+import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -88,7 +89,11 @@ def served(daemon: RunningDaemon) -> x509.Certificate:
 
 
 def status(daemon: RunningDaemon) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(daemon.api("GET", f"/v1/certificates/{NAME}")[1])
+    code, text = daemon.api("GET", f"/v1/certificates/{NAME}")
+    while code == 429:  # asked too often, as an order takes its time
+        time.sleep(1)
+        code, text = daemon.api("GET", f"/v1/certificates/{NAME}")
+    found: dict[str, Any] = json.loads(text)
     return found
 
 
