@@ -89,12 +89,7 @@ class Routing:
     async def drained(
         self, replicas: tuple[Replica, ...], limits: DrainLimits
     ) -> Leftover:
-        """Wait until nothing of C{replicas} runs or the limits have passed.
-
-        And until a start after a crash would know who serves instead: they may be
-        stopped now.
-        """
-        await self._kept()
+        """Wait until nothing of C{replicas} runs or the limits have passed."""
         left: list[Leftover] = await gatherResults(
             [
                 Deferred.fromCoroutine(self._proxy.drain(one.container_id, limits))
@@ -181,8 +176,14 @@ class Routing:
         return not (self._publishing or self._held)
 
     async def _change(self, intents: Intents) -> None:
+        """Return when C{intents} are served, and would be after a crash, too.
+
+        A deployment says what it has done: a haloyd that was killed right after that
+        must not come back with the routes of before.
+        """
         self._note(intents)
         await self.published()
+        await self._kept()
 
     def _note(self, intents: Intents) -> None:
         if intents == self._intents and self._version:

@@ -206,16 +206,23 @@ def test_drain_adds_up_what_is_left() -> None:
     assert total == [Leftover(1, 5)]
 
 
-def test_drain_waits_until_a_crash_would_not_bring_it_back() -> None:
-    """Who is drained is stopped next: the snapshot must know who serves instead."""
+@pytest.mark.parametrize("act", ["admit", "retire", "forget"])
+def test_what_a_deployment_did_outlives_a_crash(act: str) -> None:
+    """It is done when the snapshot knows of it: a start would go back behind it."""
     kept: Deferred[None] = Deferred()
-    routes = Routing(
-        SlowProxy(), UnixAddress("/api.sock"), Intents(), kept=lambda: kept
-    )
-    drained = Deferred.fromCoroutine(routes.drained((replica("a"),), DrainLimits(1, 1)))
-    assert not drained.called
+    proxy = SlowProxy()
+    routes = Routing(proxy, UnixAddress("/api.sock"), Intents(), kept=lambda: kept)
+    some = (replica("a"),)
+    acts = {
+        "admit": lambda: routes.admit(SHOP, some),
+        "retire": lambda: routes.retire(some),
+        "forget": lambda: routes.forget(SHOP.name),
+    }
+    done = Deferred.fromCoroutine(acts[act]())
+    proxy.acknowledge()
+    assert not done.called
     kept.callback(None)
-    assert drained.called
+    assert done.called
 
 
 def test_claim_of_a_taken_domain_fails() -> None:
