@@ -327,6 +327,15 @@ def connect(port: int, source: str | None = None) -> Peer:
     )
 
 
+def ask(port: int, target: str = "/") -> tuple[int, bytes]:
+    """Ask once on a connection of its own; return status and body."""
+    peer = connect(port)
+    peer.send(get(target=target))
+    status, _, body = peer.response()
+    peer.close()
+    return status, body
+
+
 def get(host: str = "app.example.com", target: str = "/", **fields: str) -> bytes:
     lines = [f"GET {target} HTTP/1.1", f"Host: {host}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in fields.items()]

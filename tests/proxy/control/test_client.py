@@ -19,22 +19,13 @@ from tests.proxy.apps import OK
 from tests.proxy.conftest import SplitStarter
 from tests.proxy.support import (
     answering,
+    ask,
     backend,
-    connect,
-    get,
     in_thread,
     table_of,
 )
 
 CHALLENGE = Challenge(ChallengeKind.HTTP_01, DomainName("x.example"), "tok", "tok.p")
-
-
-def ask(port: int) -> tuple[int, bytes]:
-    peer = connect(port)
-    peer.send(get())
-    status, _, body = peer.response()
-    peer.close()
-    return status, body
 
 
 async def test_no_proxy_is_told_and_waited_for(tmp_path: Path, reactor: Any) -> None:

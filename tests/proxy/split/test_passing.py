@@ -19,18 +19,16 @@ from haloy.proxy.split.sockets import Sockets
 from haloy.proxy.split.worker_pool import WorkerPool
 from tests.proxy.apps import OK
 from tests.proxy.conftest import SplitStarter
-from tests.proxy.support import answering, backend, connect, get, in_thread, table_of
+from tests.proxy.support import (
+    answering,
+    ask,
+    backend,
+    in_thread,
+    table_of,
+)
 
 #: What a release that knows other routes might send.
 STRANGE: Any = Upstream("key", Address("127.0.0.1", 1))
-
-
-def ask(port: int) -> tuple[int, bytes]:
-    peer = connect(port)
-    peer.send(get())
-    status, _, body = peer.response()
-    peer.close()
-    return status, body
 
 
 async def test_a_refused_table_leaves_no_trace(

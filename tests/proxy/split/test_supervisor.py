@@ -28,6 +28,7 @@ from tests.proxy.conftest import Split, SplitStarter
 from tests.proxy.support import (
     Peer,
     answering,
+    ask,
     backend,
     connect,
     connect_tls,
@@ -40,14 +41,6 @@ from tests.proxy.support import (
 CHALLENGE = Challenge(
     ChallengeKind.HTTP_01, DomainName("app.example.com"), "tok", "tok.thumb"
 )
-
-
-def ask(port: int, target: str = "/") -> tuple[int, bytes]:
-    peer = connect(port)
-    peer.send(get(target=target))
-    status, _, body = peer.response()
-    peer.close()
-    return status, body
 
 
 def ask_tls(port: int) -> tuple[int, bytes]:
