@@ -99,8 +99,6 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "haloy/daemon/command/engine.py": "tests/daemon/command/test_init.py",
     "haloy/proxy/control/dial.py": "tests/proxy/control/test_client.py",
     "haloy/proxy/launch.py": "tests/proxy/split/test_worker.py",
-    # The contract, on a real dockerd.
-    "haloy/engine/http.py": "tests/engine/test_docker.py",
 }
 
 #: Modules over L{LONGEST_LINES} lines, and why they are not two.

@@ -84,8 +84,7 @@ class Terminal:
         except HaloyError as problem:
             self._end(Refused(problem.code, told(problem)))
         except Exception:  # nobody above could answer any more
-            _log.failure("a terminal failed")
-            self._end(Refused("bug", "haloyd made a mistake; its log says more"))
+            self._end_by_mistake()
         finally:
             self._tasks.cancel()
 
@@ -114,6 +113,10 @@ class Terminal:
         self._socket.write(encode_told(why))
         self._socket.close(code)
 
+    def _end_by_mistake(self) -> None:
+        _log.failure("a terminal failed")
+        self._end(Refused("bug", "haloyd made a mistake; its log says more"))
+
     def _take(self, message: str | bytes) -> None:
         try:
             if isinstance(message, bytes):
@@ -122,6 +125,8 @@ class Terminal:
                 self._asked(decode_asked(message))
         except HaloyError as problem:
             self._end(Refused(problem.code, told(problem)), 1008)
+        except Exception:  # Twisted would cut the connection without a word
+            self._end_by_mistake()
 
     def _input(self, data: bytes) -> None:
         if self._session is None:

@@ -20,7 +20,12 @@ from twisted.internet.endpoints import (
     UNIXClientEndpoint,
     connectProtocol,
 )
-from twisted.internet.error import ConnectError, ConnectionClosed
+from twisted.internet.error import (
+    ConnectError,
+    ConnectionAborted,
+    ConnectionClosed,
+    ConnectionDone,
+)
 from twisted.internet.interfaces import (
     IHalfCloseableProtocol,
     IStreamClientEndpoint,
@@ -166,7 +171,8 @@ class Hijacked(Body):
         if not self.answered.called:
             self.answered.callback((0, b""))
         if self._end is None:
-            super().connectionLost(Failure(ResponseDone()))
+            ended = reason.check(ConnectionDone, ConnectionAborted)
+            super().connectionLost(Failure(ResponseDone()) if ended else reason)
 
     def write(self, data: bytes) -> None:
         """Send input."""
@@ -181,8 +187,10 @@ class Hijacked(Body):
         """Say that no more input comes, behind what waits to be taken.
 
         A transport with a paused producer would never close its half: it looks for
-        more to write from it when all is written.
+        more to write from it when all is written. One that is closed raises.
         """
+        if not self._transport().connected:
+            return
         producer, self._producer = self._producer, None
         if producer is not None:
             self._transport().unregisterProducer()

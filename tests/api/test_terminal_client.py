@@ -12,6 +12,7 @@ import pytest_twisted
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
 
 from haloy.api import terminal_client, terminal_server, websocket
 from haloy.api.client import ApiClient
@@ -133,6 +134,27 @@ async def test_no_input_behind_its_end(typist: Typist) -> None:
     with pytest.raises(HaloyError, match="before its end"):
         await terminal.result()
     await typist.until(lambda: typist.session.killed)
+
+
+async def test_mistake_of_ours_is_told(
+    typist: Typist,
+    monkeypatch: pytest.MonkeyPatch,
+    logged_failures: list[Failure],
+) -> None:
+    """The connection is not cut without a word, and the command does not run on."""
+
+    def fail(_: object) -> None:
+        raise ValueError("a mistake")
+
+    monkeypatch.setattr(FakeSession, "end_input", fail)
+    terminal = await typist.open()
+    await terminal.started
+    terminal.end_input()
+    with pytest.raises(HaloyError, match="made a mistake"):
+        await terminal.result()
+    await typist.until(lambda: typist.session.killed)
+    assert [one.type for one in logged_failures] == [ValueError]
+    logged_failures.clear()
 
 
 async def test_client_that_leaves_ends_the_command(typist: Typist) -> None:

@@ -141,6 +141,17 @@ async def test_who_writes_is_told_of_the_end(scene: Scene) -> None:
     assert scene.seen[Stream.OUT] == b"x"
 
 
+async def test_input_behind_the_end(scene: Scene) -> None:
+    """Whoever writes hears late that the command has ended: nothing happens."""
+    session = await scene.begin("true")
+    session.paused_by(Pauses())
+    assert scene.running is not None
+    assert await scene.running == 0
+    await deferLater(scene.reactor, 0)
+    session.write(b"more")
+    session.end_input()
+
+
 @pytest.mark.parametrize("line", [b"hello\n", b"hello"])
 async def test_end_of_a_terminals_input(scene: Scene, line: bytes) -> None:
     """The command is told, and goes on to its own end."""
