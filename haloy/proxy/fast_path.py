@@ -6,13 +6,14 @@ block of fields becomes on the way up, a L{Plan}, and what a block becomes on th
 down, an L{Answer}; both are remembered here and put around what differs. Nothing is
 parsed, and no L{Exchange} is made.
 
-A request goes this way if it is a GET in origin form of HTTP/1.1 whose block is
-known, is all that has come, and asks for nothing but its answer; its answer if its
-block is known and its body is there to the last byte. Where the last answer was large,
-only the beginning of the next one is read, and the kernel moves the rest. In all other
-cases L{Http1FastRequest.take} has changed nothing, or L{Http1FastRequest.general} makes
-the L{Forwarding} that would stand at this moment and hands over to it. So there is one
-machine and one set of rules; C{tests/proxy/test_fast_path.py} compares both ways.
+A request goes this way if it is a GET in origin form of HTTP/1.1 whose block is known,
+is all that has come, and asks for nothing but its answer, or for that and the end of
+the connection; its answer if its block is known and its body is there to the last byte.
+Where the last answer was large, only the beginning of the next one is read, and the
+kernel moves the rest. In all other cases L{Http1FastRequest.take} has changed nothing,
+or L{Http1FastRequest.general} makes the L{Forwarding} that would stand at this moment
+and hands over to it. So there is one machine and one set of rules;
+C{tests/proxy/test_fast_path.py} compares both ways.
 """
 
 from __future__ import annotations
@@ -71,16 +72,18 @@ class FastPaths:
     """What one worker has learned.
 
     Plans are kept by client, as nobody shall learn from the time that an answer
-    takes what others have sent; answers by the fields that we add to them.
+    takes what others have sent; answers by the fields that we add to them, those that
+    end a connection by themselves.
     """
 
-    __slots__ = ("_plans_limit", "answers", "plans")
+    __slots__ = ("_plans_limit", "answers", "last_answers", "plans")
 
     def __init__(self, plans_limit: int = PLANS_LIMIT) -> None:
         """Keep up to C{plans_limit} plans; with 0 every request goes the whole way."""
         self._plans_limit = plans_limit
         self.plans: dict[tuple[str, bytes], Plan] = {}
         self.answers: dict[tuple[bytes, bytes], Answer] = {}
+        self.last_answers: dict[tuple[bytes, bytes], Answer] = {}
 
     def learn_plan(
         self, peer: str, block: bytes, request: RequestHead, target: Target, head: bytes
@@ -94,7 +97,6 @@ class FastPaths:
         if (
             request.length_bytes
             or request.framing
-            or request.close
             or request.expect
             or request.upgrade
             or target.h2c
@@ -123,23 +125,31 @@ class FastPaths:
         if (
             exchange.response != COMPLETE
             or exchange.response_bytes != size_bytes
-            or not exchange.keep_client
+            or exchange.keep_client == exchange.request.close
             or not exchange.keep_upstream
             or end > BLOCK_LIMIT_BYTES
             or b"set-cookie" in data[:end].lower()
         ):
             return
-        if len(self.answers) >= ANSWERS_LIMIT:
-            self.answers.clear()
+        answers = self.last_answers if exchange.request.close else self.answers
+        if len(answers) >= ANSWERS_LIMIT:
+            answers.clear()
         head = passed[: len(passed) - size_bytes]
-        self.answers[extra, data[:end]] = Answer(head, size_bytes, exchange.status)
+        answers[extra, data[:end]] = Answer(head, size_bytes, exchange.status)
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Http1FastRequest(FastRequest):
     """The short way of one connection's requests, one after the other."""
 
-    __slots__ = ("_answers", "_client", "_fast_paths", "_peer", "_plans")
+    __slots__ = (
+        "_answers",
+        "_client",
+        "_fast_paths",
+        "_last_answers",
+        "_peer",
+        "_plans",
+    )
 
     def __init__(self, client: Downstream, fast_paths: FastPaths) -> None:
         super().__init__(client.switch)
@@ -147,6 +157,7 @@ class Http1FastRequest(FastRequest):
         self._fast_paths = fast_paths
         self._plans = fast_paths.plans
         self._answers = fast_paths.answers
+        self._last_answers = fast_paths.last_answers
         self._peer = client.origin.peer
 
     # The way up.
@@ -195,7 +206,8 @@ class Http1FastRequest(FastRequest):
                 return
             end = data.find(END) + 4
         extra = plan.target.extra
-        answer = self._answers.get((extra, data[:end]))
+        answers = self._last_answers if plan.close else self._answers
+        answer = answers.get((extra, data[:end]))
         if answer is None or len(data) - end != answer.size_bytes:
             driver = self.general()
             passed = driver.pass_down(data)
@@ -225,7 +237,8 @@ class Http1FastRequest(FastRequest):
         """
         end = data.find(END) + 4
         client = self._client
-        answer = self._answers.get((plan.target.extra, data[:end]))
+        answers = self._last_answers if plan.close else self._answers
+        answer = answers.get((plan.target.extra, data[:end]))
         left = answer.size_bytes + end - len(data) if answer is not None else 0
         if answer is None or left < MOVED_LEAST_BYTES or client.unsent is not None:
             return upstream.read_on(data)
@@ -264,7 +277,7 @@ class Http1FastRequest(FastRequest):
             pool.key,
         )
         pool.finished()
-        client.finished(keep=True, complete=True)
+        client.finished(keep=not plan.close, complete=True)
 
     # What else may happen meanwhile is for the general way.
 

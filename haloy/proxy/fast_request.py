@@ -32,14 +32,16 @@ class Plan:
     """What becomes of a request's fields, from one client and for one target.
 
     C{request} had them; C{middle} is what the app gets between the beginning of the
-    request line, which differs, and the request's id. C{epoch}: which table of the
-    worker it was learned by. C{kinds}: what such requests
-    were for the log, by status, replica, version of TLS and bytes of the body.
+    request line, which differs, and the request's id. C{close}: the client wants the
+    connection to end with the answer. C{epoch}: which table of the worker it was
+    learned by. C{kinds}: what such requests were for the log, by status, replica,
+    version of TLS and bytes of the body.
     C{large}: hashes of those of their targets whose last answer was large
         (L{haloy.proxy.fast_path}).
     """
 
     __slots__ = (
+        "close",
         "epoch",
         "kinds",
         "large",
@@ -53,6 +55,7 @@ class Plan:
 
     def __init__(self, request: RequestHead, target: Target, middle: bytes) -> None:
         self.request = request
+        self.close = request.close
         self.target = target
         self.epoch = target.epoch
         self.middle = middle

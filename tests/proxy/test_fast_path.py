@@ -141,6 +141,31 @@ def test_a_client_that_comes_back_takes_it_at_once() -> None:
         assert one.records[-1].status == 200
 
 
+LAST = GET.replace(b"Cookie", b"Connection: close\r\nCookie")
+
+
+def test_one_request_a_connection_takes_it() -> None:
+    """Who asks for the end with the answer gets both, as on the general way."""
+    assert both([(LAST, 0, [OK])] * 5) == 4
+    with stage(fast_paths=True) as one:
+        for number in range(4):
+            one.sent(LAST)
+            one.answer(OK)
+            assert (one.by_lane, one.downstream.gone) == (number, True)
+            seen = one.seen[-1]
+            assert isinstance(seen, tuple)
+            assert seen[1].endswith(b"hello<end>")
+            assert seen[1].count(b"\r\nConnection: close\r\n") == 1
+
+
+def test_last_answers_are_no_others() -> None:
+    """The same answer ends one connection and leaves the other, in any order."""
+    first = [(GET, 0, [OK]), (LAST, 0, [OK])]
+    assert both([*first, *first, *first[::-1], *first, *first[::-1]]) == 8
+    behind = (LAST + GET, 0, [OK])
+    assert both([*first, *first, behind]) == 2
+
+
 def test_a_peer_that_is_trusted_since() -> None:
     """Each of its requests is looked at, whatever was learned of it before."""
     with stage(fast_paths=True) as one:
@@ -302,6 +327,7 @@ def test_large_answers_are_moved() -> None:
     assert both([(GET, 0, [large()])] * 3) == 2
     assert not splice._spare
     assert both([(GET, 0, [large()])] * 6) == 5
+    assert both([(LAST, 0, [large()])] * 6) == 5
     assert splice._spare
 
 
