@@ -15,7 +15,7 @@ from haloy.daemon.assemble import assemble
 from haloy.daemon.paths import DEFAULT_CONFIG, DEFAULT_DATA, find_directories
 from haloy.daemon.settings import read_environment, read_token_hash, start_settings
 from haloy.errors import ConfigError
-from haloy.proxy.form import form, tell_of_mixture
+from haloy.proxy.form import form, tell_of_loss
 
 
 class Options(BaseOptions):
@@ -65,6 +65,6 @@ def makeService(options: Options) -> IService:
         sys.stdout.write(f"{chosen.config_file}: ok\n")
         sys.exit(0)
     make_monotonic(reactor)
-    tell_of_mixture(Logger(), form())
+    tell_of_loss(Logger(), form())
     debug = bool(options["debug"]) or environment.get("HALOY_DEBUG") == "true"
     return assemble(reactor, chosen, settings, token_hash, debug)

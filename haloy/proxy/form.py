@@ -8,6 +8,8 @@ from typing import Any, Final
 
 from twisted.logger import Logger
 
+from haloy.libraries import foreign
+
 # What makes it known which modules were compiled is needed by all of them.
 from haloy.proxy import exchange as _loaded  # noqa: F401
 
@@ -41,10 +43,16 @@ def form_of(modules: Mapping[str, Any]) -> str:
     return MIXED if written else COMPILED
 
 
-def tell_of_mixture(log: Logger, found: str) -> None:
-    """Say so where C{found} is L{MIXED}."""
+def tell_of_loss(log: Logger, found: str) -> None:
+    """Say so where less of this installation runs compiled than it has compiled."""
     if found == MIXED:
         log.error(
             "files of this installation are lost: a part of the proxy runs "
             "interpreted, for more CPU; install Haloy again"
+        )
+    elif found == INTERPRETED and (library := foreign()):
+        log.error(
+            "{library} was compiled for another Python: the proxy runs interpreted, "
+            "for more CPU; install Haloy again",
+            library=library,
         )

@@ -7,10 +7,14 @@ the new version by it.
 
 from __future__ import annotations
 
-import importlib
 import signal
 import sys
 from types import ModuleType
+from typing import Final
+
+from haloy.libraries import load
+
+_PROGRAM: Final = "haloy-proxy: a worker"
 
 
 def main() -> None:
@@ -28,8 +32,8 @@ def main() -> None:
     sys.modules["http.cookiejar"] = ModuleType("http.cookiejar")
     # Who presses Ctrl-C means the supervisor, which ends us in order.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    importlib.import_module(reactor).install()
-    importlib.import_module("haloy.proxy.split.worker").run(
+    load(reactor, _PROGRAM).install()
+    load("haloy.proxy.split.worker", _PROGRAM).run(
         int(control), _numbers(http), _numbers(https)
     )
 

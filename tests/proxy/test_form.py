@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from twisted.logger import Logger, capturedLogs, formatEvent
 
-from haloy.proxy.form import form, form_of, tell_of_mixture
+from haloy.proxy.form import form, form_of, tell_of_loss
 
 LIBRARY = SimpleNamespace(
     init_haloy___proxy___head=0, init_haloy___proxy___tls___bulk=0
@@ -46,7 +46,7 @@ def test_the_files_tell(modules: dict[str, Any], said: str) -> None:
 def test_a_mixture_is_told() -> None:
     """With what to do; a whole installation says nothing."""
     with capturedLogs() as events:
-        tell_of_mixture(Logger(), form())
+        tell_of_loss(Logger(), form())
         assert not events
-        tell_of_mixture(Logger(), "partly compiled")
+        tell_of_loss(Logger(), "partly compiled")
     assert "install Haloy again" in (formatEvent(events[0]) or "")

@@ -1,8 +1,8 @@
 """Register C{twistd haloy-proxy}."""
 
-from twisted.application.service import ServiceMaker
+from haloy.plugin import Subcommand
 
-haloy_proxy = ServiceMaker(
+haloy_proxy = Subcommand(
     "haloy-proxy",
     "haloy.proxy_tap",
     "Route HTTP and HTTPS to containers, as haloyd says.",

@@ -1,7 +1,7 @@
 """Register C{twistd haloyd}."""
 
-from twisted.application.service import ServiceMaker
+from haloy.plugin import Subcommand
 
-haloyd = ServiceMaker(
+haloyd = Subcommand(
     "haloyd", "haloy.tap", "Deploy containers and route traffic to them.", "haloyd"
 )

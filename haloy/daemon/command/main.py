@@ -12,6 +12,7 @@ import click
 from haloy.daemon.command.output import tell
 from haloy.errors import HaloyError
 from haloy.groups import LazyGroup
+from haloy.libraries import damage, not_whole
 
 _AS_JSON = "haloyd.as_json"
 
@@ -44,6 +45,12 @@ class _Group(LazyGroup):
         """Remember whether the answer is to be JSON, when there is none, too."""
         ctx.meta[_AS_JSON] = "--json" in args
         return super().parse_args(ctx, args)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return one command; what is cut off is not loaded, which could kill us."""
+        if problem := damage():
+            raise click.ClickException(not_whole(problem))
+        return super().get_command(ctx, cmd_name)
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command; never show a traceback for a known problem."""

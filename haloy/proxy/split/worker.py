@@ -58,7 +58,7 @@ from haloy.proxy.control.protocol import (
 )
 from haloy.proxy.control.values import decoder
 from haloy.proxy.embedded import EmbeddedProxy, Settings
-from haloy.proxy.form import form, tell_of_mixture
+from haloy.proxy.form import form, tell_of_loss
 from haloy.proxy.interface import ProxyStats, UpstreamFailure
 from haloy.proxy.privileges import give_up_privileges
 from haloy.proxy.shares import Share, given_share
@@ -319,7 +319,7 @@ def run(control: int, http: Sequence[int], https: Sequence[int]) -> None:
     observer = choose_observer("auto", sys.stdout, False, os.environ, "haloy-proxy")
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
     give_up_privileges()
-    tell_of_mixture(Logger(), form())
+    tell_of_loss(Logger(), form())
     worker = Worker(
         reactor,
         [socket.socket(fileno=one) for one in http],
