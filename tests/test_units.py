@@ -95,6 +95,13 @@ def test_only_the_proxy_may_bind_low_ports() -> None:
         assert daemon[key] == ""
 
 
+def test_the_proxy_may_give_up_what_it_has() -> None:
+    """The call is among those that the filter takes away before."""
+    lines = (UNITS / "haloy-proxy.service").read_text().splitlines()
+    taken = lines.index("SystemCallFilter=~@privileged @resources")
+    assert "SystemCallFilter=capset" in lines[taken:]
+
+
 def test_the_proxy_has_no_docker() -> None:
     """Neither by its groups nor by its files."""
     service = _unit("haloy-proxy.service")["Service"]

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from attrs import frozen
+from twisted.logger import Logger
 
 from haloy.errors import ConfigError
 
@@ -29,6 +30,8 @@ _CAPABILITY_VERSION_3: Final = 0x20080522
 _SO_PEERGROUPS: Final = 59
 # Python reads 1024 bytes of an option at most.
 _GROUPS_LIMIT: Final = 256
+
+_log = Logger()
 
 
 @frozen
@@ -76,7 +79,12 @@ def give_up_privileges() -> None:
     _forget_capabilities(libc)
     header = ctypes.create_string_buffer(struct.pack("=Ii", _CAPABILITY_VERSION_3, 0))
     nothing = ctypes.create_string_buffer(24)
-    libc.capset(header, nothing)
+    if libc.capset(header, nothing):
+        _log.warn(
+            "the right to bind low ports cannot be given up: {problem}; if systemd's "
+            "unit of haloy-proxy forbids capset, it is of an older release",
+            problem=os.strerror(ctypes.get_errno()),
+        )
     # Keys of certificates are in this memory: no core file of it, no other's look.
     libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 

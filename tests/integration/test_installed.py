@@ -6,6 +6,7 @@ nothing is downloaded.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -28,6 +29,16 @@ pytestmark = [pytest.mark.docker, pytest.mark.slow]
 PACKAGES, NEEDED = "/opt/tests-packages", "/opt/tests-needed"
 #: Short, yet longer than a start on a busy machine keeps the event loop from turning.
 WATCHDOG_S = 4
+DOCKER = "/run/docker.sock"
+ACCESS_LOG = "/var/lib/haloy/logs/access.log"
+LOW_PORTS = 1 << 10  # CAP_NET_BIND_SERVICE
+#: What systemd says, what the unit says, where modules are: nothing that is secret.
+PROXY_VARIABLES = {
+    *("PATH", "LANG", "HOME", "LOGNAME", "USER", "SHELL", "PYTHONPATH"),
+    *("INVOCATION_ID", "JOURNAL_STREAM", "SYSTEMD_EXEC_PID", "STATE_DIRECTORY"),
+    *("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "PYTHONDONTWRITEBYTECODE"),
+    *("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "HALOY_SHARE"),
+}
 #: What a release looks like that can do everything but start.
 BROKEN = """
 def makeService(options):
@@ -133,10 +144,7 @@ def verified(server: Machine) -> dict[str, bool]:
 
 def capabilities(server: Machine, unit: str) -> int:
     """Return what a unit's main process may do."""
-    pid = server.show(unit, "MainPID")
-    lines = server.told("cat", f"/proc/{pid}/status").splitlines()
-    (found,) = [line for line in lines if line.startswith("CapEff:")]
-    return int(found.split()[1], 16)
+    return int(status(server, server.show(unit, "MainPID"))["CapEff"], 16)
 
 
 def test_two_services(server: Machine) -> None:
@@ -149,6 +157,7 @@ def test_two_services(server: Machine) -> None:
         assert server.show(unit, "User") == user
         assert server.show(unit, "NRestarts") == "0"
     assert capabilities(server, "haloyd") == 0
+    confined(server)
     journal = server.journal("--unit=haloyd", "--unit=haloy-proxy")
     assert "is ready" in journal
     assert "plugin cache" not in journal, journal
@@ -200,13 +209,88 @@ def test_two_services(server: Machine) -> None:
     assert "db" in server.told("ls", "/var/lib/haloy")
 
 
+def confined(server: Machine) -> None:
+    """See that neither the proxy's supervisor nor a worker has what it does not need.
+
+    By what the kernel says of the processes that systemd has started by our unit.
+    """
+    assert reach(server, server.show("haloyd", "MainPID"), DOCKER) == 0
+    main = server.show("haloy-proxy", "MainPID")
+    all_workers = server.told("pgrep", "--parent", main).split()
+    assert all_workers
+    own = server.told("id", "-u", "haloy-proxy"), server.told("id", "-g", "haloy-proxy")
+    for pid in (main, *all_workers):
+        found = status(server, pid)
+        assert [set(found[one].split()) for one in ("Uid", "Gid")] == [
+            {one} for one in own
+        ]
+        assert set(found["Groups"].split()) <= {own[1]}
+        held = {int(found[f"Cap{one}"], 16) for one in ("Inh", "Prm", "Eff", "Amb")}
+        assert held == {0}
+        # Who may not change this set (CAP_SETPCAP) keeps what systemd left in it: of no
+        # use, as no program started from here gets anything any more.
+        assert int(found["CapBnd"], 16) == LOW_PORTS
+        assert (found["NoNewPrivs"].strip(), found["Seccomp"].strip()) == ("1", "2")
+        for path in (DOCKER, "/var/lib/haloy", "/etc/haloy"):
+            assert reach(server, pid, path) == errno.EACCES, path
+        assert files(server, pid) <= {"/dev/null", ACCESS_LOG}
+        assert variables(server, pid) <= PROXY_VARIABLES
+
+
+def status(server: Machine, pid: str) -> dict[str, str]:
+    """Return what the kernel says of a process."""
+    lines = server.told("cat", f"/proc/{pid}/status").splitlines()
+    return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+
+
+def reach(server: Machine, pid: str, path: str) -> int:
+    """Return what hinders a process from a socket or a folder: an errno, 0: nothing.
+
+    Tried by a program with its user, its groups and its files.
+    """
+    found = status(server, pid)
+    groups = ",".join(found["Groups"].split())
+    script = (
+        "import os, socket, stat, sys\n"
+        "path = sys.argv[1]\n"
+        "try:\n"
+        "    if stat.S_ISDIR(os.stat(path).st_mode): os.listdir(path)\n"
+        "    else: socket.socket(socket.AF_UNIX).connect(path)\n"
+        "except OSError as problem: print(problem.errno)\n"
+        "else: print(0)\n"
+    )
+    told = server.told(
+        *("nsenter", f"--target={pid}", "--mount", "setpriv"),
+        *(f"--reuid={found['Uid'].split()[0]}", f"--regid={found['Gid'].split()[0]}"),
+        f"--groups={groups}" if groups else "--clear-groups",
+        *("python3", "-c", script, path),
+    )
+    return int(told)
+
+
+def files(server: Machine, pid: str) -> set[str]:
+    """Return the files by name that a process has open."""
+    script = (
+        "import os, sys; at = sys.argv[1]\n"
+        "for one in os.listdir(at): print(os.readlink(os.path.join(at, one)))"
+    )
+    told = server.told("python3", "-c", script, f"/proc/{pid}/fd").splitlines()
+    return {one for one in told if one.startswith("/") and "memfd:" not in one}
+
+
+def variables(server: Machine, pid: str) -> set[str]:
+    """Return the names in the environment that a process was started with."""
+    told = server.told("cat", f"/proc/{pid}/environ").split("\0")
+    return {one.partition("=")[0] for one in told if one}
+
+
 def test_one_service(server: Machine) -> None:
     """The drop-in: haloyd binds 80 and 443 itself, with no other privilege."""
     install(server, "--one-process")
     assert all(verified(server).values())
     assert status_of(server, 80) == 404
     assert server.run("systemctl", "cat", "haloy-proxy").returncode == 1
-    assert capabilities(server, "haloyd") == 1 << 10  # CAP_NET_BIND_SERVICE
+    assert capabilities(server, "haloyd") == LOW_PORTS
     server.told("systemctl", "reload", "haloyd")
     server.told("systemctl", "stop", "haloyd")
     assert server.show("haloyd", "Result") == "success"
