@@ -114,9 +114,15 @@ class Downstream(ClientConnection):
             # What was learned of a peer that is trusted by now holds no longer.
             if origin.trusted or not origin.fast_paths.plans:
                 return False
-            fast_request = Http1FastRequest(self, origin.fast_paths)
-            self._fast_request = fast_request
+            fast_request = self._short_way()
         return fast_request.take(data)
+
+    def _short_way(self) -> Http1FastRequest:
+        fast_request = self._fast_request
+        if fast_request is None:
+            fast_request = Http1FastRequest(self, self.origin.fast_paths)
+            self._fast_request = fast_request
+        return fast_request
 
     def hold(self, data: bytes) -> None:
         """Keep bytes for later; a client that sends on and on is not read."""
@@ -220,7 +226,6 @@ class Downstream(ClientConnection):
 
     def set_off(self, fast_request: Http1FastRequest) -> None:
         """Let C{fast_request} have the connection until the answer is complete."""
-        self.started_s = self.wheel.clock()
         self.closing = False
         self.driver = fast_request
         self.state = DRIVEN
@@ -243,8 +248,17 @@ class Downstream(ClientConnection):
 
     def _forward(self, request: RequestHead, target: Target, block: bytes) -> None:
         """Send it to C{target}; learn how, if C{block} may come again."""
+        origin = self.origin
         upgrade = upgrade_of(request, target)
+        fields = origin.fields_for(request, target)
+        head = render_request(request, upgrade, fields)
         self.closing = self.switch.retiring
+        if block and origin.is_usual(request, target):
+            paths = origin.fast_paths
+            plan = paths.learn_plan(origin.peer, block, request, target, head)
+            if plan is not None and not self.closing:
+                self._short_way().follow(plan, request, head)
+                return
         try:
             exchange = Exchange(
                 request,
@@ -257,21 +271,10 @@ class Downstream(ClientConnection):
         except TooLarge:
             self._answer_at_once(pages.error(413), request)
             return
-        fields = self.origin.fields_for(request, target)
-        head = render_request(request, upgrade, fields)
-        if block and self.origin.is_usual(request, target):
-            self._learn(block, request, target, head)
         driver = Forwarding(self, target, exchange, head, fresh=bool(upgrade))
         self.driver = driver
         self.state = DRIVEN
         driver.seek()
-
-    def _learn(
-        self, block: bytes, request: RequestHead, target: Target, head: bytes
-    ) -> None:
-        """Remember what became of a request, for those like it."""
-        origin = self.origin
-        origin.fast_paths.learn_plan(origin.peer, block, request, target, head)
 
     def feed_body(self) -> None:
         """Give the driver what came of the body while there was no upstream."""

@@ -27,9 +27,15 @@ from haloy.proxy.body import (
     LengthBody,
     chunk,
 )
-from haloy.proxy.fields import BadHead, field_name, passable_trailers
+from haloy.proxy.fields import BadHead, passable_trailers
 from haloy.proxy.head import HeadReader, RequestHead
-from haloy.proxy.response_head import ResponseHead, may_have_body, parse_response
+from haloy.proxy.response_head import (
+    LAST_LINE,
+    ResponseHead,
+    framing_of,
+    parse_response,
+    render_response,
+)
 
 # States of the response. Plain integers: they are compared for every segment.
 AWAITED: Final = 0
@@ -302,37 +308,25 @@ class Exchange:
         C{size_bytes} came behind it.
         """
         request = self.request
-        status = self.status = head.status
-        fields = head.fields
-        if self._replaced:
-            fields = [line for line in fields if field_name(line) not in self._replaced]
-        lines = [b"HTTP/1.1 %d %b" % (status, head.reason), *fields]
+        self.status = head.status
         self.keep_upstream = not head.close
+        framing = framing_of(head, request.method)
         keep = not (request.close or self.closing) and self.request_done
-        length_bytes = head.length_bytes
-        framing = NO_BODY
-        if not may_have_body(request.method, status):
-            if length_bytes >= 0 and status != 204:
-                lines.append(b"Content-Length: %d" % length_bytes)
-        elif length_bytes >= 0:
-            framing = LENGTH
-            lines.append(b"Content-Length: %d" % length_bytes)
-        else:
-            framing = CHUNKED if head.chunked else CLOSE
+        steering = b""
+        if framing in (CHUNKED, CLOSE):
             if request.http10:
                 keep = False
                 self.cut_by_reset = True
             else:
                 self._writes_chunks = True
-                lines.append(b"Transfer-Encoding: chunked")
+                steering = b"Transfer-Encoding: chunked\r\n"
         self.keep_client = keep
         if not keep:
-            lines.append(b"Connection: close")
+            steering += LAST_LINE
         elif request.http10:
-            lines.append(b"Connection: keep-alive")
-        lines.append(self._extra)
-        self._frame(framing, length_bytes, size_bytes)
-        return b"\r\n".join(lines) + b"\r\n"
+            steering += b"Connection: keep-alive\r\n"
+        self._frame(framing, head.length_bytes, size_bytes)
+        return render_response(head, self._replaced, steering + self._extra)
 
     def _frame(self, framing: int, length_bytes: int, size_bytes: int) -> None:
         if framing == NO_BODY:

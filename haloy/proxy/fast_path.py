@@ -1,18 +1,17 @@
 """The short way of a plain request: what was done for one like it, done again.
 
 A client that keeps its connection repeats its fields word for word, and an app its
-answer's. The general machine (L{haloy.proxy.forwarding}) has worked out once what a
-block of fields becomes on the way up, a L{Plan}, and what a block becomes on the way
-down, an L{Answer}; both are remembered here and put around what differs. Nothing is
-parsed, and no L{Exchange} is made.
+answer's. What a block of fields becomes on the way up, a L{Plan}, and what a block
+becomes on the way down, an L{Answer}, are remembered here and put around what differs.
+A block that is new is read as everywhere; no L{Exchange} is made for it either.
 
-A request goes this way if it is a GET in origin form of HTTP/1.1 whose block is known,
-is all that has come, and asks for nothing but its answer, or for that and the end of
-the connection; its answer if its block is known and its body is there to the last byte.
-Where the last answer was large, only the beginning of the next one is read, and the
-kernel moves the rest. In all other cases L{Http1FastRequest.take} has changed nothing,
-or L{Http1FastRequest.general} makes the L{Forwarding} that would stand at this moment
-and hands over to it. So there is one machine and one set of rules;
+A request goes this way if it is a GET in origin form of HTTP/1.1 that asks for nothing
+but its answer, or for that and the end of the connection; its answer if all of it is
+there, and its length says so. Where the last answer was large, only the beginning of
+the next one is read, and the kernel moves the rest. In all other cases
+L{Http1FastRequest.take} has changed nothing, or L{Http1FastRequest.general} makes the
+L{Forwarding} that would stand at this moment and hands over to it. So there is one
+machine and one set of rules;
 C{tests/proxy/test_fast_path.py} compares both ways.
 """
 
@@ -23,13 +22,15 @@ from typing import TYPE_CHECKING, Final
 
 from mypy_extensions import mypyc_attr
 
+from haloy.proxy.body import LENGTH, NO_BODY
 from haloy.proxy.descriptor import BULK_READ_BYTES
-from haloy.proxy.exchange import COMPLETE, Exchange
+from haloy.proxy.exchange import Exchange
 from haloy.proxy.fast_request import END, FastRequest, Plan, plan_of
-from haloy.proxy.fields import TARGET_LIMIT_BYTES
+from haloy.proxy.fields import TARGET_LIMIT_BYTES, BadHead
 from haloy.proxy.forwarding import Forwarding
 from haloy.proxy.head import RequestHead
 from haloy.proxy.head_cache import take_over
+from haloy.proxy.response_head import framing_of, parse_response, render_response
 from haloy.proxy.splice import pulled
 
 if TYPE_CHECKING:
@@ -46,6 +47,11 @@ BLOCK_LIMIT_BYTES: Final = 2048
 _line = re.compile(
     rb"GET (?!/\.well-known/acme-challenge/)(/[\x21\x22\x24-\x7e]*) HTTP/1\.1(?=\r\n)"
 )
+
+# Where the head of an answer ends that is read here; what is longer, and an end that is
+# not there (C{find} and four), is for the general way.
+_FIRST_END: Final = 4
+_HEAD_LIMIT_BYTES: Final = 16384
 
 # From this size on a copy less is worth a view.
 _LARGE_BYTES: Final = 16384
@@ -72,25 +78,24 @@ class FastPaths:
     """What one worker has learned.
 
     Plans are kept by client, as nobody shall learn from the time that an answer
-    takes what others have sent; answers by the fields that we add to them, those that
-    end a connection by themselves.
+    takes what others have sent; answers by the fields that we add to them.
     """
 
-    __slots__ = ("_plans_limit", "answers", "last_answers", "plans")
+    __slots__ = ("_plans_limit", "answers", "plans")
 
     def __init__(self, plans_limit: int = PLANS_LIMIT) -> None:
         """Keep up to C{plans_limit} plans; with 0 every request goes the whole way."""
         self._plans_limit = plans_limit
         self.plans: dict[tuple[str, bytes], Plan] = {}
         self.answers: dict[tuple[bytes, bytes], Answer] = {}
-        self.last_answers: dict[tuple[bytes, bytes], Answer] = {}
 
     def learn_plan(
         self, peer: str, block: bytes, request: RequestHead, target: Target, head: bytes
-    ) -> bool:
-        """Remember what became of a request with C{block}; false: it is not plain.
+    ) -> Plan | None:
+        """Return what becomes of a request with C{block}; C{None}: it is not plain.
 
-        C{peer} is the client's address, C{head} is what the app got.
+        It is remembered unless it is long. C{peer} is the client's address, C{head} is
+        what the app gets.
         """
         line = b"GET %b HTTP/1.1" % request.target
         fields = block[len(line) :] + END
@@ -100,56 +105,47 @@ class FastPaths:
             or request.expect
             or request.upgrade
             or target.h2c
-            or len(fields) > BLOCK_LIMIT_BYTES
             or not block.startswith(line)
             or not self._plans_limit
         ):
-            return False
+            return None
         plan = plan_of(line, request, target, head)
-        if plan is None:
-            return False
-        if len(self.plans) >= self._plans_limit:
-            self.plans.clear()
-        self.plans[peer, fields] = plan
-        return True
+        if plan is not None and len(fields) <= BLOCK_LIMIT_BYTES:
+            if len(self.plans) >= self._plans_limit:
+                self.plans.clear()
+            self.plans[peer, fields] = plan
+        return plan
 
-    def learn_answer(
-        self, extra: bytes, data: bytes, passed: bytes, exchange: Exchange
-    ) -> None:
-        """Remember what became of C{data}, if that was a whole answer: C{passed}.
+    def read_answer(self, plan: Plan, block: bytes) -> Answer | None:
+        """Return what becomes of an answer's head, its empty line included.
 
-        What is private to one client is not kept.
+        C{None}: there is more to do than to pass on it and its body. What is private to
+        one client is not remembered.
         """
-        end = data.find(END) + len(END)
-        size_bytes = len(data) - end
-        if (
-            exchange.response != COMPLETE
-            or exchange.response_bytes != size_bytes
-            or exchange.keep_client == exchange.request.close
-            or not exchange.keep_upstream
-            or end > BLOCK_LIMIT_BYTES
-            or b"set-cookie" in data[:end].lower()
-        ):
-            return
-        answers = self.last_answers if exchange.request.close else self.answers
-        if len(answers) >= ANSWERS_LIMIT:
-            answers.clear()
-        head = passed[: len(passed) - size_bytes]
-        answers[extra, data[:end]] = Answer(head, size_bytes, exchange.status)
+        try:
+            head = parse_response(block[: -len(END)])
+        except BadHead:
+            return None
+        framing = framing_of(head, b"GET")
+        if head.status < 200 or head.close or framing not in (LENGTH, NO_BODY):
+            return None
+        answer = Answer(
+            render_response(head, plan.target.replaced, plan.ours),
+            head.length_bytes if framing == LENGTH else 0,
+            head.status,
+        )
+        if not head.private and len(block) <= BLOCK_LIMIT_BYTES:
+            if len(self.answers) >= ANSWERS_LIMIT:
+                self.answers.clear()
+            self.answers[plan.ours, block] = answer
+        return answer
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Http1FastRequest(FastRequest):
     """The short way of one connection's requests, one after the other."""
 
-    __slots__ = (
-        "_answers",
-        "_client",
-        "_fast_paths",
-        "_last_answers",
-        "_peer",
-        "_plans",
-    )
+    __slots__ = ("_answers", "_client", "_fast_paths", "_peer", "_plans")
 
     def __init__(self, client: Downstream, fast_paths: FastPaths) -> None:
         super().__init__(client.switch)
@@ -157,7 +153,6 @@ class Http1FastRequest(FastRequest):
         self._fast_paths = fast_paths
         self._plans = fast_paths.plans
         self._answers = fast_paths.answers
-        self._last_answers = fast_paths.last_answers
         self._peer = client.origin.peer
 
     # The way up.
@@ -181,14 +176,29 @@ class Http1FastRequest(FastRequest):
             return False
         if not switch.serves(plan.target):
             return False
-        client.set_off(self)
+        client.started_s = switch.wheel.clock()
         self._begin(plan, data[:end], match[1])
-        if self._send(plan):
-            switch.wheel.arm(client, plan.target.response_timeout_s)
-            large = plan.large
-            if large and self._upstream is not None and hash(match[1]) in large:
-                self._upstream.read_bytes = FIRST_BYTES
+        self._set_off(plan)
         return True
+
+    def follow(self, plan: Plan, request: RequestHead, head: bytes) -> None:
+        """Forward C{request}, which has just been read: the app gets C{head}."""
+        self._plan = plan
+        self._target = request.target
+        self._request_id = request.request_id
+        self._traceparent = request.traceparent
+        self._sent = head
+        self._set_off(plan)
+
+    def _set_off(self, plan: Plan) -> None:
+        """Send what was made, and wait for the answer."""
+        client = self._client
+        client.set_off(self)
+        if self._send(plan):
+            self._switch.wheel.arm(client, plan.target.response_timeout_s)
+            large = plan.large
+            if large and self._upstream is not None and hash(self._target) in large:
+                self._upstream.read_bytes = FIRST_BYTES
 
     # The way down.
 
@@ -205,13 +215,12 @@ class Http1FastRequest(FastRequest):
             if not data:
                 return
             end = data.find(END) + 4
-        extra = plan.target.extra
-        answers = self._last_answers if plan.close else self._answers
-        answer = answers.get((extra, data[:end]))
+        block = data[:end]
+        answer = self._answers.get((plan.ours, block))
+        if answer is None and _FIRST_END < end < _HEAD_LIMIT_BYTES:
+            answer = self._fast_paths.read_answer(plan, block)
         if answer is None or len(data) - end != answer.size_bytes:
-            driver = self.general()
-            passed = driver.pass_down(data)
-            self._fast_paths.learn_answer(extra, data, passed, driver.exchange)
+            self.general().upstream_received(data)
             return
         client = self._client
         if end + answer.size_bytes < _LARGE_BYTES:
@@ -237,8 +246,7 @@ class Http1FastRequest(FastRequest):
         """
         end = data.find(END) + 4
         client = self._client
-        answers = self._last_answers if plan.close else self._answers
-        answer = answers.get((plan.target.extra, data[:end]))
+        answer = self._answers.get((plan.ours, data[:end]))
         left = answer.size_bytes + end - len(data) if answer is not None else 0
         if answer is None or left < MOVED_LEAST_BYTES or client.unsent is not None:
             return upstream.read_on(data)

@@ -14,6 +14,7 @@ from mypy_extensions import mypyc_attr
 from haloy.proxy.access_log import TARGET_LIMIT, USER_AGENT_LIMIT, Kind, Visit
 from haloy.proxy.head import RequestHead
 from haloy.proxy.pool import Pool
+from haloy.proxy.response_head import LAST_LINE
 from haloy.proxy.upstream import UpstreamConnection, User
 
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ class Plan:
     C{request} had them; C{middle} is what the app gets between the beginning of the
     request line, which differs, and the request's id. C{close}: the client wants the
     connection to end with the answer. C{epoch}: which table of the worker it was
-    learned by. C{kinds}: what such requests were for the log, by status, replica,
-    version of TLS and bytes of the body.
+    learned by. C{ours}: the lines that we add to an answer. C{kinds}: what such
+    requests were for the log, by status, replica, version of TLS and bytes of the body.
     C{large}: hashes of those of their targets whose last answer was large
         (L{haloy.proxy.fast_path}).
     """
@@ -48,6 +49,7 @@ class Plan:
         "method",
         "middle",
         "name",
+        "ours",
         "request",
         "target",
         "user_agent",
@@ -57,6 +59,7 @@ class Plan:
         self.request = request
         self.close = request.close
         self.target = target
+        self.ours = LAST_LINE + target.extra if request.close else target.extra
         self.epoch = target.epoch
         self.middle = middle
         self.method = request.method.decode("ascii")

@@ -1,7 +1,6 @@
 """Response heads: strict in, so that an answer can be read in one way only.
 
-How long the body really is depends on the request too, and is decided in
-L{haloy.proxy.exchange}.
+And written anew from the parsed form, as requests are.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from haloy.proxy.body import CHUNKED, CLOSE, LENGTH, NO_BODY
 from haloy.proxy.fields import (
     CONNECTION,
     CONTENT_LENGTH,
@@ -18,11 +18,15 @@ from haloy.proxy.fields import (
     TRANSFER_ENCODING,
     UPGRADE,
     BadHead,
+    field_name,
     parse_length,
     split_head,
     tokens_of,
     without,
 )
+
+#: What a client is told with the last answer of its connection.
+LAST_LINE: Final = b"Connection: close\r\n"
 
 _STATUS_LINES_LIMIT: Final = 256
 _STATUS_LINE_LIMIT_BYTES: Final = 128
@@ -37,8 +41,8 @@ class ResponseHead:
     """A response head in parsed form.
 
     C{length_bytes} is -1 without Content-Length; C{chunked} and C{upgrade} as
-    the fields say. How long the body really is depends on the request too, and
-    is decided in L{haloy.proxy.exchange}.
+    the fields say. How long the body really is depends on the request too:
+    L{framing_of}. C{private}: it has something that is for one client alone.
     """
 
     __slots__ = (
@@ -47,6 +51,7 @@ class ResponseHead:
         "fields",
         "http10",
         "length_bytes",
+        "private",
         "reason",
         "status",
         "upgrade",
@@ -60,6 +65,7 @@ class ResponseHead:
         self.chunked = False
         self.close = http10
         self.upgrade = b""
+        self.private = False
         self.fields: list[bytes] = []
 
 
@@ -90,6 +96,7 @@ def parse_response(block: bytes) -> ResponseHead:
             fields.append(line)
             IN_RESPONSES.keep_in_mind(line)
         elif action == PRIVATE:
+            head.private = True
             fields.append(line)
         elif action < 0:
             raise BadHead(502, "malformed field line")
@@ -124,9 +131,39 @@ def parse_response(block: bytes) -> ResponseHead:
     return head
 
 
+def framing_of(head: ResponseHead, method: bytes) -> int:
+    """Return how the body of a final answer to C{method} ends.
+
+    One of L{haloy.proxy.body}'s kinds (RFC 9112 section 6.3).
+    """
+    if not may_have_body(method, head.status):
+        return NO_BODY
+    if head.length_bytes >= 0:
+        return LENGTH
+    return CHUNKED if head.chunked else CLOSE
+
+
 def may_have_body(method: bytes, status: int) -> bool:
     """Tell whether a final response has a body at all (RFC 9112 section 6.3)."""
     return method != b"HEAD" and status not in _NO_CONTENT_STATUSES
+
+
+def render_response(
+    head: ResponseHead, replaced: frozenset[bytes], ours: bytes
+) -> bytes:
+    """Return a final head as it goes to the client.
+
+    C{ours} are the field lines that we add, each with its end; C{replaced} the names in
+    lower case of fields that do not go on for them.
+    """
+    fields = head.fields
+    if replaced:
+        fields = [line for line in fields if field_name(line) not in replaced]
+    lines = [b"HTTP/1.1 %d %b" % (head.status, head.reason), *fields]
+    if head.length_bytes >= 0 and head.status != 204:
+        lines.append(b"Content-Length: %d" % head.length_bytes)
+    lines.append(ours)
+    return b"\r\n".join(lines) + b"\r\n"
 
 
 def _parse_status_line(line: bytes) -> tuple[int, bytes, bool]:

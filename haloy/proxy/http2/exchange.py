@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from haloy.proxy.body import CHUNKED, CLOSE, LENGTH, NO_BODY, ChunkedBody
+from haloy.proxy.body import CHUNKED, LENGTH, ChunkedBody
 from haloy.proxy.exchange import (
     AWAITED,
     COMPLETE,
@@ -21,7 +21,7 @@ from haloy.proxy.head import RequestHead
 from haloy.proxy.http2.head import trailer_lines
 from haloy.proxy.http2.hpack import Field, encode_field, number
 from haloy.proxy.http2.sender import Piece
-from haloy.proxy.response_head import ResponseHead, may_have_body
+from haloy.proxy.response_head import ResponseHead, framing_of
 
 _KNOWN_LIMIT: Final = 4096
 _KNOWN_BYTES: Final = 256
@@ -208,12 +208,8 @@ class StreamExchange(Exchange):
         """Begin the answer with C{head}, whose block C{block} is."""
         self.status = head.status
         self.keep_upstream = not head.close
-        framing = NO_BODY
-        if may_have_body(self.request.method, head.status):
-            framing = CHUNKED if head.chunked else CLOSE
-            if head.length_bytes >= 0:
-                framing = LENGTH
         self.heads.append(block)
+        framing = framing_of(head, self.request.method)
         self._frame(framing, head.length_bytes, size_bytes)
 
     def _take_body(self, data: bytes) -> bytes:
