@@ -19,9 +19,10 @@ from haloy.model.app import Address, Domain, Protocol, ProxyOptions
 from haloy.model.certificate import Certificate, Secret
 from haloy.model.names import AppName, DomainName
 from haloy.proxy.access_file import AccessFile, OwnFile
-from haloy.proxy.embedded import EmbeddedProxy, Settings
+from haloy.proxy.embedded import EmbeddedProxy
 from haloy.proxy.interface import AccessSettings
 from haloy.proxy.routes import RoutedApp, RouteTable, Upstream, build_table
+from haloy.proxy.settings import Settings
 from haloy.proxy.tls.contexts import SniContexts
 
 

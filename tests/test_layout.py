@@ -27,13 +27,12 @@ TESTED_ELSEWHERE: dict[str, str] = {
     # Parts of one request and one connection, tested whole, with real sockets.
     "haloy/proxy/keepalive.py": "tests/proxy/test_vanished_peers.py",
     "haloy/proxy/pacing.py": "tests/proxy/test_switch.py",
+    "haloy/proxy/settings.py": "tests/proxy/split/test_worker.py",
     "haloy/proxy/parking.py": "tests/proxy/test_switch.py",
     "haloy/proxy/fast_request.py": "tests/proxy/test_fast_path.py",
     "haloy/proxy/split/spawning.py": "tests/proxy/split/test_worker_pool.py",
     "haloy/proxy/target.py": "tests/proxy/test_switch.py",
-    "haloy/proxy/http2/forwarding.py": "tests/proxy/http2/test_stream.py",
     "haloy/proxy/http2/multiplexed.py": "tests/proxy/http2/test_downstream.py",
-    "haloy/proxy/http2/outgoing.py": "tests/proxy/http2/test_stream.py",
     "haloy/proxy/http2/turn.py": "tests/proxy/http2/test_downstream.py",
     # Only protocols and values: whoever implements them is held to a contract.
     "haloy/certs/interface.py": "tests/certs/test_renewal.py",

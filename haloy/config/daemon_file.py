@@ -41,6 +41,7 @@ SECTIONS = (
     "acme",
     "health_monitor",
     "policy",
+    "limits",
     "disk",
     "log",
     "metrics",
@@ -110,6 +111,13 @@ class PolicySettings:
 
 
 @frozen
+class LimitsSettings:
+    """What one client may have of the proxy; 0 connections: any number."""
+
+    connections_per_client: int = 1024
+
+
+@frozen
 class DaemonFile:
     """A whole C{haloyd.yaml}."""
 
@@ -119,6 +127,7 @@ class DaemonFile:
     acme: AcmeSettings = AcmeSettings()
     health_monitor: HealthMonitorSettings = HealthMonitorSettings()
     policy: PolicySettings = PolicySettings()
+    limits: LimitsSettings = LimitsSettings()
     disk: DiskSettings = field(factory=DiskSettings)
     log: LogSettings = field(factory=LogSettings)
     metrics: MetricsSettings = field(factory=MetricsSettings)
@@ -140,6 +149,7 @@ def parse_daemon_file(text: str, path: str) -> DaemonFile:
         acme=parse_acme(root.section("acme")),
         health_monitor=_health(root.section("health_monitor")),
         policy=_policy(root.section("policy")),
+        limits=_limits(root.section("limits")),
         disk=parse_disk(root.section("disk")),
         log=parse_log(root.section("log")),
         metrics=parse_metrics(root.section("metrics")),
@@ -272,6 +282,18 @@ def _policy(section: Section) -> PolicySettings:
             "host_network", default.host_network, one_of("allow", "refuse")
         ),
         privileged=section.get("privileged", default.privileged, one_of("refuse")),
+    )
+
+
+def _limits(section: Section) -> LimitsSettings:
+    section.only("connections_per_client")
+    default = LimitsSettings()
+    return LimitsSettings(
+        section.get(
+            "connections_per_client",
+            default.connections_per_client,
+            whole(0, 1_000_000),
+        )
     )
 
 

@@ -159,7 +159,9 @@ HELP: Mapping[str, Mapping[str, Help]] = {
             f"Until a replica takes a connection, {_DURATION}.", "5s"
         ),
         "response_timeout": Help(f"Until the answer begins, {_DURATION}.", "1m"),
-        "body_timeout": Help(f"A body that stands still, {_DURATION}.", "30s"),
+        "body_timeout": Help(
+            f"For each 30 KiB of a request's body, {_DURATION}.", "30s"
+        ),
         "tunnel_idle": Help(f"A tunnel that stands still, {_DURATION}.", "1h"),
         "drain_requests": Help(
             f"How long a leaving replica may finish requests, {_DURATION}.", "30s"

@@ -117,7 +117,7 @@ class _Parts:
         """Make what serves: proxy, routes, certificates, health."""
         reactor, chosen, file = self.reactor, self.chosen, self.file
         self.plane = choose_plane(
-            reactor, file.proxy, chosen.api_socket, self.operations
+            reactor, file.proxy, file.limits, chosen.api_socket, self.operations
         )
         self.proxy = self.plane.proxy
         self.news = News(

@@ -14,14 +14,16 @@ from typing import Any, Final, Protocol
 from attrs import frozen
 from twisted.internet.defer import Deferred
 
-from haloy.config.daemon_file import ProxySettings
+from haloy.config.daemon_file import LimitsSettings, ProxySettings
 from haloy.daemon.housekeeping import Renewable
 from haloy.daemon.operations import Operations
 from haloy.health.probe import prober
 from haloy.proxy.control.client import RemoteProxy
-from haloy.proxy.embedded import EmbeddedProxy, Settings
+from haloy.proxy.crowd import CONNECTIONS_LIMIT
+from haloy.proxy.embedded import EmbeddedProxy
 from haloy.proxy.http2.asking import ask
 from haloy.proxy.interface import Proxy
+from haloy.proxy.settings import Settings
 from haloy.proxy.tls.contexts import SniContexts
 from haloy.proxy.tls.policy import offered
 
@@ -85,8 +87,21 @@ def is_split(settings: ProxySettings) -> bool:
     return settings.mode == "split"
 
 
+def told_limits(limits: LimitsSettings) -> dict[str, int]:
+    """Return what the proxy is told of C{limits}: what differs from its own.
+
+    A haloy-proxy of an earlier version does not know the name.
+    """
+    count = limits.connections_per_client
+    return {} if count == CONNECTIONS_LIMIT else {"connections_per_client": count}
+
+
 def choose_plane(
-    reactor: Any, settings: ProxySettings, api_socket: Path, operations: Operations
+    reactor: Any,
+    settings: ProxySettings,
+    limits: LimitsSettings,
+    api_socket: Path,
+    operations: Operations,
 ) -> Plane:
     """Return the form of the proxy that C{settings} ask for, not started yet."""
     if is_split(settings):
@@ -97,6 +112,7 @@ def choose_plane(
                 "public_https": settings.public_https,
                 "trusted_proxies": list(settings.trusted_proxies),
                 "http2": settings.http2,
+                **told_limits(limits),
             },
             operations.requests.record,
             lambda: operations.requests.wanted,
@@ -113,6 +129,7 @@ def choose_plane(
             public_https=settings.public_https,
             trusted_proxies=settings.trusted_proxies,
             http2=settings.http2,
+            **told_limits(limits),
         ),
         contexts,
         operations.requests.record,

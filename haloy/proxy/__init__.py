@@ -3,7 +3,8 @@
 Where things are:
 
   - The client's side: L{listener} accepts; L{connection} is one connection from its
-    handshake to its end; L{origin} and L{forwarded} say who the client is;
+    handshake to its end, L{crowd} counts those of each client; L{origin} and
+    L{forwarded} say who the client is;
     L{downstream} reads its requests. L{http2} is the same for HTTP/2, and L{client}
     is what the rest sees of either.
   - What is said: L{head}, L{response_head}, L{body} and L{fields} parse strictly and
@@ -26,9 +27,9 @@ Where things are:
     a short way to it, L{timer_wheel} has the deadlines of connections, L{keepalive}
     what TCP does about dead peers; L{switch} is what the connections of one worker
     share; L{form} says whether all this runs compiled.
-  - Processes: L{interface} is the contract, L{embedded} fulfils it inside haloyd. In
-    the split form (L{split}) a supervisor keeps workers as processes, which begin in
-    L{launch}; L{control} has the messages, L{privileges} what they may no longer do,
-    L{shares} spreads new connections. A table becomes what is served by L{demand},
-    between requests by L{pacing}.
+  - Processes: L{interface} is the contract, L{embedded} fulfils it inside haloyd by
+    what L{settings} say. In the split form (L{split}) a supervisor keeps workers as
+    processes, which begin in L{launch}; L{control} has the messages, L{privileges}
+    what they may no longer do, L{shares} spreads new connections. A table becomes
+    what is served by L{demand}, between requests by L{pacing}.
 """

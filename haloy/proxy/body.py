@@ -20,6 +20,10 @@ CLOSE: Final = 3
 CHUNK_LINE_LIMIT_BYTES: Final = 4096
 TRAILERS_LIMIT_BYTES: Final = 16384
 
+# So much of a request's body has to come in each of its app's C{body_timeout}, until
+# the app answers: 1 KiB/s by default.
+BODY_PROGRESS_BYTES: Final = 30720
+
 LAST_CHUNK: Final = b"0\r\n\r\n"
 
 # chunk-ext of RFC 9112 section 7.1.1: token or quoted-string, no bad white space.

@@ -150,11 +150,10 @@ class BodySplice:
             pipe.close()
         exchange.skip_request(moved)
         if pipe.inside:
-            client.pause()
             upstream.call_when_writable()
-            client.wheel.arm(client, forwarding.target.response_timeout_s)
+            forwarding.body_held_up()
             return
-        forwarding.arm_for_request()
+        forwarding.body_moved()
         client.resume()
 
     def release(self) -> None:

@@ -15,6 +15,7 @@ from mypy_extensions import mypyc_attr
 
 from haloy.proxy.body_splice import STALLED_S
 from haloy.proxy.descriptor import READ_BYTES, Descriptor
+from haloy.proxy.forwarded import client_network
 from haloy.proxy.http2.shedding import Held
 from haloy.proxy.origin import Origin
 from haloy.proxy.splice import Pipe
@@ -187,8 +188,8 @@ class ClientConnection(Descriptor):
 
     @property
     def peer(self) -> str:
-        """The address that the client comes from."""
-        return self.origin.peer
+        """The client, as far as its address tells."""
+        return client_network(self.origin.peer)
 
     def shake(self) -> None:
         """Go on with the handshake."""

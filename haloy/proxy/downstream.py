@@ -148,7 +148,7 @@ class Downstream(ClientConnection):
         self.state = GONE
         self.driver = None
         self.held = b""
-        self.switch.clients.discard(self)
+        self.switch.forget(self)
         if driver is not None:
             driver.client_lost()
 

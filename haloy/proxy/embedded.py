@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from random import Random, SystemRandom
 from typing import Final, cast
 
-from attrs import frozen
 from twisted.application.service import Service
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
@@ -32,8 +31,6 @@ from haloy.proxy.interface import (
     UpstreamFailure,
 )
 from haloy.proxy.listener import (
-    ACCEPT_BATCH,
-    Listen,
     Listener,
     open_sockets,
     room_for_connections,
@@ -47,6 +44,7 @@ from haloy.proxy.metrics import (
 from haloy.proxy.pacing import Pace
 from haloy.proxy.pool import Pool
 from haloy.proxy.routes import RouteTable, apps_of
+from haloy.proxy.settings import Settings
 from haloy.proxy.shares import Share, whole_share
 from haloy.proxy.switch import Switch
 from haloy.proxy.timer_wheel import TICK_S, TimerWheel
@@ -55,28 +53,6 @@ from haloy.proxy.tls.policy import offered
 
 _NEW_KEYS_S: Final = 86400.0
 _STOP_POLL_S: Final = 0.05
-
-
-@frozen
-class Settings:
-    """How to listen and whom to trust.
-
-    C{http} and C{https}: C{HOST:PORT}, C{:PORT}, C{""} for none, or sockets that
-    are bound already. Without an HTTPS listener plain requests are not redirected
-    but served: TLS ends in front of us then. C{public_https} is the port in
-    redirects, 0: the one that is bound. C{stop_s} limits how long requests under
-    way hold up a stop. C{accept_at_once}: how many connections are taken at a time;
-    where several workers accept from one socket, few, so that each gets its share.
-    C{http2}: whether it is offered, where no other TLS side is given.
-    """
-
-    http: Listen = ":80"
-    https: Listen = ":443"
-    public_https: int = 0
-    trusted_proxies: Sequence[str] = ()
-    stop_s: float = 30.0
-    accept_at_once: int = ACCEPT_BATCH
-    http2: bool = True
 
 
 class EmbeddedProxy(Service):
@@ -121,6 +97,7 @@ class EmbeddedProxy(Service):
             id_prefix=f"{bits:012x}",
             server_name=self._contexts.server_name,
             take_over=take_over,
+            connections_per_client=settings.connections_per_client,
         )
         self._plain: list[Listener] = []
         self._secure: list[Listener] = []
@@ -245,11 +222,15 @@ class EmbeddedProxy(Service):
         )
 
     def _take_plain(self, connection: socket.socket, peer: str) -> None:
+        if not self._switch.admits(connection, peer):
+            return
         client = Downstream(self._switch, connection, peer, secure=False)
         self._switch.clients.add(client)
         client.start()
 
     def _take_tls(self, connection: socket.socket, peer: str) -> None:
+        if not self._switch.admits(connection, peer):
+            return
         try:
             tls = self._contexts.context.wrap_socket(
                 connection,
@@ -259,6 +240,7 @@ class EmbeddedProxy(Service):
             )
         except OSError as error:
             # The peer has left before we came to it.
+            self._switch.crowd.leave(peer)
             self._switch.handshake_failed(peer, error)
             connection.close()
             return

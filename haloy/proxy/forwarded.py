@@ -50,6 +50,16 @@ def plain_address(text: str) -> str:
     return text
 
 
+def client_network(address: str) -> str:
+    """Return what one client may have all of: an IPv4 address, or the /64 of IPv6.
+
+    @param address: an IP literal, as L{plain_address} returns it.
+    """
+    if ":" not in address:
+        return address
+    return IPv6Address(address).packed[:8].hex(":", 2) + "::/64"
+
+
 def trusts(networks: Networks, address: str) -> bool:
     """Tell whether C{address}, an IP literal, is in one of C{networks}."""
     if not networks:

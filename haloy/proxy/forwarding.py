@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from mypy_extensions import mypyc_attr
 
 from haloy.proxy import pages
-from haloy.proxy.body import BadBody
+from haloy.proxy.body import BODY_PROGRESS_BYTES, BadBody
 from haloy.proxy.body_splice import STALLED_S, BodySplice
 from haloy.proxy.exchange import (
     AWAITED,
@@ -41,7 +41,7 @@ class Forwarding(Seeker):
     @ivar head_at_s: when the answer's head came, by the exact clock.
     """
 
-    __slots__ = ("_bulk", "exchange", "head_at_s", "stalled")
+    __slots__ = ("_body_from_bytes", "_bulk", "exchange", "head_at_s", "stalled")
 
     def __init__(
         self,
@@ -60,6 +60,8 @@ class Forwarding(Seeker):
         self.exchange = exchange
         self.stalled = False
         self._bulk: BodySplice | None = None
+        # How much of the body had come when its time began.
+        self._body_from_bytes = 0
         self.head_at_s = 0.0
 
     def sent(self) -> None:
@@ -78,9 +80,25 @@ class Forwarding(Seeker):
         """Wait for the answer, or as long as the body still comes for more of it."""
         target = self.target
         done = self.exchange.request_done
+        self._body_from_bytes = self.exchange.request_bytes
         self.client.wheel.arm(
             self.client, target.response_timeout_s if done else target.body_timeout_s
         )
+
+    def body_moved(self) -> None:
+        """As L{arm_for_request}, but of a body that dribbles the time goes on."""
+        exchange = self.exchange
+        come_bytes = exchange.request_bytes - self._body_from_bytes
+        enough = exchange.request_done or come_bytes >= BODY_PROGRESS_BYTES
+        if enough or exchange.response != AWAITED:
+            self.arm_for_request()
+
+    def body_held_up(self) -> None:
+        """Wait for the upstream to take what there is of the body: its fault, now."""
+        self.client.pause()
+        self.client.wheel.arm(self.client, self.target.response_timeout_s)
+        # What comes next begins a new time.
+        self._body_from_bytes = -BODY_PROGRESS_BYTES
 
     # The client's side.
 
@@ -120,11 +138,10 @@ class Forwarding(Seeker):
             exchange.surplus = b""
             if exchange.response == AWAITED:
                 client.wheel.arm(client, self.target.response_timeout_s)
+        elif upstream.congested:
+            self.body_held_up()
         else:
-            client.wheel.arm(client, self.target.body_timeout_s)
-            if upstream.congested:
-                client.pause()
-                client.wheel.arm(client, self.target.response_timeout_s)
+            self.body_moved()
 
     def client_ended(self) -> None:
         """Give up inside a body; else it is only noted that nothing more comes."""
@@ -233,7 +250,7 @@ class Forwarding(Seeker):
         """Read the client: the upstream takes bytes again."""
         if not self.exchange.request_done:
             self.client.resume()
-            self.client.wheel.arm(self.client, self.target.body_timeout_s)
+            self.arm_for_request()
 
     # Large bodies between plain sockets.
 

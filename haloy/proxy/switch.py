@@ -6,6 +6,7 @@ it is touched from the reactor's thread alone.
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
@@ -16,6 +17,7 @@ from twisted.logger import Logger
 from haloy.model.names import AppName, DomainName
 from haloy.proxy.access_log import Kinds, Sink
 from haloy.proxy.balance import SLOW_START_S, Rotation
+from haloy.proxy.crowd import CONNECTIONS_LIMIT, Crowd
 from haloy.proxy.demand import Demand, Wanted, steps_of
 from haloy.proxy.descriptor import Reactor
 from haloy.proxy.fast_path import FastPaths
@@ -50,8 +52,8 @@ if TYPE_CHECKING:
     from haloy.proxy.upstream_selection import Seeker
 
 _TARGETS_LIMIT: Final = 4096
-#: Connections of one address with HTTP/2, that of a proxy we trust excepted.
-HTTP2_CONNECTIONS_LIMIT: Final = 256
+#: How often it is said, at most, that a client has too many connections.
+_CROWDED_S: Final = 60.0
 
 
 class Switch:
@@ -78,6 +80,7 @@ class Switch:
         id_prefix: str,
         server_name: Callable[[ssl.SSLSocket], str | None],
         take_over: Callable[[ClientConnection], None],
+        connections_per_client: int = CONNECTIONS_LIMIT,
     ) -> None:
         self.reactor = reactor
         self.wheel = wheel
@@ -97,12 +100,11 @@ class Switch:
         self.requests_total = 0
         self.handshakes = Handshakes()
         self.clients: set[ClientConnection] = set()
+        self.crowd = Crowd(connections_per_client)
         self.turn = Turn(reactor)
         self.shaking = HandshakeQueue(self.turn, wheel.clock)
         self.tls_bulk = TlsBulk()
         self.intake = Intake()
-        self.http2_peers: dict[str, int] = {}
-        self.http2_connections_limit: int = HTTP2_CONNECTIONS_LIMIT
         self.http2_requests_limit: int = REQUESTS_LIMIT
         # What waits for clients with HTTP/2, or for apps from them.
         self.waits = 0
@@ -217,14 +219,33 @@ class Switch:
         self.handshakes.failed += 1
         self._log.debug("handshake with {peer} failed: {error}", peer=peer, error=error)
 
-    def _may_tell(self, what: str) -> bool:
-        """Let each kind of news through once a second."""
+    def forget(self, client: ClientConnection) -> None:
+        """Count C{client}, which has ended, no more."""
+        self.clients.discard(client)
+        self.crowd.leave(client.origin.peer)
+
+    def admits(self, connection: socket.socket, peer: str) -> bool:
+        """Count C{connection}; false: it is closed, as C{peer} has enough of them."""
+        if self.crowd.enter(peer, self.networks):
+            return True
+        connection.close()
+        if self._may_tell("crowded", _CROWDED_S):
+            self._log.warn(
+                "{peer} has {count} connections, and gets no more: see "
+                "limits.connections_per_client and trusted_proxies of haloyd.yaml",
+                peer=peer,
+                count=self.crowd.limit,
+            )
+        return False
+
+    def _may_tell(self, what: str, quiet_s: float = 1.0) -> bool:
+        """Let each kind of news through once in C{quiet_s}."""
         now_s = self.wheel.now_s
         if self._quiet_until_s.get(what, 0.0) > now_s:
             return False
         if len(self._quiet_until_s) > 1024:
             self._quiet_until_s.clear()
-        self._quiet_until_s[what] = now_s + 1.0
+        self._quiet_until_s[what] = now_s + quiet_s
         return True
 
     # The control side.

@@ -18,8 +18,9 @@ from twisted.internet.threads import deferToThread
 from haloy.certs.renewal import CertificateService
 from haloy.model.app import Domain
 from haloy.model.names import AppName, DomainName
-from haloy.proxy.embedded import EmbeddedProxy, Settings
+from haloy.proxy.embedded import EmbeddedProxy
 from haloy.proxy.routes import RoutedApp, build_table
+from haloy.proxy.settings import Settings
 from tests.certs.support import domain, service_for, until
 from tests.support.pebble import Pebble
 

@@ -10,6 +10,7 @@ from haloy.config.daemon_file import (
     DaemonFile,
     DnsSettings,
     HealthMonitorSettings,
+    LimitsSettings,
     PolicySettings,
     ProxySettings,
     parse_daemon_file,
@@ -39,6 +40,7 @@ policy:
   bind_mounts: [/srv, /data]
   host_network: refuse
   privileged: refuse
+limits: {connections_per_client: 300}
 """
 
 
@@ -70,6 +72,7 @@ def test_every_key() -> None:
         acme=AcmeSettings("https://localhost:14000/dir", "/pebble.pem", "a@b.c"),
         health_monitor=HealthMonitorSettings(False, 90.0, 4, 1, 0.5, 5, 90.0),
         policy=PolicySettings(("/srv", "/data"), "refuse", "refuse"),
+        limits=LimitsSettings(300),
     )
 
 

@@ -14,8 +14,9 @@ from twisted.internet.task import deferLater
 
 from haloy.proxy.access_log import AccessRecord
 from haloy.proxy.control.client import RemoteProxy
-from haloy.proxy.embedded import EmbeddedProxy, Settings
+from haloy.proxy.embedded import EmbeddedProxy
 from haloy.proxy.routes import RouteTable, Upstream
+from haloy.proxy.settings import Settings
 from haloy.proxy.split.supervisor import Plan, Supervisor
 from tests.proxy.support import Backend, OneContext, Peer, table_of
 

@@ -7,6 +7,7 @@ import pytest
 from haloy.errors import InvalidValue
 from haloy.proxy.forwarded import (
     behind,
+    client_network,
     fields,
     parse_networks,
     plain_address,
@@ -95,3 +96,11 @@ def test_fields() -> None:
         b"X-Forwarded-Proto: https\r\nX-Request-ID: id\r\n"
         b"traceparent: trace\r\n"
     )
+
+
+def test_what_one_client_may_have_all_of() -> None:
+    """An address of IPv4, sixty-four bits of IPv6."""
+    assert client_network("192.0.2.1") == "192.0.2.1"
+    assert client_network("2001:db8::1") == "2001:0db8:0000:0000::/64"
+    assert client_network("2001:db8::ffff:1:2:3") == client_network("2001:db8::1")
+    assert client_network("2001:db8:0:1::1") != client_network("2001:db8::1")

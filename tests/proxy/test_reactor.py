@@ -24,7 +24,8 @@ from haloy.proxy.reactor import install
 install()
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
-from haloy.proxy.embedded import EmbeddedProxy, Settings
+from haloy.proxy.embedded import EmbeddedProxy
+from haloy.proxy.settings import Settings
 from haloy.proxy.downstream import Downstream
 from haloy.model.app import Address, Domain
 from haloy.proxy.routes import RoutedApp, Upstream, build_table

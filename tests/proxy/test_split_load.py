@@ -247,7 +247,9 @@ async def test_memory_of_connections(
     start_split: SplitStarter, kind: str, count: int, limit_kib: int
 ) -> None:
     """Idle ones and readers that stall need little, and hold up nobody."""
-    split = await start_split(workers=1, plain="TLS" not in kind)
+    split = await start_split(
+        workers=1, plain="TLS" not in kind, settings={"connections_per_client": 0}
+    )
     if "TLS" in kind:
         await split.proxy.replace_certificates((certificate(),))
     (pid,) = split.supervisor.pids

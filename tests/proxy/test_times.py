@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Callable
 
+import pytest
 from attrs import define
 
 from haloy.model.app import Address, ProxyOptions
@@ -21,6 +22,7 @@ from tests.proxy.support import (
     get,
     in_thread,
 )
+from tests.support.waiting import wait_until
 
 
 @define(eq=False)
@@ -119,8 +121,16 @@ async def test_an_idle_connection(start_proxy: Starter) -> None:
         assert await in_thread(client)
 
 
-async def test_a_slow_body(start_proxy: Starter) -> None:
-    """Half a minute without a byte of a body: 408, and the backend sees a cut."""
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"Content-Length: 100",
+        b"Content-Length: 10000000",
+        b"Transfer-Encoding: chunked",
+    ],
+)
+async def test_a_slow_body(start_proxy: Starter, head: bytes) -> None:
+    """Each 30 KiB of a body have half a minute: 408, and the backend sees a cut."""
     clock = Clock()
     running = start_proxy(clock=clock)
     silent = Silent()
@@ -130,13 +140,82 @@ async def test_a_slow_body(start_proxy: Starter) -> None:
             after,
             running,
             clock,
-            POST + b"Content-Length: 100\r\n\r\n",
-            (20, b"abc"),
-            (20, b"def"),
-            (31, b""),
+            POST + head + b"\r\n\r\n",
+            *((8, b"1\r\na\r\n"),) * 3,
+            (8, b""),
         )
         assert await in_thread(silent.ended.wait, 5)
     assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+def passes(running: Running, clock: Clock, seconds: float) -> None:
+    """Let time pass, and wait until the proxy has looked what that means; blocks."""
+    clock.advance(seconds)
+    wait_until(
+        lambda: running.proxy._switch.wheel.now_s == clock.now_s,
+        lambda: "the proxy does not look at its deadlines",
+    )
+
+
+class Taking:
+    """A backend that takes a body of so many bytes, and then answers."""
+
+    def __init__(self, size: int, early: bytes = b"", late: bytes = OK) -> None:
+        self.size, self.early, self.late = size, early, late
+        self.taken = 0
+
+    def __call__(self, peer: Peer) -> None:
+        peer.head()
+        peer.send(self.early)
+        while self.taken < self.size and (data := peer.recv()):
+            self.taken += len(data)
+        peer.send(self.late)
+
+    def has(self, size: int) -> None:
+        wait_until(lambda: self.taken >= size, lambda: f"only {self.taken} bytes came")
+
+
+@pytest.mark.parametrize("piece", [31_000, 400_000])
+async def test_a_body_that_makes_progress(start_proxy: Starter, piece: int) -> None:
+    """Slowly, at a bit more than 1 KiB/s: it takes as long as it takes."""
+    clock = Clock()
+    running = start_proxy(clock=clock)
+    taking = Taking(4 * piece)
+
+    def client() -> int:
+        peer = connect(running.http)
+        peer.send(POST + b"Content-Length: %d\r\n\r\n" % taking.size)
+        for count in range(1, 5):
+            passes(running, clock, 25)
+            peer.send(bytes(piece))
+            taking.has(count * piece)
+        return peer.response()[0]
+
+    with backend(taking) as one:
+        await running.serve(one)
+        assert await in_thread(client) == 200
+
+
+async def test_a_body_beside_its_answer_has_no_pace(start_proxy: Starter) -> None:
+    """Who is answered already talks as slowly as it likes, but does talk."""
+    clock = Clock()
+    running = start_proxy(clock=clock)
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab"
+    taking = Taking(5, early=head, late=b"cd")
+
+    def client() -> bytes:
+        peer = connect(running.http)
+        peer.send(POST + b"Content-Length: 5\r\n\r\n")
+        peer.until(b"ab")
+        for count in range(1, 6):
+            passes(running, clock, 20)
+            peer.send(b"x")
+            taking.has(count)
+        return peer.exactly(2)
+
+    with backend(taking) as one:
+        await running.serve(one)
+        assert await in_thread(client) == b"cd"
 
 
 async def test_a_slow_answer(start_proxy: Starter) -> None:

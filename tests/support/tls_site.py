@@ -20,8 +20,9 @@ from twisted.internet.stdio import StandardIO
 from haloy.certs.pem import parse_pem
 from haloy.model.app import Domain, ProxyOptions
 from haloy.model.names import AppName, DomainName
-from haloy.proxy.embedded import EmbeddedProxy, Settings
+from haloy.proxy.embedded import EmbeddedProxy
 from haloy.proxy.routes import RoutedApp, build_table
+from haloy.proxy.settings import Settings
 from tests.proxy.support import answering, backend, upstream_of
 
 HSTS_S = 31536000

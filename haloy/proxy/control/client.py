@@ -88,7 +88,7 @@ class RemoteProxy(Service):
         """Prepare; nobody is called before the service starts.
 
         @param settings: what workers start with, by the names of
-            L{haloy.proxy.embedded.Settings}, as JSON has them.
+            L{haloy.proxy.settings.Settings}, as JSON has them.
         @param access_log: is told of requests while C{followed} says that somebody
             reads them right now.
         """

@@ -107,12 +107,6 @@ class Http2Downstream(Multiplexed):
         self.wheel.arm(self, WATCH_S)
         self.resume()
         self.mark()
-        peers = self.switch.http2_peers
-        peer = self.origin.peer
-        peers[peer] = peers.get(peer, 0) + 1
-        limit = self.switch.http2_connections_limit
-        if peers[peer] > limit and not self.origin.trusted:
-            self._fail(frames.ENHANCE_YOUR_CALM, "too many connections")
 
     def move_bulk(self) -> bool:
         """Never move anything past the engine."""
@@ -208,12 +202,7 @@ class Http2Downstream(Multiplexed):
     def lost(self) -> None:
         """Tell the streams, and be forgotten."""
         self.state = GONE
-        self.switch.clients.discard(self)
-        peers = self.switch.http2_peers
-        peer = self.origin.peer
-        peers[peer] = peers.get(peer, 1) - 1
-        if peers[peer] <= 0:
-            del peers[peer]
+        self.switch.forget(self)
         self._lose_streams()
         self._count_held()
 

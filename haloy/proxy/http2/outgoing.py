@@ -28,8 +28,8 @@ LOW_BYTES: Final = 16384
 CONNECTION_HIGH_BYTES: Final = 1048576
 SHORT_HIGH_BYTES: Final = LOW_BYTES
 
-# A client that has taken less than this since the last time is stalled.
-PROGRESS_BYTES: Final = 32768
+# A client that has taken less than this in its time is stalled: 1 KiB/s.
+PROGRESS_BYTES: Final = 61440
 # How long the rest of an upload is taken after the answer has been given.
 DRAIN_S: Final = 5.0
 

@@ -57,10 +57,11 @@ from haloy.proxy.control.protocol import (
     Withdraw,
 )
 from haloy.proxy.control.values import decoder
-from haloy.proxy.embedded import EmbeddedProxy, Settings
+from haloy.proxy.embedded import EmbeddedProxy
 from haloy.proxy.form import form, tell_of_loss
 from haloy.proxy.interface import ProxyStats, UpstreamFailure
 from haloy.proxy.privileges import give_up_privileges
+from haloy.proxy.settings import Settings
 from haloy.proxy.shares import Share, given_share
 from haloy.tasks import Tasks
 

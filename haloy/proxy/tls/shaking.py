@@ -29,7 +29,7 @@ class Shaking(Protocol):
 
     @property
     def peer(self) -> str:
-        """The address it comes from."""
+        """The client: an address, or a network."""
 
     def shake(self) -> None:
         """Take what has come, and answer."""

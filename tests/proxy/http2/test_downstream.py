@@ -255,27 +255,6 @@ async def test_a_connection_has_a_number_of_requests(
         await in_thread(talk)
 
 
-async def test_connections_of_one_address_are_limited(
-    start_http2: Starter,
-) -> None:
-    """One more is sent away; when one has left there is room again."""
-    running = start_http2()
-    running.proxy._switch.http2_connections_limit = 2
-
-    def talk() -> None:
-        first, second = H2Client(running.https), H2Client(running.https)
-        assert first.get().body == second.get().body == b"ok"
-        assert RawClient(running.https).end() == frames.ENHANCE_YOUR_CALM
-        first.close()
-
-    with backend(answering(OK)) as app:
-        await running.serve(app)
-        await in_thread(talk)
-        await until(lambda: running.proxy._switch.http2_peers == {"127.0.0.1": 1})
-        found = await in_thread(lambda: H2Client(running.https).get().body)
-        assert found == b"ok"
-
-
 async def test_a_failure_of_one_connection_is_its_own(
     start_http2: Starter,
     logged_failures: list[object],
