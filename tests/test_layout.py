@@ -26,7 +26,6 @@ LARGEST_WITHOUT_A_MAP = 12
 TESTED_ELSEWHERE: dict[str, str] = {
     # Parts of one request and one connection, tested whole, with real sockets.
     "haloy/proxy/keepalive.py": "tests/proxy/test_vanished_peers.py",
-    "haloy/proxy/pacing.py": "tests/proxy/test_switch.py",
     "haloy/proxy/settings.py": "tests/proxy/split/test_worker.py",
     "haloy/proxy/parking.py": "tests/proxy/test_switch.py",
     "haloy/proxy/fast_request.py": "tests/proxy/test_fast_path.py",

@@ -102,7 +102,7 @@ class EmbeddedProxy(Service):
         self._plain: list[Listener] = []
         self._secure: list[Listener] = []
         self._connections_limit = 0
-        self._pace = Pace(reactor, clock)
+        self.pace = Pace(reactor, clock, lambda: self._switch.requests_total)
         self._keys_until_s = self._wheel.now_s + _NEW_KEYS_S
         self._ticking: LoopingCall | None = None
 
@@ -284,7 +284,7 @@ class EmbeddedProxy(Service):
     async def replace_table(self, table: RouteTable) -> None:
         """See L{haloy.proxy.interface.Proxy.replace_table}."""
         steps = self._switch.replacing(table)
-        await self._pace.take(steps, lambda: bool(self.running))
+        await self.pace.take(steps, lambda: bool(self.running))
 
     async def replace_certificates(self, certificates: tuple[Certificate, ...]) -> None:
         """See L{haloy.proxy.interface.Proxy.replace_certificates}."""

@@ -74,14 +74,20 @@ class Link(Int32StringReceiver):
         begun: Callable[[Link], None] | None = None,
         *,
         at_once: bool = False,
+        turn: Callable[[Callable[[], None]], None] | None = None,
     ) -> None:
-        """Prepare; with C{at_once} nobody waits for a turn, and frames get none."""
+        """Prepare; with C{at_once} nobody waits for a turn, and frames get none.
+
+        C{turn} calls what it is given when others had theirs: after the events that
+        are there, unless somebody knows better.
+        """
         self._clock = clock
         self._answer = answer
         self._news = news
         self._lost = lost
         self._begun = begun
         self._at_once = at_once
+        self._turn = turn or self._next_turn
         self._tasks = Tasks(self._log)
         self._number = 0
         self._asked: dict[int, Deferred[Message]] = {}
@@ -135,7 +141,7 @@ class Link(Int32StringReceiver):
             return
         if len(string) >= LONG_FRAME_BYTES and not self._at_once:
             self.pauseProducing()
-            self._clock.callLater(0, self._go_on)
+            self._turn(self._go_on)
         if isinstance(message, AccessLog):
             message = evolve(message, descriptor=self._file_of(meaning, message))
         if meaning is Meaning.QUESTION:
@@ -180,6 +186,9 @@ class Link(Int32StringReceiver):
     def _next(self) -> int:
         self._number += 1
         return self._number
+
+    def _next_turn(self, call: Callable[[], None]) -> None:
+        self._clock.callLater(0, call)
 
     def _go_on(self) -> None:
         """Take the next frame, if there is still somebody who sends them."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, get_type_hints
 
@@ -118,7 +118,15 @@ class Worker:
             self._heard,
             self._orphaned,
             self._greet,
+            turn=self._turn,
         )
+
+    def _turn(self, call: Callable[[], None]) -> None:
+        """Let requests come before the next of many messages is read."""
+        if self._proxy is not None:
+            self._proxy.pace.after_requests(call)
+        else:
+            self._reactor.callLater(0, call)
 
     def _greet(self, link: Link) -> None:
         self._link = link

@@ -41,6 +41,7 @@ from haloy.proxy.control.protocol import (
 from haloy.proxy.interface import AccessSettings
 
 AnswerIt = Callable[[Message], Awaitable[Message]]
+Turn = Callable[[Callable[[], None]], None]
 
 
 class Wire(StringTransport):
@@ -65,7 +66,7 @@ class End:
     begun: int = 0
     wire: Wire = field(factory=Wire)
 
-    def link(self, *, at_once: bool = False) -> Link:
+    def link(self, *, at_once: bool = False, turn: Turn | None = None) -> Link:
         async def answer(link: Link, message: Message, came: Packed) -> Message:
             return await self.answer_it(message)
 
@@ -82,6 +83,7 @@ class End:
             lost,
             begun,
             at_once=at_once,
+            turn=turn,
         )
         made.makeConnection(self.wire)
         return made
@@ -110,6 +112,25 @@ def test_others_come_between_long_frames() -> None:
     assert between == [3]
     assert told.news == [Serve(), long, long, Serve(), Serve()]
     assert told.wire.producerState == "producing"
+    assert not told.clock.getDelayedCalls()
+
+
+def test_who_is_asked_for_turns_says_when_the_next_frame_is_read() -> None:
+    """A worker that answers requests reads on when these have passed."""
+    long = Unpark(AppName("a" * LONG_FRAME_BYTES))
+    telling, told = End(), End()
+    later: list[Callable[[], None]] = []
+    teller, hearer = telling.link(), told.link(turn=later.append)
+    for message in (long, long, Serve()):
+        teller.tell(message)
+    pass_on(telling, hearer)
+    assert told.news == [long]
+    later.pop()()
+    assert told.news == [long, long]
+    assert told.wire.producerState == "paused"
+    later.pop()()
+    assert told.news == [long, long, Serve()]
+    assert not later
     assert not told.clock.getDelayedCalls()
 
 
