@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+import gc
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import define, field
+from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
+from twisted.internet.testing import StringTransport
 
-from haloy.proxy.split.worker import read_settings
+from haloy.proxy.control.link import LONG_FRAME_BYTES
+from haloy.proxy.control.protocol import (
+    Configure,
+    Leave,
+    Meaning,
+    Message,
+    Serve,
+    TablePart,
+    pack,
+)
+from haloy.proxy.pacing import REST_S
+from haloy.proxy.shares import whole_share
+from haloy.proxy.split.worker import Worker, read_settings
 from tests.proxy.apps import OK
 from tests.proxy.conftest import SplitStarter
 from tests.proxy.support import (
@@ -163,3 +180,55 @@ async def test_without_a_supervisor_it_leaves(
         member.link.abort()
     while any(alive(pid) for pid in pids):
         await deferLater(reactor, 0.05)
+
+
+@define
+class Noting:
+    """A reactor that notes for how long it is asked to wait, and its end."""
+
+    reactor: Any
+    waits_s: list[float] = field(factory=list)
+    ended: Deferred[None] = field(factory=Deferred)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.reactor, name)
+
+    def callLater(self, delay_s: float, *rest: Any) -> Any:  # noqa: N802 - Twisted's
+        self.waits_s.append(delay_s)
+        return self.reactor.callLater(delay_s, *rest)
+
+    def stop(self) -> None:
+        self.ended.callback(None)
+
+
+async def test_tables_are_read_beside_requests(reactor: Any) -> None:
+    """Once a request has come, the next long part of a table is read after a rest."""
+    noting = Noting(reactor)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        worker = Worker(noting, [listening.dup()], [], whole_share())
+        link, wire = worker.link(), StringTransport()
+        link.makeConnection(wire)
+
+        def say(message: Message, meaning: Meaning = Meaning.NEWS) -> None:
+            frame = pack(meaning, 1, message)
+            link.dataReceived(len(frame).to_bytes(4, "big") + frame)
+
+        def client() -> int:
+            peer = connect(port)
+            peer.send(get(Connection="close"))
+            return peer.response()[0]
+
+        part = TablePart(1, exact={"x" * LONG_FRAME_BYTES: {}})
+        say(Configure({}), Meaning.QUESTION)
+        say(Serve(), Meaning.QUESTION)
+        say(part)
+        await deferLater(reactor, 0)
+        assert REST_S not in noting.waits_s
+        assert await in_thread(client) == 404
+        say(part)
+        while REST_S not in noting.waits_s:
+            await deferLater(reactor, 0.01)
+        say(Leave(), Meaning.QUESTION)
+        await noting.ended
+        gc.unfreeze()  # what began to serve was a part of this process
