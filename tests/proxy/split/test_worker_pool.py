@@ -22,14 +22,25 @@ from haloy.proxy.split.sockets import Sockets, listening
 from haloy.proxy.split.worker_pool import LEAN, STOCK, WorkerPool
 from tests.proxy.apps import OK
 from tests.proxy.conftest import Split, SplitStarter
+from tests.proxy.split.test_supervisor import certificate
 from tests.proxy.support import (
     Peer,
     answering,
     backend,
     connect,
+    connect_tls,
     get,
     in_thread,
     table_of,
+)
+
+UPGRADE = (
+    b"GET /ws HTTP/1.1\r\nHost: app.example.com\r\nConnection: Upgrade\r\n"
+    b"Upgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n"
+)
+SWITCH = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+    b"Connection: Upgrade\r\n\r\n"
 )
 
 
@@ -291,12 +302,42 @@ async def test_workers_that_never_start(reactor: Any) -> None:
     sockets.close()
 
 
-async def test_the_stock_reactor(start_split: SplitStarter) -> None:
-    """Workers serve on it just as well."""
-    split: Split = await start_split(reactor=STOCK)
-    with backend(answering(OK)) as one:
+@pytest.mark.parametrize("plain", [True, False], ids=["plain", "tls"])
+@pytest.mark.parametrize("chosen", [LEAN, STOCK], ids=["lean", "stock"])
+async def test_either_reactor(
+    start_split: SplitStarter, chosen: str, plain: bool
+) -> None:
+    """Workers serve on both: a kept connection and a WebSocket, plain and by TLS."""
+    split: Split = await start_split(plain=plain, reactor=chosen)
+    await split.proxy.replace_certificates((certificate(),))
+
+    def client() -> None:
+        peer = connect(split.http) if plain else connect_tls(split.https)
+        for _ in range(3):
+            peer.send(get())
+            assert peer.response()[::2] == (200, b"hello")
+        peer.send(UPGRADE)
+        assert peer.head().startswith(b"HTTP/1.1 101 ")
+        for size in (4, 200_000):
+            message = os.urandom(size)
+            peer.send(message)
+            assert peer.exactly(size) == message
+        peer.close()
+
+    with backend(greeting_then_echo) as one:
         await split.proxy.replace_table(table_of(one))
-        assert await in_thread(ask, split.http) == 200
+        await in_thread(client)
+
+
+def greeting_then_echo(peer: Peer) -> None:
+    """Answer requests; send everything back after one to switch protocols."""
+    while head := peer.head():
+        if b"Upgrade: websocket" in head:
+            peer.send(SWITCH)
+            while data := peer.recv():
+                peer.send(data)
+            return
+        peer.send(OK)
 
 
 def test_nothing_to_hold() -> None:
