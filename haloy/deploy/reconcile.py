@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import Any
 
 from attrs import define, evolve, field
-from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
@@ -66,7 +65,7 @@ class Reconciler:
     _asked: set[AppName | None] = field(factory=set, init=False)
     _looking: bool = field(default=False, init=False)
     _seen_all: bool = field(default=False, init=False)
-    _repairing: dict[AppName, Deferred[None]] = field(factory=dict, init=False)
+    _repairing: set[AppName] = field(factory=set, init=False)
     _serving: dict[AppName, tuple[App, ...]] = field(factory=dict, init=False)
     _switches: dict[AppName, int] = field(factory=dict, init=False)
     _told: set[str] = field(factory=set, init=False)
@@ -251,13 +250,8 @@ class Reconciler:
 
     def _begin_repair(self, app: AppName) -> None:
         if app not in self._repairing:
-            done = self._tasks.start(f"repairing {app}", self._do_repair(app))
-            if not done.called:
-                self._repairing[app] = done
-
-    async def repaired(self) -> None:
-        """Return when the repairs that have begun are over."""
-        await DeferredList(list(self._repairing.values()))
+            self._repairing.add(app)
+            self._tasks.start(f"repairing {app}", self._do_repair(app))
 
     async def _do_repair(self, app: AppName) -> None:
         again_s: float | None = None
@@ -275,7 +269,7 @@ class Reconciler:
                 problem=str(problem),
             )
         finally:
-            self._repairing.pop(app, None)
+            self._repairing.discard(app)
         if again_s is not None:
             self._poke_in(again_s, app)
 

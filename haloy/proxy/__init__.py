@@ -27,6 +27,9 @@ Where things are:
     a short way to it, L{timer_wheel} has the deadlines of connections, L{keepalive}
     what TCP does about dead peers; L{switch} is what the connections of one worker
     share; L{form} says whether all this runs compiled.
+    Many modules name L{switch.Switch} in their annotations, and it knows them: it is
+    named as the class it is, since compiled code is slow to reach what a C{Protocol}
+    has.
   - Processes: L{interface} is the contract, L{embedded} fulfils it inside haloyd by
     what L{settings} say. In the split form (L{split}) a supervisor keeps workers as
     processes, which begin in L{launch}; L{control} has the messages, L{privileges}

@@ -9,18 +9,16 @@ kernel says the same, and behind which the body goes on.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from haloy.proxy.exchange import COMPLETE
 from haloy.proxy.splice import SPLICE_MIN_BYTES, Pipe, any_pipe
+from haloy.proxy.timer_wheel import STALLED_S
 from haloy.proxy.tls.bulk import CARRIED_REST_BYTES
 from haloy.proxy.upstream import UpstreamConnection
 
 if TYPE_CHECKING:
     from haloy.proxy.forwarding import Forwarding
-
-# A reader that takes nothing for this long is cut.
-STALLED_S: Final = 60.0
 
 
 class BodySplice:

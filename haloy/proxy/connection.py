@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Final
 
 from mypy_extensions import mypyc_attr
 
-from haloy.proxy.body_splice import STALLED_S
 from haloy.proxy.descriptor import READ_BYTES, Descriptor
 from haloy.proxy.forwarded import client_network
 from haloy.proxy.http2.shedding import Held
 from haloy.proxy.origin import Origin
 from haloy.proxy.splice import Pipe
+from haloy.proxy.timer_wheel import STALLED_S
 from haloy.proxy.tls.bulk import CARRIED_AT_ONCE_BYTES, CARRIED_BYTES
 from haloy.proxy.tls.records import hold_packets
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 from mypy_extensions import mypyc_attr
 
 from haloy.proxy import pages
-from haloy.proxy.body_splice import STALLED_S
 from haloy.proxy.connection import (
     CLOSING,
     DRIVEN,
@@ -34,6 +33,7 @@ from haloy.proxy.head import (
     render_request,
 )
 from haloy.proxy.origin import Way, upgrade_of
+from haloy.proxy.timer_wheel import STALLED_S
 from haloy.proxy.tunnel import Tunnel
 
 if TYPE_CHECKING:

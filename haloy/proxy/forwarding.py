@@ -12,7 +12,7 @@ from mypy_extensions import mypyc_attr
 
 from haloy.proxy import pages
 from haloy.proxy.body import BODY_PROGRESS_BYTES, BadBody
-from haloy.proxy.body_splice import STALLED_S, BodySplice
+from haloy.proxy.body_splice import BodySplice
 from haloy.proxy.exchange import (
     AWAITED,
     COMPLETE,
@@ -24,6 +24,7 @@ from haloy.proxy.exchange import (
 )
 from haloy.proxy.fields import BadHead
 from haloy.proxy.splice import SPLICE_MIN_BYTES
+from haloy.proxy.timer_wheel import STALLED_S
 from haloy.proxy.tunnel import Tunnel
 from haloy.proxy.upstream import UpstreamConnection
 from haloy.proxy.upstream_selection import Seeker

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 TICK_S: Final = 0.25
+#: A reader that takes nothing for this long is cut.
+STALLED_S: Final = 60.0
 NEVER: Final = float("inf")
 
 

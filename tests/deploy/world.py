@@ -293,7 +293,8 @@ class World:
     async def look(self) -> None:
         """Reconcile once, repairs included."""
         await self.service.reconciler.look()
-        await self.service.reconciler.repaired()
+        while self.service.reconciler._repairing:
+            await deferLater(self.reactor, 0)
 
     async def containers(self, app: str = "shop") -> list[Container]:
         return sorted(

@@ -40,6 +40,7 @@ from haloy.proxy.http2.outgoing import Outgoing
 from haloy.proxy.http2.sender import PROCESS_FULL_BYTES, PROCESS_HIGH_BYTES, Stream
 from haloy.proxy.http2.shedding import Held
 from haloy.proxy.http2.stream import StreamClient
+from haloy.proxy.timer_wheel import STALLED_S
 from haloy.proxy.tls.intake import Intake
 
 # How often a connection is looked at, and what is looked for.
@@ -47,7 +48,6 @@ WATCH_S: Final = 5.0
 GREETING_S: Final = 10.0
 BLOCK_S: Final = 10.0
 IDLE_S: Final = 180.0
-STALLED_S: Final = 60.0
 GOODBYE_S: Final = 1.0
 
 # When memory is short, who holds more than this begins nothing; others are served.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Final
 
-from haloy.proxy.body_splice import STALLED_S
 from haloy.proxy.http2 import frames
 from haloy.proxy.http2.exchange import StreamExchange
 from haloy.proxy.http2.forwarding import StreamForwarding
@@ -14,7 +13,7 @@ from haloy.proxy.http2.sender import (
     PROCESS_LIMIT_BYTES,
     Stream,
 )
-from haloy.proxy.timer_wheel import NEVER
+from haloy.proxy.timer_wheel import NEVER, STALLED_S
 from haloy.proxy.tls.bulk import FRAME_BYTES
 
 if TYPE_CHECKING:

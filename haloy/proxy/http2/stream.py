@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from haloy.proxy import pages
 from haloy.proxy.body import LENGTH
-from haloy.proxy.body_splice import STALLED_S
 from haloy.proxy.exchange import Exchange, TooLarge
 from haloy.proxy.fields import BadHead
 from haloy.proxy.head import RequestHead, render_request
@@ -26,6 +25,7 @@ from haloy.proxy.http2.outgoing import Outgoing
 from haloy.proxy.http2.plan import learn
 from haloy.proxy.http2.sender import Stream, content_bytes
 from haloy.proxy.http2.upstream import Branch
+from haloy.proxy.timer_wheel import STALLED_S
 
 if TYPE_CHECKING:
     from haloy.proxy.http2.downstream import Http2Downstream
