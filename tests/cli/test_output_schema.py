@@ -164,6 +164,14 @@ def test_it_describes_every_command() -> None:
     assert PRINTED.keys() > BY_LINE
 
 
+def test_keys_have_one_spelling() -> None:
+    """As in C{exitCode}; the wire says otherwise for versions alone (C{spec/api.md})."""
+    schemas = output_schema()["$defs"].values()
+    keys = {key for one in schemas for key in one.get("properties", ())}
+    odd = {key for key in keys if not re.fullmatch(r"[a-z]+([A-Z][a-z]*)*", key)}
+    assert {key for key in odd if not re.match(r"haloyd?_", key)} == set()
+
+
 def test_it_is_a_schema() -> None:
     """By the rules of its draft; every reference leads somewhere."""
     schema = output_schema()

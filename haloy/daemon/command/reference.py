@@ -28,7 +28,9 @@ The command that sets up a server and looks after it. The daemon itself is
 `twistd haloyd`; its options are at the end. Every command takes `--config-dir` and
 `--data-dir` (or `HALOY_CONFIG_DIR`, `HALOY_DATA_DIR`) where it needs them. With
 `--json` it prints one JSON object; a command that cannot do its work prints
-`{"error": {"code": …, "message": …, "exitCode": …}}`, as `haloy` does.
+`{"error": {"code": …, "message": …, "exitCode": …}}`, as `haloy` does. Keys are written
+as in `exitCode`, except where they are older than that: `haloyd version` has
+`required_proxy_generation` and the like, `haloyd config get` the keys of `haloyd.yaml`.
 
 Run as root, a command acts as the user who owns the data directory, so that the daemon
 can read what it writes. Exit code 0 is success, 1 a problem, told in one line, 2 a

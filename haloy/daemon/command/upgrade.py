@@ -123,8 +123,8 @@ def upgrade(
         {
             "before": before.name,
             "after": after.name,
-            "before_form": before.form,
-            "after_form": after.form,
+            "beforeForm": before.form,
+            "afterForm": after.form,
             "kept": str(before.environment),
         },
         [

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import click
-from attrs import asdict, frozen
+from attrs import frozen
 
 from haloy.config.client_file import split_server
 from haloy.config.daemon_file import DaemonFile
@@ -66,7 +66,7 @@ def verify(config_dir: str | None, data_dir: str | None, as_json: bool) -> None:
     ]
     failed = [check for check in checks if not check.passed]
     if as_json:
-        report = {"ok": not failed, "checks": [asdict(check) for check in checks]}
+        report = {"ok": not failed, "checks": [_report(check) for check in checks]}
         click.echo(json.dumps(report))
     else:
         for check in checks:
@@ -193,6 +193,10 @@ def _trouble(look: Callable[[], object]) -> str | None:
     except HaloyError as problem:
         return str(problem)
     return None
+
+
+def _report(check: Check) -> dict[str, str]:
+    return {"name": check.name, "problem": check.problem, "next": check.next_step}
 
 
 def _check(name: str, problem: str | None, next_step: str) -> Check:

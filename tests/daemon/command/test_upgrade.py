@@ -199,8 +199,8 @@ def test_the_command(
     assert told == {
         "before": "1.0",
         "after": "2.0",
-        "before_form": "form of 1.0",
-        "after_form": "form of 2.0",
+        "beforeForm": "form of 1.0",
+        "afterForm": "form of 2.0",
         "kept": str(old),
     }
     for used in (old, (scene.prefix / "venv").resolve()):

@@ -25,10 +25,10 @@ def test_a_server_that_is_not_set_up(haloyd: Haloyd) -> None:
     done = haloyd("verify", "--json")
     assert done.returncode == 1
     checks = _checks(done.stdout)
-    assert checks["configuration directory"]["next_step"] == "run `haloyd init`"
+    assert checks["configuration directory"]["next"] == "run `haloyd init`"
     assert checks["data directory"]["problem"] == "does not exist"
-    assert "haloyd init" in checks["API token"]["next_step"]
-    assert "DOCKER_HOST" in checks["Docker"]["next_step"]
+    assert "haloyd init" in checks["API token"]["next"]
+    assert "DOCKER_HOST" in checks["Docker"]["next"]
 
 
 def test_after_init_only_the_daemon_is_missing(
@@ -42,7 +42,7 @@ def test_after_init_only_the_daemon_is_missing(
     checks.pop("room for")  # of whoever runs the tests
     wrong = [one for one in checks.values() if one["problem"]]
     assert [one["name"] for one in wrong] == ["API at 127.0.0.1:1"]
-    assert wrong[0]["next_step"] == "start the daemon and read its log"
+    assert wrong[0]["next"] == "start the daemon and read its log"
     assert done.returncode == 1
 
 
@@ -53,7 +53,7 @@ def test_a_missing_network_is_found(
     haloyd("init", docker=docker.host)
     docker.networks.clear()
     done = haloyd("verify", "--json", docker=docker.host)
-    assert _checks(done.stdout)["network haloy"]["next_step"] == "run `haloyd init`"
+    assert _checks(done.stdout)["network haloy"]["next"] == "run `haloyd init`"
 
 
 def test_a_data_directory_that_others_may_read(
@@ -96,7 +96,7 @@ def test_what_the_daemon_says_of_its_parts(
     assert not checks[f"API at 127.0.0.1:{port}"]["problem"]
     assert not checks["haloyd's database"]["problem"]
     assert checks["haloyd's proxy"]["problem"] == "it is away"
-    assert "haloy-proxy" in checks["haloyd's proxy"]["next_step"]
+    assert "haloy-proxy" in checks["haloyd's proxy"]["next"]
 
 
 @contextmanager
@@ -127,4 +127,4 @@ def test_a_disk_that_fills_up(
     )
     room = _checks(haloyd("verify", "--json", docker=docker.host).stdout)["room for"]
     assert "% full" in room["problem"]
-    assert "prune-images" in room["next_step"]
+    assert "prune-images" in room["next"]
