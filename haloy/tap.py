@@ -13,7 +13,12 @@ from twisted.python.usage import Options as BaseOptions
 from haloy.clock import make_monotonic
 from haloy.daemon.assemble import assemble
 from haloy.daemon.paths import DEFAULT_CONFIG, DEFAULT_DATA, find_directories
-from haloy.daemon.settings import read_environment, read_token_hash, start_settings
+from haloy.daemon.settings import (
+    check_authorities,
+    read_environment,
+    read_token_hash,
+    start_settings,
+)
 from haloy.errors import ConfigError
 from haloy.proxy.form import form, tell_of_loss
 
@@ -56,6 +61,7 @@ def makeService(options: Options) -> IService:
     environment = read_environment(chosen)
     try:
         settings = start_settings(chosen)
+        check_authorities(chosen, settings.file)
         token_hash = read_token_hash(chosen)
     except ConfigError as problem:
         raise SystemExit(f"haloyd: {problem}") from None

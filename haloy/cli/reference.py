@@ -24,8 +24,8 @@ a command that cannot do its work prints
 `{"error": {"code": …, "message": …, "exitCode": …}}`. What each command prints is
 described by [a JSON Schema](haloy-output.schema.json), in its `$defs` under the
 command's name, such as `haloy status`. Keys are written as in `exitCode`; those of
-`haloy server version` are the API's own, written as in `haloy_proxy`. Later versions add
-keys and never rename them.
+`haloy server version` are the API's own, written as in `haloy_proxy`. Later versions
+add keys and never rename them.
 """
 
 

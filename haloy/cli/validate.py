@@ -15,7 +15,7 @@ from haloy.cli.output import Output
 from haloy.config.app_file import Target
 from haloy.config.images import should_build
 from haloy.config.interpolate import interpolate
-from haloy.config.validate import validate_target
+from haloy.config.validate import problems_of
 from haloy.config.wire import unstructure
 from haloy.errors import ConfigError, HaloyError, InvalidValue
 
@@ -51,10 +51,9 @@ def validate_config_(
     problems: list[HaloyError] = []
     resolved: list[tuple[str, dict[str, Any]]] = []
     for one in chosen:
-        try:
-            target = _checked(project, one, no_secrets)
-        except HaloyError as problem:
-            problems.append(problem)
+        target, wrong = _looked_at(project, one, no_secrets)
+        problems += wrong
+        if wrong:
             continue
         shown = unstructure(target, camel=False)
         resolved.append((one.name, shown if reveal else masked(shown)))
@@ -65,23 +64,37 @@ def validate_config_(
     _end(str(project.path), problems, resolved if show_resolved_config else [], output)
 
 
-def _checked(project: Project, one: Selected, no_secrets: bool) -> Target:
-    """Return the target as it would run. @raise HaloyError: it is not right."""
+def _looked_at(
+    project: Project, one: Selected, no_secrets: bool
+) -> tuple[Target, list[HaloyError]]:
+    """Return the target as it would run, and all that is wrong with it.
+
+    Secrets of a target with mistakes are not fetched.
+    """
+    target = one.target
+    invalid = problems_of(target)
+    wrong: list[HaloyError] = []
     try:
-        validate_target(one.target)
         _check_paths(one, project.folder)
-        if no_secrets:
-            return one.target
-        target = interpolate(project.resolve(one))
-        validate_target(target)
-    except InvalidValue as problem:
-        raise project.located(problem, one.name) from None
     except ConfigError as problem:
-        if problem.path == str(project.path) or not project.file.targets:
-            raise
+        wrong.append(_named(problem, project, one))
+    if not invalid and not no_secrets:
+        try:
+            target = interpolate(project.resolve(one))
+            invalid = problems_of(target)
+        except InvalidValue as problem:
+            invalid = [problem]
+        except ConfigError as problem:
+            wrong.append(_named(problem, project, one))
+        except HaloyError as problem:
+            wrong.append(problem)
+    return target, [*(project.located(each, one.name) for each in invalid), *wrong]
+
+
+def _named(problem: ConfigError, project: Project, one: Selected) -> ConfigError:
+    if problem.path != str(project.path) and project.file.targets:
         problem.reason = f"{problem.reason} (target {one.name})"
-        raise
-    return target
+    return problem
 
 
 def _end(

@@ -1,12 +1,14 @@
 """Is a merged target right? The client asks before it builds, the daemon before 202.
 
-The order is that of C{spec/config.md} section 5; the first thing that is wrong is
-raised as L{InvalidValue} with the key as people write it.
+The order is that of C{spec/config.md} section 5; what is wrong is an L{InvalidValue}
+with the key as people write it.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NoReturn
 
 from haloy.config.app_file import (
@@ -55,33 +57,41 @@ _NETWORK = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.:-]*")
 
 def validate_target(target: Target) -> None:
     """Check a merged target. @raise InvalidValue: of the first thing that is wrong."""
-    if not target.name:
-        raise InvalidValue("is missing", field="name")
-    if not target.server:
-        raise InvalidValue("is missing", field="server")
-    parse_app_name(target.name)
-    _one_of(target.preset, PRESETS, "preset")
-    if target.image is not None and target.image_key is not None:
-        raise InvalidValue("give image or image_key, not both", field="image_key")
-    if target.image is not None:
-        validate_image(target.image)
-        _taggable(target.name, target.image)
-    _naming(target)
-    domains(target)
+    for check in _checks(target):
+        check()
+
+
+def problems_of(target: Target) -> list[InvalidValue]:
+    """Return all that is wrong with a merged target: of each part the first thing."""
+    found = []
+    for check in _checks(target):
+        try:
+            check()
+        except InvalidValue as problem:
+            found.append(problem)
+    return found
+
+
+def _checks(target: Target) -> Iterator[Callable[[], object]]:
+    yield partial(_name, target)
+    yield partial(_one_of, target.preset, PRESETS, "preset")
+    yield partial(_image, target)
+    yield partial(_naming, target)
+    yield partial(domains, target)
     for i, variable in enumerate(target.env or ()):
-        _env(variable, f"env[{i}]")
-    _port(target.port)
+        yield partial(_env, variable, f"env[{i}]")
+    yield partial(_port, target.port)
     for i, volume in enumerate(target.volumes or ()):
-        validate_volume(volume, f"volumes[{i}]")
-    if target.health_check_path is not None:
-        parse_health_path(target.health_check_path, "health_check_path")
-    _between(target.replicas, 1, REPLICAS_LIMIT, "replicas")
-    _between(target.min_ready_seconds, 0, MIN_READY_LIMIT_S, "min_ready_seconds")
-    if target.network and _NETWORK.fullmatch(target.network) is None:
-        raise InvalidValue(f"{target.network!r} is not a network", field="network")
-    health_timeout_s(target)
-    proxy_options(target.proxy)
-    _resources(target)
+        yield partial(validate_volume, volume, f"volumes[{i}]")
+    yield partial(_health_path, target.health_check_path)
+    yield partial(_between, target.replicas, 1, REPLICAS_LIMIT, "replicas")
+    yield partial(
+        _between, target.min_ready_seconds, 0, MIN_READY_LIMIT_S, "min_ready_seconds"
+    )
+    yield partial(_network, target.network)
+    yield partial(health_timeout_s, target)
+    yield partial(proxy_options, target.proxy)
+    yield partial(_resources, target)
 
 
 def validate_received(target: Target) -> None:
@@ -127,6 +137,22 @@ def warnings(target: Target) -> tuple[str, ...]:
             "the app gets no requests and is not checked"
         )
     return tuple(found)
+
+
+def _name(target: Target) -> None:
+    if not target.name:
+        raise InvalidValue("is missing", field="name")
+    if not target.server:
+        raise InvalidValue("is missing", field="server")
+    parse_app_name(target.name)
+
+
+def _image(target: Target) -> None:
+    if target.image is not None and target.image_key is not None:
+        raise InvalidValue("give image or image_key, not both", field="image_key")
+    if target.image is not None:
+        validate_image(target.image)
+        _taggable(target.name or "", target.image)
 
 
 def _naming(target: Target) -> None:
@@ -255,6 +281,16 @@ def _exactly_one(value: str | None, source: ValueFrom | None, field: str) -> Non
 def _from(source: ValueFrom | None, field: str) -> None:
     if source is not None and bool(source.env) == bool(source.secret):
         raise InvalidValue("needs exactly one of env and secret", field=f"{field}.from")
+
+
+def _health_path(path: str | None) -> None:
+    if path is not None:
+        parse_health_path(path, "health_check_path")
+
+
+def _network(network: str | None) -> None:
+    if network and _NETWORK.fullmatch(network) is None:
+        raise InvalidValue(f"{network!r} is not a network", field="network")
 
 
 def _port(port: str | None) -> None:

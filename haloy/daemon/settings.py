@@ -15,6 +15,7 @@ from twisted.logger import Logger
 
 from haloy.api.auth import token_hash
 from haloy.config.daemon_file import DaemonFile, parse_daemon_file
+from haloy.config.document import parse_document
 from haloy.config.env_files import read_env_file
 from haloy.config.private import write_private
 from haloy.config.reading import read_text
@@ -42,6 +43,29 @@ def read_settings(chosen: Directories) -> DaemonFile:
     @raise ConfigError: it is not right; the text has file and line.
     """
     return _parse(chosen.config_file)
+
+
+def check_authorities(chosen: Directories, file: DaemonFile) -> None:
+    """Read what certificate authorities are to be trusted by.
+
+    @raise ConfigError: a C{ca_file} cannot be used; the text has its line.
+    """
+    from haloy.config.trust import trusting  # noqa: PLC0415  (slow, and seldom needed)
+
+    for where, one in zip(
+        (("acme",), ("acme", "fallback")), file.acme.authorities(), strict=False
+    ):
+        if not one.ca_file:
+            continue
+        try:
+            trusting(one.ca_file)
+        except ConfigError as problem:
+            path = str(chosen.config_file)
+            document = parse_document(read_text(chosen.config_file), path, "yaml")
+            key = (*where, "ca_file")
+            raise ConfigError(
+                f"{'.'.join(key)}: {problem}", path=path, line=document.line(key)
+            ) from problem
 
 
 def start_settings(chosen: Directories) -> Settings:

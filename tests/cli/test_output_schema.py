@@ -165,7 +165,7 @@ def test_it_describes_every_command() -> None:
 
 
 def test_keys_have_one_spelling() -> None:
-    """As in C{exitCode}; the wire says otherwise for versions alone (C{spec/api.md})."""
+    """As in C{exitCode}; the API has versions otherwise (C{spec/api.md})."""
     schemas = output_schema()["$defs"].values()
     keys = {key for one in schemas for key in one.get("properties", ())}
     odd = {key for key in keys if not re.fullmatch(r"[a-z]+([A-Z][a-z]*)*", key)}

@@ -62,6 +62,23 @@ def test_every_target_is_looked_at(configure: Configure) -> None:
     assert done.stderr.count("✖") == 2
 
 
+def test_a_target_with_several_mistakes(configure: Configure) -> None:
+    """A Dockerfile that is missing hides none of them, nor a secret that is."""
+    missing = {"build_config": {"context": "nowhere"}}
+    secret = {"name": "A", "from": {"env": "NOWHERE"}}
+    configure(image=missing, port="abc", replicas=0, env=[secret])
+    report = json.loads(_validate("--json").stdout)
+    told = "\n".join(report["problems"])
+    assert len(report["problems"]) == 3
+    assert "port: " in told
+    assert "replicas: " in told
+    assert "nowhere: the build context" in told
+    configure(image=missing, env=[secret])
+    report = json.loads(_validate("--json").stdout)
+    assert len(report["problems"]) == 2
+    assert "env[0] (A)" in report["problems"][0]
+
+
 def test_a_problem_is_shown_with_its_line(configure: Configure) -> None:
     """File, line, column, the line itself and a mark under it; no value on it."""
     configure(port="abc", env=[{"name": "A", "value": "s3cret", "fron": 1}])

@@ -15,7 +15,7 @@ from haloy.config.private import write_private
 from haloy.daemon.command.options import as_owner
 from haloy.daemon.command.output import json_option, tell
 from haloy.daemon.paths import Directories
-from haloy.daemon.settings import read_settings
+from haloy.daemon.settings import check_authorities, read_settings
 from haloy.errors import InvalidValue, NotFound
 from haloy.groups import SuggestingGroup
 
@@ -49,7 +49,7 @@ def get(chosen: Directories, key: str | None, as_json: bool) -> None:
 @json_option
 def check(chosen: Directories, as_json: bool) -> None:
     """Check haloyd.yaml; mistakes are shown with their line."""
-    read_settings(chosen)
+    check_authorities(chosen, read_settings(chosen))
     path, exists = str(chosen.config_file), chosen.config_file.exists()
     told = "ok" if exists else "there is no such file; every key has its default"
     tell({"ok": True, "file": path, "exists": exists}, [f"{path}: {told}"], as_json)

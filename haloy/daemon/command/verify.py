@@ -19,7 +19,12 @@ from haloy.daemon.command.init import NETWORK
 from haloy.daemon.command.options import directories, directory_options
 from haloy.daemon.command.output import json_option
 from haloy.daemon.paths import Directories
-from haloy.daemon.settings import present_settings, read_settings, read_token_hash
+from haloy.daemon.settings import (
+    check_authorities,
+    present_settings,
+    read_settings,
+    read_token_hash,
+)
 from haloy.deploy.instances import only_others
 from haloy.deploy.space import disk_of
 from haloy.engine.interface import Engine
@@ -97,7 +102,7 @@ def check_files(chosen: Directories) -> list[Check]:
     return [
         _check(
             f"{chosen.config_file}",
-            _trouble(lambda: read_settings(chosen)),
+            _trouble(lambda: check_authorities(chosen, read_settings(chosen))),
             "correct the file; the daemon goes on with the last good copy meanwhile",
         ),
         _check(

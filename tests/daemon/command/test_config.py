@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +15,7 @@ from haloy.config.daemon_file import parse_daemon_file, render_default
 from haloy.daemon.command.config import values_of, with_value
 from haloy.daemon.command.main import main
 from haloy.errors import ConfigError, InvalidValue
+from tests.support.certificates import make_signer
 
 
 def run(folder: Path, *arguments: str) -> Result:
@@ -47,6 +49,25 @@ def test_check(tmp_path: Path) -> None:
     wrong = run(tmp_path, "config", "check")
     assert wrong.exit_code == 1
     assert "haloyd.yaml:2" in wrong.output
+
+
+@pytest.mark.parametrize("where", ["acme", "acme.fallback"])
+def test_check_reads_what_is_named(tmp_path: Path, where: str) -> None:
+    """Haloyd would not start without the certificates of an authority."""
+    folder, authority = tmp_path / "config", tmp_path / "ca.pem"
+    folder.mkdir()
+    own = f"directory: https://ca.example.com/d, ca_file: {authority}"
+    text = own if where == "acme" else f"fallback: {{{own}}}"
+    (folder / "haloyd.yaml").write_text(f"acme:\n  {{{text}}}\n")
+    for content, reason in ((None, "No such file"), ("text", "no certificate")):
+        if content is not None:
+            authority.write_text(content)
+        wrong = run(folder, "config", "check")
+        assert wrong.exit_code == 1
+        assert f"haloyd.yaml:2: {where}.ca_file: {authority}: " in wrong.output
+        assert reason in wrong.output
+    authority.write_bytes(make_signer().certificate.public_bytes(Encoding.PEM))
+    assert run(folder, "config", "check").exit_code == 0
 
 
 def test_set_keeps_the_rest(tmp_path: Path) -> None:
