@@ -37,7 +37,7 @@ from haloy.daemon.logs import ServerLog
 from haloy.daemon.news import News
 from haloy.daemon.operations import Operations
 from haloy.daemon.paths import Directories
-from haloy.daemon.recovery import still_running
+from haloy.daemon.recovery import Recovered, still_running
 from haloy.daemon.routing import Routing
 from haloy.daemon.settings import Settings
 from haloy.daemon.snapshot import SnapshotWriter, read_snapshot
@@ -152,6 +152,9 @@ class _Parts:
         readiness = ReadinessCheck(self.engine, reactor, _now, PROBE)
         self.admission = Admission(self.routing, readiness, reactor, self.news.watch)
         self.registries = RegistryFile(self.chosen.registries)
+        self.instance = instance_name(
+            self.chosen.instance, self.chosen.instance_copy, secrets.token_hex(8)
+        )
         self.deployments = deploy_service(
             engine=self.engine,
             traffic=self.routing,
@@ -163,9 +166,7 @@ class _Parts:
             discovered=self.admission.discovered,
             assess=self.monitor.assessment,
             stored_credentials=self.stored_credentials,
-            instance=instance_name(
-                self.chosen.instance, self.chosen.instance_copy, secrets.token_hex(8)
-            ),
+            instance=self.instance,
             names=self.certificates.advice,
             hung_after_s=lambda: self.monitor.settings.replace_after_s,
             disk=DockerDisk(
@@ -297,15 +298,17 @@ class _Parts:
     async def restore_routes(self) -> None:
         """Serve what was served, as far as it still runs at the same address."""
         kept = read_snapshot(self.chosen.snapshot, _now(), self.log)
-        start = Intents(self.routing.intents.api_domain)
+        start = Recovered(Intents(self.routing.intents.api_domain), whole=False)
         if kept is not None:
-            start = await still_running(kept, self.engine, start.api_domain)
+            start = await still_running(
+                kept, self.engine, start.intents.api_domain, self.instance
+            )
         if self.plane.split:
             # It serves what it was told before, and takes orders when it is there.
             self.proxy.startService()
-            if kept is None:
+            if not start.whole:
                 self.routing.hold()
-        self.routing.restore(start)
+        self.routing.restore(start.intents)
         if not self.plane.split:
             await self.routing.published()
 

@@ -147,8 +147,8 @@ class Routing:
     def hold(self) -> None:
         """Publish nothing before L{go_on}: what the proxy serves by now stays.
 
-        For a start without the intents of an earlier life: a table of what is known
-        then would take away the routes of all that has no verdict yet.
+        For a start that does not know all that was served: a table of what is known
+        then would take away the routes of what has no verdict yet.
         """
         self._held = True
 
