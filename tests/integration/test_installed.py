@@ -15,6 +15,7 @@ import sysconfig
 import time
 import zipfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,39 @@ PROXY_VARIABLES = {
     *("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "PYTHONDONTWRITEBYTECODE"),
     *("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "HALOY_SHARE"),
 }
+#: Two that ask a port on kept connections, two on new ones, until the input ends; then
+#: they tell what came of it. New connections wait in systemd's socket as long as they
+#: must. A kept one that ends between two requests is left for a new one, as clients do
+#: (RFC 9112 section 9.3.1).
+CLIENTS = """
+import collections, http.client, json, sys, threading
+over, answers = threading.Event(), collections.Counter()
+def ask(kept):
+    client, asked = None, 0
+    while not over.wait(0.02):
+        if client is None:
+            client, asked = http.client.HTTPConnection("127.0.0.1", port, timeout=60), 0
+        try:
+            client.request("GET", "/")
+            answer = client.getresponse()
+            answer.read()
+            answers[str(answer.status)] += 1
+            asked += 1
+        except Exception as problem:
+            ended = asked and isinstance(problem, ConnectionError)
+            answers["repeated" if ended else repr(problem)] += 1
+            client.close()
+        if client.sock is None or not kept:
+            client.close()
+            client = None
+port = int(sys.argv[1])
+threads = [threading.Thread(target=ask, args=(number % 2,)) for number in range(4)]
+for one in threads: one.start()
+sys.stdin.read()
+over.set()
+for one in threads: one.join()
+print(json.dumps(answers))
+"""
 #: What a release looks like that can do everything but start.
 BROKEN = """
 def makeService(options):
@@ -189,7 +223,8 @@ def test_two_services(server: Machine) -> None:
     assert {one.split()[0] for one in workers(server)} == {"/opt/haloy/venv/bin/python"}
     assert status_of(server, 80) == 404
     # What the running haloy-proxy would not understand: it is started anew, too.
-    server.told("haloyd", "upgrade", wheel("98.5"))
+    with asking(server):
+        server.told("haloyd", "upgrade", wheel("98.5"))
     assert running(server) == "98.5"
     assert all(verified(server).values())
     broken = server.run("haloyd", "upgrade", wheel("99.0"))
@@ -207,6 +242,21 @@ def test_two_services(server: Machine) -> None:
     assert server.run("test", "-e", "/opt/haloy").returncode == 1
     assert "haloyd.yaml" in server.told("ls", "/etc/haloy")
     assert "db" in server.told("ls", "/var/lib/haloy")
+
+
+@contextmanager
+def asking(server: Machine) -> Iterator[None]:
+    """See that every request is answered until the block ends, by the proxy itself."""
+    there = [*server.command("python3", "-c", CLIENTS), "80"]
+    with subprocess.Popen(
+        there, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as clients:
+        yield
+        told, _ = clients.communicate(timeout=120)
+    answers = json.loads(told)
+    print(f"answers and how many: {answers}")
+    assert answers.pop("repeated", 0) <= 2
+    assert set(answers) == {"404"}
 
 
 def confined(server: Machine) -> None:

@@ -108,7 +108,7 @@ class Machine:
     ) -> subprocess.CompletedProcess[str]:
         """Run a command there, as root."""
         return subprocess.run(
-            ["nsenter", f"--target={self.pid}", "--all", *_IN_ROOT, *command],
+            self.command(*command),
             env={
                 "PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
                 **self.variables,
@@ -118,6 +118,10 @@ class Machine:
             timeout=limit_s,
             check=False,
         )
+
+    def command(self, *command: str) -> list[str]:
+        """Return what runs a command there, for somebody else to start."""
+        return ["nsenter", f"--target={self.pid}", "--all", *_IN_ROOT, *command]
 
     def told(self, *command: str) -> str:
         """Return what a command prints; fail with all of it when it fails."""
