@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.integration.site import Server, identifier, load, server
-from tests.integration.traffic import WebSocket, build_busy, mounts
+from tests.integration.traffic import WebSocket, build_busy, mounts, traffic
 from tests.support.dockerd import PrivateDocker
 from tests.support.ports import free_port
 from tests.support.proxy import RunningProxy, running_proxy
@@ -23,6 +24,8 @@ pytestmark = [pytest.mark.docker, pytest.mark.slow]
 SITE = "shop.example.test"
 API = "api.example.test"
 ROUNDS = 20
+#: In what haloyd is ready after them: workers that start take the cores meanwhile.
+AFTER_LIMIT_S = 120.0
 #: At how many moments of a deployment haloyd is killed, for each strategy.
 POINTS = int(os.environ.get("HALOY_TEST_POINTS", "3"))
 STRATEGIES: tuple[dict[str, Any], ...] = (
@@ -55,31 +58,41 @@ def split(
         docker.clear(("app:one", "app:two"))
 
 
-def test_haloyd_is_killed_twenty_times(split: tuple[Server, RunningProxy]) -> None:
+def test_killed_and_reloaded_twenty_times(
+    split: tuple[Server, RunningProxy], tmp_path: Path
+) -> None:
     """Not one request fails, and the deployment that follows works (split: 0 failed).
 
-    It is killed in any moment of its start. While it is away the API's domain
-    answers 503.
+    haloyd is killed in any moment of its start, the proxy's workers are replaced all
+    the time. While haloyd is away the API's domain answers 503. Asked by kept and by
+    new connections, by HTTP/2, with uploads, and on a WebSocket that lives through all.
     """
-    haloyd, _ = split
-    haloyd.deploy(identifier(0), "app:one")
+    haloyd, proxy = split
+    build_busy(haloyd.docker, tmp_path)
+    haloyd.deploy(identifier(0), "busy:one", volumes=mounts())
     haloyd.until_serves(SITE, "one")
     draw = random.Random(6)
-    with load(haloyd, SITE) as clients:
+    with traffic(haloyd, SITE) as people:
         for _ in range(ROUNDS):
             haloyd.daemon.kill()
             haloyd.daemon.start(wait=False)
+            proxy.process.send_signal(signal.SIGHUP)
             time.sleep(draw.uniform(0.0, 1.5))
         haloyd.daemon.kill()
         assert haloyd.get(API, "/health")[0] == 503
-        haloyd.daemon.start()
+        haloyd.daemon.start(wait=False)
+        haloyd.daemon.wait_ready(AFTER_LIMIT_S)
         wait_until(lambda: haloyd.get(API, "/health")[0] == 200, haloyd.daemon.log_text)
-        end = haloyd.deploy(identifier(1), "app:two")
-        assert not end.get("isDeploymentFailed"), end
-        wait_until(lambda: "two" in clients.answers, haloyd.daemon.log_text)
-    assert clients.failures == []
-    assert set(clients.answers) == {"one", "two"}
-    print(f"{sum(clients.answers.values())} requests, 0 failed")
+        end = haloyd.deploy(identifier(1), "busy:two", volumes=mounts())
+        assert end.get("isDeploymentSuccess"), end
+        assert haloyd.get(SITE) == (200, "two")
+    print(
+        f"{ROUNDS} kills, {proxy.log.read_text().count('were replaced')} reloads: "
+        f"{people.count} requests, "
+        f"{people.by_http2} by HTTP/2, {people.messages} messages, 0 failed"
+    )
+    assert people.failures == []
+    assert min(people.by_http2, people.messages) > ROUNDS
     haloyd.until_containers("shop", [f"shop-{identifier(1)}"])
 
 
@@ -189,6 +202,42 @@ def test_a_lost_snapshot(split: tuple[Server, RunningProxy]) -> None:
         end = haloyd.deploy(identifier(3), "app:two")
         assert end.get("isDeploymentSuccess"), end
     assert shop.failures + blog.failures == []
+
+
+def test_a_snapshot_of_before(split: tuple[Server, RunningProxy]) -> None:
+    """Killed within the second in which it is not written: what came last is served on.
+
+    A container that somebody has started is in no database either: it is found again.
+    """
+    haloyd, _ = split
+    haloyd.deploy(identifier(0), "app:one")
+    haloyd.until_serves(SITE, "one")
+    kept = haloyd.daemon.data / "proxy" / "intents.json"
+    before = kept.read_bytes()
+    start_by_hand(haloyd, "extra")
+    haloyd.until_serves("extra.example.test", "two")
+    with load(haloyd, "extra.example.test") as extra, load(haloyd, SITE) as shop:
+        haloyd.daemon.kill()
+        kept.write_bytes(before)
+        haloyd.daemon.start()
+        wait_until(lambda: b'"extra"' in kept.read_bytes(), haloyd.daemon.log_text)
+    assert extra.failures + shop.failures == []
+    assert haloyd.get("extra.example.test") == (200, "two")
+
+
+def start_by_hand(haloyd: Server, name: str) -> None:
+    """Run C{app:two} as people do, without haloyd."""
+    labels = {
+        "appName": name,
+        "deployment-id": "manual-001",
+        "role": "app",
+        "domain.0": f"{name}.example.test",
+        "port": "8080",
+        "health-check-path": "/version",
+    }
+    told = [f"--label=dev.haloy.{key}={value}" for key, value in labels.items()]
+    run = ("run", "-d", "--name", name, "--network", "haloy")
+    haloyd.docker.docker(*run, *told, "app:two")
 
 
 def test_a_drain_goes_on(split: tuple[Server, RunningProxy], tmp_path: Path) -> None:

@@ -16,11 +16,14 @@ from pathlib import Path
 
 from attrs import define, field
 
+from tests.integration.http2 import Http2
 from tests.integration.site import Client, Server
 from tests.support import busy_app
 from tests.support.dockerd import PrivateDocker
 
 UPLOAD_BYTES = 1 << 20
+#: What the client of HTTP/2 asks for, and how much it sends.
+HTTP2_KINDS = (("/version", 0), ("/version", 100), ("/slow", 0), ("/upload", 50_000))
 #: Eight clients with so long between two requests of each: about 50 a second.
 PAUSE_S = 0.12
 
@@ -56,7 +59,7 @@ def mounts() -> list[str]:
 
 @define(eq=False)
 class Traffic:
-    """Eight clients and a WebSocket.
+    """Eight clients, one of HTTP/2, and a WebSocket.
 
     @ivar failures: every request that was not answered as it should have been.
     @ivar seen: the versions that each kept connection saw, in order.
@@ -70,6 +73,7 @@ class Traffic:
     times_s: list[float] = field(factory=list)
     count: int = 0
     messages: int = 0
+    by_http2: int = 0
     _stop: threading.Event = field(factory=threading.Event)
     _threads: list[threading.Thread] = field(factory=list)
 
@@ -89,6 +93,7 @@ class Traffic:
             lambda number=number, kind=kind: self._client(number, *kind)  # type: ignore[misc]
             for number, kind in enumerate(kinds)
         ]
+        doing.append(self._http2)
         if websocket:
             doing.append(self._websocket)
         for one in doing:
@@ -138,6 +143,26 @@ class Traffic:
             if problem:
                 self.failures.append(f"{method} {path} (kept: {kept}): {problem}")
             self._stop.wait(PAUSE_S)
+        if client is not None:
+            client.close()
+
+    def _http2(self) -> None:
+        client: Http2 | None = None
+        kinds = itertools.cycle(HTTP2_KINDS)
+        while not self._stop.wait(PAUSE_S):
+            path, sent = next(kinds)
+            try:
+                client = client or Http2(self.name, self.server.daemon.https_port)
+                status, text = client.ask(path, b"x" * sent)
+                problem = "" if status == 200 else f"{status} {text[:80]!r}"
+                if client.leaving:
+                    client.close()
+                    client = None
+            except OSError as trouble:
+                problem, client = repr(trouble), None
+            self.by_http2 += 1
+            if problem:
+                self.failures.append(f"HTTP/2 {path}: {problem}")
         if client is not None:
             client.close()
 

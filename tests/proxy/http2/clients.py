@@ -192,8 +192,15 @@ def _text(headers: object) -> list[tuple[str, str]]:
 class RawClient:
     """A client that sends any frames and sees what comes back."""
 
-    def __init__(self, port: int, *, settings: bytes = b"", greet: bool = True) -> None:
-        self.peer = tls_peer(port)
+    def __init__(
+        self,
+        port: int,
+        *,
+        settings: bytes = b"",
+        greet: bool = True,
+        name: str = NAME,
+    ) -> None:
+        self.peer = tls_peer(port, name)
         self.goaway: int | None = None
         if greet:
             self.peer.send(frames.PREFACE + frame(frames.SETTINGS, 0, 0, settings))
