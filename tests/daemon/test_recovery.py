@@ -95,7 +95,7 @@ def test_snapshot_serves_while_docker_is_away() -> None:
 def test_a_snapshot_that_does_not_know_all() -> None:
     """What it lacks may have been served: its route is not to be taken away."""
     engine = FakeEngine()
-    _, replica = kept_with(engine)
+    kept_with(engine)
     older = Intents()
     assert not recovered(older, engine).whole
     assert recovered(older, engine).intents.admitted == {}
