@@ -58,6 +58,7 @@ class Stage:
         self.client, ours = socket.socketpair()
         self.client.setblocking(False)
         ours.setblocking(False)
+        assert self.switch.admits(ours, "192.0.2.1")
         self.downstream = Downstream(self.switch, ours, "192.0.2.1", secure=False)
         self.switch.clients.add(self.downstream)
         self.downstream.start()
