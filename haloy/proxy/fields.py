@@ -130,10 +130,12 @@ _LEARNED_LIMIT: Final = 4096
 _LINES_LIMIT: Final = 2048
 _LINE_LIMIT_BYTES: Final = 128
 
-# Control characters that may stand nowhere in a head; CR and LF are counted instead.
+# Control characters that may stand nowhere in a head, and CR and LF, which may only end
+# its lines.
 _CONTROLS: Final = bytes(
     code for code in (*range(0x20), 0x7F) if code not in (0x09, 0x0A, 0x0D)
 )
+_CONTROLS_AND_ENDS: Final = _CONTROLS + b"\r\n"
 
 _token = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 
@@ -205,9 +207,9 @@ def split_head(block: bytes, status: int) -> list[bytes]:
     """
     lines = block.split(b"\r\n")
     breaks = len(lines) - 1
-    if block.count(b"\n") != breaks or block.count(b"\r") != breaks:
-        raise BadHead(status, "bare CR or LF in the head")
-    if len(block) != len(block.translate(None, _CONTROLS)):
+    if len(block) - len(block.translate(None, _CONTROLS_AND_ENDS)) != 2 * breaks:
+        if block.count(b"\n") != breaks or block.count(b"\r") != breaks:
+            raise BadHead(status, "bare CR or LF in the head")
         raise BadHead(status, "control character in the head")
     if breaks > FIELDS_LIMIT:
         raise BadHead(431 if status == 400 else status, "too many fields")

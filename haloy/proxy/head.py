@@ -46,6 +46,9 @@ from haloy.proxy.fields import (
 _NAMES_LIMIT: Final = 4096
 _names: dict[bytes, str] = {}  # valid Host fields met before
 
+# Several fields of these names are one list (RFC 9110 section 5.3).
+_LISTS: Final = (CONNECTION, UPGRADE, TE)
+
 _USUAL_METHODS: Final = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"DELETE"))
 _target = re.compile(rb"[\x21\x22\x24-\x7e]+\Z")
 _version = re.compile(rb"HTTP/[0-9]\.[0-9]\Z")
@@ -135,13 +138,10 @@ def parse_request(block: bytes) -> RequestHead:
     lines = split_head(block, 400)
     head = parse_request_line(lines[0])
     action_of = IN_REQUESTS.by_name
+    kept = IN_REQUESTS.kept
     fields = head.fields
     host: bytes | None = None
-    length: bytes | None = None
-    connection = b""
-    upgrade = b""
-    te = b""
-    kept = IN_REQUESTS.kept
+    lists: dict[int, bytes] = {}
     for index in range(1, len(lines)):
         line = lines[index]
         if line in kept:
@@ -154,53 +154,54 @@ def parse_request(block: bytes) -> RequestHead:
         if action == KEEP:
             fields.append(line)
             IN_REQUESTS.keep_in_mind(line)
-            continue
-        if action == PRIVATE:
+        elif action == PRIVATE:
             fields.append(line)
-            continue
-        if action < 0:
-            raise BadHead(400, "malformed field line")
-        if action == DROP:
-            continue
-        value = value.strip(b" \t")
-        if action == HOST:
+        elif action == HOST:
             if host is not None:
                 raise BadHead(400, "several Host fields")
-            host = value
+            host = value.strip(b" \t")
         elif action == USER_AGENT:
-            head.user_agent = value
+            head.user_agent = value.strip(b" \t")
             fields.append(line)
-        elif action == CONNECTION:
-            connection = connection + b"," + value if connection else value
-        elif action == CONTENT_LENGTH:
-            if length is not None:
-                raise BadHead(400, "several Content-Length fields")
-            length = value
-            head.length_bytes = parse_length(value, 400)
-        elif action == TRANSFER_ENCODING:
-            if head.framing == CHUNKED or value.lower() != b"chunked" or head.http10:
-                raise BadHead(400, "unsupported Transfer-Encoding")
-            head.framing = CHUNKED
-        elif action == UPGRADE:
-            upgrade = upgrade + b"," + value if upgrade else value
-        elif action == EXPECT:
-            if value.lower() != b"100-continue":
-                raise BadHead(417, "unsupported expectation")
-            head.expect = not head.http10
-        elif action == TE:
-            te = te + b"," + value if te else value
-        else:
-            remember(head, action, value)
-    if length is not None:
+        elif action < 0:
+            raise BadHead(400, "malformed field line")
+        elif action in _LISTS:
+            before = lists.get(action)
+            value = value.strip(b" \t")
+            lists[action] = before + b"," + value if before else value
+        elif action != DROP:
+            _take(head, action, value.strip(b" \t"))
+    settle_host(head, host)
+    if lists:
+        _settle_lists(head, lists)
+    return head
+
+
+def _take(head: RequestHead, action: int, value: bytes) -> None:
+    """Note a field that frames the body, or that names the request or its client.
+
+    @raise BadHead: 400 or 417.
+    """
+    if action == CONTENT_LENGTH:
+        if head.framing == LENGTH:
+            raise BadHead(400, "several Content-Length fields")
+        length_bytes = parse_length(value, 400)
         if head.framing == CHUNKED:
             raise BadHead(400, "Content-Length with Transfer-Encoding")
         head.framing = LENGTH
-    settle_host(head, host)
-    if connection or upgrade:
-        _settle_connection(head, connection, upgrade)
-    if te and b"trailers" in [part.strip(b" \t") for part in te.lower().split(b",")]:
-        fields.append(b"TE: trailers")
-    return head
+        head.length_bytes = length_bytes
+    elif action == TRANSFER_ENCODING:
+        if head.framing == CHUNKED or value.lower() != b"chunked" or head.http10:
+            raise BadHead(400, "unsupported Transfer-Encoding")
+        if head.framing == LENGTH:
+            raise BadHead(400, "Content-Length with Transfer-Encoding")
+        head.framing = CHUNKED
+    elif action == EXPECT:
+        if value.lower() != b"100-continue":
+            raise BadHead(417, "unsupported expectation")
+        head.expect = not head.http10
+    else:
+        remember(head, action, value)
 
 
 def render_request(head: RequestHead, upgrade: bytes, forwarding: bytes) -> bytes:
@@ -356,12 +357,16 @@ def _parse_host(host: bytes) -> str:
     return name
 
 
-def _settle_connection(head: RequestHead, connection: bytes, upgrade: bytes) -> None:
-    tokens = tokens_of(connection)
+def _settle_lists(head: RequestHead, lists: dict[int, bytes]) -> None:
+    """Do what the fields say that steer the connection, by their actions."""
+    tokens = tokens_of(lists.get(CONNECTION, b""))
     if b"close" in tokens:
         head.close = True
     elif head.http10 and b"keep-alive" in tokens:
         head.close = False
     if b"upgrade" in tokens and not head.http10 and not head.length_bytes:
-        head.upgrade = upgrade.lower() if head.framing != CHUNKED else b""
+        upgrade = lists.get(UPGRADE, b"").lower()
+        head.upgrade = upgrade if head.framing != CHUNKED else b""
     head.fields = without(head.fields, tokens)
+    if b"trailers" in tokens_of(lists.get(TE, b"")):
+        head.fields.append(b"TE: trailers")

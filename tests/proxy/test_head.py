@@ -277,6 +277,9 @@ def test_te_trailers_goes_on() -> None:
     """Only the word trailers of TE goes on."""
     parsed = parse_request(request(HOST, b"TE: gzip, Trailers", b"TE: deflate"))
     assert parsed.fields == [b"TE: trailers"]
+    connection = b"Connection: TE, X-A"
+    parsed = parse_request(request(HOST, b"X-A: b", b"TE: trailers", connection))
+    assert parsed.fields == [b"TE: trailers"]
 
 
 @pytest.mark.parametrize(
