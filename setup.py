@@ -64,6 +64,7 @@ HOT = (
     "origin",
     "pool",
     "response_head",
+    "seen",
     "splice",
     "switch",
     "target",

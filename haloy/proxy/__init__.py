@@ -8,8 +8,8 @@ Where things are:
     L{downstream} reads its requests. L{http2} is the same for HTTP/2, and L{client}
     is what the rest sees of either.
   - What is said: L{head}, L{response_head}, L{body} and L{fields} parse strictly and
-    write anew; L{head_cache} remembers blocks of fields; L{exchange} is the state
-    machine of a request with its answer.
+    write anew; L{head_cache} remembers blocks of fields that L{seen} has met before;
+    L{exchange} is the state machine of a request with its answer.
   - Where a request goes: L{dispatch} asks the table (L{routes}), L{target} has what is
     known of a route; L{upstream_selection} tries replicas in the order of L{balance};
     L{parking} holds what has to wait; L{pages} has the answers of our own.

@@ -31,6 +31,7 @@ from haloy.proxy.forwarding import Forwarding
 from haloy.proxy.head import RequestHead
 from haloy.proxy.head_cache import take_over
 from haloy.proxy.response_head import framing_of, parse_response, render_response
+from haloy.proxy.seen import Seen
 from haloy.proxy.splice import pulled
 
 if TYPE_CHECKING:
@@ -75,17 +76,18 @@ class Answer:
 
 
 class FastPaths:
-    """What one worker has learned.
+    """What one worker has learned, of what came twice.
 
     Plans are kept by client, as nobody shall learn from the time that an answer
     takes what others have sent; answers by the fields that we add to them.
     """
 
-    __slots__ = ("_plans_limit", "answers", "plans")
+    __slots__ = ("_plans_limit", "_seen", "answers", "plans")
 
     def __init__(self, plans_limit: int = PLANS_LIMIT) -> None:
         """Keep up to C{plans_limit} plans; with 0 every request goes the whole way."""
         self._plans_limit = plans_limit
+        self._seen = Seen()
         self.plans: dict[tuple[str, bytes], Plan] = {}
         self.answers: dict[tuple[bytes, bytes], Answer] = {}
 
@@ -94,8 +96,8 @@ class FastPaths:
     ) -> Plan | None:
         """Return what becomes of a request with C{block}; C{None}: it is not plain.
 
-        It is remembered unless it is long. C{peer} is the client's address, C{head} is
-        what the app gets.
+        It is remembered if it came before and is not long. C{peer} is the client's
+        address, C{head} what the app gets.
         """
         line = b"GET %b HTTP/1.1" % request.target
         fields = block[len(line) :] + END
@@ -111,9 +113,11 @@ class FastPaths:
             return None
         plan = plan_of(line, request, target, head)
         if plan is not None and len(fields) <= BLOCK_LIMIT_BYTES:
-            if len(self.plans) >= self._plans_limit:
-                self.plans.clear()
-            self.plans[peer, fields] = plan
+            key = (peer, fields)
+            if self._seen.before(key):
+                if len(self.plans) >= self._plans_limit:
+                    self.plans.clear()
+                self.plans[key] = plan
         return plan
 
     def read_answer(self, plan: Plan, block: bytes) -> Answer | None:
@@ -135,9 +139,11 @@ class FastPaths:
             head.status,
         )
         if not head.private and len(block) <= BLOCK_LIMIT_BYTES:
-            if len(self.answers) >= ANSWERS_LIMIT:
-                self.answers.clear()
-            self.answers[plan.ours, block] = answer
+            key = (plan.ours, block)
+            if self._seen.before(key):
+                if len(self.answers) >= ANSWERS_LIMIT:
+                    self.answers.clear()
+                self.answers[key] = answer
         return answer
 
 

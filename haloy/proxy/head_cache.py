@@ -11,19 +11,21 @@ from __future__ import annotations
 from typing import Final
 
 from haloy.proxy.head import RequestHead, parse_request, parse_request_line
+from haloy.proxy.seen import Seen
 
 HEADS_LIMIT: Final = 1024
 BLOCK_LIMIT_BYTES: Final = 4096
 
 
 class HeadCache:
-    """The parsed blocks of one worker, by client and bytes."""
+    """The parsed blocks of one worker, by client and bytes: those that came twice."""
 
-    __slots__ = ("_known", "_limit")
+    __slots__ = ("_known", "_limit", "_seen")
 
     def __init__(self, limit: int = HEADS_LIMIT) -> None:
         self._limit = limit
         self._known: dict[tuple[str, bytes], RequestHead] = {}
+        self._seen = Seen()
 
     def __len__(self) -> int:
         return len(self._known)
@@ -46,7 +48,7 @@ class HeadCache:
                 take_over(head, known)
                 return head
         head = parse_request(block)
-        if known is None and not head.http10:
+        if known is None and not head.http10 and self._seen.before(key):
             if len(self._known) >= self._limit:
                 self._known.clear()
             kept = RequestHead(b"", b"", False)
