@@ -134,16 +134,21 @@ async def test_a_slow_body(start_proxy: Starter, head: bytes) -> None:
     clock = Clock()
     running = start_proxy(clock=clock)
     silent = Silent()
+
+    def client() -> bytes:
+        peer = connect(running.http)
+        peer.send(POST + head + b"\r\n\r\n")
+        assert silent.asked.wait(5)
+        for _ in range(3):
+            # What has come is read before the deadlines are looked at the next time.
+            peer.send(b"1\r\na\r\n")
+            passes(running, clock, 9)
+        passes(running, clock, 9)
+        return peer.rest()
+
     with backend(silent) as one:
         await running.serve(one)
-        answer = await in_thread(
-            after,
-            running,
-            clock,
-            POST + head + b"\r\n\r\n",
-            *((8, b"1\r\na\r\n"),) * 3,
-            (8, b""),
-        )
+        answer = await in_thread(client)
         assert await in_thread(silent.ended.wait, 5)
     assert answer.startswith(b"HTTP/1.1 408 ")
 
