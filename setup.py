@@ -72,6 +72,7 @@ HOT = (
     "tls/bulk",
     "tls/client_hello",
     "tls/intake",
+    "tls/shaking",
     "tunnel",
     "tunnel_splice",
     "upstream",

@@ -2,9 +2,9 @@
 
 Where things are:
 
-  - The client's side: L{listener} accepts; L{connection} is one connection from its
-    handshake to its end, L{crowd} counts those of each client; L{origin} and
-    L{forwarded} say who the client is;
+  - The client's side: L{listener} accepts, by L{accepting}; L{connection} is one
+    connection from its handshake to its end, L{crowd} counts those of each client;
+    L{origin} and L{forwarded} say who the client is;
     L{downstream} reads its requests. L{http2} is the same for HTTP/2, and L{client}
     is what the rest sees of either.
   - What is said: L{head}, L{response_head}, L{body} and L{fields} parse strictly and

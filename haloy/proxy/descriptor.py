@@ -395,6 +395,6 @@ class Descriptor:
         self._stop_writing()
         self.gone = True
         self.unsent = None
-        self.due_s = NEVER
+        self.wheel.forget(self)  # its memory is for the next one, now
         self.socket.close()
         self.lost()

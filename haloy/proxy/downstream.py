@@ -147,6 +147,7 @@ class Downstream(ClientConnection):
         driver = self.driver
         self.state = GONE
         self.driver = None
+        self._fast_request = None  # they know each other
         self.held = b""
         self.switch.forget(self)
         if driver is not None:

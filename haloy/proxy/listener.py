@@ -18,12 +18,16 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from haloy.errors import Conflict, InvalidValue
+from haloy.proxy.accepting import accept
 from haloy.proxy.descriptor import Reactor
 from haloy.proxy.forwarded import plain_address
 from haloy.proxy.keepalive import notice_death, notice_loss
 
 ACCEPT_BATCH: Final = 64
 PAUSE_S: Final = 0.25
+# So often nobody is looked for behind a connection, after one that came alone: asking
+# costs as much as taking one. In a crowd so many turns more pass.
+ALONE_TIMES: Final = 3
 # How long another worker has to be first: some times what one needs to wake up.
 GIVE_WAY_S: Final = 0.001
 BACKLOG: Final = 4096
@@ -135,6 +139,7 @@ class Listener:
         self._at_once = at_once
         self._has_enough = has_enough
         self._turn: IDelayedCall | None = None
+        self._alone = 0
         self._stopped = False
         self._paused = False
         self._pauses = 0
@@ -194,17 +199,22 @@ class Listener:
 
     def _accept(self) -> None:
         """Accept a batch of what waits."""
-        for _ in range(self._at_once):
+        most = self._at_once
+        if self._alone:
+            self._alone -= 1
+            most = 1
+        for taken in range(most):
             if not self._may_take():
                 self._pause("the limit of connections is reached")
                 return
             try:
-                connection, address = self._socket.accept()
+                connection, address = accept(self._socket)
             except OSError as error:
                 if error.errno in _NONE_LEFT:
                     self._pause(str(error))
+                elif taken == 1:
+                    self._alone = ALONE_TIMES
                 return
-            connection.setblocking(False)
             try:
                 self._take(connection, plain_address(address[0]))
             except Exception:

@@ -27,6 +27,8 @@ from haloy.proxy.listener import Listener
 from haloy.proxy.upstream import UpstreamConnection
 
 _EVENTS_LIMIT: Final = 1024
+#: What epoll_wait takes as milliseconds in a C integer.
+_WAIT_LIMIT_S: Final = 2147483.0
 _OURS: Final = frozenset((Downstream, Http2Downstream, Listener, UpstreamConnection))
 _DISCONNECTED: Final = EPOLLERR | EPOLLHUP
 
@@ -51,6 +53,38 @@ class LeanReactor(EPollReactor):
     def seconds() -> float:
         """Return monotonic seconds."""
         return time.monotonic()
+
+    def timeout(self) -> float | None:
+        """Return how long the next turn may wait, as the stock reactor does."""
+        if self._newTimedCalls:
+            self._insertNewDelayedCalls()
+        pending = self._pendingTimedCalls
+        if not pending:
+            return None
+        left_s: float = pending[0].time - time.monotonic()
+        return min(left_s, _WAIT_LIMIT_S) if left_s > 0 else 0
+
+    def addReader(self, reader: Any) -> None:  # noqa: N802 - Twisted's
+        """Watch for readability; what is ours and new goes a short way."""
+        if type(reader) in _OURS:
+            fileno = reader.fileno()
+            if fileno not in self._selectables:
+                self._poller.register(fileno, EPOLLIN)
+                self._reads.add(fileno)
+                self._selectables[fileno] = reader
+                return
+        super().addReader(reader)
+
+    def removeReader(self, reader: Any) -> None:  # noqa: N802 - Twisted's
+        """Stop watching for readability; likewise."""
+        if type(reader) in _OURS:
+            fileno = reader.fileno()
+            if fileno in self._reads and fileno not in self._writes:
+                del self._selectables[fileno]
+                self._poller.unregister(fileno)
+                self._reads.remove(fileno)
+                return
+        super().removeReader(reader)
 
     def mainLoop(self) -> None:  # noqa: N802 - Twisted's
         """Run until the reactor stops.

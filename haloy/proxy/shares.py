@@ -50,6 +50,8 @@ class Share:
     def is_ample(self, connections: int) -> bool:
         """Note C{connections}; tell whether another worker has clearly fewer."""
         self.note(connections)
+        if connections <= _SLACK:
+            return False
         least = min(filter(None, self._counts.tolist())) - 1
         return connections > least + max(_SLACK, least >> 3)
 

@@ -20,7 +20,13 @@ from twisted.python.failure import Failure
 from haloy.errors import Conflict, InvalidValue
 from haloy.model.app import Domain
 from haloy.model.names import AppName, DomainName
-from haloy.proxy.listener import GIVE_WAY_S, Listener, open_sockets, parse_listen
+from haloy.proxy.listener import (
+    ALONE_TIMES,
+    GIVE_WAY_S,
+    Listener,
+    open_sockets,
+    parse_listen,
+)
 from haloy.proxy.routes import RoutedApp, build_table
 from tests.proxy.apps import OK
 from tests.proxy.conftest import SplitStarter, Starter
@@ -289,6 +295,39 @@ async def test_two_workers_share_what_comes(start_split: SplitStarter) -> None:
 
 def _descriptors(pid: int) -> int:
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def test_who_comes_alone_is_asked_about_seldom() -> None:
+    """Nobody is looked for behind each; a crowd waits for that many turns at most."""
+    (listening,) = open_sockets("127.0.0.1:0")
+    clients: list[socket.socket] = []
+    taken: list[socket.socket] = []
+    asked: list[int] = []
+
+    def may_take() -> bool:
+        asked.append(len(taken))
+        return True
+
+    listener = Listener(
+        Turns(), listening, lambda one, peer: taken.append(one), may_take
+    )
+    listener.start()
+
+    def come(number: int) -> int:
+        """Let so many come, and have one turn; return how many were taken."""
+        where = ("127.0.0.1", listener.port)
+        clients.extend(socket.create_connection(where, 5) for _ in range(number))
+        before = len(taken)
+        listener.doRead()
+        return len(taken) - before
+
+    assert [come(1) for _ in range(9)] == [1] * 9
+    assert len(asked) == 9 + 3
+    assert [come(9), *(come(0) for _ in range(ALONE_TIMES))] == [1, 1, 1, 6]
+    assert come(5) == 5
+    listener.stop()
+    for one in (*clients, *taken):
+        one.close()
 
 
 def test_a_fault_with_one_client_does_not_end_accepting(

@@ -33,7 +33,7 @@ class Hello:
     """A whole ClientHello.
 
     C{server_name} is what was asked for, as sent, C{b""} without one; C{protocols}
-    are those offered by ALPN, in the client's order.
+    are those offered by ALPN, in the client's order, as far as they were looked for.
     """
 
     server_name: bytes
@@ -52,6 +52,10 @@ class NotTls:
     """These bytes do not begin a ClientHello that is read here."""
 
 
+#: Of a record: kind, major version, size; of the message in it: kind, size in 24 bits.
+_headers = struct.Struct(">BBxHBBH").unpack_from
+_HEADERS: Final = _RECORD_HEADER + _MESSAGE_HEADER
+
 #: Kind and size of an extension.
 _extension = struct.Struct(">HH").unpack_from
 
@@ -60,8 +64,26 @@ class _Malformed(Exception):
     """A length points past its vector."""
 
 
-def read_hello(data: bytes) -> Hello | NeedMore | NotTls:
-    """Return what C{data}, the first bytes of a connection, says. Never raises."""
+def read_hello(data: bytes, *, protocols: bool = True) -> Hello | NeedMore | NotTls:
+    """Return what C{data}, the first bytes of a connection, says. Never raises.
+
+    @param protocols: look for them, too; else it ends at the name, which mostly
+        comes early.
+    """
+    if len(data) > _HEADERS:
+        kind, major, size, begins, high, low = _headers(data)
+        end = _RECORD_HEADER + size
+        if (
+            (kind, major, begins) == (_HANDSHAKE, _MAJOR_VERSION, _CLIENT_HELLO)
+            and _MESSAGE_HEADER + (high << 16 | low) == size
+            and len(data) >= end
+        ):
+            return _parsed(data[_HEADERS:end], protocols)
+    return _read_records(data, protocols)
+
+
+def _read_records(data: bytes, protocols: bool) -> Hello | NeedMore | NotTls:
+    """Read one that is not all there, or not just one record."""
     message = b""
     start = 0
     for _ in range(LIMIT_RECORDS):
@@ -81,7 +103,7 @@ def read_hello(data: bytes) -> Hello | NeedMore | NotTls:
             return NotTls()
         whole = _MESSAGE_HEADER + int.from_bytes(message[1:_MESSAGE_HEADER])
         if len(message) >= _MESSAGE_HEADER and len(message) >= whole:
-            return _parsed(message[_MESSAGE_HEADER:whole])
+            return _parsed(message[_MESSAGE_HEADER:whole], protocols)
         if end + size > len(data):
             return _more(end + size)
         start = end + size
@@ -92,15 +114,17 @@ def _more(size: int) -> NeedMore | NotTls:
     return NeedMore(size) if size <= LIMIT_BYTES else NotTls()
 
 
-def _parsed(body: bytes) -> Hello | NotTls:
+def _parsed(body: bytes, asks_protocols: bool) -> Hello | NotTls:
     try:
-        return _hello(body)
+        return _hello(body, asks_protocols)
     except _Malformed:
         return NotTls()
 
 
-def _hello(body: bytes) -> Hello:
+def _hello(body: bytes, asks_protocols: bool) -> Hello:
     """Return what stands in C{body}; by position, as every handshake comes here.
+
+    No extension comes twice: OpenSSL refuses such a hello.
 
     @raise _Malformed: a length points past its vector.
     """
@@ -127,6 +151,8 @@ def _hello(body: bytes) -> Hello:
             raise _Malformed
         if kind == _SERVER_NAME:
             name = _server_name(body[content:start])
+            if not asks_protocols:
+                break
         elif kind == _PROTOCOLS:
             protocols = _protocols(body[content:start])
     return Hello(name, protocols)

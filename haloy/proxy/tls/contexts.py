@@ -23,6 +23,7 @@ from twisted.logger import Logger
 
 from haloy.errors import CertificateError
 from haloy.model.certificate import Certificate, Challenge, ChallengeKind, Secret
+from haloy.proxy.accepting import NONBLOCKING, family_of
 from haloy.proxy.tls.client_hello import LIMIT_BYTES, Hello, NeedMore, read_hello
 from haloy.proxy.tls.policy import PROTOCOLS, context_of, server_context
 from haloy.proxy.tls.tickets import use_keys
@@ -108,8 +109,9 @@ class Connection(ssl.SSLSocket):
             whole = cast(Any, super())._create  # no stub knows it
             return cast(Connection, whole(sock=sock, context=context, **others))
         self = cls.__new__(cls)
-        kind = socket.SOCK_STREAM | socket.SOCK_NONBLOCK
-        socket.socket.__init__(self, sock.family, kind, 0, fileno=sock.fileno())
+        socket.socket.__init__(
+            self, family_of(sock), NONBLOCKING, 0, fileno=sock.fileno()
+        )
         sock.detach()
         inner = cast(Any, context)
         self._context = context
@@ -155,7 +157,7 @@ class Connection(ssl.SSLSocket):
                 data = socket.socket.recv(self, LIMIT_BYTES, socket.MSG_PEEK)
             except BlockingIOError:
                 raise ssl.SSLWantReadError from None
-            found = read_hello(data)
+            found = read_hello(data, protocols=self._context.contexts.validating)
             # Nothing new although we were called: the rest will not come.
             if not isinstance(found, NeedMore) or len(data) == self._seen_bytes:
                 break
@@ -173,7 +175,7 @@ class Connection(ssl.SSLSocket):
         self.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size_bytes)
 
     def _act_on(self, hello: Hello) -> None:
-        contexts = cast(_Base, self.context).contexts
+        contexts: SniContexts = self._context.contexts
         if not hello.server_name.isascii():
             # The ssl module would write a traceback for each of these (P16).
             contexts.unknown += 1
@@ -251,6 +253,11 @@ class SniContexts:
                 called[certificate.name.lower()] = context
         self._made = made
         self._by_name = by_name | called
+
+    @property
+    def validating(self) -> bool:
+        """Whether a CA may come to look for the answer to its challenge."""
+        return bool(self._validations)
 
     def has(self, name: str) -> bool:
         """Return whether there is a certificate for C{name}."""

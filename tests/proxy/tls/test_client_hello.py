@@ -76,6 +76,19 @@ def test_hello_of_openssl_is_read(name: str | None, protocols: tuple[str, ...]) 
     )
 
 
+@pytest.mark.parametrize("protocols_first", [False, True])
+def test_protocols_may_be_left_out(protocols_first: bool) -> None:
+    """The name is the same, wherever it stands; the rest is not looked at."""
+    both = [server_name(b"a.example.com"), extension(16, vector(vector(b"h2", 1), 2))]
+    sent = record(message(b"".join(both[::-1] if protocols_first else both)))
+    assert read_hello(sent) == Hello(b"a.example.com", (b"h2",))
+    found = read_hello(sent, protocols=False)
+    assert found == Hello(b"a.example.com", (b"h2",) * protocols_first)
+    behind = record(message(both[0] + b"\0\0\0"))
+    assert read_hello(behind) == NotTls()
+    assert read_hello(behind, protocols=False) == Hello(b"a.example.com", ())
+
+
 @given(st.integers(0, len(WHOLE) - 1))
 def test_every_beginning_wants_more(cut: int) -> None:
     """And says how many bytes, never more than there will be."""
