@@ -196,6 +196,7 @@ def test_a_large_body_is_carried_as_long_as_there_is_more(tmp_path: Path) -> Non
         app,
         futures.ThreadPoolExecutor(2) as pool,
     ):
+        assert one.switch.admits(served, "192.0.2.1")
         client = Downstream(one.switch, served, "192.0.2.1", secure=True)
         client.tls = served
         app.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
@@ -247,6 +248,7 @@ def test_a_request_behind_the_handshake_is_taken_with_it(tmp_path: Path) -> None
         tls = OneContext(tmp_path).context.wrap_socket(
             ours, server_side=True, do_handshake_on_connect=False
         )
+        assert one.switch.admits(tls, "192.0.2.1")
         client = Downstream(one.switch, tls, "192.0.2.1", secure=True)
         client.start_tls(tls)
         with pytest.raises(ssl.SSLWantReadError):
