@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 from mypy_extensions import mypyc_attr
 
+from haloy.proxy.access_log import TARGET_LIMIT
 from haloy.proxy.body import LENGTH, NO_BODY
 from haloy.proxy.descriptor import BULK_READ_BYTES
 from haloy.proxy.exchange import Exchange
@@ -289,6 +290,7 @@ class Http1FastRequest(FastRequest):
             answer.status,
             answer.size_bytes,
             pool.key,
+            self._target[:TARGET_LIMIT].decode("ascii"),
         )
         pool.finished()
         client.finished(keep=not plan.close, complete=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from mypy_extensions import mypyc_attr
 
-from haloy.proxy.access_log import TARGET_LIMIT, USER_AGENT_LIMIT, Kind, Visit
+from haloy.proxy.access_log import USER_AGENT_LIMIT, Kind, Visit
 from haloy.proxy.head import RequestHead
 from haloy.proxy.pool import Pool
 from haloy.proxy.response_head import LAST_LINE
@@ -122,18 +122,17 @@ class FastRequest(User):
     def _begin(self, plan: Plan, line: bytes, target: bytes) -> None:
         """Make what the app gets; C{line} is the beginning, C{target} in it."""
         self._plan = plan
-        self._name(target)
-        self._write(plan, line)
+        self._target = target
+        self._name()
+        self._write(line, plan)
 
-    def _name(self, target: bytes) -> None:
-        """Count a request for C{target}, and give it its names."""
+    def _name(self) -> None:
+        """Count a request, and give it its names."""
         switch = self._switch
         switch.requests_total = number = switch.requests_total + 1
-        self._request_id = switch.names.request_id(number)
-        self._traceparent = switch.names.traceparent(number)
-        self._target = target
+        self._request_id, self._traceparent = switch.names.both(number)
 
-    def _write(self, plan: Plan, line: bytes) -> None:
+    def _write(self, line: bytes, plan: Plan) -> None:
         """Make the head by HTTP/1.1, whose beginning C{line} is."""
         self._sent = b"".join(
             (line, plan.middle, self._request_id, TRACE, self._traceparent, END)
@@ -174,6 +173,7 @@ class FastRequest(User):
         status: int,
         size_bytes: int,
         key: str,
+        target: str,
         request_bytes: int = 0,
     ) -> None:
         """Note what L{haloy.proxy.origin.Origin.log} would note."""
@@ -192,7 +192,7 @@ class FastRequest(User):
         values = (
             kind,
             self._request_id.decode("ascii"),
-            self._target[:TARGET_LIMIT].decode("ascii"),
+            target,
             size_bytes,
             took_s,
             took_s,

@@ -36,6 +36,14 @@ class Names:
         octet = _OCTETS[number & 0xFF]
         return b"".join((self._trace, octet, self._middle, octet, b"-01"))
 
+    def both(self, number: int) -> tuple[bytes, bytes]:
+        """Return L{request_id} and L{traceparent} of a request."""
+        if number >> 8 != self._begun:
+            self._begin(number >> 8)
+        octet = _OCTETS[number & 0xFF]
+        trace = b"".join((self._trace, octet, self._middle, octet, b"-01"))
+        return self._id + octet, trace
+
     def _begin(self, begun: int) -> None:
         """Make what is alike in the names from number C{begun} * 256 on."""
         self._begun = begun

@@ -26,6 +26,9 @@ def test_names_in_any_order_are_different() -> None:
     """What is kept for 256 of them does not get into the names of others."""
     names = Names(PREFIX)
     numbers = [*range(1000), *range(999, -1, -1), 5, 70000, 6]
+    assert [names.both(number) for number in numbers] == [
+        (names.request_id(number), names.traceparent(number)) for number in numbers
+    ]
     ids = [names.request_id(number) for number in numbers]
     traces = [names.traceparent(number) for number in reversed(numbers)][::-1]
     assert ids == [f"{PREFIX}{number:08x}".encode() for number in numbers]

@@ -80,7 +80,7 @@ class Answers(Control):
             or flags != _END_HEADERS
         ):
             return 0
-        end = _end_of(data, position, _DATA, 0, stream_id)
+        end = end_of(data, position, _DATA, 0, stream_id)
         size = end - position - _HEADER_BYTES
         if (
             size <= 0
@@ -91,7 +91,7 @@ class Answers(Control):
             return 0
         body = data[position + _HEADER_BYTES : end]
         position = end + _HEADER_BYTES
-        end = _end_of(data, end, _HEADERS, _LAST_HEADERS, stream_id)
+        end = end_of(data, end, _HEADERS, _LAST_HEADERS, stream_id)
         if not end:
             # Before the slice: compiled, one that ends before it begins is an error.
             return 0
@@ -114,7 +114,7 @@ class Answers(Control):
         return end
 
 
-def _end_of(data: bytes, position: int, kind: int, flags: int, stream_id: int) -> int:
+def end_of(data: bytes, position: int, kind: int, flags: int, stream_id: int) -> int:
     """Return where the frame at C{position} ends.
 
     0: it is not there, not whole, or of another kind or stream, or has other flags.

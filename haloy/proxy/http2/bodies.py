@@ -115,14 +115,15 @@ class Bodies(Answers):
             room = min(room, stream.left_bytes)
         most = min(room // _FRAME_BYTES, (len(data) - position) // _FULL_BYTES)
         full = (_FULL_DATA, 0, stream_id)
-        inbox = stream.inbox
-        count = 0
-        while count < most and _unpack(data, position) == full:
-            inbox.append(data[position + _HEADER_BYTES : position + _FULL_BYTES])
-            position += _FULL_BYTES
-            count += 1
-        if count:
-            size = count * _FRAME_BYTES
+        take = stream.inbox.append
+        start = position
+        last = position + most * _FULL_BYTES
+        while position < last and _unpack(data, position) == full:
+            end = position + _FULL_BYTES
+            take(data[position + _HEADER_BYTES : end])
+            position = end
+        if position > start:
+            size = (position - start) // _FULL_BYTES * _FRAME_BYTES
             self.receive_window -= size
             stream.receive_window -= size
             if stream.left_bytes >= 0:

@@ -17,15 +17,16 @@ _SHUTDOWN_PING: Final = b"goodbye!"
 # What happened. An event is its kind, its stream, and what is said with it.
 REQUEST: Final = 0  # its HeaderList (None: too long), a head has come
 ENDED_REQUEST: Final = 1  # the same, and no body follows
-BODY: Final = 2  # the stream's inbox has something
-END: Final = 3  # trailers (an empty list without any): the peer has sent all
-RESET: Final = 4  # the code: the stream is over
-ROOM: Final = 5  # of the stream, or of all (stream 0): more may be sent
-RESPONSE: Final = 6  # fields: the final head has come (client)
-INTERIM: Final = 7  # fields: a head before the final one (client)
-LEAVING: Final = 8  # the peer takes no new streams
-FAILED: Final = 9  # the reason: the connection is over
-ANSWER: Final = 10  # head, body and trailers of a whole answer (client)
+CALL: Final = 2  # the same, and its body is in the inbox, whole
+BODY: Final = 3  # the stream's inbox has something
+END: Final = 4  # trailers (an empty list without any): the peer has sent all
+RESET: Final = 5  # the code: the stream is over
+ROOM: Final = 6  # of the stream, or of all (stream 0): more may be sent
+RESPONSE: Final = 7  # fields: the final head has come (client)
+INTERIM: Final = 8  # fields: a head before the final one (client)
+LEAVING: Final = 9  # the peer takes no new streams
+FAILED: Final = 10  # the reason: the connection is over
+ANSWER: Final = 11  # head, body and trailers of a whole answer (client)
 
 Event = tuple[int, Stream, Any]
 

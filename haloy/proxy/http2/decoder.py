@@ -77,15 +77,16 @@ class Rest:
 class HeaderList:
     """The header list of a request: its pseudo-header fields, and the others.
 
-    @ivar start: as L{Rest.meaning}, of the pseudo-header fields.
+    @ivar start: as L{Rest.meaning}, of the pseudo-header fields. C{ready}: of all.
     """
 
-    __slots__ = ("pseudo", "rest", "start")
+    __slots__ = ("pseudo", "ready", "rest", "start")
 
     def __init__(self, pseudo: list[Field], rest: Rest) -> None:
         self.pseudo = pseudo
         self.rest = rest
         self.start: object = None
+        self.ready: object = None
 
 
 class Decoder:

@@ -20,10 +20,10 @@ from haloy.proxy.connection import (
 from haloy.proxy.http2 import budget, fast_path, frames, grpc_fast_path
 from haloy.proxy.http2.control import (
     BODY,
+    CALL,
     END,
     ENDED_REQUEST,
     FAILED,
-    REQUEST,
     RESET,
     ROOM,
     Event,
@@ -154,9 +154,9 @@ class Http2Downstream(Multiplexed):
 
     def _act(self, event: Event) -> None:
         kind, stream, what = event
-        if kind in (REQUEST, ENDED_REQUEST):
+        if kind <= CALL:
             if self.engine.streams.get(stream.id) is stream:
-                self._request(stream, what, end=kind == ENDED_REQUEST)
+                self._request(stream, what, kind)
         elif kind == ROOM:
             self._room(stream)
         elif kind == FAILED:
@@ -179,7 +179,7 @@ class Http2Downstream(Multiplexed):
             del blocked[stream.owner]
             self._output[stream.owner] = None
 
-    def _request(self, stream: Stream, fields: HeaderList | None, *, end: bool) -> None:
+    def _request(self, stream: Stream, fields: HeaderList | None, kind: int) -> None:
         if (
             self.switch.waits > PROCESS_FULL_BYTES
             and self.waits + self._held_bytes > _SHARE_BYTES
@@ -187,13 +187,13 @@ class Http2Downstream(Multiplexed):
             self.engine.reset(stream, frames.REFUSED_STREAM)
             return
         if fields is not None:
-            if end:
+            if kind == ENDED_REQUEST:
                 if fast_path.take(self, stream, fields):
                     return
-            elif grpc_fast_path.take(self, stream, fields):
+            elif grpc_fast_path.take(self, stream, fields, whole=kind == CALL):
                 return
         client = stream.owner = StreamClient(self, stream)
-        client.begin(fields, end=end)
+        client.take(fields, kind)
 
     def ended(self) -> None:
         """End: an HTTP/2 client that sends nothing more takes nothing either."""

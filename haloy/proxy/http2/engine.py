@@ -12,9 +12,10 @@ from __future__ import annotations
 from typing import Final
 
 from haloy.proxy.http2 import budget, frames
-from haloy.proxy.http2.answers import HEAD_LIMIT_BYTES
+from haloy.proxy.http2.answers import HEAD_LIMIT_BYTES, end_of
 from haloy.proxy.http2.bodies import Bodies
 from haloy.proxy.http2.control import (
+    CALL,
     ENDED_REQUEST,
     FAILED,
     REQUEST,
@@ -36,6 +37,7 @@ _HEADERS: Final = frames.HEADERS
 _END_HEADERS: Final = frames.END_HEADERS
 _END_STREAM: Final = frames.END_STREAM
 _FRAME_BYTES: Final = frames.FRAME_BYTES
+_HEADER_BYTES: Final = frames.HEADER_BYTES
 
 
 class Engine(Bodies):
@@ -180,7 +182,10 @@ class Engine(Bodies):
             elif flags & ~_END_STREAM != _END_HEADERS or not stream_id:
                 self._headers(stream_id, flags, body)
             elif stream_id > self._highest and stream_id & 1 and not self.client:
-                self._request(stream_id, body, end=flags != _END_HEADERS)
+                if flags != _END_HEADERS:
+                    self._request(stream_id, body, end=True)
+                else:
+                    position = self._call(stream_id, body, data, position)
             elif whole := self._take_whole(stream_id, flags, body, data, position):
                 position = whole
             else:
@@ -336,6 +341,26 @@ class Engine(Bodies):
             self._events.append((REQUEST, stream, fields))
         if self.requests >= self._requests_limit:
             self.shut_down(now=True)
+
+    def _call(self, stream_id: int, block: bytes, data: bytes, position: int) -> int:
+        """Take the head of a request, and its body if one frame has all of it.
+
+        The rest is at C{position} of C{data}. Return where what was taken ends.
+        """
+        self._request(stream_id, block, end=False)
+        stream = self.streams.get(stream_id)
+        end = end_of(data, position, _DATA, _END_STREAM, stream_id)
+        start = position + _HEADER_BYTES
+        size = end - start
+        if stream is None or not 0 < size <= min(_FRAME_BYTES, self.receive_window):
+            return position
+        self.receive_window -= size
+        stream.receive_window -= size
+        stream.receiving = False
+        stream.inbox.append(data[start:end])
+        self._hold(stream, size)
+        self._events[-1] = (CALL, stream, self._events[-1][2])
+        return end
 
     def _block_without_stream(self, stream_id: int, block: bytes) -> None:
         """Take a head that opens nothing; its block has to be decoded all the same."""

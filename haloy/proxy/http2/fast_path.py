@@ -19,6 +19,7 @@ from haloy.proxy.fields import BadHead
 from haloy.proxy.http2 import head as heads
 from haloy.proxy.http2.decoder import HeaderList
 from haloy.proxy.http2.exchange import known_answer
+from haloy.proxy.http2.plan import Ready
 from haloy.proxy.http2.sender import Stream
 from haloy.proxy.http2.stream import StreamClient
 from haloy.proxy.timer_wheel import NEVER
@@ -35,37 +36,46 @@ def take(connection: Http2Downstream, stream: Stream, fields: HeaderList) -> boo
 
     Else C{stream} has an owner.
     """
-    meaning = fields.rest.meaning
-    if not isinstance(meaning, heads.Meaning):
+    ready = ready_for(connection, fields, b"GET")
+    if ready is None:
         return False
-    plan = meaning.plan
-    if not isinstance(plan, Plan):
-        return False
-    path = path_for(plan, connection, fields, b"GET")
-    if not path:
-        return False
-    request = Http2FastRequest(connection, stream, fields)
+    request = Http2FastRequest(connection, stream, fields, ready)
     stream.owner = request
-    request.begin(plan, path)
+    request.begin()
     return True
 
 
-def path_for(
-    plan: Plan, connection: Http2Downstream, fields: HeaderList, method: bytes
-) -> bytes:
-    """Return the path of a request that C{plan} is good for, C{b""}: it is not."""
+def ready_for(
+    connection: Http2Downstream, fields: HeaderList, method: bytes
+) -> Ready | None:
+    """Return what is ready for a request by C{method}, C{None}: there is no plan."""
+    ready = fields.ready
+    if (
+        isinstance(ready, Ready)
+        and ready.epoch == connection.switch.epoch
+        and ready.plan.request.method == method
+    ):
+        return ready
+    meaning = fields.rest.meaning
+    plan = meaning.plan if isinstance(meaning, heads.Meaning) else None
+    if not isinstance(plan, Plan):
+        return None
     try:
         start = heads.start_of(fields)
     except (heads.Malformed, BadHead):
-        return b""
+        return None
+    target = start.target
     if (
         start.method != method
+        or plan.request.method != method
         or start.authority != plan.authority
         or not _holds(plan, connection)
-        or start.target.startswith(CHALLENGE_PREFIX)
+        or target.startswith(CHALLENGE_PREFIX)
     ):
-        return b""
-    return start.target
+        return None
+    line = method + b" " + target
+    fields.ready = ready = Ready(connection.switch.epoch, plan, line, target)
+    return ready
 
 
 def _holds(plan: Plan, connection: Http2Downstream) -> bool:
@@ -80,15 +90,28 @@ def _holds(plan: Plan, connection: Http2Downstream) -> bool:
 class FastStream(FastRequest):
     """A request on a stream under way by a short way, and its client."""
 
-    __slots__ = ("_connection", "_fields", "_started_s", "_stream", "due_s", "slot")
+    __slots__ = (
+        "_connection",
+        "_fields",
+        "_ready",
+        "_started_s",
+        "_stream",
+        "due_s",
+        "slot",
+    )
 
     def __init__(
-        self, connection: Http2Downstream, stream: Stream, fields: HeaderList
+        self,
+        connection: Http2Downstream,
+        stream: Stream,
+        fields: HeaderList,
+        ready: Ready,
     ) -> None:
         super().__init__(connection.switch)
         self._connection = connection
         self._stream = stream
         self._fields = fields
+        self._ready = ready
         self._started_s = connection.wheel.clock()
         self.due_s = NEVER
         self.slot = 0
@@ -133,9 +156,12 @@ class Http2FastRequest(FastStream):
 
     __slots__ = ()
 
-    def begin(self, plan: Plan, target: bytes) -> None:
+    def begin(self) -> None:
         """Send it up."""
-        self._begin(plan, b"GET " + target, target)
+        ready = self._ready
+        plan = self._plan = ready.plan
+        self._name()
+        self._write(ready.line, plan)
         if self._send(plan):
             self._connection.wheel.arm(self, plan.target.response_timeout_s)
 
@@ -167,6 +193,7 @@ class Http2FastRequest(FastStream):
             known.status,
             known.length_bytes,
             pool.key,
+            self._ready.shown,
         )
         pool.finished()
 

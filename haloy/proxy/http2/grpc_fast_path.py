@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Final
 
 from haloy.proxy.body import LENGTH
 from haloy.proxy.fields import passable_trailers
-from haloy.proxy.http2 import head as heads
 from haloy.proxy.http2.decoder import HeaderList
 from haloy.proxy.http2.exchange import encode_lines, known_answer
-from haloy.proxy.http2.fast_path import FastStream, path_for
+from haloy.proxy.http2.fast_path import FastStream, ready_for
 from haloy.proxy.http2.frames import FRAME_BYTES
 from haloy.proxy.http2.head import trailer_lines
-from haloy.proxy.http2.hpack import LENGTHS, Field, encode_field, literal_name
-from haloy.proxy.http2.plan import CallPlan, Met
+from haloy.proxy.http2.hpack import LENGTHS, Field, literal_name
+from haloy.proxy.http2.plan import CallPlan, Met, Ready
 from haloy.proxy.http2.sender import Stream, content
 from haloy.proxy.http2.stream import StreamClient
 from haloy.proxy.http2.upstream import Branch, head_text
@@ -40,21 +39,21 @@ _heads: dict[tuple[bytes, tuple[Field, ...]], bytes] = {}
 _trailers: dict[tuple[Field, ...], bytes] = {}
 
 
-def take(connection: Http2Downstream, stream: Stream, fields: HeaderList) -> bool:
+def take(
+    connection: Http2Downstream, stream: Stream, fields: HeaderList, *, whole: bool
+) -> bool:
     """Take a request of which everything has come, if it is of this kind.
 
-    False: nothing is done.
+    C{whole}: nobody will say that it has ended. False: nothing is done.
     """
-    meaning = fields.rest.meaning
-    if not isinstance(meaning, heads.Meaning):
+    if stream.receiving:
         return False
-    plan = meaning.plan
-    if not isinstance(plan, CallPlan) or stream.receiving:
+    ready = ready_for(connection, fields, b"POST")
+    if ready is None or not isinstance(ready.plan, CallPlan):
         return False
-    path = path_for(plan, connection, fields, b"POST")
-    if not path:
-        return False
-    stream.owner = GrpcFastCall(connection, stream, fields, plan, path)
+    call = stream.owner = GrpcFastCall(connection, stream, fields, ready, ready.plan)
+    if whole:
+        call.body_ended([])
     return True
 
 
@@ -65,7 +64,6 @@ class GrpcFastCall(FastStream):
         "_answer",
         "_asked",
         "_call",
-        "_path",
         "_pool",
         "_size_bytes",
         "_trunk",
@@ -76,12 +74,11 @@ class GrpcFastCall(FastStream):
         connection: Http2Downstream,
         stream: Stream,
         fields: HeaderList,
+        ready: Ready,
         plan: CallPlan,
-        path: bytes,
     ) -> None:
-        super().__init__(connection, stream, fields)
+        super().__init__(connection, stream, fields, ready)
         self._call = plan
-        self._path = path
         # Of the app's side, from when the request is there.
         self._pool: Pool | None = None
         self._trunk: Trunk | None = None
@@ -121,15 +118,15 @@ class GrpcFastCall(FastStream):
         body = content(self._stream)
         size = len(body)
         if (
-            pool.full
+            pool.outstanding >= pool.limit
             or size > FRAME_BYTES
             or (plan.request.framing == LENGTH and size != plan.request.length_bytes)
             or (target.max_body_bytes is not None and size > target.max_body_bytes)
             or not trunk.engine.fits(size)
         ):
             return False
-        self._name(self._path)
-        asked = self._asked = trunk.engine.ask(self._head(plan), body)
+        self._name()
+        asked = self._asked = trunk.engine.ask(self._head(), body)
         asked.owner = self
         connection.engine.credit_all(self._stream, size)
         trunk.mark()
@@ -140,15 +137,12 @@ class GrpcFastCall(FastStream):
         connection.wheel.arm(self, target.stream_idle_s)
         return True
 
-    def _head(self, plan: CallPlan) -> bytes:
+    def _head(self) -> bytes:
         """Return the block of the request."""
         request_id, traceparent = self._request_id, self._traceparent
         return b"".join(
             (
-                plan.start,
-                encode_field(b":path", self._path),
-                plan.fields,
-                plan.id_name,
+                self._ready.block,
                 LENGTHS[len(request_id)],
                 request_id,
                 _TRACE_NAME,
@@ -224,6 +218,7 @@ class GrpcFastCall(FastStream):
             met.status,
             size,
             pool.key,
+            self._ready.shown,
             self._size_bytes,
         )
         trunk.left(pool)
@@ -253,7 +248,7 @@ class GrpcFastCall(FastStream):
         asked, trunk, pool = self._asked, self._trunk, self._pool
         if asked is None or trunk is None or pool is None:
             raise ValueError("the request has not been sent")
-        self._write(self._call, b"POST " + self._path)
+        self._write(self._ready.line, self._call)
         branch = Branch(self._switch, pool)
         branch.adopt(trunk, asked)
         return self._hand_over(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from haloy.proxy.access_log import TARGET_LIMIT
 from haloy.proxy.body import NO_BODY
 from haloy.proxy.fast_request import Plan, plan_of
 from haloy.proxy.http2.decoder import HeaderList
@@ -64,6 +65,30 @@ class CallPlan(Plan):
         self.fields = encode_field(b":authority", plan.authority) + passed(lines[2:-1])
         self.met: Met | None = None
         self.id_name = literal_name(lines[-1].partition(b":")[0].lower())
+
+
+class Ready:
+    """A request for whose fields there is a plan, which is good by one table.
+
+    A client that repeats all of it repeats the list of fields itself, where it is kept.
+
+    @ivar epoch: of the table. C{line}: how the request line begins.
+    @ivar shown: the target, for the log.
+    @ivar block: of a call: what the app gets before the request's id.
+    """
+
+    __slots__ = ("block", "epoch", "line", "plan", "shown", "target")
+
+    def __init__(self, epoch: int, plan: Plan, line: bytes, target: bytes) -> None:
+        self.epoch = epoch
+        self.plan = plan
+        self.line = line
+        self.target = target
+        self.shown = target[:TARGET_LIMIT].decode("ascii")
+        self.block = b""
+        if isinstance(plan, CallPlan):
+            path = encode_field(b":path", target)
+            self.block = b"".join((plan.start, path, plan.fields, plan.id_name))
 
 
 def learn(

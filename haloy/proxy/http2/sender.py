@@ -36,6 +36,9 @@ _FRAME_BYTES: Final = frames.FRAME_BYTES
 _HEADERS: Final = frames.HEADERS
 _END_HEADERS: Final = frames.END_HEADERS
 _END_STREAM: Final = frames.END_STREAM
+_LAST_HEADERS: Final = frames.END_HEADERS | frames.END_STREAM
+_EARNED_BY_BYTE: Final = budget.EARNED_BY_BYTE
+_BURST: Final = budget.BURST
 _EARNED_BY_WHOLE: Final = budget.EARNED_BY_STREAM + budget.EARNED_BY_DATA
 
 
@@ -214,27 +217,53 @@ class Sender:
             return False
         stream.send_window -= size
         self.send_window -= size
-        self.queued_bytes += size + head_size + last_size + _HEADER_BYTES
         stream_id = stream.id
         out = self._out
-        flags = _END_HEADERS if size or trailers else _END_HEADERS | _END_STREAM
-        out += (_pack(head_size << 8 | _HEADERS, flags, stream_id), block)
-        if size:
-            self.queued_bytes += _HEADER_BYTES
-            if size > _FRAME_BYTES:
-                self._write_frames(stream_id, memoryview(payload), end=not trailers)
-            else:
-                end = 0 if trailers else _END_STREAM
-                out += (_pack(size << 8, end, stream_id), payload)
-        if trailers:
-            self.queued_bytes += _HEADER_BYTES
-            flags = _END_HEADERS | _END_STREAM
-            out += (_pack(last_size << 8 | _HEADERS, flags, stream_id), trailers)
+        # First what most messages are: two frames, or three.
+        if not 0 < size <= _FRAME_BYTES:
+            self._write_whole(stream_id, block, payload, trailers)
+        elif last_size:
+            out += (
+                _pack(head_size << 8 | _HEADERS, _END_HEADERS, stream_id),
+                block,
+                _pack(size << 8, 0, stream_id),
+                payload,
+                _pack(last_size << 8 | _HEADERS, _LAST_HEADERS, stream_id),
+                trailers,
+            )
+            self.queued_bytes += head_size + size + last_size + 3 * _HEADER_BYTES
+        else:
+            out += (
+                _pack(head_size << 8 | _HEADERS, _END_HEADERS, stream_id),
+                block,
+                _pack(size << 8, _END_STREAM, stream_id),
+                payload,
+            )
+            self.queued_bytes += head_size + size + 2 * _HEADER_BYTES
         stream.sending = False
         if not stream.receiving:
             self._forget(stream)
-        self.budget.earn(_EARNED_BY_WHOLE + size * budget.EARNED_BY_BYTE)
+        # As L{Budget.earn}, which is asked of every answer.
+        purse = self.budget
+        tokens = purse.tokens + _EARNED_BY_WHOLE + size * _EARNED_BY_BYTE
+        purse.tokens = tokens if tokens < _BURST else _BURST
         return True
+
+    def _write_whole(
+        self,
+        stream_id: int,
+        block: bytes,
+        payload: bytes | memoryview,
+        trailers: bytes,
+    ) -> None:
+        """Write a message with no body, or one of several frames."""
+        end = not trailers
+        self.write(frames.headers(stream_id, block, end=end and not payload))
+        if payload:
+            self.queued_bytes += len(payload) + _HEADER_BYTES
+            self._write_frames(stream_id, memoryview(payload), end=end)
+        if trailers:
+            self.write(frames.headers(stream_id, trailers, end=True))
 
     def _sent_all(self, stream: Stream) -> None:
         stream.sending = False

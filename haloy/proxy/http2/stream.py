@@ -16,6 +16,7 @@ from haloy.proxy.fields import BadHead
 from haloy.proxy.head import RequestHead, render_request
 from haloy.proxy.http2 import frames
 from haloy.proxy.http2.budget import SMALL_DATA_CHATTY
+from haloy.proxy.http2.control import CALL, ENDED_REQUEST
 from haloy.proxy.http2.decoder import HeaderList
 from haloy.proxy.http2.exchange import StreamExchange, encode_lines
 from haloy.proxy.http2.forwarding import StreamForwarding
@@ -69,6 +70,13 @@ class StreamClient(Outgoing):
 
     # The request.
 
+    def take(self, fields: HeaderList | None, kind: int) -> None:
+        """Take what has come of a request: its head, or all of it, as C{kind} says."""
+        self.begin(fields, end=kind == ENDED_REQUEST)
+        if kind == CALL:
+            self.body_came()
+            self.body_ended([])
+
     def begin(
         self, fields: HeaderList | None, *, end: bool, pool: Pool | None = None
     ) -> None:
@@ -104,16 +112,15 @@ class StreamClient(Outgoing):
             self._answer_at_once(pages.error(413), request)
             return
         self._exchange = exchange
-        connection = self.connection
-        extra = connection.origin.fields_for(request, target)
-        head = render_request(request, b"", extra)
+        origin = self.connection.origin
+        head = render_request(request, b"", origin.fields_for(request, target))
         driver = StreamForwarding(self, target, exchange, head, fresh=False)
         driver.grpc = self._grpc = not target.is_api and is_call(request)
         if target.h2c or self._grpc:
             self.stream.small_price = SMALL_DATA_CHATTY
         self.driver = driver
         if fields is not None and (self._grpc or (end and request.method == b"GET")):
-            learn(connection.origin, fields, request, target, head)
+            learn(origin, fields, request, target, head)
         if pool is None or not driver.try_at(pool):
             driver.seek()
 
@@ -197,8 +204,7 @@ class StreamClient(Outgoing):
 
     def feed_body(self) -> None:
         """Give the driver what has come of the body already."""
-        stream = self.stream
-        driver = self.driver
+        stream, driver = self.stream, self.driver
         if driver is None:
             return
         if stream.inbox:

@@ -89,11 +89,14 @@ class Trunk(User):
     def ready(self) -> bool:
         """Whether one more request may go out here at once, and its body."""
         connection = self.connection
+        engine = self.engine
         return (
             connection.connected
             and not connection.congested
-            and self.engine.greeted
-            and self.has_room
+            and engine.greeted
+            and not engine.leaving
+            and not engine.failed
+            and len(engine.streams) + len(self._waiting) < engine.peer_streams
         )
 
     def take(self, branch: Branch) -> None:

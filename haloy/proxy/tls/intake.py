@@ -17,7 +17,8 @@ from haloy.proxy.http2 import frames
 # The largest record of TLS. There is always room for one, so OpenSSL never keeps
 # decrypted bytes that the reactor does not know of.
 RECORD_BYTES: Final = 16384
-_RECORDS: Final = 8
+# With twice as many, an upload has half the turns: a tenth less to do for each byte.
+_RECORDS: Final = 16
 INTAKE_BYTES: Final = RECORD_BYTES * _RECORDS
 # Room for what is left of the last read: less than the longest frame.
 _BEFORE_BYTES: Final = frames.HEADER_BYTES + frames.FRAME_BYTES

@@ -10,7 +10,7 @@ from typing import Any
 from haloy.proxy.fields import BadHead
 from haloy.proxy.head import parse_request, render_request
 from haloy.proxy.http2 import frames
-from haloy.proxy.http2.control import BODY, ENDED_REQUEST, FAILED, REQUEST
+from haloy.proxy.http2.control import BODY, CALL, END, ENDED_REQUEST, FAILED, REQUEST
 from haloy.proxy.http2.decoder import HeaderList
 from haloy.proxy.http2.engine import STREAMS_LIMIT, Engine
 from haloy.proxy.http2.head import Malformed, request_of
@@ -69,8 +69,12 @@ def _play(pieces: list[bytes], *, client: bool, answers: bool) -> list[Any]:
         for kind, stream, what in engine.receive(piece, 0.0):
             if kind == BODY:
                 continue
-            if kind in (REQUEST, ENDED_REQUEST):
+            if kind in (REQUEST, ENDED_REQUEST, CALL):
                 what = _request(what, end=kind == ENDED_REQUEST)
+            if kind == CALL:
+                # In pieces, it is three events.
+                seen.append((REQUEST, stream.id, what))
+                kind, what = END, []
             seen.append((kind, stream.id, what))
             if (
                 answers

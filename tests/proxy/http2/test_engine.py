@@ -7,6 +7,7 @@ import pytest
 from haloy.proxy.http2 import budget, frames
 from haloy.proxy.http2.control import (
     BODY,
+    CALL,
     END,
     ENDED_REQUEST,
     FAILED,
@@ -159,6 +160,48 @@ def test_a_request_its_body_and_its_trailers_are_events() -> None:
     assert engine.take_body(stream) == b"a" * 100 + b"b" * 100
     assert not stream.receiving
     assert stream.sending
+
+
+def test_a_request_whose_body_is_one_frame_is_one_event() -> None:
+    """The windows count it; what is no such frame is for the general way."""
+    engine = server()
+    engine.receive_window = 200
+    events = engine.receive(
+        head(1, POST, end=False)
+        + frame(DATA, 1, 1, b"a" * 100)
+        + head(3, POST, end=False)
+        + frame(DATA, 1, 3, b"a" * 100)
+        + head(5, POST, end=False)
+        + frame(DATA, 1, 5, b""),
+        0.0,
+    )
+    assert kinds(events) == [(CALL, 1), (CALL, 3), (REQUEST, 5), (END, 5)]
+    stream = engine.streams[1]
+    assert not stream.receiving
+    assert engine.take_body(stream) == b"a" * 100
+    assert engine.receive_window == 0
+    engine.credit(stream, 100)
+    assert engine.held_bytes == 100
+
+
+def test_a_whole_request_is_held_to_the_window_of_the_connection() -> None:
+    """A body that is larger ends the connection, as in pieces."""
+    engine = server()
+    engine.receive_window = 99
+    data = head(1, POST, end=False) + frame(DATA, 1, 1, b"a" * 100)
+    assert kinds(engine.receive(data, 0.0)) == [(FAILED, 0)]
+    assert failure(engine) == frames.FLOW_CONTROL_ERROR
+
+
+def test_a_whole_request_too_many_is_refused() -> None:
+    """Its body counts as that of a stream which we have reset."""
+    engine = server()
+    for number_ in range(STREAMS_LIMIT):
+        engine.receive(head(2 * number_ + 1, POST, end=False), 0.0)
+    last = 2 * STREAMS_LIMIT + 1
+    data = head(last, POST, end=False) + frame(DATA, 1, last, b"a" * 100)
+    assert kinds(engine.receive(data, 0.0)) == []
+    assert resets(engine) == [(last, frames.REFUSED_STREAM)]
 
 
 def test_a_request_without_a_body_is_one_event() -> None:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from haloy.proxy.http2 import frames
+from haloy.proxy.http2.control import END, ENDED_REQUEST, REQUEST
 from tests.proxy.http2 import sessions
 from tests.proxy.http2.sessions import check_session
 from tests.proxy.http2.support import POST, block, frame, number
@@ -98,6 +99,10 @@ def test_the_checks_see_something() -> None:
     start = frames.PREFACE + frame(frames.SETTINGS)
     data = start + sessions.session_of(PARTS[0] + PARTS[2] + PARTS[9])
     seen = sessions._play([data], client=False, answers=True)
-    assert [(kind, stream) for kind, stream, _ in seen] == [(1, 1), (0, 3), (3, 3)]
+    assert [(kind, stream) for kind, stream, _ in seen] == [
+        (ENDED_REQUEST, 1),
+        (REQUEST, 3),
+        (END, 3),
+    ]
     assert seen[0][2].startswith(b"GET / HTTP/1.1\r\nHost: app.example.com\r\n")
     assert b"Content-Length: 5\r\n" in seen[1][2]

@@ -63,8 +63,8 @@ def test_no_more_than_fits() -> None:
     intake = Intake()
     source = Records([RECORD] * 20)
     assert fill(intake, source) == INTAKE_BYTES
-    assert len(source.script) == 12
-    assert intake.copy(INTAKE_BYTES) == RECORD * 8
+    assert len(source.script) == 4
+    assert intake.copy(INTAKE_BYTES) == RECORD * 16
 
 
 def test_the_longest_beginning_of_a_frame_fits() -> None:
