@@ -16,14 +16,26 @@ nox.needs_version = ">=2024.10"
 nox.options.default_venv_backend = "none"
 nox.options.sessions = [
     "lint", "types", "imports", "news", "docs", "compiled", "tests", "outside",
+    "measured",
 ]  # fmt: skip
 
 BIN = Path(sys.executable).parent
 CODE = ("haloy", "tests", "twisted", "bench", "scripts", "noxfile.py")
 #: Tests that need programs that are not ours, or much time.
 OUTSIDE = "docker or acme or slow"
+#: The tests of two files at once: they wait for half of their time. A file's are in one
+#: process, as they share what it has started.
+TWO_FILES = ("-n", "2", "--dist", "loadfile")
+#: Of these, what measures times or a process at rest: nothing runs beside them.
+MEASURING = (
+    "tests/integration/test_many.py",
+    "tests/integration/test_times.py",
+    "tests/proxy/test_slow_clients.py",
+)
 #: Where coverage of this run and of every process it starts is gathered.
 DATA = Path(".nox") / "coverage"
+#: After Ctrl+C tests get so long to remove what they have started.
+TIDYING_S = 60.0
 #: Where the compiled form is built, installed and tried.
 COMPILED = Path(".nox").resolve() / "compiled"
 PACKAGED = ("haloy", "twisted", "pyproject.toml", "setup.cfg", "setup.py",
@@ -91,7 +103,7 @@ def compiled(session: nox.Session) -> None:
     chosen = session.posargs or ("-m", "not docker and not acme", *OF_THE_PROXY)
     environment = {**os.environ, "HALOY_TEST_FORM": "compiled"}
     session.run(
-        str(python), "-P", "-m", "pytest", "-q", "--durations=10", *chosen,
+        str(python), "-P", "-m", "pytest", "-q", "--durations=10", *TWO_FILES, *chosen,
         env=environment,
         external=True,
     )  # fmt: skip
@@ -136,8 +148,8 @@ def tests(session: nox.Session) -> None:
     DATA.parent.mkdir(exist_ok=True)
     environment = {**os.environ, "COVERAGE_FILE": str(DATA.resolve())}
     _run(session, "coverage", "erase", env=environment)
-    alone = ("pytest", "-m", f"not ({OUTSIDE})", "--durations=10")
-    _run(session, "coverage", "run", "-m", *alone, env=environment)
+    chosen = ("-m", f"not ({OUTSIDE})", "--durations=10", *TWO_FILES)
+    _run(session, "coverage", "run", "-m", "pytest", *chosen, env=environment)
     _run(session, "coverage", "combine", "--quiet", env=environment)
     _run(session, "coverage", "report", "--skip-covered", env=environment)
     _run(
@@ -157,7 +169,14 @@ def outside(session: nox.Session) -> None:
 
     Without coverage: these tests start a thousand processes and look at the clock.
     """
-    _run(session, "pytest", "-m", OUTSIDE, "--durations=25")
+    others = [f"--ignore={path}" for path in MEASURING]
+    _run(session, "pytest", "-m", OUTSIDE, "--durations=25", *TWO_FILES, *others)
+
+
+@nox.session
+def measured(session: nox.Session) -> None:
+    """Are the promised times kept, and is the daemon quiet at rest?"""
+    _run(session, "pytest", "-m", OUTSIDE, "--durations=10", *MEASURING)
 
 
 def _pure() -> list[str]:
@@ -170,4 +189,10 @@ def _pure() -> list[str]:
 
 
 def _run(session: nox.Session, tool: str, *arguments: str, **options: object) -> None:
-    session.run(str(BIN / tool), *arguments, external=True, **options)
+    session.run(
+        str(BIN / tool),
+        *arguments,
+        external=True,
+        interrupt_timeout=TIDYING_S,
+        **options,
+    )

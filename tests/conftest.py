@@ -28,6 +28,8 @@ OUTSIDE = {"docker", "acme", "slow"}
 #: In a CI, where nobody can look again, every test gets so many more tries, after a
 #: pause: a core that somebody else took may be back.
 CI_RERUNS, CI_RERUN_DELAY_S = 2, 2
+#: So long a worker of xdist gets to end what its tests have started.
+TIDYING_S = 60
 #: In what a test's last connections get to end: looks, a second if nothing else runs.
 SETTLING, SETTLING_STEP_S = 200, 0.005
 
@@ -48,6 +50,19 @@ def pytest_configure() -> None:
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config) -> None:
+    """Let workers tidy up: after ten seconds xdist would kill them."""
+    distributed = config.pluginmanager.getplugin("dsession")
+    distributed.nodemanager.EXIT_TIMEOUT = TIDYING_S
+
+
+def pytest_keyboard_interrupt() -> None:
+    """Let nothing interrupt a worker's tidying: it hears of one Ctrl+C twice."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @pytest.fixture

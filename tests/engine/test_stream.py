@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from haloy.engine.interface import Output, Stream
@@ -41,6 +41,7 @@ def joined(outputs: list[Output]) -> dict[Stream, bytes]:
     st.lists(st.tuples(st.sampled_from([1, 2]), st.binary(max_size=50)), max_size=8),
     st.lists(st.integers(1, 40), min_size=1, max_size=30),
 )
+@example([(1, b"one"), (2, b"two")], [1] * 30)
 def test_any_split_gives_the_same_output(
     frames: list[tuple[int, bytes]], cuts: list[int]
 ) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from attrs import evolve, fields
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from haloy.config.units import show_duration, show_size
@@ -45,6 +45,7 @@ ANY_OPTIONS = st.builds(
 
 
 @given(ANY_OPTIONS)
+@example(ProxyOptions(response_headers=(("X-A", "1"), ("X-B", "2"))))
 def test_labels_carry_every_option_unchanged(options: ProxyOptions) -> None:
     """What is written as labels reads back as the same options."""
     assert options_from_labels(options_to_labels(options)) == options

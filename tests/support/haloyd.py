@@ -23,7 +23,7 @@ from tests.support.ports import free_ports
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "a" * 64
-START_LIMIT_S = 30.0
+START_LIMIT_S = 90.0
 STOP_LIMIT_S = 40.0
 
 
