@@ -9,6 +9,7 @@ and how long a new request takes beside them.
 
 from __future__ import annotations
 
+import itertools
 import resource
 import shutil
 import socket
@@ -19,10 +20,14 @@ from pathlib import Path
 
 from bench.compare import HOST, Stage, Target, client_context
 
+#: One client may not have as many connections as are measured: these take turns.
+SOURCES = itertools.cycle(f"127.0.0.{number}" for number in range(1, 101))
+
 
 def dial(target: Target, tls: bool, host: str, request: bytes) -> socket.socket:
     connection: socket.socket = socket.create_connection(
-        ("127.0.0.1", target.https if tls else target.http)
+        ("127.0.0.1", target.https if tls else target.http),
+        source_address=(next(SOURCES), 0),
     )
     if tls:
         connection = client_context().wrap_socket(connection, server_hostname=host)
