@@ -186,8 +186,8 @@ class StreamClient(Outgoing):
         driver = self.driver
         if driver is None:
             # The answer is complete: the rest is taken and thrown away.
-            data = self.connection.engine.take_body(self.stream)
-            self.connection.engine.credit(self.stream, len(data))
+            self._owed_bytes += len(self.connection.engine.take_body(self.stream))
+            self._pay()
         elif not self._paused and driver.awaits_body:
             self.feed_body()
 
@@ -211,10 +211,9 @@ class StreamClient(Outgoing):
             pieces = self.connection.engine.take_pieces(stream)
             size = sum([len(piece) for piece in pieces])
             driver.body_came(pieces, size)
-            if self._paused:
-                self._owed_bytes += size
-            else:
-                self.connection.engine.credit(stream, size)
+            self._owed_bytes += size
+            if not self._paused:
+                self._pay()
         if self._ended and self.driver is driver and not stream.inbox:
             driver.client_completed(self._trailers)
 
@@ -231,10 +230,11 @@ class StreamClient(Outgoing):
             self.feed_body()
 
     def _pay(self) -> None:
-        """Give the credit that was held back."""
+        """Give credit for what was taken; it may be all that the client waits for."""
+        engine = self.connection.engine
         owed, self._owed_bytes = self._owed_bytes, 0
-        if owed:
-            self.connection.engine.credit(self.stream, owed)
+        engine.credit(self.stream, owed)
+        if engine.queued_bytes:
             self.connection.mark()
 
     def hold(self, data: bytes) -> None:

@@ -12,7 +12,7 @@ from haloy.proxy.http2 import frames
 from haloy.proxy.pool import IDLE_TIMEOUT_S
 from tests.proxy.conftest import Running, Starter
 from tests.proxy.http2.clients import Answer, H2Client, RawClient, until
-from tests.proxy.http2.support import Frame, block, frame, number, split
+from tests.proxy.http2.support import POST, Frame, block, frame, head, number, split
 from tests.proxy.support import Backend, Peer, answering, backend, in_thread
 
 OPTIONS = ProxyOptions(protocol=Protocol.H2C)
@@ -184,6 +184,31 @@ async def test_calls_at_the_start_wait_for_what_a_replica_takes(
 
         assert await in_thread(talk) == [200] * 20
         assert app.connections <= 4
+
+
+async def test_what_came_before_a_replica_was_there(start_http2: Starter) -> None:
+    """A client that has used up its window gets more, and waits for nothing else."""
+    running = start_http2()
+    told = threading.Event()
+    window, full = frames.DEFAULT_WINDOW, bytes(frames.FRAME_BYTES)
+    last = bytes(window % frames.FRAME_BYTES)
+
+    def script(peer: Peer) -> None:
+        assert told.wait(10)
+        server(lambda peer, one, count: None)(peer)
+
+    def talk() -> int:
+        client = RawClient(running.https)
+        client.send(head(1, (*POST, *CALL), end=False))
+        client.send(frame(frames.DATA, 0, 1, full) * (window // len(full)))
+        client.send(frame(frames.DATA, 0, 1, last), frame(frames.PING, 0, 0, bytes(8)))
+        client.until(frames.PING)
+        told.set()
+        return client.until(frames.WINDOW_UPDATE, 1).stream
+
+    with backend(script) as app:
+        await served(running, app)
+        assert await in_thread(talk) == 1
 
 
 @pytest.mark.parametrize("what", ["no streams", "goodbye", "the end", "nothing"])

@@ -144,7 +144,11 @@ func talk(ctx context.Context, client *grpc.ClientConn, what string, count, size
 	case "up":
 		stream := open(ctx, client, "/test/up")
 		for i := 0; i < count; i++ {
-			must(stream.SendMsg(&piece))
+			err := stream.SendMsg(&piece)
+			if err == io.EOF { // the call has ended: why, its status says
+				err = stream.RecvMsg(&out)
+			}
+			must(err)
 		}
 		must(stream.CloseSend())
 		must(stream.RecvMsg(&out))
