@@ -7,6 +7,15 @@ from typing import Final
 from tests.proxy.support import Peer, connect, get, in_thread, parse_head
 
 OK: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+SHORT_OK: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+UPGRADE: Final = (
+    b"GET /ws HTTP/1.1\r\nHost: app.example.com\r\nConnection: Upgrade\r\n"
+    b"Upgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n"
+)
+SWITCH: Final = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+    b"Connection: Upgrade\r\n\r\n"
+)
 POST: Final = b"POST / HTTP/1.1\r\nHost: app.example.com\r\n"
 
 

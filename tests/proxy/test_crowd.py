@@ -11,11 +11,10 @@ from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 
 from haloy.proxy.crowd import CONNECTIONS_LIMIT, Crowd
 from haloy.proxy.forwarded import parse_networks
+from tests.proxy.apps import SHORT_OK
 from tests.proxy.conftest import Running, Starter
 from tests.proxy.http2.clients import H2Client, RawClient, tls_peer, until
 from tests.proxy.support import Peer, answering, backend, connect, get, in_thread
-
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 def test_so_many_and_no_more() -> None:
@@ -101,7 +100,7 @@ async def test_all_kinds_of_connections_count(start_http2: Starter) -> None:
         shaking.send(b"\x16\x03\x01")
         return [old, new.peer, plain, shaking, RawClient(running.https).peer]
 
-    with backend(answering(OK)) as app:
+    with backend(answering(SHORT_OK)) as app:
         await running.serve(app)
         inside = await in_thread(fill)
         assert counted(running) == {"127.0.0.1": 5}

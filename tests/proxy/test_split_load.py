@@ -20,7 +20,7 @@ from twisted.internet.task import deferLater
 from haloy.model.app import Domain
 from haloy.model.names import AppName, DomainName
 from haloy.proxy.routes import RoutedApp, RouteTable, Upstream, build_table
-from tests.proxy.apps import OK
+from tests.proxy.apps import OK, SWITCH, UPGRADE
 from tests.proxy.conftest import Split, SplitStarter
 from tests.proxy.split.test_supervisor import certificate
 from tests.proxy.support import (
@@ -201,14 +201,6 @@ async def test_tables_of_a_thousand_routes(
 
 
 LARGE = b"HTTP/1.1 200 OK\r\nContent-Length: 4000000\r\n\r\n" + b"z" * 4_000_000
-UPGRADE = (
-    b"GET /ws HTTP/1.1\r\nHost: app.example.com\r\nConnection: Upgrade\r\n"
-    b"Upgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n"
-)
-SWITCH = (
-    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
-    b"Connection: Upgrade\r\n\r\n"
-)
 
 
 def giving(peer: Peer) -> None:

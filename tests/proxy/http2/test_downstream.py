@@ -10,6 +10,7 @@ import pytest
 from haloy.proxy.http2 import downstream, frames
 from haloy.proxy.http2.multiplexed import DEAF_BYTES
 from haloy.proxy.http2.outgoing import Outgoing
+from tests.proxy.apps import SHORT_OK
 from tests.proxy.conftest import Running, Starter
 from tests.proxy.http2.clients import H2Client, RawClient, tls_peer, until
 from tests.proxy.http2.support import GET, block, frame, head, number
@@ -21,8 +22,6 @@ from tests.proxy.support import (
     get,
     in_thread,
 )
-
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 def clients(running: Running) -> int:
@@ -42,7 +41,7 @@ async def test_the_handshake_chooses(start_http2: Starter) -> None:
                 )
                 peer.send(peer.exactly(4))
                 return
-            peer.send(OK)
+            peer.send(SHORT_OK)
 
     def talk() -> None:
         with_h2 = H2Client(running.https)
@@ -149,7 +148,7 @@ async def test_an_idle_connection_is_told_goodbye(start_http2: Starter) -> None:
         now[0] += 60.0
         assert client.end() == frames.NO_ERROR
 
-    with backend(answering(OK)) as app:
+    with backend(answering(SHORT_OK)) as app:
         await running.serve(app)
         await in_thread(talk)
     await until(lambda: clients(running) == 0)
@@ -163,7 +162,7 @@ async def test_a_stream_that_nobody_reads_is_reset(start_http2: Starter) -> None
 
     def script(peer: Peer) -> None:
         while asked := peer.head():
-            peer.send(large if b"/large" in asked else OK)
+            peer.send(large if b"/large" in asked else SHORT_OK)
 
     client_of: list[H2Client] = []
 
@@ -199,7 +198,7 @@ async def test_a_stop_lets_requests_end(start_http2: Starter) -> None:
         peer.head()
         there.set()
         assert go_on.wait(WAIT_S)
-        peer.send(OK)
+        peer.send(SHORT_OK)
 
     def talk() -> None:
         client = RawClient(running.https)
@@ -231,7 +230,7 @@ async def test_a_client_that_leaves_first(start_http2: Starter) -> None:
         assert client.status(1) == "200"
         client.end()
 
-    with backend(answering(OK)) as app:
+    with backend(answering(SHORT_OK)) as app:
         await running.serve(app)
         await in_thread(talk)
         await until(lambda: clients(running) == 0)
@@ -250,7 +249,7 @@ async def test_a_connection_has_a_number_of_requests(
         assert client.statuses(1, 3, 5) == ["200"] * 3
         assert client.end() == frames.NO_ERROR
 
-    with backend(answering(OK)) as app:
+    with backend(answering(SHORT_OK)) as app:
         await running.serve(app)
         await in_thread(talk)
 
@@ -266,7 +265,7 @@ async def test_a_failure_of_one_connection_is_its_own(
         client = H2Client(running.https)
         assert client.get().body == b"ok"
 
-    with backend(answering(OK)) as app:
+    with backend(answering(SHORT_OK)) as app:
         await running.serve(app)
         await in_thread(talk)
         (connection,) = running.proxy._switch.clients
@@ -289,7 +288,7 @@ async def test_requests_over_the_wire_in_any_pieces(start_http2: Starter) -> Non
             client.send(bytes([octet]))
         assert client.statuses(1, 3) == ["200"] * 2
 
-    with backend(answering(OK)) as app:
+    with backend(answering(SHORT_OK)) as app:
         await running.serve(app)
         await in_thread(talk)
 
@@ -313,7 +312,7 @@ async def _deaf(running: Running) -> tuple[RawClient, downstream.Http2Downstream
 async def test_who_does_not_read_is_not_heard(start_http2: Starter) -> None:
     """Until it has taken what there is: what it asks would only add to it."""
     running = start_http2()
-    with backend(answering(OK)) as app:
+    with backend(answering(SHORT_OK)) as app:
         await running.serve(app)
         client, connection = await _deaf(running)
         await in_thread(lambda: client.send(client.get(1)))

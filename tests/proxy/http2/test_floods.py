@@ -18,13 +18,13 @@ from haloy.proxy.descriptor import READ_BYTES
 from haloy.proxy.http2 import frames
 from haloy.proxy.http2.downstream import Http2Downstream
 from haloy.proxy.http2.sender import PROCESS_FULL_BYTES
+from tests.proxy.apps import SHORT_OK
 from tests.proxy.conftest import Starter
 from tests.proxy.http2.clients import H2Client, RawClient, until
 from tests.proxy.http2.support import GET, POST, block, frame, head, number
 from tests.proxy.support import answering, backend, in_thread
 from tests.support.waiting import slowness
 
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 LARGE = b"HTTP/1.1 200 OK\r\nContent-Length: 400000\r\n\r\n" + b"x" * 400000
 
 #: What is promised is asserted this many times over: the machine does other things.
@@ -202,7 +202,7 @@ async def test_a_flood_is_ended_and_nobody_else_feels_it(
     """GOAWAY, little CPU and memory, a prompt answer for others, nothing left."""
     running = start_http2()
     pieces = FLOODS[what]()
-    with backend(answering(OK)) as app:
+    with backend(answering(SHORT_OK)) as app:
         await running.serve(app)
         probe = Probe(running.https)
         await until(lambda: probe.answers > 0)
@@ -331,6 +331,6 @@ async def test_what_people_do_is_no_flood(start_http2: Starter) -> None:
         assert client.goaway is None
         client.peer.close()
 
-    with backend(answering(OK)) as app:
+    with backend(answering(SHORT_OK)) as app:
         await running.serve(app)
         await in_thread(talk)

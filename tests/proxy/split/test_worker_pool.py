@@ -20,7 +20,7 @@ from haloy.proxy.form import form
 from haloy.proxy.interface import Program
 from haloy.proxy.split.sockets import Sockets, listening
 from haloy.proxy.split.worker_pool import LEAN, STOCK, WorkerPool
-from tests.proxy.apps import OK
+from tests.proxy.apps import OK, SWITCH, UPGRADE
 from tests.proxy.conftest import Split, SplitStarter
 from tests.proxy.split.test_supervisor import certificate
 from tests.proxy.support import (
@@ -32,15 +32,6 @@ from tests.proxy.support import (
     get,
     in_thread,
     table_of,
-)
-
-UPGRADE = (
-    b"GET /ws HTTP/1.1\r\nHost: app.example.com\r\nConnection: Upgrade\r\n"
-    b"Upgrade: websocket\r\nSec-WebSocket-Key: x\r\n\r\n"
-)
-SWITCH = (
-    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
-    b"Connection: Upgrade\r\n\r\n"
 )
 
 
