@@ -8,6 +8,7 @@ from twisted.application.service import IServiceMaker, ServiceMaker
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
+from haloy.garbage import not_looked_for
 from haloy.libraries import load
 
 
@@ -26,4 +27,5 @@ class Subcommand(ServiceMaker):
         return self._load().makeService
 
     def _load(self) -> Any:
-        return load(self.module, self.tapname)
+        with not_looked_for():
+            return load(self.module, self.tapname)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import weakref
 
-from haloy.garbage import keep_what_is_here
+import pytest
+
+from haloy.garbage import keep_what_is_here, not_looked_for
 
 
 class Knot:
@@ -24,3 +26,18 @@ def test_only_what_is_made_later_is_looked_through() -> None:
     assert len(gc.get_objects()) < gc.get_freeze_count() / 10
     gc.collect()
     assert after() is None
+
+
+@pytest.mark.parametrize("looked_for", [True, False])
+def test_none_is_looked_for_during_an_import(looked_for: bool) -> None:
+    """Afterwards it is as before, also if the import failed."""
+    if not looked_for:
+        gc.disable()
+    try:
+        with not_looked_for():
+            assert not gc.isenabled()
+        with pytest.raises(ImportError), not_looked_for():
+            raise ImportError
+        assert gc.isenabled() is looked_for
+    finally:
+        gc.enable()
