@@ -6,7 +6,9 @@ from those who come next, and what is connected goes on. So it is looked at.
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +21,20 @@ from haloy.errors import HaloyError
 
 #: How often the file is looked at.
 LOOK_S: Final = 2.0
+
+
+def make_way(path: Path) -> None:
+    """Remove the socket that a crash left at C{path}; nothing else is ever removed.
+
+    @raise OSError: no socket can be made there, C{strerror} says why.
+    """
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise OSError(errno.EEXIST, "what is there is no socket, and is left alone")
+    path.unlink(missing_ok=True)
 
 
 class SocketFile:

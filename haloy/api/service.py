@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from haloy.api.body import Gate, make_site
 from haloy.config.client_file import split_server
 from haloy.errors import Conflict
-from haloy.socket_file import SocketFile
+from haloy.socket_file import SocketFile, make_way
 
 
 class _FilePort(unix.Port):
@@ -80,7 +80,7 @@ class ApiListener:
             reactor=self._reactor,
         )
         try:
-            self._socket.unlink(missing_ok=True)  # a crash left it behind
+            make_way(self._socket)
             port.startListening()
         except (OSError, CannotListenError) as problem:
             raise Conflict(

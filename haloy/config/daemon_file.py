@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import ip_network
-from typing import Any
+from typing import Any, Final
 
 from attrs import field, frozen
 
@@ -47,6 +47,8 @@ SECTIONS = (
     "metrics",
     "manhole",
 )
+#: What an address has room for, with the zero behind it (unix(7)).
+_SOCKET_PATH_BYTES: Final = 107
 
 
 @frozen
@@ -230,14 +232,20 @@ def _proxy(section: Section, trusted: tuple[str, ...]) -> ProxySettings:
         public_https=section.get("public_https", default.public_https, whole(1, 65535)),
         trusted_proxies=trusted,
         http2=section.get("http2", default.http2, _switch),
-        control=section.get("control", default.control, _absolute),
+        control=section.get("control", default.control, _socket_path),
     )
 
 
-def _absolute(value: Any, key: str) -> str:
+def _socket_path(value: Any, key: str) -> str:
     text = as_text(value, key)
     if not text.startswith("/"):
         raise InvalidValue(f"{text!r} is not an absolute path", field=key)
+    if len(text.encode()) > _SOCKET_PATH_BYTES:
+        raise InvalidValue(
+            f"is longer than the {_SOCKET_PATH_BYTES} bytes that the path of a socket "
+            "may have",
+            field=key,
+        )
     return text
 
 

@@ -27,6 +27,7 @@ from zope.interface import implementer
 from haloy.config.client_file import split_server
 from haloy.config.operations import ManholeSettings
 from haloy.config.private import write_private
+from haloy.socket_file import make_way
 
 
 @define(eq=False)
@@ -61,7 +62,7 @@ class ManholeService:
 
     async def _listen(self, mode: str) -> None:
         if mode == "unix":
-            self._socket.unlink(missing_ok=True)
+            make_way(self._socket)
             self._port = self._reactor.listenUNIX(
                 str(self._socket), prompt_factory(self._namespace), mode=0o600
             )

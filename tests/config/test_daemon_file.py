@@ -132,6 +132,7 @@ def test_the_key_that_old_documents_name() -> None:
         ("proxy:\n  mode: fork", 2, "auto, embedded, split"),
         ("proxy:\n  public_https: 0", 2, "1 to 65535"),
         ("proxy:\n  control: proxy.sock", 2, "not an absolute path"),
+        (f"proxy:\n  control: /{'a' * 107}", 2, "107 bytes"),
         ("proxy:\n  public_https: '443'", 2, "whole number"),
         ("trusted_proxies: 10.0.0.0/8", 1, "must be a list"),
         ("trusted_proxies: [10.0.0.0/40]", 1, "address or network"),

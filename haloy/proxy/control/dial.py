@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
+from twisted.internet import defer
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectError, ConnectionLost
 from twisted.internet.protocol import ClientFactory
@@ -20,6 +22,8 @@ from haloy.proxy.control.protocol import (
     Welcome,
 )
 from haloy.proxy.control.release import RELEASE, version_problem
+
+GREETING_LIMIT_S: Final = 10.0
 
 
 class ProxyUnavailable(HaloyError):
@@ -73,7 +77,7 @@ class _Dial(ClientFactory):
 
 async def _greet(link: Link) -> None:
     """Find out whether the two releases understand each other."""
-    welcome = await link.ask(Hello(PROTOCOL, RELEASE), 10.0)
+    welcome = await link.ask(Hello(PROTOCOL, RELEASE), GREETING_LIMIT_S)
     if not isinstance(welcome, Welcome):
         raise ProxyRefused("it does not greet back")
     problem = version_problem(Hello(welcome.protocol, welcome.release))
@@ -88,7 +92,19 @@ async def _refuse(link: Link, message: Message, came: Packed) -> Message:
 def reason_of(problem: Exception) -> str:
     """Return a sentence for what kept us from talking to the proxy."""
     if isinstance(problem, ConnectError):
-        return "nobody listens there"
+        return _REFUSALS.get(problem.osError, _NOBODY)
     if isinstance(problem, ConnectionLost):
         return "it ended the connection (may this user control it?)"
+    if isinstance(problem, defer.TimeoutError):
+        return "it does not answer; if that lasts, restart haloy-proxy"
     return str(problem) or "it does not answer"
+
+
+_NOBODY: Final = "nobody listens there: start haloy-proxy"
+_REFUSALS: Final = {
+    errno.ENOENT: "nobody listens there, there is no such file: start haloy-proxy, "
+    "with the --control that proxy: control: in haloyd.yaml names",
+    errno.EACCES: "this user may not get there: it has to be in the group of that "
+    "file, and the folder has to let it in",
+    errno.EAGAIN: "too many wait there already: if that lasts, restart haloy-proxy",
+}

@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from haloy.errors import ConfigError
-from haloy.socket_file import SocketFile
+from haloy.socket_file import SocketFile, make_way
 
 MODE: Final = 0o660
 BACKLOG: Final = 16
@@ -98,7 +98,7 @@ def open_control(path: Path, group: int | None) -> socket.socket:
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     before = os.umask(0o177)
     try:
-        path.unlink(missing_ok=True)
+        make_way(path)
         listening.bind(str(path))
         if group is not None:
             os.chown(path, -1, group)
@@ -106,7 +106,10 @@ def open_control(path: Path, group: int | None) -> socket.socket:
         listening.listen(BACKLOG)
     except OSError as problem:
         listening.close()
-        raise ConfigError(f"cannot listen on {path}: {problem.strerror}") from problem
+        raise ConfigError(
+            f"cannot listen on {path}: {problem.strerror or problem}; see to that, or "
+            "choose another path by --control and in haloyd.yaml by proxy: control:"
+        ) from problem
     finally:
         os.umask(before)
     return listening

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import errno
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.error import getConnectError
 from twisted.internet.task import deferLater
+from twisted.logger import capturedLogs, formatEvent
 
 from haloy.model.certificate import Challenge, ChallengeKind
 from haloy.model.names import AppName, DomainName
 from haloy.proxy.control.client import RemoteProxy
-from haloy.proxy.control.dial import ProxyUnavailable
+from haloy.proxy.control.dial import ProxyUnavailable, reason_of
 from haloy.proxy.interface import DrainLimits
 from haloy.proxy.routes import RouteTable
 from tests.proxy.apps import OK
@@ -41,6 +47,74 @@ async def test_no_proxy_is_told_and_waited_for(tmp_path: Path, reactor: Any) -> 
         await proxy.programs()
     assert proxy.stats().generation == 0
     await proxy.stopService()
+
+
+@contextmanager
+def nothing(path: Path) -> Iterator[None]:
+    yield
+
+
+@contextmanager
+def of_a_crash(path: Path) -> Iterator[None]:
+    """Leave a socket whose process has ended."""
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(str(path))
+    yield
+
+
+@contextmanager
+def hanging(path: Path) -> Iterator[None]:
+    """Take connections, and say nothing."""
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(str(path))
+        one.listen()
+        yield
+
+
+@contextmanager
+def full(path: Path) -> Iterator[None]:
+    """Let as many wait already as may."""
+    with socket.socket(socket.AF_UNIX) as one, socket.socket(socket.AF_UNIX) as waiting:
+        one.bind(str(path))
+        one.listen(0)
+        waiting.connect(str(path))
+        yield
+
+
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [
+        (nothing, "there is no such file: start haloy-proxy, with the --control"),
+        (of_a_crash, "nobody listens there: start haloy-proxy"),
+        (hanging, "it does not answer; if that lasts, restart haloy-proxy"),
+        (full, "nobody listens there: start haloy-proxy"),
+    ],
+)
+async def test_what_is_wrong_with_the_socket(
+    tmp_path: Path,
+    reactor: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    place: Callable[[Path], AbstractContextManager[None]],
+    reason: str,
+) -> None:
+    """It is told what to do, and once: with the path."""
+    monkeypatch.setattr("haloy.proxy.control.dial.GREETING_LIMIT_S", 0.2)
+    path = tmp_path / "proxy.sock"
+    proxy = RemoteProxy(reactor, str(path), {})
+    with place(path), capturedLogs() as events:
+        proxy.startService()
+        while reason not in proxy.trouble:
+            await deferLater(reactor, 0.02)
+        await proxy.stopService()
+    told = [formatEvent(event) for event in events]
+    assert [f"haloy-proxy at {path}: " in one for one in told] == [True], told
+    assert reason in told[0]
+
+
+def test_a_socket_that_is_for_others() -> None:
+    """As the kernel refuses who is not in its group: connect(2), C{EACCES}."""
+    refused = getConnectError((errno.EACCES, "Permission denied"))
+    assert "has to be in the group of that file" in reason_of(refused)
 
 
 async def test_who_waits_is_told_of_the_end(tmp_path: Path, reactor: Any) -> None:

@@ -48,6 +48,32 @@ def test_the_socket_of_a_proxy_that_hangs(tmp_path: Path) -> None:
         one.close()
 
 
+def test_nothing_but_a_socket_is_removed(tmp_path: Path) -> None:
+    """A path that was mistyped costs nobody a file; it is said what to do."""
+    file, link, folder = (tmp_path / name for name in ("file", "link", "folder"))
+    file.write_text("precious")
+    link.symlink_to(file)
+    folder.mkdir()
+    for path in (file, link, folder):
+        with pytest.raises(
+            ConfigError, match=f"{path}: what is there is no socket.*--control"
+        ):
+            open_control(path, None)
+    assert file.read_text() == "precious"
+    assert link.is_symlink()
+
+
+def test_places_where_no_socket_can_be(tmp_path: Path) -> None:
+    """The path is named, the reason, and the way out."""
+    for path, reason in (
+        (tmp_path / ("a" * 108), "too long"),
+        (tmp_path / "no" / "folder", "No such file"),
+    ):
+        with pytest.raises(ConfigError, match=f"{path}: .*{reason}.*--control"):
+            open_control(path, None)
+    assert not os.listdir(tmp_path)
+
+
 async def test_a_file_that_was_removed_is_made_again(
     start_split: SplitStarter, reactor: Any
 ) -> None:
