@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
@@ -146,7 +147,8 @@ def _confine(user: str | None, state: Path) -> Callable[[], None]:
 
     def confine() -> None:
         if user is not None:
-            make_directory(state)
+            with suppress(OSError):  # told where it is used
+                make_directory(state)
             become(user, state)
         give_up_privileges()
 

@@ -6,13 +6,31 @@ And what becomes of one that is damaged all the same.
 from __future__ import annotations
 
 import os
+import re
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from typing import Final
+
+#: What L{write_private} has not finished: C{.NAME.PID.tmp}.
+_UNFINISHED: Final = re.compile(r"\..+\.([0-9]+)\.tmp")
 
 
 def make_directory(path: Path) -> None:
     """Make C{path} with mode 0700 unless it exists; an existing one keeps its mode."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def tidy(folder: Path) -> None:
+    """Remove what processes that were killed have not finished writing.
+
+    It may be half of a key. Where nothing can be removed it stays.
+    """
+    for path in folder.glob(".*.tmp"):
+        found = _UNFINISHED.fullmatch(path.name)
+        if found is not None and not Path("/proc", found[1]).exists():
+            with suppress(OSError):
+                path.unlink()
 
 
 def set_aside(path: Path, now: datetime) -> Path:

@@ -46,7 +46,8 @@ class Peer:
 def become(user: str, folder: Path) -> None:
     """Be C{user} from now on, in no group but its own. Only root can.
 
-    C{folder} and the files in it are given to the user before.
+    C{folder} and the files in it are given to the user before; where that cannot be
+    done it is told.
 
     @raise ConfigError: there is no such user, or we are not root.
     """
@@ -58,8 +59,16 @@ def become(user: str, folder: Path) -> None:
         return
     if os.geteuid() != 0:
         raise ConfigError(f"only root can become {user}: leave --user out")
-    for path in (folder, *folder.rglob("*")):
-        os.chown(path, who.pw_uid, who.pw_gid, follow_symlinks=False)
+    try:
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, who.pw_uid, who.pw_gid, follow_symlinks=False)
+    except OSError as problem:
+        _log.error(
+            "{folder} cannot be given to {user}: {problem}",
+            folder=str(folder),
+            user=user,
+            problem=problem.strerror,
+        )
     _forget_capabilities(ctypes.CDLL(None))  # while we may: it takes one itself
     os.setgroups([])
     os.setresgid(who.pw_gid, who.pw_gid, who.pw_gid)

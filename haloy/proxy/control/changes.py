@@ -27,7 +27,8 @@ _T = TypeVar("_T")
 
 # --- tables --------------------------------------------------------------------------
 
-_read_route: Final = decoder(Route)
+#: Makes a L{Route} of its JSON. @raise ValueError: it is none.
+read_route: Final = decoder(Route)
 
 
 @frozen
@@ -59,7 +60,7 @@ def _read_routes(values: Mapping[str, Any]) -> dict[str, Route]:
     found = {}
     for name, value in values.items():
         try:
-            found[name] = _read_route(value)
+            found[name] = read_route(value)
         except ValueError as problem:
             raise ValueError(f"the route of {name}: {problem}") from None
     return found

@@ -11,26 +11,28 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from attrs import field, frozen
 from twisted.logger import Logger
 
 from haloy.config.fragments import Fragments
-from haloy.config.private import make_directory, set_aside, write_private
+from haloy.config.private import make_directory, set_aside, tidy, write_private
 from haloy.model.certificate import Certificate, Secret
 from haloy.model.names import DomainName
-from haloy.proxy.control.changes import UnreadTable, unread_table
+from haloy.proxy.control.changes import UnreadTable, read_route, unread_table
 from haloy.proxy.control.values import decode, encode
 from haloy.proxy.routes import RouteTable
 
 _CHAIN: Final = b"-----BEGIN CERTIFICATE-----"
 #: SHA-256 as the index has it: no way out of the folder.
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+
+_T = TypeVar("_T")
 
 
 @frozen
@@ -87,9 +89,12 @@ class KeptFiles:
     # --- reading ------------------------------------------------------------------
 
     def load(self, now: datetime) -> Kept:
-        """Return what was kept, as far as it is whole."""
-        table = self._load(self._table, KeptTable, now) or KeptTable({}, RouteTable())
-        listed = self._load(self._index, tuple[KeptCertificate, ...], now) or ()
+        """Return what was kept, as far as it is whole; what never was is removed."""
+        for folder in (self._folder, self._certificates):
+            tidy(folder)
+        kept_table = self._load(self._table, self._read_table, now)
+        table = kept_table or KeptTable({}, RouteTable())
+        listed = self._load(self._index, _read_index, now) or ()
         found = (self._certificate(one, now) for one in listed)
         return Kept(
             table.settings,
@@ -97,20 +102,45 @@ class KeptFiles:
             tuple(one for one in found if one is not None),
         )
 
-    def _load(self, path: Path, kind: Any, now: datetime) -> Any:
+    def _load(self, path: Path, read: Callable[[Any], _T], now: datetime) -> _T | None:
         try:
-            return decode(kind, json.loads(path.read_bytes()))
+            return read(json.loads(path.read_bytes()))
         except FileNotFoundError:
             return None
         except (ValueError, RecursionError) as problem:
             self._set_aside(path, now, str(problem))
         except OSError as problem:
             self._log.error(
-                "{path} cannot be read: {problem}",
+                "{path} cannot be read ({problem}): what is in it is served when "
+                "haloyd has told it again",
                 path=str(path),
                 problem=problem.strerror,
             )
         return None
+
+    def _read_table(self, value: Any) -> KeptTable:
+        """Return the table without routes that another release may have understood.
+
+        @raise ValueError: it is none.
+        """
+        for kind in ("exact", "wildcard"):
+            try:
+                routes = dict(value["table"].get(kind, {}))
+            except (TypeError, KeyError, AttributeError):
+                break  # which says what is wrong, below
+            for name, route in routes.items():
+                try:
+                    read_route(route)
+                except ValueError as problem:
+                    del value["table"][kind][name]
+                    self._log.error(
+                        "the route of {name} is left out: {problem}; it is there "
+                        "again when haloyd has told it",
+                        name=name,
+                        problem=str(problem),
+                    )
+        table: KeptTable = decode(KeptTable, value)
+        return table
 
     def _certificate(self, one: KeptCertificate, now: datetime) -> Certificate | None:
         if _DIGEST.fullmatch(one.digest) is None:
@@ -201,6 +231,11 @@ class KeptFiles:
 
     def _path(self, digest: str) -> Path:
         return self._certificates / f"{digest}.pem"
+
+
+def _read_index(value: Any) -> tuple[KeptCertificate, ...]:
+    index: tuple[KeptCertificate, ...] = decode(tuple[KeptCertificate, ...], value)
+    return index
 
 
 def _route(route: Any) -> str:

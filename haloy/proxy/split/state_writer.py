@@ -9,6 +9,7 @@ when it takes things again, it gets the newest.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from threading import Lock
 from typing import Any, Final
 
@@ -31,7 +32,9 @@ class Writer:
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, tasks: Tasks) -> None:
+    def __init__(self, reactor: Any, tasks: Tasks, folder: Path) -> None:
+        """Prepare to write into C{folder}."""
+        self._folder = folder
         self._reactor = reactor
         self._tasks = tasks
         self._unwritten: dict[str, Callable[[], None]] = {}
@@ -63,7 +66,7 @@ class Writer:
                     again_s = 0.0
                 except OSError as problem:
                     again_s = min(2 * again_s or _FIRST_AGAIN_S, _LAST_AGAIN_S)
-                    self._not_kept(problem)
+                    self.not_kept(problem)
                 self._due_s[kind] = self._reactor.seconds() + (again_s or _EACH_S)
                 if not again_s and self._unwritten.get(kind) is how:
                     del self._unwritten[kind]
@@ -77,7 +80,7 @@ class Writer:
                 try:
                     how()
                 except OSError as problem:
-                    self._not_kept(problem)
+                    self.not_kept(problem)
             self._unwritten.clear()
             self._ended = True
 
@@ -87,7 +90,13 @@ class Writer:
             if not self._ended:
                 how()
 
-    def _not_kept(self, problem: OSError) -> None:
+    def not_kept(self, problem: OSError) -> None:
+        """Tell what that means."""
         self._log.error(
-            "what is served cannot be kept: {problem}", problem=str(problem)
+            "what is served cannot be kept in {folder}: {problem}; it is tried again. "
+            "Until that works, a haloy-proxy that starts while haloyd is away serves "
+            "what was kept before: see to room there, and that the user of haloy-proxy "
+            "may write",
+            folder=str(self._folder),
+            problem=problem.strerror or str(problem),
         )

@@ -19,7 +19,6 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from haloy.config.private import make_directory
-from haloy.errors import ConfigError
 from haloy.model.certificate import Challenge, Secret
 from haloy.model.names import AppName
 from haloy.proxy.control.changes import (
@@ -106,7 +105,7 @@ class Supervisor(Service):
         self._tickets = SharedKeys(reactor, self._new_tickets)
         self._following = False
         self._access_log: AccessLog | None = None  # nobody has said
-        self._writer = Writer(reactor, self._tasks)
+        self._writer = Writer(reactor, self._tasks, plan.state)
         self._sockets = Sockets()
         self._control: Door | None = None
         self._server: ControlServer | None = None
@@ -232,9 +231,7 @@ class Supervisor(Service):
         try:
             make_directory(self._plan.state)
         except OSError as problem:
-            raise ConfigError(
-                f"cannot use {self._plan.state}: {problem.strerror}"
-            ) from problem
+            self._writer.not_kept(problem)
         kept = self._files.load(self._now())
         try:
             read_settings(kept.settings)

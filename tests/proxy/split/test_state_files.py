@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import stat
+import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from attrs import evolve
+from twisted.logger import capturedLogs, formatEvent
 
 from haloy.model.certificate import Certificate, Secret
 from haloy.model.names import DomainName
@@ -177,6 +181,42 @@ def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
     """A folder in the place of a file stops nothing."""
     (tmp_path / "table.json").mkdir()
     assert KeptFiles(tmp_path).load(NOW) == Kept()
+
+
+def test_a_route_of_a_newer_release_costs_itself_alone(tmp_path: Path) -> None:
+    """After a step back to this one all other routes are served."""
+    files = KeptFiles(tmp_path)
+    both = table(7, {"a": 1, "b": 1})
+    files.save_table({}, unread_table(both))
+    path = tmp_path / "table.json"
+    content = json.loads(path.read_text())
+    odd = next(iter(content["table"]["exact"]))
+    content["table"]["exact"][odd]["shadow"] = 1
+    path.write_text(json.dumps(content))
+    with capturedLogs() as events:
+        found = files.load(NOW).table
+    assert found.generation == 7
+    assert found.exact.keys() == both.exact.keys() - {odd}
+    (event,) = events
+    assert f"the route of {odd} is left out" in formatEvent(event)
+
+
+def test_what_a_killed_process_was_writing_is_removed(tmp_path: Path) -> None:
+    """Half a key among it; what somebody writes now, or a person has made, stays."""
+    KeptFiles(tmp_path).save_certificates((certificate("a.example"),))
+    folder = tmp_path / "certs"
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    left = [
+        tmp_path / f".table.json.{ended.pid}.tmp",
+        folder / f".k.pem.{ended.pid}.tmp",
+    ]
+    stays = [folder / f".k.pem.{os.getpid()}.tmp", tmp_path / ".mine.tmp"]
+    for path in (*left, *stays):
+        path.touch()
+    assert len(KeptFiles(tmp_path).load(NOW).certificates) == 1
+    assert not any(path.exists() for path in left)
+    assert all(path.exists() for path in stays)
 
 
 def test_a_folder_that_takes_nothing(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,9 @@ from twisted.logger import Logger
 
 from haloy.proxy.split.state_writer import Writer
 from haloy.tasks import Tasks
+
+#: Named in what is told; nothing here writes there.
+HERE = Path("here")
 
 
 async def until(reactor: Any, condition: Callable[[], bool]) -> None:
@@ -26,7 +30,7 @@ async def test_the_newest_of_each_kind(
     """What comes alone is written at once; then what was replaced is left out."""
     monkeypatch.setattr("haloy.proxy.split.state_writer._EACH_S", 3600.0)
     done: list[str] = []
-    writer = Writer(reactor, tasks := Tasks(Logger()))
+    writer = Writer(reactor, tasks := Tasks(Logger()), HERE)
     writer.write("a", lambda: done.append("a1"))
     writer.write("b", lambda: done.append("b1"))
     await until(reactor, lambda: len(done) == 2)
@@ -44,7 +48,7 @@ async def test_a_stream_is_written_now_and_then(
     """The newest of it is, when it is due; what came before that is not."""
     monkeypatch.setattr("haloy.proxy.split.state_writer._EACH_S", 0.5)
     done: list[int] = []
-    writer = Writer(reactor, Tasks(Logger()))
+    writer = Writer(reactor, Tasks(Logger()), HERE)
     began_s = reactor.seconds()
     for number in range(20):
         writer.write("a", lambda number=number: done.append(number))  # type: ignore[misc]  # bound here
@@ -68,7 +72,7 @@ async def test_what_fails_holds_up_nothing_else(
             raise OSError(28, "No space left on device")
         done.append("table")
 
-    writer = Writer(reactor, Tasks(Logger()))
+    writer = Writer(reactor, Tasks(Logger()), HERE)
     writer.write("table", table)
     writer.write("certificates", lambda: done.append("certificates"))
     await until(reactor, lambda: done.count("failed") == 2)
@@ -91,7 +95,7 @@ async def test_the_end_waits_for_nobody_and_loses_nothing(reactor: Any) -> None:
         done.append("old")
 
     tasks = Tasks(Logger())
-    writer = Writer(reactor, tasks)
+    writer = Writer(reactor, tasks, HERE)
     writer.write("a", old)
     await until(reactor, begun.is_set)
     writer.write("a", lambda: done.append("new"))
