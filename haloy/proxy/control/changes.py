@@ -221,17 +221,25 @@ class CertificatesReader:
     def __init__(self) -> None:
         self.certificates: tuple[Certificate, ...] = ()
         self._held: dict[DomainName, Certificate] = {}
+        self._underway: list[CertificatesPart] = []
+
+    @property
+    def brief(self) -> Sequence[CertificatesPart]:
+        """What leads another reader to where this one is, within a set as well."""
+        return [*certificate_parts(None, self.certificates), *self._underway]
 
     def take(self, part: CertificatesPart) -> tuple[Certificate, ...] | None:
         """Return the set that C{part} completes."""
         if part.whole:
-            self._held = {}
+            self._held, self._underway = {}, []
         for one in part.put:
             self._held[one.name] = one
         for name in part.gone:
             self._held.pop(name, None)
         if not part.last:
+            self._underway.append(part)
             return None
+        self._underway = []
         self.certificates = tuple(self._held.values())
         return self.certificates
 

@@ -225,7 +225,11 @@ class RemoteProxy(Service):
             held := self._certificates
         ) is not None and self._sent_certificates is not held:
             parts = certificate_parts(self._sent_certificates, held)
-            await self._send_parts(link, parts)
+            try:
+                await self._send_parts(link, parts)
+            except (ProxyRefused, defer.TimeoutError):
+                self._sent_certificates = None  # as with a table
+                raise
             self._sent_certificates = held
 
     async def _send_parts(self, link: Link, parts: Sequence[Message]) -> None:

@@ -6,7 +6,9 @@ read it. One that a worker refuses is refused, and told to nobody who comes late
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
+from typing import Final
 
 from haloy.proxy.control.changes import (
     UnreadTable,
@@ -15,8 +17,11 @@ from haloy.proxy.control.changes import (
     table_parts,
 )
 from haloy.proxy.control.link import ProxyRefused
-from haloy.proxy.control.protocol import Packed, TablePart
+from haloy.proxy.control.protocol import Packed, TablePart, packed
 from haloy.proxy.split.worker_pool import WorkerPool
+
+#: Part of a table that never comes: whoever has parts of another one leaves them.
+_NO_TABLE: Final = TablePart(-1)
 
 
 class Passing:
@@ -24,11 +29,17 @@ class Passing:
 
     def __init__(self) -> None:
         self._reader = passing_reader()
+        self._underway: list[TablePart] = []  # of a table whose last part has not come
 
     @property
     def table(self) -> UnreadTable:
-        """What workers that come are told."""
+        """The newest one."""
         return self._reader.table
+
+    @property
+    def brief(self) -> Sequence[TablePart]:
+        """What workers that come are told: what else comes goes on from there."""
+        return [*table_parts(None, self.table), *self._underway]
 
     def begin(self, table: UnreadTable) -> None:
         """Begin with what was kept."""
@@ -38,8 +49,14 @@ class Passing:
     def hear(self, part: TablePart, came: Packed, workers: WorkerPool) -> None:
         """Pass a part on; what is wrong with it is said when the last one comes."""
         with suppress(ValueError):
-            self._reader.take(part)
+            self._read(part)
         workers.tell(came)
+
+    def give_up(self, workers: WorkerPool) -> None:
+        """Forget a table of which no more comes, and let workers do so."""
+        if self._underway:
+            self.hear(_NO_TABLE, packed(_NO_TABLE), workers)
+            self._underway = []
 
     async def take(self, part: TablePart, came: Packed, workers: WorkerPool) -> bool:
         """Return when all have C{part}, whether a table that is served ends with it.
@@ -48,7 +65,7 @@ class Passing:
         @raise ValueError: the same, found out here.
         """
         former = self._reader.table
-        table = self._reader.take(part)
+        table = self._read(part)
         try:
             read = await workers.ask(came)
             if table is not None and not read:  # nobody was there to do it
@@ -58,3 +75,14 @@ class Passing:
                 self._reader.go_back(table, former)
             raise
         return table is not None
+
+    def _read(self, part: TablePart) -> UnreadTable | None:
+        begun = self._underway
+        if begun and _way_of(begun[0]) != _way_of(part):
+            begun = []
+        self._underway = [] if part.last else [*begun, part]
+        return self._reader.take(part)
+
+
+def _way_of(part: TablePart) -> tuple[int, int]:
+    return part.base, part.generation

@@ -25,7 +25,6 @@ from haloy.proxy.control.changes import (
     CertificatesReader,
     added,
     certificate_parts,
-    table_parts,
     together,
 )
 from haloy.proxy.control.door import Door
@@ -249,8 +248,8 @@ class Supervisor(Service):
         return (
             Configure({**self._settings, **own}),
             Tickets(self._tickets.keys),
-            *certificate_parts(None, self._certificates.certificates),
-            *table_parts(None, self._tables.table),
+            *self._certificates.brief,
+            *self._tables.brief,
             *(Present(challenge) for challenge in self._challenges),
             *(
                 Park(app, until_s - now_s)
@@ -361,6 +360,8 @@ class Supervisor(Service):
     def _left(self) -> None:
         """Nobody reads requests any more; everything else stays as it is."""
         self._orphans |= self._challenges.keys()
+        if self._workers is not None:
+            self._tables.give_up(self._workers)
         if self._following and self._workers is not None and self.running:
             self._following = False
             self._tasks.start("leaving the log", _tell(self._workers, Follow(False)))

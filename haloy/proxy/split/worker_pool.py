@@ -211,7 +211,7 @@ class WorkerPool:
         try:
             while True:
                 self._reload_again = False
-                old = self.serving
+                old = [one for one in self._members if not one.retired]
                 new = await self._launch_all()
                 if not any(new):
                     self._log.error("new workers do not serve: the old ones stay")
@@ -285,6 +285,8 @@ class WorkerPool:
                 self._log.error("a worker is refused: {problem}", problem=problem)
                 self._kill((member,))
                 return
+            if member.retired:  # before it came: others know what it would be told
+                return
             member.release = installed()
             self._tasks.start("starting a worker", self._feed(member, ready))
             return
@@ -295,17 +297,14 @@ class WorkerPool:
     async def _feed(self, member: Member, ready: Deferred[bool]) -> None:
         """Tell a new worker what the others know, then let it accept."""
         member.fed = True
+        # All at once: nothing that changes meanwhile comes between.
+        questions = (*self._brief(), Serve())
+        asked = [member.link.ask(one, ANSWER_LIMIT_S) for one in questions]
         try:
-            # All at once: nothing that changes meanwhile comes between.
-            await DeferredList(
-                [
-                    member.link.ask(message, ANSWER_LIMIT_S)
-                    for message in (*self._brief(), Serve())
-                ],
-                fireOnOneErrback=True,
-                consumeErrors=True,
-            )
+            await DeferredList(asked, fireOnOneErrback=True, consumeErrors=True)
         except Exception as problem:  # whatever it is, this one is of no use
+            if member.retired:
+                return
             cause = getattr(problem, "subFailure", problem)
             self._problem = str(getattr(cause, "value", cause))
             self._log.error(
