@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,8 @@ async def test_off_is_off(reactor: Any, tmp_path: Path) -> None:
 async def test_the_socket_is_its_owners(reactor: Any, tmp_path: Path) -> None:
     """A file that a crash left is no hindrance, and none is left afterwards."""
     path = tmp_path / "manhole.sock"
-    path.write_text("left")
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
     one = service(reactor, tmp_path, mode="unix")
     await one.start()
     assert path.is_socket()
