@@ -25,6 +25,7 @@ from haloy.proxy.forwarded import Networks
 from haloy.proxy.head import RequestHead
 from haloy.proxy.head_cache import HeadCache
 from haloy.proxy.http2.engine import REQUESTS_LIMIT
+from haloy.proxy.http2.reading import ReadQueue
 from haloy.proxy.http2.shedding import Shedding
 from haloy.proxy.http2.turn import Turn
 from haloy.proxy.interface import UpstreamFailure
@@ -103,6 +104,7 @@ class Switch:
         self.crowd = Crowd(connections_per_client)
         self.turn = Turn(reactor)
         self.shaking = HandshakeQueue(self.turn, wheel.clock)
+        self.reading = ReadQueue(self.turn, wheel.clock)
         self.tls_bulk = TlsBulk()
         self.intake = Intake()
         self.http2_requests_limit: int = REQUESTS_LIMIT

@@ -47,6 +47,15 @@ def wait_until(
     return time.monotonic() - began
 
 
+def scheduled_s(pid: int | str) -> tuple[float, float]:
+    """Return how long the main thread of C{pid} ran, and waited for a core to run on.
+
+    What it ran between two events is what one waited for it, on a busy machine as well.
+    """
+    ran_ns, waited_ns = Path(f"/proc/{pid}/schedstat").read_text().split()[:2]
+    return int(ran_ns) / 1e9, int(waited_ns) / 1e9
+
+
 def slowness() -> float:
     """Return by what to multiply a limit of processor time: 1 or more.
 

@@ -14,6 +14,7 @@ Where things are:
     L{asking} one request of our own, such as a probe.
   - Short ways of requests like earlier ones: L{fast_path} for plain ones,
     L{grpc_fast_path} for unary gRPC; L{plan} is what they remember.
-  - L{turn}: work that is done once at the end of a turn of the reactor. L{shedding}:
-    the limit on what waits in the whole process.
+  - L{turn}: work that is done once at the end of a turn of the reactor. L{reading}:
+    whose turn it is when much comes. L{shedding}: the limit on what waits in the whole
+    process.
 """

@@ -37,6 +37,7 @@ from haloy.proxy.http2.multiplexed import (
     Multiplexed,
 )
 from haloy.proxy.http2.outgoing import Outgoing
+from haloy.proxy.http2.reading import FEW, LITTLE_BYTES
 from haloy.proxy.http2.sender import PROCESS_FULL_BYTES, PROCESS_HIGH_BYTES, Stream
 from haloy.proxy.http2.shedding import Held
 from haloy.proxy.http2.stream import StreamClient
@@ -123,8 +124,12 @@ class Http2Downstream(Multiplexed):
             return
         engine = self.engine
         engine.may_grow = self.switch.waits < PROCESS_HIGH_BYTES
-        for event in engine.receive(data, self.wheel.now_s):
+        began_s = self.wheel.clock() if len(data) > LITTLE_BYTES else 0.0
+        events = engine.receive(data, self.wheel.now_s)
+        for event in events:
             self._act(event)
+        if began_s or len(events) > FEW:
+            self.switch.reading.did(began_s, len(events))
         self._count_held()
         if engine.queued_bytes or self._output or engine.leaving:
             self.mark()

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import socket
 import ssl
-from typing import Final
+import sys
+from fcntl import ioctl
+from termios import FIONREAD
+from typing import TYPE_CHECKING, Final
 
 from haloy.proxy.connection import READING, ClientConnection
 from haloy.proxy.tls.intake import RECORD_BYTES, Intake
+
+if TYPE_CHECKING:
+    from haloy.proxy.switch import Switch
 
 # While more than this waits for the kernel, bodies wait where they are.
 OUT_BYTES: Final = 131072
@@ -47,20 +53,42 @@ def write_out(connection: socket.socket, data: bytes | bytearray | memoryview) -
 class Multiplexed(ClientConnection):
     """A client connection whose reads and writes are few and large."""
 
-    __slots__ = ()
+    __slots__ = ("paid_s", "waits_to_read")
+
+    def __init__(
+        self, switch: Switch, connection: socket.socket, peer: str, *, secure: bool
+    ) -> None:
+        super().__init__(switch, connection, peer, secure=secure)
+        # As L{haloy.proxy.http2.reading.Reader} says.
+        self.paid_s = 0.0
+        self.waits_to_read = False
 
     def lent(self, intake: Intake, size: int) -> None:
         """As L{received}, of C{size} bytes in C{intake}, which others will use."""
         raise NotImplementedError
 
     def doRead(self) -> None:
+        """Read, now or when it is its turn."""
+        reading = self.switch.reading
+        if self.state != READING or not reading.full:
+            self._read(few=False)
+        elif not self.waits_to_read:
+            came = ioctl(self._fileno, FIONREAD, bytes(4))
+            reading.wait(self, int.from_bytes(came, sys.byteorder))
+
+    def read_on(self) -> None:
+        """Read some of what has come while others were read."""
+        if self._reading and self.state == READING:
+            self._read(few=True)
+
+    def _read(self, *, few: bool) -> None:
         """Read all the records that are there, within bounds."""
         tls = self.tls
         if self.state != READING or tls is None:
             super().doRead()
             return
         intake = self.switch.intake
-        size = intake.fill(tls)
+        size = intake.fill(tls, few=few)
         # Before anything happens that could fill it again.
         broken, ended = intake.broken, intake.ended
         if size >= RECORD_BYTES:

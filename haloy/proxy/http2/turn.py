@@ -28,10 +28,12 @@ class Turn:
 
     _log = Logger()
 
-    __slots__ = ("_at_end", "_marked")
+    __slots__ = ("_asked", "_at_end", "_first", "_marked")
 
     def __init__(self, reactor: Reactor) -> None:
+        self._first: list[Flushable] = []
         self._marked: list[Flushable] = []
+        self._asked = False
         at_end: Callable[[Callable[[], None]], object] | None
         at_end = getattr(reactor, "at_turn_end", None)
         self._at_end = at_end or (lambda call: reactor.callLater(0, call))
@@ -39,11 +41,29 @@ class Turn:
     def mark(self, one: Flushable) -> None:
         """Flush C{one} at the end; the caller sees to it that this is said once."""
         self._marked.append(one)
-        if len(self._marked) == 1:
-            self._at_end(self._run)
+        if not self._asked:
+            self._ask()
+
+    def mark_first(self, one: Flushable) -> None:
+        """As L{mark}, before all others, and before those that it marks by that."""
+        self._first.append(one)
+        if not self._asked:
+            self._ask()
+
+    def _ask(self) -> None:
+        self._asked = True
+        self._at_end(self._run)
 
     def _run(self) -> None:
+        first, self._first = self._first, []
+        self._flush(first)
         marked, self._marked = self._marked, []
+        self._asked = False
+        if self._first:
+            self._ask()
+        self._flush(marked)
+
+    def _flush(self, marked: list[Flushable]) -> None:
         for one in marked:
             try:
                 one.flush()

@@ -19,6 +19,8 @@ from haloy.proxy.http2 import frames
 RECORD_BYTES: Final = 16384
 # With twice as many, an upload has half the turns: a tenth less to do for each byte.
 _RECORDS: Final = 16
+# Where others wait.
+_FEW_RECORDS: Final = 2
 INTAKE_BYTES: Final = RECORD_BYTES * _RECORDS
 # Room for what is left of the last read: less than the longest frame.
 _BEFORE_BYTES: Final = frames.HEADER_BYTES + frames.FRAME_BYTES
@@ -32,7 +34,7 @@ class Intake:
     @ivar ended: the peer sends nothing more. C{broken}: the connection is dead.
     """
 
-    __slots__ = ("_spaces", "_view", "broken", "ended")
+    __slots__ = ("_few", "_spaces", "_view", "broken", "ended")
 
     def __init__(self) -> None:
         self._view = memoryview(bytearray(_BEFORE_BYTES + INTAKE_BYTES))
@@ -40,16 +42,20 @@ class Intake:
             self._view[_BEFORE_BYTES + start :]
             for start in range(0, INTAKE_BYTES, RECORD_BYTES)
         ]
+        self._few = self._spaces[:_FEW_RECORDS]
         self.ended = False
         self.broken = False
 
-    def fill(self, source: ssl.SSLSocket) -> int:
-        """Read from C{source} while full records come; return how much came."""
+    def fill(self, source: ssl.SSLSocket, *, few: bool) -> int:
+        """Read from C{source} while full records come; return how much came.
+
+        C{few}: no more of them than others can wait for.
+        """
         # typeshed has no form of it that reads into a buffer and returns a size.
         read: Callable[[int, memoryview], int] = cast("Any", source.read)
         self.ended = self.broken = False
         size = 0
-        for space in self._spaces:
+        for space in self._few if few else self._spaces:
             try:
                 more = read(INTAKE_BYTES, space)
             except _WOULD_BLOCK:

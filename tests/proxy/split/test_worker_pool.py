@@ -33,6 +33,7 @@ from tests.proxy.support import (
     in_thread,
     table_of,
 )
+from tests.support.waiting import scheduled_s
 
 
 async def until(reactor: Any, condition: Any) -> None:
@@ -43,8 +44,7 @@ async def until(reactor: Any, condition: Any) -> None:
 
 def busy_s(pid: int) -> float:
     """Return how long C{pid} has run, or been ready to run without a core."""
-    ran_ns, waited_ns = Path(f"/proc/{pid}/schedstat").read_text().split()[:2]
-    return (int(ran_ns) + int(waited_ns)) / 1e9
+    return sum(scheduled_s(pid))
 
 
 def pss_kib(pid: int) -> int:

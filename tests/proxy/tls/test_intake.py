@@ -29,8 +29,8 @@ class Records:
         return len(one)
 
 
-def fill(intake: Intake, source: Records) -> int:
-    return intake.fill(cast(ssl.SSLSocket, source))
+def fill(intake: Intake, source: Records, *, few: bool = False) -> int:
+    return intake.fill(cast(ssl.SSLSocket, source), few=few)
 
 
 @pytest.mark.parametrize(
@@ -65,6 +65,15 @@ def test_no_more_than_fits() -> None:
     assert fill(intake, source) == INTAKE_BYTES
     assert len(source.script) == 4
     assert intake.copy(INTAKE_BYTES) == RECORD * 16
+
+
+def test_where_others_wait_little_is_read() -> None:
+    """The rest stays with the kernel, and goes on later."""
+    intake = Intake()
+    source = Records([RECORD] * 4)
+    assert fill(intake, source, few=True) == 2 * RECORD_BYTES
+    assert intake.copy(2 * RECORD_BYTES) == RECORD * 2
+    assert len(source.script) == 2
 
 
 def test_the_longest_beginning_of_a_frame_fits() -> None:

@@ -1,0 +1,164 @@
+"""Whose turn it is to be read when much comes: so much in each turn, and fairly.
+
+What a client with HTTP/2 sends at once may be a hundred requests, or as many kibibytes
+of fields that nobody has met before. As long as there is time in a turn, connections
+are read as it comes. Those that come after that wait for its end: there clients take
+turns, and of one client's connections the one goes first that would be through first
+if all of them were served at once, each a bit at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from heapq import heappop, heappush
+from typing import Final, Protocol
+
+from twisted.logger import Logger
+
+from haloy.proxy.http2.turn import Turn
+
+#: So much work in a turn, at once and then again for those that wait at its end.
+TURN_S: Final = 0.01
+
+#: Less is soon done, unless it is many events: then each of them counts for so much.
+LITTLE_BYTES: Final = 512
+FEW: Final = 4
+_EVENT_S: Final = 0.00005
+_SOON_S: Final = FEW * _EVENT_S
+
+#: What a byte that is still to be read counts for: a request may be as short as 13. And
+#: what all of them do at most, as it is so much that is read at a time.
+_BYTE_S: Final = 0.000004
+_READ_S: Final = 0.01
+
+
+class Reader(Protocol):
+    """A connection that is read.
+
+    @ivar paid_s: until when it has had its share, on the clock of its L{_Line}.
+    @ivar waits_to_read: it is in the queue.
+    """
+
+    paid_s: float
+    waits_to_read: bool
+
+    @property
+    def peer(self) -> str:
+        """The client: an address, or a network."""
+
+    def read_on(self) -> None:
+        """Read a little of what has come, if it still may."""
+
+    def drop(self) -> None:
+        """End now."""
+
+
+class _Line:
+    """The connections of one client that wait.
+
+    Fair queueing: its clock goes as much slower than the work as there are connections
+    to share that, so it tells when each would be through (Demers, Keshav and Shenker,
+    SIGCOMM 1989). It never goes faster than time, so one that says nothing for as long
+    as it was served owes nobody anything.
+    """
+
+    __slots__ = ("_clock", "_count", "_now_s", "_waiting")
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._now_s = clock()
+        self._count = 0
+        self._waiting: list[tuple[float, int, Reader]] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def add(self, one: Reader, size: int) -> None:
+        """Let C{one} wait, to which C{size} bytes have come."""
+        one.paid_s = max(one.paid_s, self._now_s)
+        self._count += 1
+        through_s = one.paid_s + min(size * _BYTE_S, _READ_S)
+        heappush(self._waiting, (through_s, self._count, one))
+
+    def take(self) -> Reader:
+        """Return the next one."""
+        return heappop(self._waiting)[2]
+
+    def served(self, one: Reader, seconds: float) -> None:
+        """Count that C{one}, which was taken, took C{seconds}."""
+        one.paid_s += seconds
+        self._now_s += seconds / (len(self._waiting) + 1)
+
+
+class ReadQueue:
+    """The connections of one worker that wait to be read.
+
+    @ivar full: this turn's work is done, or others wait: who comes has to L{wait}.
+    """
+
+    _log = Logger()
+
+    __slots__ = ("_clock", "_lines", "_marked", "_spent_s", "_turn", "full")
+
+    def __init__(self, turn: Turn, clock: Callable[[], float]) -> None:
+        """Use C{clock}, in monotonic seconds, to know what was spent."""
+        self._turn = turn
+        self._clock = clock
+        self._spent_s = 0.0
+        self._marked = False
+        self._lines: dict[str, _Line] = {}
+        self.full = False
+
+    def did(self, began_s: float, events: int) -> None:
+        """Count what was done since C{began_s}; 0.0: not noted, it were C{events}."""
+        spent_s = self._clock() - began_s if began_s else events * _EVENT_S
+        if spent_s > _SOON_S:
+            self._spent_s += spent_s
+            self.full |= self._spent_s >= TURN_S
+            self._mark()
+
+    def wait(self, one: Reader, size: int) -> None:
+        """Let C{one} be read when it is its turn; C{size} bytes have come."""
+        one.waits_to_read = True
+        line = self._lines.get(one.peer)
+        if line is None:
+            line = self._lines[one.peer] = _Line(self._clock)
+        line.add(one, size)
+        self._mark()
+
+    def _mark(self) -> None:
+        if not self._marked:
+            self._marked = True
+            # What is answered at once goes out in the same turn.
+            self._turn.mark_first(self)
+
+    def flush(self) -> None:
+        """Read those that wait; a turn ends."""
+        now_s = self._clock()
+        end_s = now_s + TURN_S
+        while self._lines and now_s < end_s:
+            peer = next(iter(self._lines))
+            line = self._lines.pop(peer)
+            one = line.take()
+            self._read(one)
+            began_s, now_s = now_s, self._clock()
+            line.served(one, now_s - began_s)
+            if line:
+                self._lines[peer] = line
+        self._spent_s = 0.0
+        self.full = bool(self._lines)
+        self._marked = False
+        if self.full:
+            self._mark()
+
+    def _read(self, one: Reader) -> None:
+        one.waits_to_read = False
+        try:
+            one.read_on()
+        except Exception:
+            self._log.failure("reading from a connection failed")
+            one.drop()
+
+    def drop(self) -> None:
+        """Go on in the next turn: one fault is no reason to forget the others."""
+        self._marked = False

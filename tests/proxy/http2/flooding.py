@@ -1,0 +1,196 @@
+"""Clients that do nothing wrong, and too much of it, in a process of their own.
+
+usage: python -m tests.proxy.http2.flooding PORT KIND CONNECTIONS
+       python -m tests.proxy.http2.flooding PORT probe PID
+
+They say that they are ready, begin when a line comes on the standard input, and go on
+until that ends. Then it is said how many answers have come, and how many connections
+were ended by the proxy. The second form is one that behaves well, and asks now and then
+until the proxy, process C{PID}, has worked for a while. It says how often, how many
+seconds that was, and of the longest wait for an answer: how many the proxy worked, and
+how many passed while it or this process did not wait for a core.
+"""
+
+from __future__ import annotations
+
+import random
+import select
+import socket
+import ssl
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import cache
+
+import hpack
+from attrs import define
+
+from haloy.proxy.http2 import frames
+from tests.proxy.http2.clients import H2Client
+from tests.proxy.http2.support import GET, block, frame, number
+from tests.support.waiting import scheduled_s
+
+#: How many requests each connection has under way: all that it may.
+STREAMS = 128
+#: Different heads, more than anybody remembers.
+HEADS = 200
+#: How long the probe goes on: the proxy's work, and at most.
+PROBED_S, LIMIT_S = 1.0, 60.0
+_FULL = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+@cache
+def blocks() -> list[bytes]:
+    """Return heads with a kibibyte of fields that nobody has met before."""
+    encoder = hpack.huffman.HuffmanEncoder(
+        hpack.huffman_constants.REQUEST_CODES,
+        hpack.huffman_constants.REQUEST_CODES_LENGTH,
+    )
+    chance = random.Random(1)
+    made = []
+    for _ in range(HEADS):
+        fields = b""
+        for _ in range(12):
+            name = encoder.encode(b"x-%012x" % chance.getrandbits(48))
+            value = encoder.encode(b"%0100x" % chance.getrandbits(400))
+            fields += b"\x40" + bytes([128 | len(name)]) + name
+            fields += bytes([128 | len(value)]) + value
+        made.append(block(GET) + fields)
+    return made
+
+
+def unlike() -> Iterator[bytes]:
+    """Give them again and again."""
+    while True:
+        yield from blocks()
+
+
+def alike(*fields: tuple[str, str]) -> Iterator[bytes]:
+    """Give the same block again and again."""
+    same = block(fields)
+    while True:
+        yield same
+
+
+#: What is asked for.
+KINDS: dict[str, Callable[[], Iterator[bytes]]] = {
+    "heads that are all new": unlike,
+    "names that nobody has": lambda: alike(*GET[:3], (":authority", "no.example.com")),
+}
+
+
+@define(eq=False)
+class Flooder:
+    """One connection."""
+
+    socket: ssl.SSLSocket
+    blocks: Iterator[bytes]
+    unsent: bytes = b""
+    unread: bytes = b""
+    next: int = 1
+    open: int = 0
+    answers: int = 0
+    gone: bool = False
+
+    def ask(self) -> None:
+        """Have as many requests under way as there may be."""
+        asked = []
+        while self.open < STREAMS:
+            asked.append(frame(frames.HEADERS, 5, self.next, next(self.blocks)))
+            self.next += 2
+            self.open += 1
+        self.unsent += b"".join(asked)
+
+    def write(self) -> None:
+        if not self.unsent:
+            self.ask()
+        if self.unsent:
+            self.unsent = self.unsent[self.socket.send(self.unsent[:65536]) :]
+
+    def read(self) -> None:
+        data = self.unread + self.socket.recv(65536)
+        position = 0
+        while len(data) - position >= 9:
+            length, flags, _ = frames.HEADER.unpack_from(data, position)
+            end = position + 9 + (length >> 8)
+            if end > len(data):
+                break
+            position = end
+            kind = length & 0xFF
+            if kind == frames.GOAWAY:
+                self.gone = True
+            elif flags & 1 and kind in (frames.DATA, frames.HEADERS):
+                self.answers += 1
+                self.open -= 1
+        self.unread = data[position:]
+
+    def step(self) -> None:
+        with suppress(*_FULL):
+            self.read()
+        with suppress(*_FULL):
+            self.write()
+
+
+def dial(port: int, kind: str) -> Flooder:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    plain = socket.create_connection(("127.0.0.1", port), 10)
+    tls = context.wrap_socket(plain, server_hostname="app.example.com")
+    tls.sendall(frames.PREFACE + frame(frames.SETTINGS))
+    all_of_it = number(frames.WINDOW_LIMIT - frames.DEFAULT_WINDOW)
+    tls.sendall(frames.SETTINGS_ACK + frame(frames.WINDOW_UPDATE, 0, 0, all_of_it))
+    tls.setblocking(False)
+    return Flooder(tls, KINDS[kind]())
+
+
+def probe(port: int, pid: int) -> None:
+    """Ask for a page of the proxy's own again and again, as people do.
+
+    Until the proxy has worked for C{PROBED_S} meanwhile.
+    """
+    client = H2Client(port)
+    client.name = "other.example.com"
+    client.get()
+    print("ready", flush=True)
+    sys.stdin.readline()
+    worked_s, waited_s = [], []
+    began_s = scheduled_s(pid)[0]
+    until_s = time.monotonic() + LIMIT_S
+    while scheduled_s(pid)[0] < began_s + PROBED_S and time.monotonic() < until_s:
+        select.select([], [], [], 0.01)
+        before, own, at_s = scheduled_s(pid), scheduled_s("self"), time.monotonic()
+        client.get()
+        waited_s.append(time.monotonic() - at_s)
+        after = scheduled_s(pid)
+        worked_s.append(after[0] - before[0])
+        # For a core, both of them.
+        waited_s[-1] -= after[1] - before[1] + scheduled_s("self")[1] - own[1]
+    busy_s = scheduled_s(pid)[0] - began_s
+    print(len(worked_s), busy_s, max(worked_s), max(waited_s), flush=True)
+
+
+def main() -> None:
+    port, kind, count = sys.argv[1:]
+    if kind == "probe":
+        probe(int(port), int(count))
+        return
+    flooders = [dial(int(port), kind) for _ in range(int(count))]
+    print("ready", flush=True)
+    sys.stdin.readline()
+    left = list(flooders)
+    while not select.select([sys.stdin], [], [], 0)[0]:
+        for one in tuple(left):
+            try:
+                one.step()
+            except OSError:
+                one.gone = True
+            if one.gone:
+                left.remove(one)
+    print(sum(one.answers for one in flooders), len(flooders) - len(left), flush=True)
+
+
+if __name__ == "__main__":
+    main()

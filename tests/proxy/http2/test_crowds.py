@@ -1,0 +1,89 @@
+"""Clients that do nothing wrong, and too much of it: what others feel of them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import pytest
+
+from tests.proxy.conftest import Split, SplitStarter
+from tests.proxy.http2 import flooding
+from tests.proxy.split.test_supervisor import certificate
+from tests.proxy.support import backend, in_thread, table_of
+from tests.proxy.test_split_load import giving
+from tests.support.waiting import slowness
+
+pytestmark = pytest.mark.slow
+
+#: What the longest wait of a well-behaved client may be.
+LATENCY_S = 0.25
+CONNECTIONS = 40
+
+
+@contextmanager
+def program(split: Split, kind: str, count: int) -> Iterator[subprocess.Popen[str]]:
+    """Run them in a process of their own, until it is ready."""
+    with subprocess.Popen(
+        (sys.executable, "-m", flooding.__name__, str(split.https), kind, str(count)),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        yield process
+        if process.stdin is not None and not process.stdin.closed:
+            process.stdin.close()
+
+
+def begin(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    process.stdin.write("go\n")
+    process.stdin.flush()
+
+
+def end(process: subprocess.Popen[str]) -> list[float]:
+    """Return the numbers that it says at the end."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.close()
+    return [float(one) for one in process.stdout.readline().split()]
+
+
+@pytest.mark.parametrize("kind", flooding.KINDS)
+async def test_nobody_else_waits(
+    start_split: SplitStarter, kind: str, unmeasured: None, untraced: None
+) -> None:
+    """A quarter of a second at most, on another connection of the same address.
+
+    Each of theirs has as many requests under way as there may be. What counts is what
+    the proxy works while the other one waits, however little of a core it gets.
+    """
+    split = await start_split(workers=1, plain=False)
+    (pid,) = split.supervisor.pids
+
+    def measure() -> tuple[list[float], list[float]]:
+        with ExitStack() as stack:
+            flood = stack.enter_context(program(split, kind, CONNECTIONS))
+            asking = stack.enter_context(program(split, "probe", pid))
+            begin(flood)
+            begin(asking)
+            return end(asking), end(flood)
+
+    with backend(giving) as one:
+        await split.proxy.replace_certificates((certificate(),))
+        await split.proxy.replace_table(table_of(one))
+        (asked, busy_s, worked_s, waited_s), (answers, ended) = await in_thread(measure)
+    print(
+        f"{kind}: {answers:.0f} answers, {ended:.0f} ended in {busy_s:.1f} s of work; "
+        f"of {asked:.0f} others one waited longest, for {worked_s * 1000:.0f} ms of it "
+        f"({waited_s * 1000:.0f} ms)"
+    )
+    # They do flood it.
+    assert busy_s >= flooding.PROBED_S
+    limit_s = LATENCY_S * slowness()
+    assert worked_s < limit_s
+    assert waited_s < limit_s
