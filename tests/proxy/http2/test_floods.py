@@ -1,7 +1,8 @@
 """Floods against a real proxy: what they cost, and what others feel of it.
 
 Each is ended by GOAWAY, or by closing; a tenth of a second of CPU and a quarter of
-one for others are promised besides.
+one for others are promised besides. Both are counted as what the thread of the proxy
+ran, however much else the machine, the client and the app had to do meanwhile.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ from tests.proxy.conftest import Starter
 from tests.proxy.http2.clients import H2Client, RawClient, until
 from tests.proxy.http2.support import GET, POST, block, frame, head, number
 from tests.proxy.support import answering, backend, in_thread
-from tests.support.waiting import slowness
+from tests.support.waiting import scheduled_s, slowness
 
 LARGE = b"HTTP/1.1 200 OK\r\nContent-Length: 400000\r\n\r\n" + b"x" * 400000
 
-#: What is promised is asserted this many times over: the machine does other things.
-LOAD = 4
-CPU_S = 0.1 * LOAD
-LATENCY_S = 0.25 * LOAD
+CPU_S = 0.1
+# Fifty thousand of these may still be an upload in small pieces.
+CPU_OF_OCTETS_S = 0.2
+LATENCY_S = 0.25
 # The client of the test is in the same process, and so is the app.
 GROWTH_BYTES = 24 * 1048576
 
@@ -156,7 +157,10 @@ FLOODS: dict[str, Callable[[], list[bytes]]] = {
 
 
 class Probe:
-    """A well-behaved client that asks again and again while others do not behave."""
+    """A well-behaved client that asks again and again while others do not behave.
+
+    @ivar worst_s: what the proxy, our main thread, worked while it waited longest.
+    """
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -170,10 +174,10 @@ class Probe:
     def _ask(self) -> None:
         client = H2Client(self._port)
         while not self._over.wait(0.01):
-            began = time.monotonic()
+            began_s = scheduled_s("self")[0]
             if client.get("/probe").status == 200:
                 self.answers += 1
-            self.worst_s = max(self.worst_s, time.monotonic() - began)
+            self.worst_s = max(self.worst_s, scheduled_s("self")[0] - began_s)
             self.worst_bytes = max(self.worst_bytes, resident_bytes())
         client.close()
 
@@ -223,10 +227,11 @@ async def test_a_flood_is_ended_and_nobody_else_feels_it(
         )
         grown = probe.worst_bytes - held
         print(
-            f"{what}: {spent:.3f} s CPU, others waited {probe.worst_s:.3f} s, "
+            f"{what}: {spent:.3f} s CPU, others waited {probe.worst_s:.3f} s of it, "
             f"{grown / 1048576:.1f} MiB more"
         )
-        assert spent < CPU_S * slowness()
+        limit_s = CPU_OF_OCTETS_S if what == "DATA of one octet" else CPU_S
+        assert spent < limit_s * slowness()
         assert probe.worst_s < LATENCY_S * slowness()
         assert grown < GROWTH_BYTES
         switch = running.proxy._switch
