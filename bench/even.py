@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.compare import HOST, NGINX, free_port, wait_for
+from haloy.turns import as_usual
 
 CONNECTIONS = 20
 RATE = 25  # requests a second, of each
@@ -42,12 +43,14 @@ def load(port: int, folder: Path, seconds: float) -> Latency:
     asked = round(CONNECTIONS * RATE * seconds)
     log = folder / "latency.log"
     log.unlink(missing_ok=True)
-    subprocess.run(
-        ["h2load", "--h1", "-t1", f"-c{CONNECTIONS}", f"--rps={RATE}", f"-n{asked}",
-         "-r1", f"--rate-period={round(1000 / CONNECTIONS / RATE)}ms", "-T5s", "-N5s",
-         f"--log-file={log}", f"--connect-to=127.0.0.1:{port}", f"http://{HOST}/1k"],
-        check=True, capture_output=True,
-    )  # fmt: skip
+    with as_usual():
+        subprocess.run(
+            ["h2load", "--h1", "-t1", f"-c{CONNECTIONS}", f"--rps={RATE}", f"-n{asked}",
+             "-r1", f"--rate-period={round(1000 / CONNECTIONS / RATE)}ms", "-T5s",
+             "-N5s", f"--log-file={log}", f"--connect-to=127.0.0.1:{port}",
+             f"http://{HOST}/1k"],
+            check=True, capture_output=True,
+        )  # fmt: skip
     rows = [line.split() for line in log.read_text().splitlines()]
     if not rows:
         raise RuntimeError("h2load has had no answer, or no time")
@@ -97,7 +100,8 @@ class Nginx:
             log=folder / "front.log",
         )  # fmt: skip
         conf.write_text(text)
-        self._process = subprocess.Popen(["nginx", "-c", conf, "-p", folder])
+        with as_usual():
+            self._process = subprocess.Popen(["nginx", "-c", conf, "-p", folder])
         wait_for(self.port)
 
     def reload(self) -> None:

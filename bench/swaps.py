@@ -20,10 +20,11 @@ with all that it was to ask there. That is counted apart from what failed, and s
 nothing of either: that no request is lost is for tests to tell.
 
 This process does what haloyd does for a table: it builds it of what is wanted, sends
-what differs, and writes the snapshot. The load, the proxy and this process share the
-machine, and with few cores they wait for each other: C{--floor} asks once more,
-while two processes that do nothing for the proxy take as much of the CPU as this one
-and the supervisor took for the tables. The milliseconds of each are per swap, those of
+what differs, writes the snapshot, and lets others use the CPU first. The load, the
+proxy and this process share the machine, and with few cores they wait for each other:
+C{--floor} asks once more, while two processes that do nothing for the proxy take as
+much of the CPU as this one and the supervisor took for the tables, and also let others
+use it first. The milliseconds of each are per swap, those of
 the workers with the requests they answer. Needs nginx, as the app, and h2load.
 """
 
@@ -56,6 +57,7 @@ from haloy.daemon.snapshot import SnapshotWriter
 from haloy.model.app import Address, App, Domain, Replica, UnixAddress
 from haloy.model.names import AppName, DeploymentId, DomainName
 from haloy.proxy.control.client import RemoteProxy
+from haloy.turns import let_others_first
 
 EACH_S = 0.1
 
@@ -300,6 +302,7 @@ class Rounds:
 
 
 async def measure(given: argparse.Namespace, folder: Path, http: int) -> None:
+    let_others_first()  # as haloyd does
     proxy = RemoteProxy(reactor, str(folder / "proxy.sock"), {})
     pool = reactor.getThreadPool()
     snapshot = SnapshotWriter(reactor, pool, folder / "snapshot.json")

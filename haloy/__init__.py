@@ -12,6 +12,6 @@ Where things are; C{docs/architecture.md} says who may import whom:
   - twistd: L{plugin} is what it finds, L{tap} and L{proxy_tap} are what that leads to;
     L{libraries} looks whether the compiled files can be loaded at all.
   - Small things: L{clock}, L{tasks} and L{garbage} of a process that lives long;
-    L{observers} and L{journal} write its log; L{systemd} and L{socket_file} are its
-    surroundings; L{groups} and L{tables} are commands and lists.
+    L{observers} and L{journal} write its log; L{systemd}, L{socket_file} and L{turns}
+    are its surroundings; L{groups} and L{tables} are commands and lists.
 """

@@ -12,6 +12,7 @@ from twisted.python.usage import Options as BaseOptions
 
 from haloy.clock import make_monotonic
 from haloy.daemon.assemble import assemble
+from haloy.daemon.dataplane import is_split
 from haloy.daemon.paths import DEFAULT_CONFIG, DEFAULT_DATA, find_directories
 from haloy.daemon.settings import (
     check_authorities,
@@ -21,6 +22,7 @@ from haloy.daemon.settings import (
 )
 from haloy.errors import ConfigError
 from haloy.proxy.form import form, tell_of_loss
+from haloy.turns import let_others_first
 
 
 class Options(BaseOptions):
@@ -72,5 +74,7 @@ def makeService(options: Options) -> IService:
         sys.exit(0)
     make_monotonic(reactor)
     tell_of_loss(Logger(), form())
+    if is_split(settings.file.proxy):
+        let_others_first()
     debug = bool(options["debug"]) or environment.get("HALOY_DEBUG") == "true"
     return assemble(reactor, chosen, settings, token_hash, debug)

@@ -22,6 +22,7 @@ from twisted.python.usage import UsageError
 from haloy.proxy.control.client import RemoteProxy
 from haloy.proxy.split.supervisor import Supervisor
 from haloy.proxy_tap import Options, makeService
+from haloy.turns import LONG_TURN_NS, turn_ns
 from tests.proxy.support import answering, backend, connect, get, in_thread, table_of
 from tests.support import twistd
 from tests.support.ports import free_port
@@ -94,6 +95,19 @@ def test_a_signal_replaces_the_workers(tmp_path: Path, number: int) -> None:
     assert not any(Path(f"/proc/{pid}").exists() for pid in proxy.workers())
     assert not (tmp_path / "proxy.sock").exists()
     assert "Traceback" not in proxy.log.read_text()
+
+
+def test_workers_go_first(tmp_path: Path) -> None:
+    """The supervisor lets them use the CPU, also those that come later."""
+    port = free_port()
+    with running_proxy(tmp_path, *PLAIN, "--http", f"127.0.0.1:{port}") as proxy:
+        if not turn_ns():
+            pytest.skip("this kernel has no turns that can be chosen (Linux 6.12)")
+        parent = int(Path(f"/proc/{proxy.workers()[0]}/stat").read_text().split()[3])
+        assert turn_ns(parent) == LONG_TURN_NS
+        proxy.kill_worker()
+        first, _, newest = proxy.workers()
+        assert turn_ns(first) == turn_ns(newest) == turn_ns()
 
 
 SYSTEMD = """

@@ -14,7 +14,14 @@ from twisted.plugin import getPlugins
 
 from haloy.daemon.lifecycle import Daemon
 from haloy.tap import Options, makeService
+from haloy.turns import LONG_TURN_NS, turn_ns
 
+TURNS = """
+from haloy.tap import Options, makeService
+from haloy.turns import turn_ns
+makeService(Options())
+print(turn_ns())
+"""
 TOKEN = 'HALOY_API_TOKEN="' + "a" * 64 + '"\n'
 
 
@@ -130,3 +137,15 @@ def test_a_second_haloyd_ends(server: Path) -> None:
     assert ran.returncode == 1
     assert "another haloyd" in ran.stderr
     assert "Traceback" not in ran.stdout + ran.stderr
+
+
+@pytest.mark.parametrize("mode", ["split", "embedded"])
+def test_haloyd_lets_haloy_proxy_first(server: Path, mode: str) -> None:
+    """One that serves requests itself does not."""
+    if not turn_ns():
+        pytest.skip("this kernel has no turns that can be chosen (Linux 6.12)")
+    (server / "config" / "haloyd.yaml").write_text(f"proxy:\n  mode: {mode}\n")
+    ran = subprocess.run(
+        [sys.executable, "-c", TURNS], capture_output=True, text=True, check=True
+    )
+    assert (int(ran.stdout) == LONG_TURN_NS) is (mode == "split")

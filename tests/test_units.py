@@ -102,6 +102,14 @@ def test_the_proxy_may_give_up_what_it_has() -> None:
     assert "SystemCallFilter=capset" in lines[taken:]
 
 
+@pytest.mark.parametrize("name", SERVICES)
+def test_both_may_let_others_first(name: str) -> None:
+    """The call is among those that the filter takes away before."""
+    lines = (UNITS / name).read_text().splitlines()
+    taken = lines.index("SystemCallFilter=~@privileged @resources")
+    assert "SystemCallFilter=sched_setattr" in lines[taken:]
+
+
 def test_the_proxy_has_no_docker() -> None:
     """Neither by its groups nor by its files."""
     service = _unit("haloy-proxy.service")["Service"]

@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 
 from haloy.proxy.shares import VARIABLE, Shares
 from haloy.proxy.split.sockets import Sockets, without_sockets
+from haloy.turns import as_usual
 
 
 class _Watch(ProcessProtocol):
@@ -45,7 +46,7 @@ def spawn_worker(
     """
     given = [control.fileno(), *(one.fileno() for one in sockets.all), shares.fileno()]
     places = {number: 3 + index for index, number in enumerate(given)}
-    with open(os.devnull, "rb") as nothing:
+    with open(os.devnull, "rb") as nothing, as_usual():
         return reactor.spawnProcess(
             _Watch(ended),
             sys.executable,
