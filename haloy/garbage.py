@@ -29,3 +29,13 @@ def keep_what_is_here() -> None:
     """Collect garbage once, and look from now on only at what is made later."""
     gc.collect()
     gc.freeze()
+
+
+def look_briefly() -> None:
+    """Look at a quarter as much at a time, and as much more often, from now on.
+
+    For who answers requests: a table of a thousand routes is ten thousand objects, all
+    of which live, and a look at the 7,700 that Python takes together is 0.7 ms. A look
+    at everything that is not left out comes as seldom as before.
+    """
+    gc.set_threshold(700, 2, 40)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import gc
 import weakref
+from typing import Any
 
 import pytest
 
-from haloy.garbage import keep_what_is_here, not_looked_for
+from haloy.garbage import keep_what_is_here, look_briefly, not_looked_for
 
 
 class Knot:
@@ -41,3 +42,35 @@ def test_none_is_looked_for_during_an_import(looked_for: bool) -> None:
         assert gc.isenabled() is looked_for
     finally:
         gc.enable()
+
+
+def _looks_while_making(count: int) -> str:
+    """Return the generations that are looked at while so many objects come to live."""
+    looks: list[str] = []
+
+    def note(phase: str, told: dict[str, Any]) -> None:
+        if phase == "start":
+            looks.append(str(told["generation"]))
+
+    gc.collect()
+    gc.callbacks.append(note)
+    try:
+        living = [[one] for one in range(count)]
+    finally:
+        gc.callbacks.remove(note)
+    assert len(living) == count
+    return "".join(looks)
+
+
+def test_a_look_is_brief() -> None:
+    """At what three of the smallest have left, where Python waits for eleven."""
+    former = gc.get_threshold()
+    usual = _looks_while_making(60_000)
+    look_briefly()
+    try:
+        brief = _looks_while_making(60_000)
+    finally:
+        gc.set_threshold(*former)
+    assert "0" * 10 in usual
+    assert "0" * 4 not in brief
+    assert brief.count("2") <= usual.count("2")

@@ -20,7 +20,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger, globalLogBeginner
 
 from haloy.clock import make_monotonic
-from haloy.garbage import keep_what_is_here
+from haloy.garbage import keep_what_is_here, look_briefly
 from haloy.observers import choose_observer
 from haloy.proxy.access_file import AccessFile, GivenFile, Unwritten
 from haloy.proxy.access_log import AccessRecord, Visit
@@ -219,6 +219,7 @@ class Worker:
             lambda failure: self._log.failure("telling the news failed", failure)
         )
         keep_what_is_here()
+        look_briefly()
 
     async def _retire(self, limit_s: float) -> None:
         if self._proxy is not None and self._proxy.running:
