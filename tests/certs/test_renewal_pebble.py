@@ -400,7 +400,7 @@ async def test_many_domains_at_once_with_one_broken(
         await service.start()
         try:
             service.want((domain(broken), *(domain(name) for name in names)))
-            await obtained(reactor, service, *names, limit_s=55, step_s=0.5)
+            await obtained(reactor, service, *names, limit_s=100, step_s=0.5)
             await until(reactor, lambda: states(service)[broken] == "failed")
         finally:
             await service.stop()
