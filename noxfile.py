@@ -23,9 +23,11 @@ BIN = Path(sys.executable).parent
 CODE = ("haloy", "tests", "twisted", "bench", "scripts", "noxfile.py")
 #: Tests that need programs that are not ours, or much time.
 OUTSIDE = "docker or acme or slow"
-#: The tests of two files at once: they wait for half of their time. A file's are in one
-#: process, as they share what it has started.
-TWO_FILES = ("-n", "2", "--dist", "loadfile")
+#: The tests of so many files run at once, of eight at most: of one more than there are
+#: cores, as they wait for much of their time. A file's tests are in one process: they
+#: share what it has started.
+AT_ONCE = min(len(os.sched_getaffinity(0)) + 1, 8)
+SEVERAL_FILES = ("-n", str(AT_ONCE), "--dist", "loadfile")
 #: Of these, what measures times or a process at rest: nothing runs beside them.
 MEASURING = (
     "tests/integration/test_many.py",
@@ -103,7 +105,8 @@ def compiled(session: nox.Session) -> None:
     chosen = session.posargs or ("-m", "not docker and not acme", *OF_THE_PROXY)
     environment = {**os.environ, "HALOY_TEST_FORM": "compiled"}
     session.run(
-        str(python), "-P", "-m", "pytest", "-q", "--durations=10", *TWO_FILES, *chosen,
+        *(str(python), "-P", "-m", "pytest", "-q", "--durations=10"),
+        *(*SEVERAL_FILES, *chosen),
         env=environment,
         external=True,
     )  # fmt: skip
@@ -148,7 +151,7 @@ def tests(session: nox.Session) -> None:
     DATA.parent.mkdir(exist_ok=True)
     environment = {**os.environ, "COVERAGE_FILE": str(DATA.resolve())}
     _run(session, "coverage", "erase", env=environment)
-    chosen = ("-m", f"not ({OUTSIDE})", "--durations=10", *TWO_FILES)
+    chosen = ("-m", f"not ({OUTSIDE})", "--durations=10", *SEVERAL_FILES)
     _run(session, "coverage", "run", "-m", "pytest", *chosen, env=environment)
     _run(session, "coverage", "combine", "--quiet", env=environment)
     _run(session, "coverage", "report", "--skip-covered", env=environment)
@@ -170,7 +173,8 @@ def outside(session: nox.Session) -> None:
     Without coverage: these tests start a thousand processes and look at the clock.
     """
     others = [f"--ignore={path}" for path in MEASURING]
-    _run(session, "pytest", "-m", OUTSIDE, "--durations=25", *TWO_FILES, *others)
+    chosen = (*SEVERAL_FILES, *others)
+    _run(session, "pytest", "-m", OUTSIDE, "--durations=25", *chosen)
 
 
 @nox.session
