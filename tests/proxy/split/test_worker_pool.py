@@ -20,15 +20,13 @@ from haloy.proxy.form import form
 from haloy.proxy.interface import Program
 from haloy.proxy.split.sockets import Sockets, listening
 from haloy.proxy.split.worker_pool import LEAN, STOCK, WorkerPool
-from tests.proxy.apps import OK, SWITCH, UPGRADE
-from tests.proxy.conftest import Split, SplitStarter
-from tests.proxy.split.test_supervisor import certificate
+from tests.proxy.apps import OK
+from tests.proxy.conftest import SplitStarter
 from tests.proxy.support import (
     Peer,
     answering,
     backend,
     connect,
-    connect_tls,
     get,
     in_thread,
     table_of,
@@ -291,44 +289,6 @@ async def test_workers_that_never_start(reactor: Any) -> None:
     assert workers.serving == ()
     await workers.stop(5.0)
     sockets.close()
-
-
-@pytest.mark.parametrize("plain", [True, False], ids=["plain", "tls"])
-@pytest.mark.parametrize("chosen", [LEAN, STOCK], ids=["lean", "stock"])
-async def test_either_reactor(
-    start_split: SplitStarter, chosen: str, plain: bool
-) -> None:
-    """Workers serve on both: a kept connection and a WebSocket, plain and by TLS."""
-    split: Split = await start_split(plain=plain, reactor=chosen)
-    await split.proxy.replace_certificates((certificate(),))
-
-    def client() -> None:
-        peer = connect(split.http) if plain else connect_tls(split.https)
-        for _ in range(3):
-            peer.send(get())
-            assert peer.response()[::2] == (200, b"hello")
-        peer.send(UPGRADE)
-        assert peer.head().startswith(b"HTTP/1.1 101 ")
-        for size in (4, 200_000):
-            message = os.urandom(size)
-            peer.send(message)
-            assert peer.exactly(size) == message
-        peer.close()
-
-    with backend(greeting_then_echo) as one:
-        await split.proxy.replace_table(table_of(one))
-        await in_thread(client)
-
-
-def greeting_then_echo(peer: Peer) -> None:
-    """Answer requests; send everything back after one to switch protocols."""
-    while head := peer.head():
-        if b"Upgrade: websocket" in head:
-            peer.send(SWITCH)
-            while data := peer.recv():
-                peer.send(data)
-            return
-        peer.send(OK)
 
 
 def test_nothing_to_hold() -> None:
