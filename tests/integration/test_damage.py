@@ -26,12 +26,12 @@ from tests.integration.site import (
     server,
     write_certificate,
 )
+from tests.support.clock import JUMPS, faked_clock, set_clock, years_of
 from tests.support.dockerd import PrivateDocker
 from tests.support.haloyd import running_daemon
 from tests.support.ports import free_port
 from tests.support.proxy import RunningProxy, running_proxy
 from tests.support.systemd import manager
-from tests.support.tools import need
 from tests.support.waiting import allowance, wait_until
 
 pytestmark = pytest.mark.docker
@@ -171,24 +171,6 @@ def test_a_damaged_table_of_the_proxy(
 
 # --- the clock ------------------------------------------------------------------------
 
-#: Forward past every pause and every renewal, back before everything, and right again.
-JUMPS = (timedelta(days=2), timedelta(days=-400), timedelta())
-
-
-def preloaded() -> str:
-    """Return the library that shows a process another clock."""
-    need("faketime")
-    found = [*Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")]
-    assert found, "faketime is there and its library is not"
-    return str(found[0])
-
-
-def set_clock(file: Path, jump: timedelta) -> None:
-    """Let every process that reads C{file} see a clock that is off by C{jump}."""
-    beside = file.with_name("clock.new")
-    beside.write_text(f"{jump.total_seconds():+.0f}")
-    beside.replace(file)
-
 
 @contextmanager
 def authority() -> Iterator[tuple[str, list[float]]]:
@@ -223,13 +205,7 @@ def test_the_clock_jumps(tmp_path: Path, docker: PrivateDocker) -> None:
     clock = tmp_path / "clock"
     set_clock(clock, timedelta())
     write_certificate(tmp_path / "data" / "certs", "shop.example.test")
-    faked = {
-        "LD_PRELOAD": preloaded(),
-        "FAKETIME_TIMESTAMP_FILE": str(clock),
-        "FAKETIME_CACHE_DURATION": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        "WATCHDOG_USEC": "3000000",
-    }
+    faked = {**faked_clock(clock), "WATCHDOG_USEC": "3000000"}
     with authority() as (directory, calls), manager(tmp_path) as heard:
         try:
             with running_daemon(
@@ -263,11 +239,6 @@ def test_the_clock_jumps(tmp_path: Path, docker: PrivateDocker) -> None:
             docker.clear(IMAGES)
     assert years_of(text) == 2, "the daemon has not seen another clock"
     assert "Traceback" not in text
-
-
-def years_of(text: str) -> int:
-    """Return how many years the lines of a log are from."""
-    return len({line[:4] for line in text.splitlines() if line[:2] == "20"})
 
 
 # --- descriptors and room -------------------------------------------------------------
