@@ -2,103 +2,26 @@
 
 from __future__ import annotations
 
-import socket
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from twisted.internet.task import deferLater
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 
-from haloy.model.app import Domain
-from haloy.model.certificate import Certificate, Secret
-from haloy.model.names import AppName, DomainName
 from haloy.proxy.control.changes import certificate_parts, table_parts
 from haloy.proxy.control.protocol import (
-    PROTOCOL,
     Done,
-    Hello,
-    Meaning,
-    Message,
-    Welcome,
-    pack,
-    unpack,
 )
-from haloy.proxy.routes import RoutedApp, RouteTable, build_table
 from tests.proxy.apps import OK
 from tests.proxy.conftest import Split, SplitStarter
+from tests.proxy.split.talk import APPS, CERTIFICATES, certificates, greeted, many
 from tests.proxy.support import (
-    Backend,
     answering,
     backend,
     connect,
     connect_tls,
     get,
     in_thread,
-    make_certificate,
-    upstream_of,
 )
-
-#: More than one part of each.
-APPS = 45
-CERTIFICATES = 40
-
-
-class Talk:
-    """haloyd's side, frame by frame; blocking."""
-
-    def __init__(self, path: Path) -> None:
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.settimeout(30)
-        self._socket.connect(str(path))
-        self._number = 0
-
-    def send(self, *messages: Message) -> None:
-        """Ask, and wait for nothing."""
-        for one in messages:
-            self._number += 1
-            frame = pack(Meaning.QUESTION, self._number, one)
-            self._socket.sendall(len(frame).to_bytes(4, "big") + frame)
-
-    def answer(self) -> Message:
-        """Return the answer to the newest question."""
-        while True:
-            size = int.from_bytes(self._exactly(4), "big")
-            _, number, message = unpack(self._exactly(size))
-            if number == self._number:
-                return message
-
-    def _exactly(self, size: int) -> bytes:
-        found = self._socket.recv(size, socket.MSG_WAITALL)
-        assert len(found) == size
-        return found
-
-    def close(self) -> None:
-        self._socket.close()
-
-
-def greeted(path: Path) -> Talk:
-    """Return a connection that the supervisor takes for haloyd's."""
-    while True:
-        talk = Talk(path)
-        talk.send(Hello(PROTOCOL, "test"))
-        if isinstance(talk.answer(), Welcome):
-            return talk
-        talk.close()
-
-
-def many(one: Backend, generation: int, first: int = 0) -> RouteTable:
-    """Return a table of many apps, each with its name as domain."""
-    names = [f"app{number}.example.com" for number in range(first, first + APPS)]
-    apps = [
-        RoutedApp(
-            AppName(name.partition(".")[0]),
-            (Domain(DomainName(name)),),
-            (upstream_of(one),),
-        )
-        for name in names
-    ]
-    return build_table(generation, None, apps)[0]
 
 
 def statuses(port: int, first: int = 0, count: int = APPS) -> set[int]:
@@ -127,19 +50,6 @@ async def test_a_worker_that_comes_within_a_table(
         assert await in_thread(talk.answer) == Done()
         assert await in_thread(statuses, split.http) == {200}
         talk.close()
-
-
-def certificates() -> tuple[Certificate, ...]:
-    """Return many, all the same but for their names."""
-    chain, key = make_certificate("app.example.com")
-    now = datetime.now(UTC)
-    names = [DomainName(f"app{number}.example.com") for number in range(CERTIFICATES)]
-    return tuple(
-        Certificate(
-            name, frozenset({name}), chain, Secret(key), now, now + timedelta(days=1)
-        )
-        for name in names
-    )
 
 
 def handshakes(port: int) -> int:
