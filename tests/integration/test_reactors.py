@@ -3,8 +3,8 @@
 On both run: a deployment under load over TLS with a WebSocket, a crash, the end (here);
 requests of workers and their reload (C{test_either_reactor} and C{test_worker_pool} in
 C{tests/proxy/split}). Other tests of haloyd and of the proxy in one process run on the
-stock one, all other tests of workers on the lean one, which C{tests/proxy/test_reactor.py}
-tests by itself.
+stock one, all other tests of workers on the lean one, which has tests of its own in
+C{tests/proxy/test_reactor.py}.
 """
 
 from __future__ import annotations
