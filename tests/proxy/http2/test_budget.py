@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from haloy.proxy.http2 import budget, frames
 from haloy.proxy.http2.budget import BURST, Budget
 from haloy.proxy.http2.engine import Engine
@@ -165,3 +167,94 @@ def test_calls_given_up_are_no_fault_of_the_app() -> None:
         over = frame(frames.RST_STREAM, 0, stream.id, number(frames.CANCEL))
         engine.receive(answer + piece + over, stream.id / 1000)
     assert not engine.failed
+
+
+#: More than is taken of fields, in a block of moderate length: 600 empty cookies.
+LONG = b"\x0f\x11\0" * 600
+RESET_FRAME = frame(frames.RST_STREAM, 0, 3, number(frames.CANCEL))
+
+
+def window(size: int) -> bytes:
+    """Return SETTINGS with the window of streams."""
+    body = frames.SETTING.pack(frames.INITIAL_WINDOW_SIZE, size)
+    return frame(frames.SETTINGS, 0, 0, body)
+
+
+def piece(size: int, stream: int = 3, flags: int = 0) -> bytes:
+    """Return so much of a body."""
+    return frame(frames.DATA, flags, stream, bytes(size))
+
+
+# Stream 1 was answered, 3 and 5 are uploads, 7 was reset by us.
+PRICES = {
+    "PING": (frame(frames.PING, 0, 0, bytes(8)), 0.1),
+    "an answer to no ping": (frame(frames.PING, 1, 0, bytes(8)), 0.5),
+    "SETTINGS": (frame(frames.SETTINGS), 4.0),
+    "SETTINGS for two streams": (window(65000), 4.1),
+    "GOAWAY": (frame(frames.GOAWAY, 0, 0, bytes(8)), 0.5),
+    "PRIORITY": (frame(frames.PRIORITY, 0, 9, bytes(5)), 0.5),
+    "WINDOW_UPDATE": (frame(frames.WINDOW_UPDATE, 0, 3, number(1)), 0.1),
+    "WINDOW_UPDATE too late": (frame(frames.WINDOW_UPDATE, 0, 1, number(1)), 0.2),
+    "WINDOW_UPDATE of nothing": (frame(frames.WINDOW_UPDATE, 0, 3, number(0)), 2.1),
+    "RST_STREAM": (RESET_FRAME, 1.0),
+    "an unknown frame": (frame(77), 0.5),
+    "empty DATA": (piece(0), 1.0),
+    "small DATA": (piece(63), 0.02),
+    "DATA that is not small": (piece(64), 0.0),
+    "the end of a body": (piece(0, flags=1), 0.0),
+    "DATA of gRPC": (piece(63, 5), 0.002),
+    "DATA of a stream that we have reset": (piece(64, 7), 0.05),
+    "a head of a stream that we have reset": (head(7), 0.5),
+    "a request": (head(9), 0.0),
+    "too many fields": (frame(frames.HEADERS, 5, 9, LONG), 50.0),
+    "too many trailers": (frame(frames.HEADERS, 5, 3, LONG), 52.0),
+    "too many fields too late": (frame(frames.HEADERS, 5, 7, LONG), 50.5),
+}
+
+
+@pytest.mark.parametrize("what", PRICES)
+def test_prices(what: str) -> None:
+    """What a frame costs, in tokens."""
+    sent, price = PRICES[what]
+    engine = server()
+    engine.headers(opened(engine, 1, end=True), b"\x88", end=True)
+    opened(engine, 3)
+    opened(engine, 5).small_price = budget.SMALL_DATA_CHATTY
+    engine.reset(opened(engine, 7), frames.CANCEL)
+    engine.budget.tokens = 500.0
+    engine.receive(sent, 0.0)
+    assert not engine.failed
+    assert engine.budget.tokens == pytest.approx(500.0 - price)
+
+
+@pytest.mark.parametrize(("leaving", "price"), [(False, 5.0), (True, 0.5)])
+def test_the_price_of_a_request_that_is_not_taken(leaving: bool, price: float) -> None:
+    """One too many at a time costs much; one after the goodbye may not know of it."""
+    engine = server()
+    for stream in range(1, 257, 2):
+        opened(engine, stream)
+    if leaving:
+        engine.shut_down(now=True)
+    engine.budget.tokens = 500.0
+    assert engine.receive(head(257), 0.0) == []
+    assert engine.budget.tokens == pytest.approx(500.0 - price)
+
+
+def test_earnings() -> None:
+    """What the client takes of us gives back, and a window that it keeps small less."""
+    engine = server()
+    engine.receive(window(5000), 0.0)
+    engine.budget.tokens = 500.0
+    stream = opened(engine, 1, end=True)
+    engine.headers(stream, b"\x88", end=False)
+    assert engine.budget.tokens == 500.0
+    engine.data(stream, bytes(4096), end=False)
+    assert engine.budget.tokens == pytest.approx(500.5)
+    engine.data(stream, bytes(904), end=True)
+    assert engine.budget.tokens == pytest.approx(500.5 + 1.0 + 904 * 0.1 / 4096)
+    engine.budget.tokens = 500.0
+    assert engine.whole(opened(engine, 3, end=True), b"\x88", bytes(4096))
+    assert engine.budget.tokens == pytest.approx(501.5)
+    engine.budget.tokens = 999.9
+    assert engine.whole(opened(engine, 5, end=True), b"\x88", b"")
+    assert engine.budget.tokens == BURST
