@@ -205,12 +205,49 @@ def test_any_bytes_are_decoded_or_refused(data: bytes) -> None:
         b"\x82\x20",  # a size after a field
         b"\x20\x20\x20",  # three sizes: no more than two mean anything
         b"\xff",  # a number that does not end
+        # A small number in more than 28 bits, which makes sense otherwise.
+        b"\x00\x7f\x80\x80\x80\x80\x00" + b"a" * 127 + b"\x00",
     ],
 )
 def test_bad_blocks_are_refused(data: bytes) -> None:
     """Each way in which a block can be wrong."""
     with pytest.raises(BadBlock):
         Decoder(65536).decode(data)
+
+
+def test_a_string_is_held_to_a_limit() -> None:
+    """Of 64 KiB, whatever the list may have."""
+    for size, refused in ((65536, False), (65537, True)):
+        length = size - 127
+        coded = bytes((length & 127 | 128, length >> 7 & 127 | 128, length >> 14))
+        block = b"\x00\x01a\x7f" + coded + b"b" * size
+        decoder = Decoder(1_000_000)
+        if refused:
+            with pytest.raises(BadBlock):
+                decoder.decode(block)
+        else:
+            assert decoder.decode(block) == [(b"a", b"b" * size)]
+
+
+def test_an_entry_takes_32_octets_more_of_the_table() -> None:
+    """So 120 entries of two octets fit into 4,096, and no more."""
+    decoder = Decoder(65536)
+    for _ in range(130):
+        decoder.decode(b"\x40\x01a\x01b")
+    oldest = 62 + 119 - 127
+    assert decoder.decode(bytes((0xFF, oldest))) == [(b"a", b"b")]
+    with pytest.raises(BadBlock):
+        decoder.decode(bytes((0xFF, oldest + 1)))
+
+
+def test_what_is_remembered_counts_as_much_as_when_it_came() -> None:
+    """A longer path before the same fields may be too long."""
+    decoder = Decoder(300)
+    rest = b"\x00\x01a\x64" + b"b" * 100
+    short = b"\x04\x0a" + b"/" * 10 + rest
+    assert len(decoder.decode_request(short).rest.fields) == 1
+    with pytest.raises(ListTooLong):
+        decoder.decode_request(b"\x04\x7f\x09" + b"/" * 136 + rest)
 
 
 def test_a_long_list_leaves_the_table_in_order() -> None:

@@ -105,6 +105,15 @@ def test_a_broken_rule_ends_the_connection(what: str) -> None:
 
 
 @pytest.mark.parametrize("what", FATAL)
+def test_a_broken_rule_in_what_is_lent_does_as_well(what: str) -> None:
+    """The same code, however much was read at once."""
+    data, code = FATAL[what]
+    engine = in_every_state()
+    assert kinds(engine.receive(memoryview(data), 0.0)) == [(FAILED, 0)]
+    assert failure(engine) == code
+
+
+@pytest.mark.parametrize("what", FATAL)
 def test_how_the_bytes_are_cut_changes_nothing(what: str) -> None:
     """One octet at a time leads to the same end."""
     data, code = FATAL[what]
