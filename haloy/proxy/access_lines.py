@@ -21,6 +21,17 @@ JSON_TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
 COMBINED_TIME: Final = "%d/%b/%Y:%H:%M:%S +0000"
 
 
+def seconds(duration_s: float) -> str:
+    """Return C{duration_s} with six digits behind the point.
+
+    Most are below a second: they are written as a whole number of microseconds, which
+    costs a third.
+    """
+    if 0.0 <= duration_s < 0.999999:
+        return "0." + str(1000000 + int(duration_s * 1e6 + 0.5))[1:]
+    return _SECONDS % duration_s
+
+
 class Lines:
     """One form of line.
 
@@ -63,8 +74,8 @@ class JsonLines(Lines):
             _, before, middle, after = pieces
             if no_query and "?" in target:
                 target = without_query(target)
-            total = _SECONDS % total_s
-            head = total if head_s == total_s else _SECONDS % head_s
+            total = seconds(total_s)
+            head = total if head_s == total_s else seconds(head_s)
             # Ids and traces that need quoting are not taken from a client.
             lines.append(
                 f"{begin}{request_id}{before}{quote(target)}{middle}{bytes_out}"

@@ -28,6 +28,9 @@ END: Final = b"\r\n\r\n"
 
 _KINDS_LIMIT: Final = 64
 
+# Not by the constructor, which names all of its values once more.
+_visit = tuple.__new__
+
 
 class Plan:
     """What becomes of a request's fields, from one client and for one target.
@@ -198,8 +201,7 @@ class FastRequest(User):
             took_s,
             self._traceparent.decode("ascii"),
         )
-        # Not by the constructor, which names all of them once more.
-        sink(tuple.__new__(Visit, values))
+        sink(_visit(Visit, values))
 
     def _kind(
         self, plan: Plan, origin: Origin, status: int, key: str, request_bytes: int

@@ -13,13 +13,15 @@ from typing import Any, Final, Protocol
 
 from attrs import frozen
 
-from haloy.proxy.access_log import Sink, Visit
+from haloy.proxy.access_log import KINDS_LIMIT, Kind, Sink, Visit
 
 #: Upper bounds of the histogram's buckets, in seconds; above the last is infinity.
-BUCKETS_S: Final = (
+#: Of any length, as is said: compiled, others are made anew at each use.
+BUCKETS_S: Final[tuple[float, ...]] = (
     *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25),
     *(0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
 )
+_FIRST_S: Final = BUCKETS_S[0]
 
 #: So many pairs of app and replica are told apart; what is more counts as OTHER.
 SERIES_LIMIT: Final = 4096
@@ -120,17 +122,18 @@ class RequestCounter:
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], Counts] = {}
+        # The same by what visits have in common, until replicas are forgotten.
+        self._by_kind: dict[Kind, Counts] = {}
 
-    def __call__(self, visit: Visit) -> None:
+    def note(self, visit: Visit) -> None:
         """Count one request."""
         kind, _, _, bytes_out, head_s, total_s, _ = visit
-        key = (kind.app or NOBODY, kind.upstream or NOBODY)
-        counts = self._known.get(key)
+        counts = self._by_kind.get(kind)
         if counts is None:
-            counts = self._counts(key)
+            counts = self._counts(kind)
         status = kind.status
         counts.statuses[status // 100 if status < 600 else 0] += 1
-        counts.buckets[bisect_left(BUCKETS_S, head_s)] += 1
+        counts.buckets[bisect_left(BUCKETS_S, head_s) if head_s > _FIRST_S else 0] += 1
         counts.bytes_in += kind.bytes_in
         counts.bytes_out += bytes_out
         counts.head_s += head_s
@@ -140,10 +143,15 @@ class RequestCounter:
         elif kind.outcome == "gone":
             counts.gone += 1
 
-    def _counts(self, key: tuple[str, str]) -> Counts:
-        if len(self._known) >= SERIES_LIMIT:
+    def _counts(self, kind: Kind) -> Counts:
+        key = (kind.app or NOBODY, kind.upstream or NOBODY)
+        if key not in self._known and len(self._known) >= SERIES_LIMIT:
             key = (OTHER, OTHER)
-        return self._known.setdefault(key, Counts())
+        counts = self._known.setdefault(key, Counts())
+        if len(self._by_kind) >= KINDS_LIMIT:
+            self._by_kind.clear()
+        self._by_kind[kind] = counts
+        return counts
 
     def forget(self, alive: Collection[str]) -> None:
         """Add up what replicas that are no longer there have counted, app by app.
@@ -156,6 +164,7 @@ class RequestCounter:
                 continue
             gone = self._known.pop((app, upstream))
             self._known.setdefault((app, GONE), Counts()).add(gone)
+            self._by_kind.clear()
 
     def reading(self) -> dict[tuple[str, str], Counts]:
         """Return what has been counted so far."""
@@ -300,13 +309,21 @@ def total(readings: Iterable[TrafficReading]) -> TrafficReading:
     )
 
 
+class Counted:
+    """A sink that counts and then passes on."""
+
+    __slots__ = ("_count", "_pass_on")
+
+    def __init__(self, counter: RequestCounter, sink: Sink) -> None:
+        self._count = counter
+        self._pass_on = sink
+
+    def note(self, visit: Visit) -> None:
+        """Take a visit."""
+        self._count.note(visit)
+        self._pass_on(visit)
+
+
 def counted(counter: RequestCounter, sink: Sink | None) -> Sink:
     """Return a sink that counts and then passes on to C{sink}."""
-    if sink is None:
-        return counter
-
-    def both(visit: Visit) -> None:
-        counter(visit)
-        sink(visit)
-
-    return both
+    return counter.note if sink is None else Counted(counter, sink).note

@@ -67,9 +67,9 @@ def samples(text: bytes) -> dict[str, float]:
 def test_requests_by_app_and_replica() -> None:
     """And an app's histogram, which goes on when replicas come and go."""
     counter = RequestCounter()
-    counter(visit(upstream="0123456789abcdef"))
-    counter(visit(upstream="gone", status=500, outcome="cut"))
-    counter(visit(app="", upstream="", outcome="gone"))
+    counter.note(visit(upstream="0123456789abcdef"))
+    counter.note(visit(upstream="gone", status=500, outcome="cut"))
+    counter.note(visit(app="", upstream="", outcome="gone"))
     counter.forget({"0123456789abcdef"})
     seen = samples(render(families(reading(TrafficReading(counter.reading())))))
     key = "{'app': 'shop', 'replica': '0123456789ab', 'status': '2xx'}"

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from haloy.proxy.access_lines import CombinedLines, JsonLines, Lines
+from haloy.proxy.access_lines import CombinedLines, JsonLines, Lines, seconds
 from haloy.proxy.access_log import (
     TARGET_LIMIT,
     USER_AGENT_LIMIT,
@@ -68,6 +71,20 @@ def test_what_a_client_makes_long_is_cut() -> None:
     parsed = json.loads(line(b"/" + b"a" * 8000, b"b" * 60000))
     assert len(parsed["target"]) == TARGET_LIMIT
     assert len(parsed["user_agent"]) == USER_AGENT_LIMIT
+
+
+@given(st.floats(0.0, 3.0))
+@example(0.0)
+@example(0.0000004)
+@example(0.9999989)
+@example(0.9999995)
+@example(1.0)
+@example(3600.5)
+def test_seconds_have_six_digits_behind_the_point(duration_s: float) -> None:
+    """To the nearest millionth."""
+    text = seconds(duration_s)
+    assert re.fullmatch(r"\d+\.\d{6}", text)
+    assert abs(float(text) - duration_s) <= 0.5000001e-6
 
 
 def test_the_time_comes_first() -> None:

@@ -6,7 +6,13 @@ import json
 from typing import Any
 
 from haloy.proxy import metrics
-from haloy.proxy.access_log import AccessRecord, Kinds, Visit, visit_of
+from haloy.proxy.access_log import (
+    KINDS_LIMIT,
+    AccessRecord,
+    Kinds,
+    Visit,
+    visit_of,
+)
 from haloy.proxy.metrics import (
     GONE,
     NOBODY,
@@ -16,6 +22,7 @@ from haloy.proxy.metrics import (
     RequestCounter,
     TrafficReading,
     UpstreamReading,
+    counted,
     from_values,
     total,
 )
@@ -49,9 +56,9 @@ def visit(**changed: Any) -> Visit:
 def test_a_request_is_counted_once_everywhere() -> None:
     """Status, time to the head, bytes of both ways, and how it ended."""
     counter = RequestCounter()
-    counter(visit())
-    counter(visit(status=503, head_s=100.0, outcome="cut"))
-    counter(visit(outcome="gone", status=0))
+    counter.note(visit())
+    counter.note(visit(status=503, head_s=100.0, outcome="cut"))
+    counter.note(visit(outcome="gone", status=0))
     (counts,) = counter.reading().values()
     assert counts.statuses == [1, 0, 1, 0, 0, 1]
     assert counts.buckets[2] == 2
@@ -64,7 +71,7 @@ def test_a_request_is_counted_once_everywhere() -> None:
 def test_a_bound_belongs_to_its_bucket() -> None:
     """C{le} of Prometheus: at most."""
     counter = RequestCounter()
-    counter(visit(head_s=0.005))
+    counter.note(visit(head_s=0.005))
     assert counter.reading()["shop", "c1"].buckets[0] == 1
 
 
@@ -72,7 +79,7 @@ def test_what_reaches_nobody() -> None:
     """Redirects and refusals are ours; a strange status breaks nothing."""
     counter = RequestCounter()
     for _ in range(2):
-        counter(visit(app="", upstream="", status=999))
+        counter.note(visit(app="", upstream="", status=999))
     assert counter.reading()[NOBODY, NOBODY].statuses[0] == 2
 
 
@@ -80,7 +87,7 @@ def test_the_number_of_series_is_bounded(monkeypatch: object) -> None:
     """However many apps come and go between two readings."""
     counter = RequestCounter()
     for number in range(metrics.SERIES_LIMIT + 10):
-        counter(visit(upstream=f"c{number}"))
+        counter.note(visit(upstream=f"c{number}"))
     reading = counter.reading()
     assert len(reading) == metrics.SERIES_LIMIT + 1
     assert reading[OTHER, OTHER].statuses[2] == 10
@@ -90,8 +97,8 @@ def test_an_app_forgets_its_replicas_and_not_their_requests() -> None:
     """A deploy makes new series; sums of the app never go back."""
     counter = RequestCounter()
     for upstream in ("c1", "c2", "c2", "c3"):
-        counter(visit(upstream=upstream))
-    counter(visit(app="", upstream=""))
+        counter.note(visit(upstream=upstream))
+    counter.note(visit(app="", upstream=""))
     counter.forget({"c3"})
     counter.forget({"c3"})
     reading = counter.reading()
@@ -100,6 +107,38 @@ def test_an_app_forgets_its_replicas_and_not_their_requests() -> None:
         ("shop", GONE): 3,
         (NOBODY, NOBODY): 1,
     }
+
+
+def test_a_replica_that_comes_back_is_counted_anew() -> None:
+    """What is known of its requests does not lead to what was added up."""
+    counter = RequestCounter()
+    counter.note(visit())
+    counter.forget(())
+    counter.note(visit())
+    reading = counter.reading()
+    assert {key: one.statuses[2] for key, one in reading.items()} == {
+        ("shop", "c1"): 1,
+        ("shop", GONE): 1,
+    }
+
+
+def test_what_is_known_of_kinds_is_bounded() -> None:
+    """However many clients there are; all are counted."""
+    counter = RequestCounter()
+    for number in range(3 * KINDS_LIMIT // 2):
+        counter.note(visit(client=f"client {number}"))
+    assert len(counter._by_kind) <= KINDS_LIMIT
+    assert counter.reading()["shop", "c1"].statuses[2] == 3 * KINDS_LIMIT // 2
+
+
+def test_who_counts_passes_on() -> None:
+    """To the access log, if there is one."""
+    counter = RequestCounter()
+    passed: list[Visit] = []
+    counted(counter, None)(visit())
+    counted(counter, passed.append)(visit())
+    assert passed == [visit()]
+    assert counter.reading()["shop", "c1"].statuses[2] == 2
 
 
 def test_handshakes() -> None:
@@ -114,7 +153,7 @@ def test_handshakes() -> None:
 def _reading(count: int) -> TrafficReading:
     counter = RequestCounter()
     for _ in range(count):
-        counter(visit())
+        counter.note(visit())
     return TrafficReading(
         counter.reading(),
         (UpstreamReading("shop", "c1", 1, 2, 3, 4),),
