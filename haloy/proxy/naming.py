@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+#: How long each beginning of a trace is.
+TRACEPARENT_BYTES: Final = 55
+
 _OCTETS: Final = tuple([b"%02x" % octet for octet in range(256)])
 
 

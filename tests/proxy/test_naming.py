@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from haloy.proxy.naming import Names
+from haloy.proxy.naming import TRACEPARENT_BYTES, Names
 
 PREFIX = "0123456789ab"
 
@@ -33,4 +33,4 @@ def test_names_in_any_order_are_different() -> None:
     traces = [names.traceparent(number) for number in reversed(numbers)][::-1]
     assert ids == [f"{PREFIX}{number:08x}".encode() for number in numbers]
     assert len(set(traces)) == len(set(numbers))
-    assert {len(trace) for trace in traces} == {55}
+    assert {len(trace) for trace in traces} == {TRACEPARENT_BYTES}

@@ -16,13 +16,12 @@ from haloy.proxy.http2.sender import Stream
 HEAD_LIMIT_BYTES: Final = 65536
 
 # At hand for what is done for every answer.
-_unpack = frames.HEADER.unpack_from
 _HEADER_BYTES: Final = frames.HEADER_BYTES
 _FRAME_BYTES: Final = frames.FRAME_BYTES
-_DATA: Final = frames.DATA
-_HEADERS: Final = frames.HEADERS
 _END_HEADERS: Final = frames.END_HEADERS
-_LAST_HEADERS: Final = frames.END_HEADERS | frames.END_STREAM
+# Kind and flags of the frames of a whole answer behind its head.
+_DATA_OF: Final = bytes((frames.DATA, 0))
+_TRAILERS_OF: Final = bytes((frames.HEADERS, frames.END_HEADERS | frames.END_STREAM))
 
 
 class Answers(Control):
@@ -80,7 +79,8 @@ class Answers(Control):
             or flags != _END_HEADERS
         ):
             return 0
-        end = end_of(data, position, _DATA, 0, stream_id)
+        number = stream_id.to_bytes(4, "big")
+        end = end_of(data, position, _DATA_OF + number)
         size = end - position - _HEADER_BYTES
         if (
             size <= 0
@@ -91,7 +91,7 @@ class Answers(Control):
             return 0
         body = data[position + _HEADER_BYTES : end]
         position = end + _HEADER_BYTES
-        end = end_of(data, end, _HEADERS, _LAST_HEADERS, stream_id)
+        end = end_of(data, end, _TRAILERS_OF + number)
         if not end:
             # Before the slice: compiled, one that ends before it begins is an error.
             return 0
@@ -114,18 +114,15 @@ class Answers(Control):
         return end
 
 
-def end_of(data: bytes, position: int, kind: int, flags: int, stream_id: int) -> int:
+def end_of(data: bytes, position: int, expected: bytes) -> int:
     """Return where the frame at C{position} ends.
 
-    0: it is not there, not whole, or of another kind or stream, or has other flags.
+    0: it is not there, not whole, or not what is C{expected}: its kind, its flags and
+    the number of its stream, as they are written.
     """
-    if position + _HEADER_BYTES > len(data):
+    start = position + _HEADER_BYTES
+    if start > len(data) or data[position + 3 : start] != expected:
         return 0
-    head: int
-    found: int
-    of: int
-    head, found, of = _unpack(data, position)
-    end = position + _HEADER_BYTES + (head >> 8)
-    if head & 0xFF != kind or found != flags or of != stream_id or end > len(data):
-        return 0
-    return end
+    size = data[position] << 16 | data[position + 1] << 8 | data[position + 2]
+    end = start + size
+    return end if end <= len(data) else 0

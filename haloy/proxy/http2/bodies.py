@@ -12,7 +12,7 @@ from typing import Final
 
 from haloy.proxy.http2 import budget, frames
 from haloy.proxy.http2.answers import Answers
-from haloy.proxy.http2.control import BODY
+from haloy.proxy.http2.control import BODY, CALL, REQUEST
 from haloy.proxy.http2.frames import Broken
 from haloy.proxy.http2.sender import Piece, Stream, content
 
@@ -80,7 +80,7 @@ class Bodies(Answers):
         if flags & _PADDED:
             body = body[1 : frames.padded_end(body)]
         size = len(body)
-        end = flags & _END_STREAM
+        end = flags & _END_STREAM != 0
         if size < budget.SMALL_DATA_BYTES and not end:
             self._spend(stream.small_price if size else budget.EMPTY_DATA)
         if stream.left_bytes >= 0:
@@ -92,14 +92,31 @@ class Bodies(Answers):
         self._hold(stream, counted)
         if counted != size:
             self.credit(stream, counted - size)
+        inbox = stream.inbox
+        whole = end and size > 0 and not inbox and self._all_at_once(stream)
         if size:
-            if not stream.inbox:
+            if not (whole or inbox):
                 self._events.append((BODY, stream, None))
-            stream.inbox.append(body)
+            inbox.append(body)
             if isinstance(body, memoryview):
                 self._lent[stream] = None
-        if end:
+        if whole:
+            stream.receiving = False
+        elif end:
             self._received_all(stream, [])
+
+    def _all_at_once(self, stream: Stream) -> bool:
+        """Let the event of the head tell of the body and of the end as well.
+
+        False: it came in another read.
+        """
+        events = self._events
+        if stream.begun < len(events):
+            kind, of, fields = events[stream.begun]
+            if of is stream and kind == REQUEST:
+                events[stream.begun] = (CALL, stream, fields)
+                return True
+        return False
 
     def _more_data(self, stream_id: int, data: memoryview, position: int) -> int:
         """Take the full frames that go on with the body of the one before them.

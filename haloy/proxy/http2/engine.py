@@ -12,10 +12,9 @@ from __future__ import annotations
 from typing import Final
 
 from haloy.proxy.http2 import budget, frames
-from haloy.proxy.http2.answers import HEAD_LIMIT_BYTES, end_of
+from haloy.proxy.http2.answers import HEAD_LIMIT_BYTES
 from haloy.proxy.http2.bodies import Bodies
 from haloy.proxy.http2.control import (
-    CALL,
     ENDED_REQUEST,
     FAILED,
     REQUEST,
@@ -32,12 +31,12 @@ REQUESTS_LIMIT: Final = 100_000
 _CONTINUATIONS_LIMIT: Final = 16
 
 # At hand for what is done for every request.
+_unpack = frames.HEADER.unpack_from
 _DATA: Final = frames.DATA
 _HEADERS: Final = frames.HEADERS
 _END_HEADERS: Final = frames.END_HEADERS
 _END_STREAM: Final = frames.END_STREAM
 _FRAME_BYTES: Final = frames.FRAME_BYTES
-_HEADER_BYTES: Final = frames.HEADER_BYTES
 
 
 class Engine(Bodies):
@@ -157,13 +156,12 @@ class Engine(Bodies):
             self._prefaced = True
             position = 24
         end = len(data)
-        unpack = frames.HEADER.unpack_from
         # Said what they are: compiled, they are numbers of C.
         head: int
         flags: int
         stream_id: int
         while end - position >= 9:
-            head, flags, stream_id = unpack(data, position)
+            head, flags, stream_id = _unpack(data, position)
             size = head >> 8
             if size > frames.FRAME_BYTES:
                 raise Broken(frames.FRAME_SIZE_ERROR, "frame too large")
@@ -182,10 +180,7 @@ class Engine(Bodies):
             elif flags & ~_END_STREAM != _END_HEADERS or not stream_id:
                 self._headers(stream_id, flags, body)
             elif stream_id > self._highest and stream_id & 1 and not self.client:
-                if flags != _END_HEADERS:
-                    self._request(stream_id, body, end=True)
-                else:
-                    position = self._call(stream_id, body, data, position)
+                self._request(stream_id, body, end=flags != _END_HEADERS)
             elif whole := self._take_whole(stream_id, flags, body, data, position):
                 position = whole
             else:
@@ -200,13 +195,12 @@ class Engine(Bodies):
             return
         position = 0
         end = len(data)
-        unpack = frames.HEADER.unpack_from
         # As in L{_parse}.
         head: int
         flags: int
         stream_id: int
         while end - position >= 9:
-            head, flags, stream_id = unpack(data, position)
+            head, flags, stream_id = _unpack(data, position)
             size = head >> 8
             if size > _FRAME_BYTES:
                 raise Broken(frames.FRAME_SIZE_ERROR, "frame too large")
@@ -338,29 +332,10 @@ class Engine(Bodies):
             stream.receiving = False
             self._events.append((ENDED_REQUEST, stream, fields))
         else:
+            stream.begun = len(self._events)
             self._events.append((REQUEST, stream, fields))
         if self.requests >= self._requests_limit:
             self.shut_down(now=True)
-
-    def _call(self, stream_id: int, block: bytes, data: bytes, position: int) -> int:
-        """Take the head of a request, and its body if one frame has all of it.
-
-        The rest is at C{position} of C{data}. Return where what was taken ends.
-        """
-        self._request(stream_id, block, end=False)
-        stream = self.streams.get(stream_id)
-        end = end_of(data, position, _DATA, _END_STREAM, stream_id)
-        start = position + _HEADER_BYTES
-        size = end - start
-        if stream is None or not 0 < size <= min(_FRAME_BYTES, self.receive_window):
-            return position
-        self.receive_window -= size
-        stream.receive_window -= size
-        stream.receiving = False
-        stream.inbox.append(data[start:end])
-        self._hold(stream, size)
-        self._events[-1] = (CALL, stream, self._events[-1][2])
-        return end
 
     def _block_without_stream(self, stream_id: int, block: bytes) -> None:
         """Take a head that opens nothing; its block has to be decoded all the same."""

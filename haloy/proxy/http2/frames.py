@@ -69,6 +69,23 @@ class Broken(Exception):
         self.reason = reason
 
 
+# How frames begin, by size, kind and flags: an app's answers repeat them.
+_BEGINNINGS_LIMIT: Final = 4096
+_beginnings: dict[int, bytes] = {}
+
+
+def beginning(size: int, kind: int, flags: int) -> bytes:
+    """Return the header of a frame up to the number of its stream."""
+    key = size << 16 | kind << 8 | flags
+    found = _beginnings.get(key)
+    if found is None:
+        found = key.to_bytes(5, "big")
+        if len(_beginnings) >= _BEGINNINGS_LIMIT:
+            _beginnings.clear()
+        _beginnings[key] = found
+    return found
+
+
 def settings(*pairs: tuple[int, int]) -> bytes:
     """Return a SETTINGS frame."""
     body = b"".join([SETTING.pack(*pair) for pair in pairs])

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from haloy.proxy.http2 import budget, frames
 from haloy.proxy.http2.budget import Budget
+from haloy.proxy.http2.frames import beginning
 from haloy.proxy.http2.hpack import TABLE_EMPTY
 
 # What a peer may send before the other side has taken anything: at first what
@@ -33,6 +34,7 @@ _RESET_LIMIT: Final = 512
 _pack = frames.HEADER.pack
 _HEADER_BYTES: Final = frames.HEADER_BYTES
 _FRAME_BYTES: Final = frames.FRAME_BYTES
+_DATA: Final = frames.DATA
 _HEADERS: Final = frames.HEADERS
 _END_HEADERS: Final = frames.END_HEADERS
 _END_STREAM: Final = frames.END_STREAM
@@ -54,6 +56,7 @@ class Stream:
     @ivar inbox: pieces of the body that came and nobody has taken yet.
     @ivar answered: the head of the final answer has come (as a client).
     @ivar advanced_bytes: the connection's window got them back before they were taken.
+    @ivar begun: which of its read's events its head is (as a server).
     @ivar small_price: tokens that a small piece of its body costs.
     @ivar at_once: its owner takes a whole answer as one event.
     @ivar owner: whoever drives it.
@@ -63,6 +66,7 @@ class Stream:
         "advanced_bytes",
         "answered",
         "at_once",
+        "begun",
         "grown_bytes",
         "id",
         "inbox",
@@ -92,6 +96,7 @@ class Stream:
         self.answered = False
         self.small_price = budget.SMALL_DATA
         self.at_once = False
+        self.begun = 0
         self.owner: Any = None
 
 
@@ -217,26 +222,31 @@ class Sender:
             return False
         stream.send_window -= size
         self.send_window -= size
-        stream_id = stream.id
         out = self._out
+        number = stream.id.to_bytes(4, "big")
         # First what most messages are: two frames, or three.
         if not 0 < size <= _FRAME_BYTES:
-            self._write_whole(stream_id, block, payload, trailers)
+            self._write_whole(stream.id, block, payload, trailers)
         elif last_size:
             out += (
-                _pack(head_size << 8 | _HEADERS, _END_HEADERS, stream_id),
+                beginning(head_size, _HEADERS, _END_HEADERS),
+                number,
                 block,
-                _pack(size << 8, 0, stream_id),
+                beginning(size, _DATA, 0),
+                number,
                 payload,
-                _pack(last_size << 8 | _HEADERS, _LAST_HEADERS, stream_id),
+                beginning(last_size, _HEADERS, _LAST_HEADERS),
+                number,
                 trailers,
             )
             self.queued_bytes += head_size + size + last_size + 3 * _HEADER_BYTES
         else:
             out += (
-                _pack(head_size << 8 | _HEADERS, _END_HEADERS, stream_id),
+                beginning(head_size, _HEADERS, _END_HEADERS),
+                number,
                 block,
-                _pack(size << 8, _END_STREAM, stream_id),
+                beginning(size, _DATA, _END_STREAM),
+                number,
                 payload,
             )
             self.queued_bytes += head_size + size + 2 * _HEADER_BYTES
@@ -373,4 +383,9 @@ def content_bytes(stream: Stream) -> int:
 def content(stream: Stream) -> bytes:
     """Return what has come of a body, and leave it there."""
     inbox = stream.inbox
-    return bytes(inbox[0]) if len(inbox) == 1 else b"".join(inbox)
+    if len(inbox) != 1:
+        return b"".join(inbox)
+    # Not always by bytes(), which is a call of a type: compiled, it costs as much as
+    # to join.
+    (piece,) = inbox
+    return piece if isinstance(piece, bytes) else bytes(piece)

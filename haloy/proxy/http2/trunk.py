@@ -241,7 +241,8 @@ class Trunk(User):
         elif branch is None:
             self._act_alone(event)
         elif kind == ANSWER:
-            branch.answered(*what)
+            fields, body, trailers = what
+            branch.answered(fields, body, trailers)
         elif kind == BODY:
             branch.body_came()
         elif kind == END:

@@ -193,6 +193,26 @@ def test_a_request_whose_body_is_one_frame_is_one_event() -> None:
     assert engine.held_bytes == 100
 
 
+def test_requests_whose_heads_come_first_are_one_event_each() -> None:
+    """As clients send several at once; nothing is whole whose end comes later."""
+    engine = server()
+    heads = b"".join([head(id_, POST, end=False) for id_ in (1, 3, 5)])
+    bodies = frame(DATA, 1, 1, b"a" * 100) + frame(DATA, 1, 3, b"b" * 100)
+    events = engine.receive(heads + bodies + frame(DATA, 0, 5, b"c" * 100), 0.0)
+    assert kinds(events) == [(CALL, 1), (CALL, 3), (REQUEST, 5), (BODY, 5)]
+    assert engine.take_body(engine.streams[3]) == b"b" * 100
+    assert engine.streams[5].receiving
+
+
+def test_a_body_that_comes_in_another_read_is_told_apart() -> None:
+    """Its head was told already, whatever stands in its place now."""
+    engine = server()
+    assert kinds(engine.receive(head(1, POST, end=False), 0.0)) == [(REQUEST, 1)]
+    more = head(3, POST, end=False) + frame(DATA, 1, 1, b"a" * 100)
+    events = engine.receive(more, 0.0)
+    assert kinds(events) == [(REQUEST, 3), (BODY, 1), (END, 1)]
+
+
 def test_a_whole_request_is_held_to_the_window_of_the_connection() -> None:
     """A body that is larger ends the connection, as in pieces."""
     engine = server()

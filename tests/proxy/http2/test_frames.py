@@ -41,6 +41,19 @@ def test_a_block_of_any_size_becomes_frames(size: int, end: bool) -> None:
     assert len(found) == max(1, -(-size // 16384))
 
 
+@pytest.mark.parametrize("size", [0, 1, 255, 256, frames.FRAME_BYTES])
+def test_how_a_frame_begins_is_its_header_without_the_stream(size: int) -> None:
+    """Made or known, and however many others were made meanwhile."""
+    kind, flags = frames.HEADERS, frames.END_HEADERS | frames.END_STREAM
+    header = frames.HEADER.pack(size << 8 | kind, flags, 7)
+    for _ in range(2):
+        assert frames.beginning(size, kind, flags) + bytes((0, 0, 0, 7)) == header
+    for other in range(2 * frames._BEGINNINGS_LIMIT):
+        frames.beginning(other, frames.DATA, 0)
+    assert len(frames._beginnings) <= frames._BEGINNINGS_LIMIT
+    assert frames.beginning(size, kind, flags) == header[:5]
+
+
 def test_padding_is_taken_away() -> None:
     """Padding may fill a frame but not more."""
     assert frames.without_padding(0, b"\2abc") == b"\2abc"
