@@ -87,11 +87,8 @@ class Http2Downstream(Multiplexed):
         self.origin = before.origin
         self.origin.protocol = "HTTP/2.0"
         now_s = self.wheel.now_s
-        self.engine = Engine(
-            client=False,
-            now_s=now_s,
-            requests_limit=self.switch.http2_requests_limit,
-        )
+        limit = self.switch.http2_requests_limit
+        self.engine = Engine(client=False, now_s=now_s, requests_limit=limit)
         self.waits = 0
         # Who may write, in turn, and who waits for the client to open a window.
         self._output: dict[Outgoing, None] = {}
@@ -370,6 +367,7 @@ class Http2Downstream(Multiplexed):
         else:
             if engine.streams:
                 self._quiet_since_s = now_s
+            grpc_fast_path.end_overdue(engine, now_s)
             if self.switch.retiring or now_s - self._quiet_since_s >= IDLE_S:
                 engine.shut_down(now=True)
                 self.mark()

@@ -22,14 +22,17 @@ from haloy.proxy.http2.plan import CallPlan, Met, Ready
 from haloy.proxy.http2.sender import Stream, content
 from haloy.proxy.http2.stream import StreamClient
 from haloy.proxy.http2.upstream import Branch, head_text
+from haloy.proxy.naming import TRACEPARENT_BYTES
 from haloy.proxy.pool import Pool
+from haloy.proxy.timer_wheel import NEVER
 
 if TYPE_CHECKING:
     from haloy.proxy.http2.downstream import Http2Downstream
+    from haloy.proxy.http2.engine import Engine
     from haloy.proxy.http2.forwarding import StreamForwarding
     from haloy.proxy.http2.trunk import Trunk
 
-_TRACE_NAME: Final = literal_name(b"traceparent")
+_TRACE_NAME: Final = literal_name(b"traceparent") + LENGTHS[TRACEPARENT_BYTES]
 
 # Heads and trailers of answers met before, and their blocks. What tells more than that
 # all went well is not kept.
@@ -55,6 +58,15 @@ def take(
     if whole:
         call.body_ended([])
     return True
+
+
+def end_overdue(engine: Engine, now_s: float) -> None:
+    """End calls whose time is over; other requests have timers of their own."""
+    for stream in tuple(engine.streams.values()):
+        call = stream.owner
+        if isinstance(call, GrpcFastCall) and call.due_s <= now_s:
+            call.due_s = NEVER
+            call.expired()
 
 
 class GrpcFastCall(FastStream):
@@ -134,7 +146,9 @@ class GrpcFastCall(FastStream):
         self._pool = pool
         self._trunk = trunk
         self._size_bytes = size
-        connection.wheel.arm(self, target.stream_idle_s)
+        # An hour, mostly, of which its connection looks every few seconds whether it is
+        # over: a timer for each call would cost more than its answer.
+        self.due_s = connection.wheel.now_s + target.stream_idle_s
         return True
 
     def _head(self) -> bytes:
@@ -146,7 +160,6 @@ class GrpcFastCall(FastStream):
                 LENGTHS[len(request_id)],
                 request_id,
                 _TRACE_NAME,
-                LENGTHS[len(traceparent)],
                 traceparent,
             )
         )
@@ -209,7 +222,6 @@ class GrpcFastCall(FastStream):
         ):
             return False
         connection.mark()
-        connection.wheel.forget(self)
         stream.owner = asked.owner = None
         self._log(
             plan,
