@@ -339,3 +339,29 @@ async def test_what_people_do_is_no_flood(start_http2: Starter) -> None:
     with backend(answering(SHORT_OK)) as app:
         await running.serve(app)
         await in_thread(talk)
+
+
+async def test_malformed_requests_a_few_at_a_time(start_http2: Starter) -> None:
+    """Each is reset and costs two tokens, although none of them is one too many."""
+    running = start_http2()
+
+    def talk() -> tuple[int | None, int]:
+        client = RawClient(running.https)
+        seen = 0
+        for start in range(1, 4001, 200):
+            numbers = range(start, start + 200, 2)
+            client.send(*(head(n, (*GET, ("X", "1"))) for n in numbers))
+            expected = seen + 100
+            while seen < expected and client.goaway is None:
+                found = client.frame()
+                assert found is not None
+                seen += found.kind == frames.RST_STREAM
+            if client.goaway is not None:
+                break
+        return client.goaway, seen
+
+    with backend(answering(SHORT_OK)) as app:
+        await running.serve(app)
+        goaway, seen = await in_thread(talk)
+    assert goaway == frames.ENHANCE_YOUR_CALM
+    assert seen >= 400
