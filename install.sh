@@ -266,17 +266,29 @@ init_server() {
     as_haloy "$prefix/venv/bin/haloyd" config set proxy.mode $mode >/dev/null
 }
 
+# The socket holds the ports while haloy-proxy restarts. It cannot have them from a
+# haloy-proxy that has started without it, as one does once the ports have become free.
+start_proxy() {
+    if ! systemctl is-active --quiet haloy-proxy.socket; then
+        systemctl stop haloy-proxy
+        systemctl reset-failed haloy-proxy.socket haloy-proxy 2>/dev/null || true
+    fi
+    if systemctl is-active --quiet haloy-proxy; then
+        systemctl reload haloy-proxy
+    elif ! systemctl start haloy-proxy.socket haloy-proxy; then
+        journalctl --unit=haloy-proxy --output=cat --quiet --lines=20 |
+            grep '^haloy-proxy: ' | tail -n 1 >&2 || true
+        fail "haloy-proxy does not start; its log: journalctl -u haloy-proxy. Then start this again"
+    fi
+}
+
 start_units() {
     if [ -z "$start" ] || ! systemd_runs; then
         return 0
     fi
     if [ -z "$one_process" ]; then
         systemctl enable --quiet haloy-proxy.socket haloy-proxy.service
-        if systemctl is-active --quiet haloy-proxy; then
-            systemctl reload haloy-proxy
-        else
-            systemctl start haloy-proxy
-        fi
+        start_proxy
     fi
     systemctl enable --quiet haloyd
     systemctl restart haloyd
