@@ -59,9 +59,12 @@ def client_folder(environment: Mapping[str, str], home: Path) -> Path:
 def normalise_server(text: str, field: str = "server") -> str:
     """Return C{host[:port]} of a server's name or URL; scheme and path are dropped.
 
-    @raise InvalidValue: there is no host in it.
+    @raise InvalidValue: there is no host in it, or it is not one of HTTP.
     """
     url = text.strip()
+    scheme, marked, _ = url.partition("://")
+    if marked and scheme.lower() not in ("http", "https"):
+        raise InvalidValue(f"{text!r} is not an address by HTTPS", field=field)
     try:
         parts = urlsplit(url if "://" in url else f"https://{url}")
         host, port = parts.hostname, parts.port

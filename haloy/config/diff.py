@@ -23,7 +23,10 @@ _NAMES = ("name", "domain")
 
 @frozen
 class Change:
-    """One key; C{None} is "not there". A value that may be a secret is C{***}."""
+    """One key; C{None} is "not there", C{""} is "there, and no more to say".
+
+    A value that may be a secret is C{***}.
+    """
 
     key: str
     before: str | None
@@ -32,9 +35,9 @@ class Change:
     def __str__(self) -> str:
         """Return C{+ key: after}, C{- key: before} or C{~ key: before -> after}."""
         if self.before is None:
-            return f"+ {self.key}: {self.after}"
+            return f"+ {self.key}: {self.after}".removesuffix(": ")
         if self.after is None:
-            return f"- {self.key}: {self.before}"
+            return f"- {self.key}: {self.before}".removesuffix(": ")
         if self.before == self.after:
             return f"~ {self.key}: changed"
         return f"~ {self.key}: {self.before} -> {self.after}"
@@ -90,8 +93,11 @@ def _leaves(value: Any, key: str, hidden: bool) -> Iterator[tuple[str, _Leaf]]:
             named = [name for name in _NAMES if name in one]
             shown = one[named[0]] if named else index
             rest = {name: part for name, part in one.items() if name not in named[:1]}
-            if not rest:
-                yield f"{key}[{shown}]", _Leaf("set", False, bare=True)
+            if "domain" in named:
+                # Whether it has aliases or not: that it comes or goes is what counts.
+                yield f"{key}[{shown}]", _Leaf("", False)
+            elif not rest:
+                yield f"{key}[{shown}]", _Leaf("", False, bare=True)
             yield from _leaves(rest, f"{key}[{shown}]", hidden)
     elif isinstance(value, list):
         yield key, _Leaf(", ".join(map(_plain, value)), hidden)

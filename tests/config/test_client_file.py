@@ -44,9 +44,11 @@ def test_servers_are_written_as_host_and_port(text: str, server: str) -> None:
     assert normalise_server(text) == server
 
 
-@pytest.mark.parametrize("text", ["", "https://", "a:99999", "[::1", "a b", "a:x"])
+@pytest.mark.parametrize(
+    "text", ["", "https://", "a:99999", "[::1", "a b", "a:x", "ftp://a.com"]
+)
 def test_what_is_no_server(text: str) -> None:
-    """No host, no valid port."""
+    """No host, no valid port, another protocol."""
     with pytest.raises(InvalidValue):
         normalise_server(text)
 

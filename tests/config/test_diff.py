@@ -54,11 +54,20 @@ def test_the_same_target_has_no_changes() -> None:
         ),
         (
             {"domains": (DomainEntry("b.com"), *(BASE.domains or ()))},
-            ["+ domains[b.com]: set"],
+            ["+ domains[b.com]"],
         ),
         (
             {"domains": (DomainEntry("a.com"),)},
             ["- domains[a.com].aliases: www.a.com"],
+        ),
+        (
+            {"domains": (DomainEntry("b.com", ("www.b.com",)),)},
+            [
+                "+ domains[b.com]",
+                "+ domains[b.com].aliases: www.b.com",
+                "- domains[a.com]",
+                "- domains[a.com].aliases: www.a.com",
+            ],
         ),
     ],
 )
