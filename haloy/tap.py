@@ -15,7 +15,6 @@ from haloy.daemon.assemble import assemble
 from haloy.daemon.dataplane import is_split
 from haloy.daemon.paths import DEFAULT_CONFIG, DEFAULT_DATA, find_directories
 from haloy.daemon.settings import (
-    check_authorities,
     read_environment,
     read_token_hash,
     start_settings,
@@ -63,7 +62,6 @@ def makeService(options: Options) -> IService:
     environment = read_environment(chosen)
     try:
         settings = start_settings(chosen)
-        check_authorities(chosen, settings.file)
         token_hash = read_token_hash(chosen)
     except ConfigError as problem:
         raise SystemExit(f"haloyd: {problem}") from None

@@ -167,7 +167,7 @@ def render_default(api_domain: str) -> str:
         else "  # domain: api.example.com  # without one the API is on loopback only"
     )
     return f"""\
-# haloyd: what this server does. Check changes with `twistd haloyd --check`.
+# haloyd: what this server does. Check changes with `haloyd config check`.
 api:
 {domain}
   listen: 127.0.0.1:9922

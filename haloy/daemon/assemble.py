@@ -331,8 +331,11 @@ class _Parts:
 
     def announce(self) -> None:
         """Say that everything is of use."""
+        where = "http {http}, https {https}"
+        if self.plane.split:
+            where = "http and https by haloy-proxy"
         self.log.info(
-            "haloyd {version} is ready: http {http}, https {https}, API {api}",
+            f"haloyd {{version}} is ready: {where}, API {{api}}",
             version=version("haloy"),
             http=self.proxy.http_port,
             https=self.proxy.https_port,

@@ -11,12 +11,12 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, Final
 
-from attrs import asdict, define, field
+from attrs import define, field
 from twisted.logger import Logger
 
 from haloy.config.daemon_file import DaemonFile
 from haloy.daemon.paths import Directories
-from haloy.daemon.settings import Settings, keep_copy, read_settings
+from haloy.daemon.settings import Settings, keep_copy, read_settings, values_of
 from haloy.errors import ConfigError
 from haloy.systemd import Notifier
 
@@ -25,7 +25,7 @@ LIVE: Final = frozenset(
     {
         *("health_monitor", "policy", "disk", "metrics"),
         *("log.access", "log.access_percent", "log.access_redact"),
-        *("log.access_max_size", "proxy.trusted_proxies"),
+        *("log.access_max_size", "trusted_proxies"),
     }
 )
 
@@ -70,7 +70,7 @@ class Reload:
             self._notifier.ready("running by an earlier configuration")
             return
         changed = changed_keys(self.settings.file, new)
-        waiting = [key for key in changed if not _is_live(key)]
+        waiting = [key for key in changed if not is_live(key)]
         self._apply(new)
         self.settings = Settings(new)
         keep_copy(self._chosen)
@@ -80,21 +80,17 @@ class Reload:
         )
         if waiting:
             self._log.warn(
-                "{keys} will count from the next start on", keys=", ".join(waiting)
+                "{keys}: in force after a restart of haloyd", keys=", ".join(waiting)
             )
         self._notifier.ready("serving")
 
 
 def changed_keys(old: DaemonFile, new: DaemonFile) -> list[str]:
-    """Return which keys differ, as C{section.key}."""
-    before, after = asdict(old, recurse=True), asdict(new, recurse=True)
-    return [
-        f"{section}.{key.removesuffix('_s')}"
-        for section, values in after.items()
-        for key in values
-        if values[key] != before[section][key]
-    ]
+    """Return which keys differ, as the file names them."""
+    before = values_of(old)
+    return [key for key, value in values_of(new).items() if value != before[key]]
 
 
-def _is_live(key: str) -> bool:
+def is_live(key: str) -> bool:
+    """Return whether a reload puts a new value of C{key} into force."""
     return key in LIVE or key.partition(".")[0] in LIVE

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Any
 
-from attrs import frozen
+from attrs import asdict, frozen
 from twisted.logger import Logger
 
 from haloy.api.auth import token_hash
@@ -42,30 +43,42 @@ def read_settings(chosen: Directories) -> DaemonFile:
 
     @raise ConfigError: it is not right; the text has file and line.
     """
-    return _parse(chosen.config_file)
+    return _read(chosen.config_file)
 
 
-def check_authorities(chosen: Directories, file: DaemonFile) -> None:
-    """Read what certificate authorities are to be trusted by.
+def parse_settings(text: str, path: Path) -> DaemonFile:
+    """Return what C{text} says, which is in C{path} or is to be.
 
-    @raise ConfigError: a C{ca_file} cannot be used; the text has its line.
+    @raise ConfigError: it is not right, or a C{ca_file} in it cannot be used; the
+        text has file and line.
     """
-    from haloy.config.trust import trusting  # noqa: PLC0415  (slow, and seldom needed)
-
+    file = parse_daemon_file(text, str(path))
     for where, one in zip(
         (("acme",), ("acme", "fallback")), file.acme.authorities(), strict=False
     ):
         if not one.ca_file:
             continue
+        from haloy.config.trust import trusting  # noqa: PLC0415  (slow, seldom needed)
+
         try:
             trusting(one.ca_file)
         except ConfigError as problem:
-            path = str(chosen.config_file)
-            document = parse_document(read_text(chosen.config_file), path, "yaml")
+            document = parse_document(text, str(path), "yaml")
             key = (*where, "ca_file")
             raise ConfigError(
-                f"{'.'.join(key)}: {problem}", path=path, line=document.line(key)
+                f"{'.'.join(key)}: {problem}", path=str(path), line=document.line(key)
             ) from problem
+    return file
+
+
+def values_of(file: DaemonFile) -> dict[str, Any]:
+    """Return every key with its value, as the file would name it."""
+    found: dict[str, Any] = {}
+    for section, values in asdict(file).items():
+        for name, value in values.items():
+            key = f"{section}.{name.removesuffix('_s')}"
+            found["trusted_proxies" if key == "proxy.trusted_proxies" else key] = value
+    return found
 
 
 def start_settings(chosen: Directories) -> Settings:
@@ -106,7 +119,7 @@ def present_settings(chosen: Directories) -> Settings:
         if not chosen.last_good_config.exists():
             raise
         try:
-            return Settings(_parse(chosen.last_good_config), str(problem))
+            return Settings(_read(chosen.last_good_config), str(problem))
         except ConfigError:
             raise problem from None  # the file that people correct
 
@@ -165,9 +178,9 @@ def _content(path: Path) -> bytes | None:
         return None
 
 
-def _parse(path: Path) -> DaemonFile:
+def _read(path: Path) -> DaemonFile:
     try:
         text = read_text(path)
     except FileNotFoundError:
         return DaemonFile()
-    return parse_daemon_file(text, str(path))
+    return parse_settings(text, path)

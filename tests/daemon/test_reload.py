@@ -65,6 +65,19 @@ def test_a_bad_file_changes_nothing_but_the_log_files(scene: Scene) -> None:
     assert not (scene.folder / "data").exists()
 
 
+def test_an_authority_that_cannot_be_trusted_changes_nothing(scene: Scene) -> None:
+    """The last good copy stays one by which haloyd starts."""
+    good = "disk: {keep: 9}\n"
+    (scene.folder / "haloyd.yaml").write_text(good)
+    reload = scene.reload()
+    reload.reload()
+    (scene.folder / "haloyd.yaml").write_text(f"{good}acme: {{ca_file: /nothing}}\n")
+    reload.reload()
+    assert "haloyd.yaml:2: acme.ca_file: /nothing" in reload.settings.problem
+    assert len(scene.applied) == 1
+    assert (scene.folder / "data" / "haloyd.yaml.last-good").read_text() == good
+
+
 def test_which_keys_differ() -> None:
     """By the names that people wrote."""
     new = parse_daemon_file(
@@ -74,7 +87,7 @@ def test_which_keys_differ() -> None:
     )
     assert changed_keys(DaemonFile(), new) == [
         "api.domain",
-        "proxy.trusted_proxies",
+        "trusted_proxies",
         "health_monitor.interval",
         "log.access",
     ]

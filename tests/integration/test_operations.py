@@ -151,7 +151,7 @@ def test_a_good_configuration_is_put_into_force(haloyd: RunningDaemon) -> None:
     )
     os.kill(haloyd.pid, signal.SIGHUP)
     until(lambda: "from the next start on" in haloyd.log_text(), haloyd)
-    assert "proxy.public_https will count from the next start" in haloyd.log_text()
+    assert "proxy.public_https: in force after a restart" in haloyd.log_text()
     assert ask(haloyd, "/metrics")[0] == 404
     assert proxied(haloyd, "/two?secret=2") == 404
     until(access.exists, haloyd)

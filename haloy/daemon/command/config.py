@@ -8,14 +8,14 @@ from typing import Any
 
 import click
 import yaml
-from attrs import asdict
 
-from haloy.config.daemon_file import SECTIONS, DaemonFile, parse_daemon_file
+from haloy.config.daemon_file import SECTIONS
 from haloy.config.private import write_private
 from haloy.daemon.command.options import as_owner
 from haloy.daemon.command.output import json_option, tell
 from haloy.daemon.paths import Directories
-from haloy.daemon.settings import check_authorities, read_settings
+from haloy.daemon.reload import is_live
+from haloy.daemon.settings import parse_settings, read_settings, values_of
 from haloy.errors import InvalidValue, NotFound
 from haloy.groups import SuggestingGroup
 
@@ -49,7 +49,7 @@ def get(chosen: Directories, key: str | None, as_json: bool) -> None:
 @json_option
 def check(chosen: Directories, as_json: bool) -> None:
     """Check haloyd.yaml; mistakes are shown with their line."""
-    check_authorities(chosen, read_settings(chosen))
+    read_settings(chosen)
     path, exists = str(chosen.config_file), chosen.config_file.exists()
     told = "ok" if exists else "there is no such file; every key has its default"
     tell({"ok": True, "file": path, "exists": exists}, [f"{path}: {told}"], as_json)
@@ -63,30 +63,21 @@ def check(chosen: Directories, as_json: bool) -> None:
 def set_key(chosen: Directories, key: str, value: str, as_json: bool) -> None:
     """Set KEY to VALUE, written as in YAML; comments are kept.
 
-    The file is checked before it is replaced. Send haloyd a SIGHUP (systemctl reload
-    haloyd) to make the change take effect.
+    The file is checked before it is replaced. A reload of haloyd (SIGHUP) or, for some
+    keys, a restart makes the change take effect: the command says which.
     """
     path = chosen.config_file
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     changed = with_value(text, key, value)
-    settings = parse_daemon_file(changed, str(path))
+    settings = parse_settings(changed, path)
     write_private(path, changed.encode())
     now = values_of(settings).get(key)
+    how = "reload" if is_live(key) else "restart"
     tell(
         {"key": key, "value": now, "file": str(path)},
-        [f"{key}: {_shown(now)}", "In force after `systemctl reload haloyd`."],
+        [f"{key}: {_shown(now)}", f"In force after `systemctl {how} haloyd`."],
         as_json,
     )
-
-
-def values_of(file: DaemonFile) -> dict[str, Any]:
-    """Return every key with its value, as the file would name it."""
-    found: dict[str, Any] = {}
-    for section, values in asdict(file).items():
-        for name, value in values.items():
-            key = f"{section}.{name.removesuffix('_s')}"
-            found["trusted_proxies" if key == "proxy.trusted_proxies" else key] = value
-    return found
 
 
 def with_value(text: str, key: str, value: str) -> str:

@@ -20,7 +20,6 @@ from haloy.daemon.command.options import directories, directory_options
 from haloy.daemon.command.output import json_option
 from haloy.daemon.paths import Directories
 from haloy.daemon.settings import (
-    check_authorities,
     present_settings,
     read_settings,
     read_token_hash,
@@ -102,7 +101,7 @@ def check_files(chosen: Directories) -> list[Check]:
     return [
         _check(
             f"{chosen.config_file}",
-            _trouble(lambda: check_authorities(chosen, read_settings(chosen))),
+            _trouble(lambda: read_settings(chosen)),
             "correct the file; the daemon goes on with the last good copy meanwhile",
         ),
         _check(
@@ -164,7 +163,10 @@ def check_daemon(chosen: Directories) -> list[Check]:
         answer = connection.getresponse()
         told = json.loads(answer.read())
     except (OSError, ValueError, http.client.HTTPException) as problem:
-        return [Check(name, str(problem), "start the daemon and read its log")]
+        reason = getattr(problem, "strerror", None) or str(problem)
+        return [
+            Check(name, reason, "`systemctl start haloyd`, then `journalctl -u haloyd`")
+        ]
     finally:
         connection.close()
     return [

@@ -12,10 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from haloy.config.daemon_file import parse_daemon_file, render_default
-from haloy.daemon.command.config import values_of, with_value
+from haloy.daemon.command.config import with_value
 from haloy.daemon.command.main import main
+from haloy.daemon.settings import values_of
 from haloy.errors import ConfigError, InvalidValue
 from tests.support.certificates import make_signer
+
+SET = ("config", "set")
 
 
 def run(folder: Path, *arguments: str) -> Result:
@@ -89,7 +92,26 @@ def test_a_bad_value_changes_nothing(tmp_path: Path) -> None:
     file.write_text("api: {}\n")
     for key, value in (("disk.keep", "many"), ("disk.kept", "1"), ("kept", "1")):
         assert run(tmp_path, "config", "set", key, value).exit_code == 1
+    nothing = str(tmp_path / "ca.pem")
+    assert "No such file" in run(tmp_path, *SET, "acme.ca_file", nothing).output
     assert file.read_text() == "api: {}\n"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "how"),
+    [
+        ("disk.keep", "3", "reload"),
+        ("trusted_proxies", "[10.0.0.1]", "reload"),
+        ("log.access", "json", "reload"),
+        ("log.format", "json", "restart"),
+        ("acme.email", "a@b.example", "restart"),
+    ],
+)
+def test_what_puts_it_into_force(
+    tmp_path: Path, key: str, value: str, how: str
+) -> None:
+    """Not every key waits for the same."""
+    assert f"`systemctl {how} haloyd`" in run(tmp_path, *SET, key, value).output
 
 
 @pytest.mark.parametrize(

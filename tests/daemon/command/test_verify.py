@@ -42,7 +42,7 @@ def test_after_init_only_the_daemon_is_missing(
     checks.pop("room for")  # of whoever runs the tests
     wrong = [one for one in checks.values() if one["problem"]]
     assert [one["name"] for one in wrong] == ["API at 127.0.0.1:1"]
-    assert wrong[0]["next"] == "start the daemon and read its log"
+    assert wrong[0]["next"] == ("`systemctl start haloyd`, then `journalctl -u haloyd`")
     assert done.returncode == 1
 
 
