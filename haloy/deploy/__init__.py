@@ -11,8 +11,9 @@ Where things are:
   - Its image: L{obtain}, L{pulling}, L{uploads}, L{assembly}, L{images}, L{space}.
   - Its containers: L{containers} (what they are made from), L{instances} (which
     haloyd made them), L{networks}.
-  - What is there and what is wrong: L{discovery} reads labels, L{reconcile} compares,
-    L{repair} mends one app, L{ladder} says when it is tried again.
+  - What is there and what is wrong: L{discovery} reads labels, L{situation} says what
+    that is a reason for, L{reconcile} looks at all apps, L{repair} mends one, L{ladder}
+    says when it is tried again.
   - Earlier ones: L{history}, L{rollback}, L{retention} and L{pruning} (what goes).
   - L{stopping}: an app is stopped on purpose.
 """

@@ -17,10 +17,11 @@ from haloy.deploy.failure import as_told
 from haloy.deploy.images import keeps_history
 from haloy.deploy.interface import DeploymentState
 from haloy.deploy.progress import Progress, Tools
-from haloy.deploy.repair import Repair, Situation
+from haloy.deploy.repair import Repair
 from haloy.deploy.retention import apply_retention
 from haloy.deploy.rollback import shared_rows
 from haloy.deploy.run import DeploymentRun
+from haloy.deploy.situation import Situation
 from haloy.errors import Conflict, DeployFailed, HaloyError
 from haloy.model.app import App
 from haloy.model.names import AppName, DeploymentId

@@ -28,7 +28,8 @@ from haloy.deploy.discovery import (
 from haloy.deploy.interface import Traffic
 from haloy.deploy.progress import Progress
 from haloy.deploy.queue import DeployQueue
-from haloy.deploy.repair import Repair, needs_repair
+from haloy.deploy.repair import Repair
+from haloy.deploy.situation import needs_repair
 from haloy.errors import HaloyError
 from haloy.model.app import App, Replica
 from haloy.model.names import AppName

@@ -39,8 +39,9 @@ from haloy.deploy.progress import Tools, no_credentials
 from haloy.deploy.pulling import UNSEEN, DockerDisk
 from haloy.deploy.queue import DeployQueue
 from haloy.deploy.reconcile import Reconciler
-from haloy.deploy.repair import Repair, Situation
+from haloy.deploy.repair import Repair
 from haloy.deploy.rollback import rollback_target
+from haloy.deploy.situation import Situation
 from haloy.deploy.stopping import Stopping
 from haloy.engine.interface import Credentials, Engine
 from haloy.errors import (

@@ -7,7 +7,7 @@ from twisted.logger import Logger
 
 from haloy.deploy.discovery import Found
 from haloy.deploy.progress import Tools, together
-from haloy.deploy.repair import Situation
+from haloy.deploy.situation import Situation
 from haloy.errors import EngineError, EngineUnavailable, HaloyError, NotFound
 from haloy.model.labels import APP
 from haloy.model.names import AppName
