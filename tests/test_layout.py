@@ -62,6 +62,8 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "haloy/api/upgrade.py": "tests/api/test_client.py",
     # Only values: the schema that is made of them is tested.
     "haloy/cli/shapes.py": "tests/cli/test_output_schema.py",
+    # What should serve changes as deployments do.
+    "haloy/store/apps.py": "tests/store/test_deployments.py",
     # Both by the images that come and go.
     "haloy/deploy/pruning.py": "tests/api/test_images.py",
     "haloy/deploy/uploads.py": "tests/api/test_images.py",

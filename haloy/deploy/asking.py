@@ -27,7 +27,8 @@ from haloy.errors import HaloyError, NotFound
 from haloy.model.names import AppName
 from haloy.proxy.interface import DrainLimits, Leftover
 from haloy.store import deployments as rows
-from haloy.store.deployments import SERVED, UNFINISHED, AppRow, DeploymentRow
+from haloy.store.apps import AppRow, all_apps, find_app
+from haloy.store.deployments import SERVED, UNFINISHED, DeploymentRow
 
 ROLLBACK_LIMIT = 50
 ROWS_LIMIT = 1000
@@ -100,7 +101,7 @@ class Asking:
     async def status(self, app: AppName) -> AppStatus:
         """Return how C{app} is. @raise NotFound: no container and nothing wanted."""
         members, _ = await self._repair.containers(app)
-        wanted = await self._tools.database.run(rows.find_app, app)
+        wanted = await self._tools.database.run(find_app, app)
         deploying = await self._deploying()
         status = await self._status(
             app, members.get(app, ()), wanted, deploying.get(app)
@@ -112,7 +113,7 @@ class Asking:
     async def apps(self) -> tuple[AppStatus, ...]:
         """Return all apps by name."""
         members, _ = await self._repair.containers()
-        wanted = {row.name: row for row in await self._tools.database.run(rows.apps)}
+        wanted = {row.name: row for row in await self._tools.database.run(all_apps)}
         deploying = await self._deploying()
         found = [
             await self._status(
@@ -147,7 +148,7 @@ class Asking:
 
     async def rollback_targets(self, app: AppName) -> tuple[RollbackTarget, ...]:
         """Return the kept deployments, newest first, without the live one."""
-        wanted = await self._tools.database.run(rows.find_app, app)
+        wanted = await self._tools.database.run(find_app, app)
         kept: list[RollbackTarget] = []
         for row in await self._tools.database.run(rows.deployments_of, app, ROWS_LIMIT):
             if row.state not in SERVED or not row.image_ref:

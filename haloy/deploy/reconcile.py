@@ -34,8 +34,9 @@ from haloy.errors import HaloyError
 from haloy.model.app import App, Replica
 from haloy.model.names import AppName
 from haloy.store import deployments as rows
+from haloy.store.apps import AppRow, all_apps
 from haloy.store.database import Database
-from haloy.store.deployments import AppRow, DeploymentRow
+from haloy.store.deployments import DeploymentRow
 from haloy.tasks import Tasks
 
 INTERVAL_S = 30.0
@@ -175,7 +176,7 @@ class Reconciler:
         self._discovered(tuple(told))
 
     async def _wanted(self) -> dict[AppName, AppRow]:
-        return {row.name: row for row in await self._database.run(rows.apps)}
+        return {row.name: row for row in await self._database.run(all_apps)}
 
     def _replicas(self, only: AppName | None) -> list[Replica]:
         """Return who was told to serve, of one app or of all."""

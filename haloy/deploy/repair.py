@@ -30,6 +30,7 @@ from haloy.model.labels import APP
 from haloy.model.names import AppName, DeploymentId
 from haloy.proxy.interface import DrainLimits
 from haloy.store import deployments as rows
+from haloy.store.apps import adopt, find_app
 from haloy.store.database import Database
 from haloy.store.deployments import DeploymentRow
 from haloy.store.replicas import (
@@ -93,7 +94,7 @@ class Repair:
     async def _recorded(
         self, app: AppName, members: tuple[Found, ...], adopted: bool = False
     ) -> Situation:
-        wanted = await self._database.run(rows.find_app, app)
+        wanted = await self._database.run(find_app, app)
         history = await self._database.run(rows.deployments_of, app, HISTORY)
         return Situation(members, wanted, tuple(history), adopted)
 
@@ -195,7 +196,7 @@ class Repair:
                 app=app,
                 deployment=chosen,
             )
-        await self._database.run(rows.adopt, found, self._now())
+        await self._database.run(adopt, found, self._now())
 
     # --- what is missing -------------------------------------------------------------
 

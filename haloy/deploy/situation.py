@@ -12,7 +12,8 @@ from haloy.deploy.discovery import Found, newest_started
 from haloy.deploy.networks import is_cut_off
 from haloy.engine.interface import ContainerState
 from haloy.model.names import DeploymentId
-from haloy.store.deployments import DEAD, AppRow, DeploymentRow
+from haloy.store.apps import AppRow
+from haloy.store.deployments import DEAD, DeploymentRow
 
 _DOWN = frozenset({ContainerState.CREATED, ContainerState.EXITED, ContainerState.DEAD})
 

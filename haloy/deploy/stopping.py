@@ -13,6 +13,7 @@ from haloy.model.labels import APP
 from haloy.model.names import AppName
 from haloy.proxy.interface import DrainLimits
 from haloy.store import deployments as rows
+from haloy.store.apps import set_stopped
 from haloy.store.replicas import forget_replicas
 
 #: Somebody waits for a stop: requests get a moment, tunnels none.
@@ -33,7 +34,7 @@ class Stopping:
 
         @raise EngineError: names what still runs or stays, and why (A13).
         """
-        await self._tools.database.run(rows.set_stopped, self._app)
+        await self._tools.database.run(set_stopped, self._app)
         await self._tools.traffic.forget(self._app)
         await together([self._stop_one(one, remove) for one in now.ours])
         if remove and remove_volumes:

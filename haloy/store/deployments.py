@@ -1,4 +1,4 @@
-"""Desired state and history, as rows. Each function is one transaction's work."""
+"""Deployments, from queued to ended, as rows. Each function is one transaction."""
 
 from __future__ import annotations
 
@@ -67,15 +67,6 @@ class NewDeployment:
     created_at: datetime
 
 
-@frozen
-class AppRow:
-    """What should serve an app; C{stopped}: nothing, on purpose."""
-
-    name: AppName
-    active: DeploymentId
-    stopped: bool
-
-
 # --- asking -----------------------------------------------------------------------
 
 
@@ -137,20 +128,6 @@ def taken_over_ids(cursor: sqlite3.Cursor) -> set[tuple[str, str]]:
     """Return (app, id) of the deployments that a Go daemon made."""
     cursor.execute("SELECT app, id FROM deployment WHERE fingerprint = ''")
     return {(app, identifier) for app, identifier in cursor.fetchall()}
-
-
-def apps(cursor: sqlite3.Cursor) -> list[AppRow]:
-    """Return what should serve, by name."""
-    cursor.execute("SELECT name, active, stopped FROM app ORDER BY name")
-    return [
-        AppRow(AppName(name), DeploymentId(active), bool(stopped))
-        for name, active, stopped in cursor.fetchall()
-    ]
-
-
-def find_app(cursor: sqlite3.Cursor, app: str) -> AppRow | None:
-    """Return what should serve C{app}."""
-    return next((one for one in apps(cursor) if one.name == app), None)
 
 
 def active_deployments(cursor: sqlite3.Cursor) -> list[DeploymentRow]:
@@ -299,40 +276,6 @@ def _share(
     )
 
 
-# --- apps -----------------------------------------------------------------------------
-
-
-def adopt(
-    cursor: sqlite3.Cursor, found: Iterable[tuple[str, str, str]], now: datetime
-) -> None:
-    """Let what runs be what should run: of apps that have no row of their own still.
-
-    @param found: app, deployment, and the reference its containers were made from.
-    """
-    for app, identifier, image in found:
-        cursor.execute("SELECT 1 FROM app WHERE name = ?", (app,))
-        if cursor.fetchone() is not None:
-            continue
-        cursor.execute(
-            "INSERT OR IGNORE INTO deployment (app, id, state, target, stored, "
-            "fingerprint, image_ref, created_at) VALUES (?, ?, 'live', '{}', '{}', "
-            "'adopted', ?, ?)",
-            (app, identifier, image, now.isoformat()),
-        )
-        cursor.execute(
-            "UPDATE deployment SET state = 'live' WHERE app = ? AND id = ?",
-            (app, identifier),
-        )
-        cursor.execute(
-            "INSERT INTO app (name, active) VALUES (?, ?)", (app, identifier)
-        )
-
-
-def set_stopped(cursor: sqlite3.Cursor, app: str) -> None:
-    """Note that C{app} was stopped on purpose."""
-    cursor.execute("UPDATE app SET stopped = 1 WHERE name = ?", (app,))
-
-
 def end_draining(cursor: sqlite3.Cursor, app: str) -> None:
     """Note that nothing of C{app}'s former deployments is left to drain."""
     cursor.execute(
@@ -341,24 +284,7 @@ def end_draining(cursor: sqlite3.Cursor, app: str) -> None:
     )
 
 
-def _deployment(row: tuple[Any, ...]) -> DeploymentRow:
-    return DeploymentRow(
-        seq=row[0],
-        app=AppName(row[1]),
-        id=DeploymentId(row[2]),
-        state=row[3],
-        target=json.loads(row[4]),
-        stored=json.loads(row[5]),
-        fingerprint=row[6],
-        image_ref=row[7],
-        image_id=row[8],
-        asked_by=row[9],
-        rolled_back_from=None if row[10] is None else DeploymentId(row[10]),
-        failure=row[11],
-        reason=row[12],
-        created_at=datetime.fromisoformat(row[13]),
-        finished_at=None if row[14] is None else datetime.fromisoformat(row[14]),
-    )
+# --- counting ---------------------------------------------------------------------
 
 
 def states_in_progress(cursor: sqlite3.Cursor) -> dict[str, int]:
@@ -389,3 +315,23 @@ def ended_behind(
         (int(seq), str(app), str(state), str(begun), str(ended))
         for seq, app, state, begun, ended in cursor.fetchall()
     ]
+
+
+def _deployment(row: tuple[Any, ...]) -> DeploymentRow:
+    return DeploymentRow(
+        seq=row[0],
+        app=AppName(row[1]),
+        id=DeploymentId(row[2]),
+        state=row[3],
+        target=json.loads(row[4]),
+        stored=json.loads(row[5]),
+        fingerprint=row[6],
+        image_ref=row[7],
+        image_id=row[8],
+        asked_by=row[9],
+        rolled_back_from=None if row[10] is None else DeploymentId(row[10]),
+        failure=row[11],
+        reason=row[12],
+        created_at=datetime.fromisoformat(row[13]),
+        finished_at=None if row[14] is None else datetime.fromisoformat(row[14]),
+    )

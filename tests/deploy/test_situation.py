@@ -13,7 +13,8 @@ from haloy.deploy.situation import Situation, adoptable, needs_repair
 from haloy.engine.interface import Attachment, Container, ContainerState
 from haloy.model.labels import AppLabels
 from haloy.model.names import AppName, DeploymentId
-from haloy.store.deployments import AppRow, DeploymentRow
+from haloy.store.apps import AppRow
+from haloy.store.deployments import DeploymentRow
 
 SHOP = AppName("shop")
 NOW = datetime(2026, 11, 24, tzinfo=UTC)

@@ -11,8 +11,8 @@ import pytest
 
 from haloy.errors import InsufficientStorage, StoreError
 from haloy.store import ballast
+from haloy.store.apps import all_apps
 from haloy.store.database import Database, migrations
-from haloy.store.deployments import apps
 from tests.store.conftest import NOW
 from tests.support.disks import filled, small_disk
 
@@ -28,7 +28,7 @@ def add(cursor: sqlite3.Cursor, name: str) -> None:
 
 async def test_files_are_private(store: Database, tmp_path: Path) -> None:
     """The database and what SQLite puts beside it are for their owner only (D19)."""
-    await store.run(apps)
+    await store.run(all_apps)
     files = list((tmp_path / "db").iterdir())
     assert (tmp_path / "db").stat().st_mode & 0o777 == 0o700
     assert {stat.S_IMODE(one.stat().st_mode) for one in files} == {0o600}
@@ -67,7 +67,7 @@ async def test_a_failed_transaction_changes_nothing(store: Database) -> None:
 
     with pytest.raises(StoreError):
         await store.run(broken)
-    assert await store.run(apps) == []
+    assert await store.run(all_apps) == []
 
 
 @pytest.mark.docker  # no Docker, but the same right: to mount
@@ -92,9 +92,9 @@ async def test_full_disk(tmp_path: Path, reactor: Any) -> None:
                         break
                 else:
                     pytest.fail("nothing was refused")
-            assert len(await store.run(apps)) == number
+            assert len(await store.run(all_apps)) == number
             await store.run(add, "shop")
-            assert len(await store.run(apps)) == number + 1
+            assert len(await store.run(all_apps)) == number + 1
         finally:
             await store.close()
 
@@ -111,7 +111,7 @@ async def test_damaged_file(tmp_path: Path, reactor: Any, kept: int) -> None:
     opened = Database(path, reactor, lambda: NOW)
     await opened.open()
     try:
-        assert await opened.run(apps) == []
+        assert await opened.run(all_apps) == []
     finally:
         await opened.close()
     aside = path.with_name("haloy.db.corrupt-20261124T120000Z")
@@ -123,4 +123,4 @@ async def test_closed(store: Database) -> None:
     """A closed database says so."""
     await store.close()
     with pytest.raises(StoreError, match="not open"):
-        await store.run(apps)
+        await store.run(all_apps)

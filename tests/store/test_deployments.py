@@ -1,4 +1,4 @@
-"""Desired state and history."""
+"""Deployments and what should serve."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sqlite3
 from typing import Any
 
 from haloy.model.names import AppName, DeploymentId
+from haloy.store import apps
 from haloy.store import deployments as rows
 from haloy.store.database import Database
 from haloy.store.deployments import DeploymentRow, NewDeployment
@@ -86,8 +87,8 @@ async def test_going_live(store: Database) -> None:
     await live(store, TWO, "c1")
     assert (await row_of(store, ONE)).state == "retired"
     assert (await row_of(store, TWO)).state == "draining"
-    app = await store.run(rows.find_app, "shop")
-    assert app == rows.AppRow(SHOP, TWO, False)
+    app = await store.run(apps.find_app, "shop")
+    assert app == apps.AppRow(SHOP, TWO, False)
     assert [one.draining for one in await store.run(replicas_of, "shop")] == [True]
     assert (await store.run(read_log, "shop", TWO, 0))[-1].complete
     assert [row.id for row in await store.run(rows.active_deployments)] == [TWO]
@@ -145,9 +146,9 @@ async def test_image_is_remembered(store: Database) -> None:
 
 async def test_adoption(store: Database) -> None:
     """What runs without a row gets one and is what should run; once."""
-    await store.run(rows.adopt, [("shop", ONE, "shop:one")], NOW)
-    await store.run(rows.adopt, [("shop", TWO, "shop:two")], NOW)
-    app = await store.run(rows.find_app, "shop")
+    await store.run(apps.adopt, [("shop", ONE, "shop:one")], NOW)
+    await store.run(apps.adopt, [("shop", TWO, "shop:two")], NOW)
+    app = await store.run(apps.find_app, "shop")
     assert app is not None
     assert app.active == ONE
     row = await row_of(store, ONE)
@@ -157,11 +158,11 @@ async def test_adoption(store: Database) -> None:
 async def test_stopped_until_the_next_deployment(store: Database) -> None:
     """A stopped app stays stopped until something goes live again."""
     await live(store, ONE)
-    await store.run(rows.set_stopped, "shop")
-    assert [one.stopped for one in await store.run(rows.apps)] == [True]
+    await store.run(apps.set_stopped, "shop")
+    assert [one.stopped for one in await store.run(apps.all_apps)] == [True]
     await live(store, TWO)
-    assert [one.stopped for one in await store.run(rows.apps)] == [False]
-    assert await store.run(rows.find_app, "blog") is None
+    assert [one.stopped for one in await store.run(apps.all_apps)] == [False]
+    assert await store.run(apps.find_app, "blog") is None
 
 
 async def test_taken_over_ids(store: Database) -> None:
