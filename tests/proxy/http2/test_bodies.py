@@ -176,7 +176,7 @@ async def test_uploads_side_by_side(start_http2: Starter) -> None:
     def script(peer: Peer) -> None:
         while block := peer.head():
             if b"/slow" in block:
-                assert go_on.wait(30)
+                assert go_on.wait(60)
             digest = hashlib.sha256(peer.exactly(size)).hexdigest().encode()
             peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 64\r\n\r\n" + digest)
 
@@ -193,7 +193,7 @@ async def test_uploads_side_by_side(start_http2: Starter) -> None:
     with backend(script) as app:
         await running.serve(app)
         slow = in_thread(lambda: client("/slow"))
-        await until(lambda: running.proxy._switch.waits > 0)
+        await until(lambda: running.proxy._switch.waits > 0, limit_s=50)
         fast = await in_thread(lambda: client("/fast"))
         for told, sent in (fast, await slow):
             assert told == sent

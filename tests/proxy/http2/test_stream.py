@@ -191,7 +191,12 @@ async def test_pages_of_our_own(start_http2: Starter) -> None:
         assert client.get(method="HEAD").body == b""
         return [one.status for one in found]
 
-    with backend(answering(b"nonsense\r\n\r\n")) as app:
+    def nonsense(peer: Peer) -> None:
+        while block := peer.head():
+            if block.startswith(b"GET"):  # uploads end before they get an answer
+                peer.send(b"nonsense\r\n\r\n")
+
+    with backend(nonsense) as app:
         await running.serve(app, options=options)
         assert await in_thread(talk) == [414, 431, 405, 413, 413, 404, 404]
         found = await in_thread(lambda: H2Client(running.https).get())
