@@ -9,8 +9,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import define, field
@@ -18,7 +19,8 @@ from attrs import define, field
 from haloy.model.app import Address
 from tests.proxy.apps import OK
 from tests.proxy.support import answering, backend
-from tests.support.proxy import RunningProxy, running_proxy
+from tests.support import dying
+from tests.support.proxy import RunningProxy, begun_proxy, running_proxy
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -32,6 +34,18 @@ os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="x
 os.execv(sys.argv[2], sys.argv[2:])
 """
 CLIENTS = 3
+
+_SPLIT = "haloy.proxy.split"
+#: While it starts; then while it is told a table; at last in a reload.
+MOMENTS = (
+    f"{_SPLIT}.supervisor:Supervisor._restore:before",
+    f"{_SPLIT}.passing:Passing.hear:before",
+    f"{_SPLIT}.worker_pool:spawn_worker:after",
+    f"{_SPLIT}.passing:Passing.take:after",
+    f"{_SPLIT}.worker_pool:WorkerPool._feed:before",
+    "haloy.config.private:os.fsync:after",
+    f"{_SPLIT}.worker_pool:WorkerPool._retire:before",
+)
 
 
 @define(eq=False)
@@ -60,7 +74,7 @@ class Load:
 
 def ask(port: int, host: str) -> tuple[int, str]:
     """Return status and where it leads to."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("GET", "/", headers={"Host": host, "Connection": "close"})
         answer = connection.getresponse()
@@ -98,16 +112,25 @@ class Place:
     def port(self) -> int:
         return int(self.listening.getsockname()[1])
 
-    @contextmanager
-    def proxy(self) -> Iterator[RunningProxy]:
+    @property
+    def _options(self) -> tuple[str, ...]:
+        where = ("--http", f"127.0.0.1:{self.port}", "--https", "")
+        return (*where, "--stop-limit", "3")
+
+    @property
+    def _how(self) -> Any:
         number = self.listening.fileno()
         prefix = (sys.executable, "-c", SYSTEMD, str(number))
-        where = ("--http", f"127.0.0.1:{self.port}", "--https", "")
-        more = ("--stop-limit", "3")
-        with running_proxy(
-            self.folder, *where, *more, prefix=prefix, given=(number,)
-        ) as made:
+        return {"prefix": prefix, "given": (number,)}
+
+    @contextmanager
+    def proxy(self) -> Iterator[RunningProxy]:
+        with running_proxy(self.folder, *self._options, **self._how) as made:
             yield made
+
+    def begun(self) -> RunningProxy:
+        """Start one, which may not live until it serves."""
+        return begun_proxy(self.folder, *self._options, **self._how)
 
     @contextmanager
     def swapper(self) -> Iterator[Swapper]:
@@ -209,6 +232,49 @@ def test_the_supervisor_is_killed(place: Place) -> None:
                 assert place.settled() >= swapper.acknowledged
                 clients.end()
         assert clients.failures == []
+
+
+def test_the_supervisor_at_every_moment(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No request fails, the next one starts, and nothing is left of those before.
+
+    It dies at its start, with workers that have just begun, within a table, before that
+    is acknowledged, with a file half written, with two generations of workers.
+    """
+    moments = dying.prepare(tmp_path / "dying", MOMENTS, monkeypatch)
+    with place.proxy() as proxy, place.swapper() as swapper:
+        with load(place.port) as clients:
+            proxy.process.kill()
+            proxy.process.wait()
+            for moment in MOMENTS:
+                moments.arm(moment)
+                proxy = place.begun()
+                if "_retire" in moment:
+                    swapper.go_on()
+                    proxy.process.send_signal(signal.SIGHUP)
+                assert proxy.process.wait(90) == -signal.SIGKILL, moment
+                assert not moments.armed, moment
+            with place.proxy():
+                swapper.go_on()
+                swapper.kill()
+                assert place.settled() >= swapper.acknowledged
+                clients.end()
+                left = [path.name for path in (place.folder / "state").iterdir()]
+                assert left == ["table.json"]
+        assert clients.failures == []
+    wait_until(lambda: not watching(tmp_path / "dying"), lambda: "a worker stays")
+
+
+def watching(folder: Path) -> list[Path]:
+    """Return the processes that were to die at a moment, and live."""
+    wanted = f"{dying.VARIABLE}={folder}".encode()
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):  # it has ended
+            if wanted in path.read_bytes().split(b"\0"):
+                found.append(path)
+    return found
 
 
 def test_haloyd_is_killed(place: Place) -> None:

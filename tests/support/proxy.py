@@ -66,20 +66,17 @@ class RunningProxy:
         wait_until(lambda: len(self.workers()) > before, self.log.read_text)
 
 
-@contextmanager
-def running_proxy(
+def begun_proxy(
     folder: Path,
     *more: str,
     prefix: tuple[str, ...] = (),
-    until: str = "haloy-proxy serves",
     given: tuple[int, ...] = (),
-) -> Iterator[RunningProxy]:
-    """Run it with two workers; C{more} are options, C{prefix} is who runs it.
+) -> RunningProxy:
+    """Start it with two workers; it may not serve yet.
 
-    @param given: descriptors that it gets from us.
+    @param more: options. C{prefix}: who runs it. C{given}: descriptors that it gets.
     """
     log = folder / "proxy.log"
-    before = log.read_text().count(until) if log.exists() else 0
     with log.open("ab") as output:
         process = subprocess.Popen(
             [
@@ -94,7 +91,21 @@ def running_proxy(
             stdin=subprocess.DEVNULL,
             pass_fds=given,
         )
-    made = RunningProxy(process, log)
+    return RunningProxy(process, log)
+
+
+@contextmanager
+def running_proxy(
+    folder: Path,
+    *more: str,
+    prefix: tuple[str, ...] = (),
+    until: str = "haloy-proxy serves",
+    given: tuple[int, ...] = (),
+) -> Iterator[RunningProxy]:
+    """Run it as L{begun_proxy} starts it, from when it serves to the block's end."""
+    log = folder / "proxy.log"
+    before = log.read_text().count(until) if log.exists() else 0
+    made = begun_proxy(folder, *more, prefix=prefix, given=given)
     try:
         wait_until(lambda: log.read_text().count(until) > before, log.read_text)
         yield made

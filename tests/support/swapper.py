@@ -10,6 +10,7 @@ C{gN.example.com}, where N is its number, and a tenth of many other routes is ne
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import Any
 
 from twisted.internet import reactor as installed
@@ -19,6 +20,7 @@ from twisted.internet.task import deferLater
 from haloy.model.app import Address, Domain
 from haloy.model.names import AppName, DomainName
 from haloy.proxy.control.client import RemoteProxy
+from haloy.proxy.control.dial import ProxyUnavailable
 from haloy.proxy.routes import RoutedApp, RouteTable, Upstream, build_table
 
 OTHERS = 300
@@ -68,8 +70,9 @@ async def swap(reactor: Any, control: str, port: int) -> None:
     number = 0
     while True:
         number += 1
-        await proxy.replace_table(table(number, port))
-        print(number, flush=True)
+        with suppress(ProxyUnavailable):  # for so long: on a busy machine
+            await proxy.replace_table(table(number, port))
+            print(number, flush=True)
         await deferLater(reactor, EACH_S)
 
 

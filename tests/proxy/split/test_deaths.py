@@ -1,7 +1,7 @@
 """Processes of a split proxy that are killed, each at every moment that it has.
 
-For haloyd that is any byte of what it sends, for a worker what it does for others. The
-supervisor is killed in C{tests/test_proxy_kills.py}.
+For haloyd that is any byte of what it sends, for a worker what it does for others; the
+supervisor's are in C{tests/test_proxy_kills.py}.
 """
 
 from __future__ import annotations
