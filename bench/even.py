@@ -49,7 +49,7 @@ def load(port: int, folder: Path, seconds: float) -> Latency:
              "-r1", f"--rate-period={round(1000 / CONNECTIONS / RATE)}ms", "-T5s",
              "-N5s", f"--log-file={log}", f"--connect-to=127.0.0.1:{port}",
              f"http://{HOST}/1k"],
-            check=True, capture_output=True,
+            check=True, capture_output=True, start_new_session=True,
         )  # fmt: skip
     rows = [line.split() for line in log.read_text().splitlines()]
     if not rows:

@@ -24,8 +24,10 @@ what differs, writes the snapshot, and lets others use the CPU first. The load, 
 proxy and this process share the machine, and with few cores they wait for each other:
 C{--floor} asks once more, while two processes that do nothing for the proxy take as
 much of the CPU as this one and the supervisor took for the tables, and also let others
-use it first. The milliseconds of each are per swap, those of
-the workers with the requests they answer. Needs nginx, as the app, and h2load.
+use it first. Each runs in a session of its own, for which the scheduler has a group
+(autogroup), as it has for units of systemd and containers. The milliseconds of each
+are per swap, those of the workers with the requests they answer. Needs nginx, as the
+app, and h2load.
 """
 
 from __future__ import annotations
@@ -57,7 +59,7 @@ from haloy.daemon.snapshot import SnapshotWriter
 from haloy.model.app import Address, App, Domain, Replica, UnixAddress
 from haloy.model.names import AppName, DeploymentId, DomainName
 from haloy.proxy.control.client import RemoteProxy
-from haloy.turns import let_others_first
+from haloy.turns import LONG_TURN_NS, let_others_first
 
 EACH_S = 0.1
 
@@ -302,7 +304,7 @@ class Rounds:
 
 
 async def measure(given: argparse.Namespace, folder: Path, http: int) -> None:
-    let_others_first()  # as haloyd does
+    let_others_first(LONG_TURN_NS)  # as haloyd does
     proxy = RemoteProxy(reactor, str(folder / "proxy.sock"), {})
     pool = reactor.getThreadPool()
     snapshot = SnapshotWriter(reactor, pool, folder / "snapshot.json")
@@ -355,7 +357,9 @@ def main() -> None:
         ]  # fmt: skip
         with (folder / "proxy.log").open("wb") as log:
             processes = [
-                subprocess.Popen(command, stdout=log, stderr=log)
+                subprocess.Popen(
+                    command, stdout=log, stderr=log, start_new_session=True
+                )
                 for command in commands
             ]
             try:

@@ -29,7 +29,7 @@ from haloy.proxy.split.sockets import first_environment, inherited
 from haloy.proxy.split.supervisor import Plan, Supervisor
 from haloy.proxy.split.worker_pool import LEAN, STOCK
 from haloy.systemd import Notifier, notifier
-from haloy.turns import let_others_first
+from haloy.turns import SHARED_TURN_NS, let_others_first
 
 NAME = "haloy-proxy"
 DEFAULT_CONTROL = "/run/haloy/proxy.sock"
@@ -82,7 +82,7 @@ class Proxy(Supervisor):
 
     def startService(self) -> None:
         """Replace the workers on SIGHUP and SIGUSR2 from now on."""
-        let_others_first()
+        let_others_first(SHARED_TURN_NS)
         self._systemd = notifier(self._reactor, os.environ)
         try:
             super().startService()

@@ -21,7 +21,7 @@ from haloy.daemon.settings import (
 )
 from haloy.errors import ConfigError
 from haloy.proxy.form import form, tell_of_loss
-from haloy.turns import let_others_first
+from haloy.turns import LONG_TURN_NS, let_others_first
 
 
 class Options(BaseOptions):
@@ -73,6 +73,6 @@ def makeService(options: Options) -> IService:
     make_monotonic(reactor)
     tell_of_loss(Logger(), form())
     if is_split(settings.file.proxy):
-        let_others_first()
+        let_others_first(LONG_TURN_NS)
     debug = bool(options["debug"]) or environment.get("HALOY_DEBUG") == "true"
     return assemble(reactor, chosen, settings, token_hash, debug)

@@ -24,6 +24,9 @@ from twisted.logger import Logger
 
 #: Some times what is usual, 0.7 to 2.8 ms. More is of no more use.
 LONG_TURN_NS: Final = 20_000_000
+#: For who shares a group of the scheduler (a unit of systemd) with those who are to go
+#: first: where the CPU never rests, the group waits as its member does that came first.
+SHARED_TURN_NS: Final = 4_000_000
 _USUAL: Final = 0
 
 #: sched_setattr and sched_getattr, for which older C libraries have no function.
@@ -35,13 +38,13 @@ _ORDINARY: Final = (os.SCHED_OTHER, os.SCHED_BATCH)
 _log = Logger()
 
 
-def let_others_first() -> None:
+def let_others_first(wanted_ns: int) -> None:
     """Be interrupted by whoever wakes; threads that begin later are, too.
 
     To be called by a process's first thread, before it starts others.
     """
     try:
-        _ask_for(LONG_TURN_NS)
+        _ask_for(wanted_ns)
     except OSError as problem:
         _log.info(
             "what waits for the CPU does not go first: {problem}; if systemd's unit "
@@ -53,14 +56,15 @@ def let_others_first() -> None:
 @contextmanager
 def as_usual() -> Iterator[None]:
     """Let a process that is started meanwhile, by this thread, be one like others."""
-    if turn_ns() != LONG_TURN_NS:
+    long_ns = turn_ns()
+    if long_ns < SHARED_TURN_NS:
         yield
         return
     _ask_for(_USUAL)
     try:
         yield
     finally:
-        _ask_for(LONG_TURN_NS)
+        _ask_for(long_ns)
 
 
 def turn_ns(thread: int = 0) -> int:

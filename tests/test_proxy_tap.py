@@ -22,7 +22,7 @@ from twisted.python.usage import UsageError
 from haloy.proxy.control.client import RemoteProxy
 from haloy.proxy.split.supervisor import Supervisor
 from haloy.proxy_tap import Options, makeService
-from haloy.turns import LONG_TURN_NS, turn_ns
+from haloy.turns import SHARED_TURN_NS, turn_ns
 from tests.proxy.support import answering, backend, connect, get, in_thread, table_of
 from tests.support import twistd
 from tests.support.ports import free_port
@@ -104,7 +104,7 @@ def test_workers_go_first(tmp_path: Path) -> None:
         if not turn_ns():
             pytest.skip("this kernel has no turns that can be chosen (Linux 6.12)")
         parent = int(Path(f"/proc/{proxy.workers()[0]}/stat").read_text().split()[3])
-        assert turn_ns(parent) == LONG_TURN_NS
+        assert turn_ns(parent) == SHARED_TURN_NS
         proxy.kill_worker()
         first, _, newest = proxy.workers()
         assert turn_ns(first) == turn_ns(newest) == turn_ns()

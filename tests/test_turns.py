@@ -13,7 +13,7 @@ from haloy.turns import LONG_TURN_NS, turn_ns
 #: What a process says of its first thread, of a later one, of its child, and after it.
 PROGRAM = """
 import os, threading
-from haloy.turns import as_usual, let_others_first, turn_ns
+from haloy.turns import LONG_TURN_NS, as_usual, let_others_first, turn_ns
 def child():
     into, out = os.pipe()
     if os.fork() == 0:
@@ -23,7 +23,7 @@ def child():
     return int(os.read(into, 20))
 found = [turn_ns()]
 if {yields}:
-    let_others_first()
+    let_others_first(LONG_TURN_NS)
 found.append(turn_ns())
 later = threading.Thread(target=lambda: found.append(turn_ns()))
 later.start()
