@@ -28,6 +28,7 @@ pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
 #: Where the tests' packages are on that machine, and those of them that Haloy needs.
 PACKAGES, NEEDED = "/opt/tests-packages", "/opt/tests-needed"
+
 #: Short, yet longer than a start on a busy machine keeps the event loop from turning.
 WATCHDOG_S = 4
 DOCKER = "/run/docker.sock"
@@ -158,8 +159,24 @@ def server(tmp_path: Path, docker: PrivateDocker, wheels: Path) -> Iterator[Mach
 
 
 def install(server: Machine, *options: str) -> str:
-    script = "/opt/haloy-source/install.sh"
-    return server.told("sh", script, "--wheel", wheel("97.0"), *options)
+    return server.told(*installation(), *options)
+
+
+def installation() -> tuple[str, ...]:
+    return "sh", "/opt/haloy-source/install.sh", "--wheel", wheel("97.0")
+
+
+def wheel(version: str) -> str:
+    return f"/opt/wheels/haloy-{version}-py3-none-any.whl"
+
+
+@contextmanager
+def port_taken(server: Machine, port: int) -> Iterator[None]:
+    """Let somebody else listen on a port of the machine."""
+    listen = f"--socket-property=ListenStream={port}"
+    server.told("systemd-run", "--unit=taken", listen, "true")
+    yield
+    server.told("systemctl", "stop", "taken.socket")
 
 
 def status_of(server: Machine, port: int) -> int:
@@ -182,9 +199,22 @@ def capabilities(server: Machine, unit: str) -> int:
 
 
 def test_two_services(server: Machine) -> None:
-    """Installed, reloaded, upgraded, not upgraded to what is broken, removed."""
-    said = install(server)
-    assert "API token:" in said
+    """Installed, reloaded, upgraded, not upgraded to what is broken, removed.
+
+    The first attempt finds port 80 taken, and says so. The next one finds a haloy-proxy
+    that has started without its socket, and makes that good.
+    """
+    with port_taken(server, 80):
+        refused = server.run(*installation())
+        server.told("systemctl", "stop", "haloy-proxy")
+    assert refused.returncode == 1
+    assert "API token:" in refused.stdout
+    assert "port 80 of :: is in use" in refused.stderr
+    alone = "--job-mode=ignore-dependencies"
+    server.told("systemctl", "start", alone, "haloy-proxy")
+    assert server.show("haloy-proxy.socket", "ActiveState") != "active"
+    install(server)
+    assert server.show("haloy-proxy.socket", "ActiveState") == "active"
     assert all(verified(server).values())
     assert status_of(server, 80) == 404
     for unit, user in (("haloyd", "haloy"), ("haloy-proxy", "haloy-proxy")):
@@ -383,10 +413,6 @@ def workers(server: Machine) -> list[str]:
     """Return the commands of the proxy's workers."""
     pid = server.show("haloy-proxy", "MainPID")
     return server.told("ps", "-o", "args=", "--ppid", pid).splitlines()
-
-
-def wheel(version: str) -> str:
-    return f"/opt/wheels/haloy-{version}-py3-none-any.whl"
 
 
 def running(server: Machine) -> str:
