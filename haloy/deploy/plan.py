@@ -43,7 +43,7 @@ class DrainStep:
 
 @frozen
 class StopDrained:
-    """Stop these old containers, those that still have tunnels later."""
+    """Stop these old containers, later those that still have requests or tunnels."""
 
     containers: tuple[str, ...]
 

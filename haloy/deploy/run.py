@@ -314,7 +314,7 @@ class DeploymentRun:
             await self._tools.traffic.retire(gone)
 
     async def _stop_drained(self, containers: tuple[str, ...]) -> None:
-        """Stop what has no tunnel; the others go when the deployment is live.
+        """Stop what has nothing left; the others go when the deployment is live.
 
         One that takes its time to end does not hold the next step up.
         """
@@ -323,7 +323,7 @@ class DeploymentRun:
             left = await self._tools.traffic.drained(
                 now.old_replicas((container,)), DrainLimits(0, 0)
             )
-            if not left.tunnels:
+            if not (left.requests or left.tunnels):
                 stopping = self._tasks.start(
                     f"stopping {container[:12]}", self._stop((container,))
                 )

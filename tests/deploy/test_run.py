@@ -8,6 +8,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from haloy.errors import Conflict, DeployFailed
+from haloy.proxy.interface import Leftover
 from tests.deploy.world import ONE, TWO, World
 
 
@@ -40,6 +41,23 @@ async def test_version_flips_once(server: World, strategy: str, replicas: int) -
     assert seen[-1] == (TWO,)
     if strategy != "replace":
         assert () not in server.traffic.tables
+
+
+@pytest.mark.parametrize("left", [Leftover(1, 0), Leftover(0, 1)])
+async def test_long_requests_outlive_their_step(server: World, left: Leftover) -> None:
+    """A replica that is not done within its step of a roll runs on while it drains."""
+    await server.deploy(ONE, replicas=2)
+    server.traffic.leftover[f"shop-{ONE}-r1"] = left
+    await server.submit(TWO, replicas=2)
+    held = server.readiness.held[f"shop-{TWO}-r2"] = Deferred()
+    await server.settled(lambda: f"shop-{TWO}-r2" in server.readiness.asked)
+    assert f"stop shop-{ONE}-r1" not in server.engine.calls
+    drain = server.traffic.held[f"shop-{ONE}-r1"] = Deferred()
+    held.callback(None)
+    await server.settled(lambda: f"remove shop-{ONE}-r2" in server.engine.calls)
+    assert f"stop shop-{ONE}-r1" not in server.engine.calls
+    drain.callback(None)
+    await server.settled(lambda: f"remove shop-{ONE}-r1" in server.engine.calls)
 
 
 @pytest.mark.parametrize("fails", [False, True])
