@@ -74,6 +74,16 @@ over.set()
 for one in threads: one.join()
 print(json.dumps(answers))
 """
+#: One that has begun with its request, and ends it when the input ends.
+BEGUN = """
+import socket, sys
+client = socket.create_connection(("127.0.0.1", 80), 60)
+client.sendall(b"GET / HTTP/1.1\\r\\nHost: begun.example.test\\r\\n")
+print("begun", flush=True)
+sys.stdin.read()
+client.sendall(b"\\r\\n")
+print(client.recv(4096).split()[1].decode())
+"""
 #: What a release looks like that can do everything but start.
 BROKEN = """
 def makeService(options):
@@ -245,6 +255,7 @@ def test_two_services(server: Machine) -> None:
         assert server.show(unit, "ActiveState") == "active"
 
     hung(server)
+    crashed(server)
     done = json.loads(server.told("haloyd", "upgrade", wheel("98.0"), "--json"))
     assert done["after"] == "98.0"
     assert running(server) == "98.0"
@@ -407,6 +418,25 @@ def hung(server: Machine) -> None:
         server.told("rm", "-r", f"/run/systemd/system/{unit}.service.d")
     server.told("systemctl", "daemon-reload")
     server.told("systemctl", "restart", "haloy-proxy", "haloyd")
+
+
+def crashed(server: Machine) -> None:
+    """See that a worker answers what it has begun after its supervisor's crash."""
+    restarts = server.show("haloy-proxy", "NRestarts")
+    with subprocess.Popen(
+        server.command("python3", "-c", BEGUN),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as client:
+        assert client.stdout is not None
+        assert client.stdout.readline() == "begun\n"
+        server.told("kill", "-KILL", server.show("haloy-proxy", "MainPID"))
+        deadline = time.monotonic() + 60
+        while server.show("haloy-proxy", "NRestarts") == restarts:
+            assert time.monotonic() < deadline, server.journal("--unit=haloy-proxy")
+        assert client.communicate(timeout=60)[0].strip() == "404"
+    assert status_of(server, 80) == 404
 
 
 def workers(server: Machine) -> list[str]:
