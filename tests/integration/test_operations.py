@@ -150,8 +150,8 @@ def test_a_good_configuration_is_put_into_force(haloyd: RunningDaemon) -> None:
         proxy={**haloyd.settings["proxy"], "public_https": 444},
     )
     os.kill(haloyd.pid, signal.SIGHUP)
-    until(lambda: "from the next start on" in haloyd.log_text(), haloyd)
-    assert "proxy.public_https: in force after a restart" in haloyd.log_text()
+    told = "proxy.public_https: in force after a restart of haloyd"
+    until(lambda: told in haloyd.log_text(), haloyd)
     assert ask(haloyd, "/metrics")[0] == 404
     assert proxied(haloyd, "/two?secret=2") == 404
     until(access.exists, haloyd)
