@@ -286,10 +286,8 @@ class Forwarding(Seeker):
             self._cut()
         elif exchange.request_done or upstream.congested:
             self.fail(pages.error(504))
-        elif (
-            self.request.expect
-            and not exchange.request_bytes
-            and (not exchange.interim_seen)
+        elif self.request.expect and not (
+            exchange.request_bytes or exchange.interim_seen
         ):
             # The client waits for 100 and the upstream gave none in all the time.
             self.fail(pages.error(504))
@@ -338,6 +336,8 @@ class Forwarding(Seeker):
 
     def _no_answer(self, upstream: UpstreamConnection, reason: str) -> None:
         """Try once more, or answer 502: there was no answer."""
+        if upstream.reused:
+            upstream.pool.closed_early(self.switch.wheel.now_s)
         if not self._fresh and self.exchange.may_retry(reused=upstream.reused):
             # It goes out twice at most: an app may refuse streams again and again.
             self._fresh = True

@@ -25,6 +25,8 @@ QUEUE_LIMIT: Final = 1024
 # A request that must not arrive twice goes out on a pooled connection only if that
 # was in use a moment ago: an upstream may be closing an older one right now.
 FRESH_S: Final = 1.0
+# For how long an upstream that does close one as soon as that gets none of them.
+HASTY_S: Final = 60.0
 
 
 class Waiter(Protocol):
@@ -45,6 +47,8 @@ class Pool:
     @ivar h2c: it speaks HTTP/2 without TLS, on C{trunks}.
     @ivar declined_until: monotonic seconds; it was offered HTTP/2 for a call of gRPC
         a moment ago and does not speak it.
+    @ivar hasty_until: monotonic seconds; it closed a connection just after an answer
+        that did not say so, and may be closing others.
     @ivar retired: it is no longer in the table: nothing new goes there.
     """
 
@@ -55,6 +59,7 @@ class Pool:
         "ejected_until",
         "full_share_at",
         "h2c",
+        "hasty_until",
         "idle",
         "key",
         "limit",
@@ -76,6 +81,7 @@ class Pool:
         self.tunnels = 0
         self.h2c = False
         self.declined_until = 0.0
+        self.hasty_until = 0.0
         self.trunks: list[Trunk] = []
         self.ejected_until = 0.0
         self.full_share_at = 0.0
@@ -99,11 +105,24 @@ class Pool:
         return len(self.waiting)
 
     def take_idle(self, now_s: float, *, fresh: bool) -> UpstreamConnection | None:
-        """Return the newest idle connection; if C{fresh}, only one used just now."""
+        """Return the newest idle connection.
+
+        @param fresh: only one that was used just now, and that is open as far as is
+            known: what goes there must not arrive twice.
+        """
         idle = self.idle
-        if not idle or (fresh and now_s - idle[-1].idle_since_s > FRESH_S):
+        if not idle:
             return None
-        return idle.pop()
+        if not fresh:
+            return idle.pop()
+        if now_s < self.hasty_until or now_s - idle[-1].idle_since_s > FRESH_S:
+            return None
+        newest = idle.pop()
+        if not newest.has_ended():
+            return newest
+        self.closed_early(now_s)
+        newest.drop()
+        return None
 
     def began(self) -> None:
         """Count one exchange more."""
@@ -137,10 +156,16 @@ class Pool:
         if len(self.idle) > IDLE_LIMIT:
             self.idle.pop(0).drop()
 
-    def forget(self, connection: UpstreamConnection) -> None:
+    def forget(self, connection: UpstreamConnection, now_s: float) -> None:
         """Take out an idle connection that has died."""
         if connection in self.idle:
             self.idle.remove(connection)
+            if now_s - connection.idle_since_s <= FRESH_S:
+                self.closed_early(now_s)
+
+    def closed_early(self, now_s: float) -> None:
+        """Note that it closed a connection that it had just used."""
+        self.hasty_until = now_s + HASTY_S
 
     def age(self, now_s: float) -> None:
         """Close what has been idle for too long."""

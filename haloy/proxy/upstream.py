@@ -143,6 +143,16 @@ class UpstreamConnection(Descriptor):
         self.reused = True
         self.pool.keep(self, now_s)
 
+    def has_ended(self) -> bool:
+        """Look whether the app has closed it; the reactor tells that a turn later."""
+        try:
+            self.socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass
+        return True
+
     def doRead(self) -> None:
         """Read what has come."""
         user = self.user
@@ -210,7 +220,7 @@ class UpstreamConnection(Descriptor):
         """Tell the user, or leave the pool."""
         user = self.user
         if user is None:
-            self.pool.forget(self)
+            self.pool.forget(self, self.wheel.now_s)
             return
         self.user = None
         if self.connected:

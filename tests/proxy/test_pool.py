@@ -9,7 +9,14 @@ import pytest
 from attrs import define, field
 
 from haloy.model.app import Address
-from haloy.proxy.pool import FRESH_S, IDLE_LIMIT, IDLE_TIMEOUT_S, QUEUE_LIMIT, Pool
+from haloy.proxy.pool import (
+    FRESH_S,
+    HASTY_S,
+    IDLE_LIMIT,
+    IDLE_TIMEOUT_S,
+    QUEUE_LIMIT,
+    Pool,
+)
 from haloy.proxy.timer_wheel import TimerWheel
 from haloy.proxy.upstream import UpstreamConnection
 from tests.proxy.test_descriptor import FakeReactor
@@ -31,9 +38,14 @@ class Waiting:
 class Maker:
     pool: Pool = field(factory=lambda: Pool("one", Address("127.0.0.1", 1), 2))
     made: list[UpstreamConnection] = field(factory=list)
+    apps: list[socket.socket] = field(factory=list)
 
     def connection(self) -> UpstreamConnection:
         one = UpstreamConnection(FakeReactor(), TimerWheel(lambda: 0.0), self.pool)
+        one.socket.close()
+        one.socket, app = socket.socketpair()
+        one.socket.setblocking(False)
+        self.apps.append(app)
         one.connected = True
         self.made.append(one)
         return one
@@ -45,6 +57,8 @@ def maker() -> Iterator[Maker]:
     yield maker
     for one in maker.made:
         one.drop()
+    for app in maker.apps:
+        app.close()
 
 
 def test_the_newest_is_used_first(maker: Maker) -> None:
@@ -62,6 +76,36 @@ def test_careful_requests_want_a_fresh_one(maker: Maker) -> None:
     maker.pool.keep(maker.connection(), 10)
     assert maker.pool.take_idle(10 + FRESH_S + 0.1, fresh=True) is None
     assert maker.pool.take_idle(10 + FRESH_S, fresh=True) is not None
+
+
+def test_careful_requests_want_one_that_is_open(maker: Maker) -> None:
+    """One that the app has closed is not used, though the reactor has not said so."""
+    maker.pool.keep(maker.connection(), 10)
+    maker.apps[0].close()
+    assert maker.pool.take_idle(10, fresh=True) is None
+    assert maker.made[0].gone
+
+
+def test_careful_requests_avoid_an_app_that_closes_early(maker: Maker) -> None:
+    """For a while they get none of its connections; others do."""
+    now_s = 10.0
+    for _ in range(2):
+        maker.pool.keep(maker.connection(), now_s)
+    maker.pool.forget(maker.made[0], now_s + FRESH_S)
+    assert maker.pool.take_idle(now_s, fresh=True) is None
+    kept = maker.pool.take_idle(now_s, fresh=False)
+    assert kept is maker.made[1]
+    later_s = now_s + FRESH_S + HASTY_S
+    maker.pool.keep(kept, later_s)
+    assert maker.pool.take_idle(later_s, fresh=True) is kept
+
+
+def test_who_closes_late_is_as_usual(maker: Maker) -> None:
+    """An app may end what has been idle for long."""
+    for _ in range(2):
+        maker.pool.keep(maker.connection(), 10)
+    maker.pool.forget(maker.made[0], 10 + FRESH_S + 0.1)
+    assert maker.pool.take_idle(10, fresh=True) is maker.made[1]
 
 
 def test_idle_ones_are_bounded(maker: Maker) -> None:

@@ -258,6 +258,29 @@ async def test_a_post_is_never_sent_twice(start_proxy: Starter) -> None:
     assert sum(b"X: 2" in head for head in stale.requests) == 1
 
 
+async def test_an_app_that_keeps_no_connection_is_known(start_proxy: Starter) -> None:
+    """After one that was closed just after its answer a POST gets a new one.
+
+    An app that closes without saying so may be about to do it, on a busy machine 100 ms
+    later: Debian's busybox, with a CGI script.
+    """
+    running = start_proxy()
+    stale = Stale()
+    with backend(stale) as one:
+        await running.serve(one)
+
+        def client() -> list[int]:
+            answers = []
+            peer = connect(running.http)
+            for _ in range(5):
+                peer.send(POST + b"Content-Length: 0\r\n\r\n")
+                answers.append(peer.response()[0])
+            return answers
+
+        assert await in_thread(client) == [200, 502, 200, 200, 200]
+    assert one.connections == 4
+
+
 async def test_a_post_avoids_connections_that_have_been_idle(
     start_proxy: Starter,
 ) -> None:
