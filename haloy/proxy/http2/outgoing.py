@@ -269,4 +269,13 @@ class Outgoing:
             # Cutting the upload at once would cost some clients the answer.
             self.wheel.arm(self, DRAIN_S)
         else:
-            self.wheel.forget(self)
+            self._over()
+
+    def _over(self) -> None:
+        """Know the stream no more: nothing comes or goes on it.
+
+        Two that hold each other are left for the next look for garbage. Of thousands
+        that have waited together, that look takes longer than anybody may wait.
+        """
+        self.wheel.forget(self)
+        self.stream.owner = None

@@ -198,7 +198,7 @@ class StreamClient(Outgoing):
         driver = self.driver
         if driver is None:
             if self.gone:
-                self.wheel.forget(self)
+                self._over()
         elif not self.stream.inbox and driver.connected:
             driver.client_completed(trailers)
 
@@ -327,7 +327,7 @@ class StreamClient(Outgoing):
         self._forget(self.waits)
         self._pay()
         self.connection.forget(self)
-        self.wheel.forget(self)
+        self._over()
 
     # Other ends.
 
@@ -345,12 +345,9 @@ class StreamClient(Outgoing):
             # A client that takes nothing would not take the rest either.
             self._given_up = driver.stalled
             driver.expired()
-        elif self.gone:
-            # The rest of an upload whose answer is given.
-            self.connection.engine.reset(self.stream, frames.NO_ERROR)
-            self.connection.mark()
         else:
-            self.reset(frames.CANCEL)
+            # The rest of an upload whose answer is given is no fault.
+            self.reset(frames.NO_ERROR if self.gone else frames.CANCEL)
 
     # What only whole connections can do.
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+from collections.abc import Iterator
 from typing import cast
 
 import pytest
@@ -701,3 +703,47 @@ async def test_who_talks_on_and_takes_nothing_is_reset(start_http2: Starter) -> 
             await deferLater(cast(IReactorTime, reactor), 0.2)
         found = await in_thread(client.until, frames.RST_STREAM)
         assert found.body == number(frames.CANCEL)
+
+
+@pytest.fixture
+def no_look_for_garbage() -> Iterator[None]:
+    """Have only that freed which nobody holds."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_look_for_garbage")
+async def test_what_is_over_is_free_at_once(start_http2: Starter) -> None:
+    """However it ended: a look for garbage, of thousands, is a stop of 100 ms."""
+    running = start_http2()
+
+    def client() -> list[int]:
+        one = RawClient(running.https)
+        # Answered; ended and answered; answered in the middle, and cut; taken back.
+        one.send(head(1, POST))
+        statuses = [one.status(1)]
+        one.send(head(3, POST, end=False), frame(0, 1, 3, b"x"))
+        statuses.append(one.status(3))
+        wrong = [(n, "none.example" if n == ":authority" else v) for n, v in POST]
+        one.send(head(5, wrong, end=False))
+        statuses.append(one.status(5))
+        one.send(frame(0, 1, 5, b"x"), head(7, POST, end=False))
+        one.send(frame(frames.RST_STREAM, 0, 7, number(frames.CANCEL)), one.get(9))
+        statuses.append(one.status(9))
+        # And one that goes with its connection.
+        one.send(head(11, POST, end=False))
+        one.peer.close()
+        return [int(status) for status in statuses]
+
+    def left() -> int:
+        switch = running.proxy._switch
+        return sum(
+            isinstance(one, StreamClient) and one.switch is switch
+            for one in gc.get_objects()
+        )
+
+    with backend(echoing) as app:
+        await running.serve(app)
+        assert await in_thread(client) == [200, 200, 404, 200]
+        await until(lambda: not left())
