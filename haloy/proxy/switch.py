@@ -104,7 +104,7 @@ class Switch:
         self.crowd = Crowd(connections_per_client)
         self.turn = Turn(reactor)
         self.shaking = HandshakeQueue(self.turn, wheel.clock)
-        self.reading = ReadQueue(self.turn, wheel.clock)
+        self.reading = ReadQueue(self.turn)
         self.tls_bulk = TlsBulk()
         self.intake = Intake()
         self.http2_requests_limit: int = REQUESTS_LIMIT

@@ -121,12 +121,13 @@ class Http2Downstream(Multiplexed):
             return
         engine = self.engine
         engine.may_grow = self.switch.waits < PROCESS_HIGH_BYTES
-        began_s = self.wheel.clock() if len(data) > LITTLE_BYTES else 0.0
+        reading = self.switch.reading
+        began_s = reading.clock() if len(data) > LITTLE_BYTES else 0.0
         events = engine.receive(data, self.wheel.now_s)
         for event in events:
             self._act(event)
         if began_s or len(events) > FEW:
-            self.switch.reading.did(began_s, len(events))
+            reading.did(began_s, len(events))
         self._count_held()
         if engine.queued_bytes or self._output or engine.leaving:
             self.mark()

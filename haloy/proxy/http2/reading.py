@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from heapq import heappop, heappush
+from time import thread_time
 from typing import Final, Protocol
 
 from twisted.logger import Logger
@@ -58,8 +59,8 @@ class _Line:
 
     Fair queueing: its clock goes as much slower than the work as there are connections
     to share that, so it tells when each would be through (Demers, Keshav and Shenker,
-    SIGCOMM 1989). It never goes faster than time, so one that says nothing for as long
-    as it was served owes nobody anything.
+    SIGCOMM 1989). It never goes faster than the time that we work, so one that says
+    nothing while we work for as long as it was served owes nobody anything.
     """
 
     __slots__ = ("_clock", "_count", "_now_s", "_waiting")
@@ -93,17 +94,19 @@ class _Line:
 class ReadQueue:
     """The connections of one worker that wait to be read.
 
+    @ivar clock: seconds that this thread has run. Time would not do: while another
+        process has the core, nobody is served, and nobody shall owe that.
     @ivar full: this turn's work is done, or others wait: who comes has to L{wait}.
     """
 
     _log = Logger()
 
-    __slots__ = ("_clock", "_lines", "_marked", "_spent_s", "_turn", "full")
+    __slots__ = ("_lines", "_marked", "_spent_s", "_turn", "clock", "full")
 
-    def __init__(self, turn: Turn, clock: Callable[[], float]) -> None:
-        """Use C{clock}, in monotonic seconds, to know what was spent."""
+    def __init__(self, turn: Turn, clock: Callable[[], float] = thread_time) -> None:
+        """Wait for the ends of turns at C{turn}."""
         self._turn = turn
-        self._clock = clock
+        self.clock = clock
         self._spent_s = 0.0
         self._marked = False
         self._lines: dict[str, _Line] = {}
@@ -111,7 +114,7 @@ class ReadQueue:
 
     def did(self, began_s: float, events: int) -> None:
         """Count what was done since C{began_s}; 0.0: not noted, it were C{events}."""
-        spent_s = self._clock() - began_s if began_s else events * _EVENT_S
+        spent_s = self.clock() - began_s if began_s else events * _EVENT_S
         if spent_s > _SOON_S:
             self._spent_s += spent_s
             self.full |= self._spent_s >= TURN_S
@@ -122,7 +125,7 @@ class ReadQueue:
         one.waits_to_read = True
         line = self._lines.get(one.peer)
         if line is None:
-            line = self._lines[one.peer] = _Line(self._clock)
+            line = self._lines[one.peer] = _Line(self.clock)
         line.add(one, size)
         self._mark()
 
@@ -134,15 +137,16 @@ class ReadQueue:
 
     def flush(self) -> None:
         """Read those that wait; a turn ends."""
-        now_s = self._clock()
+        now_s = self.clock()
         end_s = now_s + TURN_S
         while self._lines and now_s < end_s:
-            peer = next(iter(self._lines))
-            line = self._lines.pop(peer)
+            peer, line = next(iter(self._lines.items()))
             one = line.take()
             self._read(one)
-            began_s, now_s = now_s, self._clock()
+            began_s, now_s = now_s, self.clock()
             line.served(one, now_s - began_s)
+            # Who waits has come to it by now, too.
+            del self._lines[peer]
             if line:
                 self._lines[peer] = line
         self._spent_s = 0.0

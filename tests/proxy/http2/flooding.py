@@ -7,8 +7,8 @@ They say that they are ready, begin when a line comes on the standard input, and
 until that ends. Then it is said how many answers have come, and how many connections
 were ended by the proxy. The second form is one that behaves well, and asks now and then
 until the proxy, process C{PID}, has worked for a while. It says how often, how many
-seconds that was, and of the longest wait for an answer: how many the proxy worked, and
-how many passed while it or this process did not wait for a core.
+seconds that was, and the longest wait for an answer. Of each wait that counts for which
+the proxy worked, and no more than passed while neither waited for a core.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from contextlib import suppress
 from functools import cache
 
 import hpack
-from attrs import define
+from attrs import define, field
 
 from haloy.proxy.http2 import frames
 from tests.proxy.http2.clients import H2Client
-from tests.proxy.http2.support import GET, block, frame, number
+from tests.proxy.http2.support import GET, POST, block, frame, number
 from tests.support.waiting import scheduled_s
 
 #: How many requests each connection has under way: all that it may.
@@ -73,11 +73,17 @@ def alike(*fields: tuple[str, str]) -> Iterator[bytes]:
         yield same
 
 
+UPLOADS, SLOW = "uploads that dribble", "slow readers"
 #: What is asked for.
 KINDS: dict[str, Callable[[], Iterator[bytes]]] = {
+    "GETs": lambda: alike(*GET),
     "heads that are all new": unlike,
     "names that nobody has": lambda: alike(*GET[:3], (":authority", "no.example.com")),
+    UPLOADS: lambda: alike(*POST),
+    SLOW: lambda: alike(*GET[:2], (":path", "/large"), GET[3]),
 }
+#: What a slow reader takes at a time, of each answer.
+SIP_BYTES = 1024
 
 
 @define(eq=False)
@@ -85,6 +91,7 @@ class Flooder:
     """One connection."""
 
     socket: ssl.SSLSocket
+    kind: str
     blocks: Iterator[bytes]
     unsent: bytes = b""
     unread: bytes = b""
@@ -92,14 +99,20 @@ class Flooder:
     open: int = 0
     answers: int = 0
     gone: bool = False
+    streams: list[int] = field(factory=list)
 
     def ask(self) -> None:
-        """Have as many requests under way as there may be."""
+        """Have as many requests under way as there may be, and send of bodies a bit."""
         asked = []
+        uploads = self.kind == UPLOADS
         while self.open < STREAMS:
-            asked.append(frame(frames.HEADERS, 5, self.next, next(self.blocks)))
+            flags = 4 if uploads else 5
+            asked.append(frame(frames.HEADERS, flags, self.next, next(self.blocks)))
+            self.streams.append(self.next)
             self.next += 2
             self.open += 1
+        if uploads:
+            asked += [frame(frames.DATA, 0, one, bytes(70)) for one in self.streams]
         self.unsent += b"".join(asked)
 
     def write(self) -> None:
@@ -112,7 +125,7 @@ class Flooder:
         data = self.unread + self.socket.recv(65536)
         position = 0
         while len(data) - position >= 9:
-            length, flags, _ = frames.HEADER.unpack_from(data, position)
+            length, flags, stream = frames.HEADER.unpack_from(data, position)
             end = position + 9 + (length >> 8)
             if end > len(data):
                 break
@@ -123,6 +136,9 @@ class Flooder:
             elif flags & 1 and kind in (frames.DATA, frames.HEADERS):
                 self.answers += 1
                 self.open -= 1
+            if self.kind == SLOW and kind == frames.DATA:
+                more = number(length >> 8)
+                self.unsent += frame(frames.WINDOW_UPDATE, 0, stream, more)
         self.unread = data[position:]
 
     def step(self) -> None:
@@ -139,11 +155,14 @@ def dial(port: int, kind: str) -> Flooder:
     context.set_alpn_protocols(["h2"])
     plain = socket.create_connection(("127.0.0.1", port), 10)
     tls = context.wrap_socket(plain, server_hostname="app.example.com")
-    tls.sendall(frames.PREFACE + frame(frames.SETTINGS))
+    window = frames.SETTING.pack(
+        frames.INITIAL_WINDOW_SIZE, SIP_BYTES if kind == SLOW else frames.DEFAULT_WINDOW
+    )
+    tls.sendall(frames.PREFACE + frame(frames.SETTINGS, 0, 0, window))
     all_of_it = number(frames.WINDOW_LIMIT - frames.DEFAULT_WINDOW)
     tls.sendall(frames.SETTINGS_ACK + frame(frames.WINDOW_UPDATE, 0, 0, all_of_it))
     tls.setblocking(False)
-    return Flooder(tls, KINDS[kind]())
+    return Flooder(tls, kind, KINDS[kind]())
 
 
 def probe(port: int, pid: int) -> None:
@@ -156,20 +175,19 @@ def probe(port: int, pid: int) -> None:
     client.get()
     print("ready", flush=True)
     sys.stdin.readline()
-    worked_s, waited_s = [], []
+    waits_s = []
     began_s = scheduled_s(pid)[0]
     until_s = time.monotonic() + LIMIT_S
     while scheduled_s(pid)[0] < began_s + PROBED_S and time.monotonic() < until_s:
         select.select([], [], [], 0.01)
         before, own, at_s = scheduled_s(pid), scheduled_s("self"), time.monotonic()
         client.get()
-        waited_s.append(time.monotonic() - at_s)
+        waited_s = time.monotonic() - at_s
         after = scheduled_s(pid)
-        worked_s.append(after[0] - before[0])
         # For a core, both of them.
-        waited_s[-1] -= after[1] - before[1] + scheduled_s("self")[1] - own[1]
-    busy_s = scheduled_s(pid)[0] - began_s
-    print(len(worked_s), busy_s, max(worked_s), max(waited_s), flush=True)
+        waited_s -= after[1] - before[1] + scheduled_s("self")[1] - own[1]
+        waits_s.append(min(after[0] - before[0], waited_s))
+    print(len(waits_s), scheduled_s(pid)[0] - began_s, max(waits_s), flush=True)
 
 
 def main() -> None:

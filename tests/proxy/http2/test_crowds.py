@@ -76,14 +76,11 @@ async def test_nobody_else_waits(
     with backend(giving) as one:
         await split.proxy.replace_certificates((certificate(),))
         await split.proxy.replace_table(table_of(one))
-        (asked, busy_s, worked_s, waited_s), (answers, ended) = await in_thread(measure)
+        (asked, busy_s, waited_s), (answers, ended) = await in_thread(measure)
     print(
         f"{kind}: {answers:.0f} answers, {ended:.0f} ended in {busy_s:.1f} s of work; "
-        f"of {asked:.0f} others one waited longest, for {worked_s * 1000:.0f} ms of it "
-        f"({waited_s * 1000:.0f} ms)"
+        f"of {asked:.0f} others one waited longest, for {waited_s * 1000:.0f} ms of it"
     )
     # They do flood it.
     assert busy_s >= flooding.PROBED_S
-    limit_s = LATENCY_S * slowness()
-    assert worked_s < limit_s
-    assert waited_s < limit_s
+    assert waited_s < LATENCY_S * slowness()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 from attrs import define
@@ -155,6 +156,43 @@ def test_what_was_long_ago_counts_no_more() -> None:
     world.order.clear()
     world.turns.end()
     assert world.order[0] == old.name
+
+
+@define(eq=False)
+class Dozing(Connection):
+    """One that gets no core for a while when it is read."""
+
+    def read_on(self) -> None:
+        self.world.order.append(self.name)
+        threading.Event().wait(0.1)
+
+
+@define(eq=False)
+class Rousing(Connection):
+    """One that has another one say more when it is read, once."""
+
+    other: Connection | None = None
+
+    def read_on(self) -> None:
+        self.world.order.append(self.name)
+        if self.other is not None:
+            self.world.queue.wait(self.other, LITTLE_BYTES)
+
+
+def test_nobody_owes_what_others_had_of_the_core() -> None:
+    """Who is read while another process has the core is not put back for that."""
+    world = World()
+    reactor: Any = world.turns
+    world.queue = ReadQueue(Turn(reactor))
+    light = Dozing(world, "light")
+    world.queue.wait(light, LITTLE_BYTES)
+    world.queue.wait(Rousing(world, "next", other=light), MUCH_BYTES)
+    for n in range(10):
+        world.queue.wait(Rousing(world, f"{n}"), MUCH_BYTES)
+    while world.turns.calls:
+        world.turns.end()
+    assert world.order[:3] == ["light", "next", "light"]
+    assert len(world.order) == 13
 
 
 def test_little_is_not_counted() -> None:
