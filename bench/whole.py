@@ -39,6 +39,7 @@ from bench.compare import (
 )
 from bench.serve import table_of
 from bench.wanted import WANTED, Wanted
+from haloy.proxy.control.changes import unread_table
 from haloy.proxy.split.state_files import KeptFiles
 
 ROOT = Path(__file__).parents[1]
@@ -286,7 +287,8 @@ def two_workers(
     conf = stage.folder / "two.conf"
     conf.write_text(text.replace("worker_processes 1", "worker_processes 2"))
     state = stage.folder / "state2"
-    KeptFiles(state).save_table({}, table_of(stage.app, stage.ws, stage.up))
+    table = unread_table(table_of(stage.app, stage.ws, stage.up))
+    KeptFiles(state).save_table({}, table)
     commands = {"nginx": ["nginx", "-c", str(conf), "-p", str(stage.folder)]}
     for form in forms:
         commands[form] = [
