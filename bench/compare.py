@@ -264,7 +264,7 @@ def wrk(
     if match is None:
         return 0.0
     if path == "/10m":
-        return float(match[2]) * 1024 ** "KMG".index(match[3]) / (10 * 1024)
+        return float(match[2]) * 1024.0 ** "KMG".index(match[3]) / 10240
     return float(match[1])
 
 

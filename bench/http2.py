@@ -162,7 +162,7 @@ def load(target: Target, folder: Path, case: Case, s: float) -> float:
         "-i",
         str(urls),
     ]
-    fields = compare.BROWSER
+    fields: tuple[str, ...] = compare.BROWSER
     if case.body:
         body = folder / "body"
         body.write_bytes(case.body)
