@@ -26,7 +26,7 @@ from haloy.model.certificate import Certificate, Secret
 from haloy.model.names import DomainName
 from haloy.proxy.control.changes import UnreadTable, read_route, unread_table
 from haloy.proxy.control.values import decode, encode
-from haloy.proxy.routes import RouteTable
+from haloy.proxy.routes import Route, RouteTable
 
 _CHAIN: Final = b"-----BEGIN CERTIFICATE-----"
 #: SHA-256 as the index has it: no way out of the folder.
@@ -123,24 +123,30 @@ class KeptFiles:
 
         @raise ValueError: it is none.
         """
-        for kind in ("exact", "wildcard"):
+        routes: dict[str, dict[str, Route]] = {"exact": {}, "wildcard": {}}
+        table = value.get("table") if isinstance(value, dict) else None
+        if isinstance(table, dict):
+            for kind, found in routes.items():
+                if isinstance(table.get(kind), dict):
+                    found |= self._read_routes(table[kind])
+                    table[kind] = {}
+        rest: KeptTable = decode(KeptTable, value)
+        generation = rest.table.generation
+        return KeptTable(rest.settings, RouteTable(generation, **routes))
+
+    def _read_routes(self, told: Mapping[str, Any]) -> dict[str, Route]:
+        found = {}
+        for name, route in told.items():
             try:
-                routes = dict(value["table"].get(kind, {}))
-            except (TypeError, KeyError, AttributeError):
-                break  # which says what is wrong, below
-            for name, route in routes.items():
-                try:
-                    read_route(route)
-                except ValueError as problem:
-                    del value["table"][kind][name]
-                    self._log.error(
-                        "the route of {name} is left out: {problem}; it is there "
-                        "again when haloyd has told it",
-                        name=name,
-                        problem=str(problem),
-                    )
-        table: KeptTable = decode(KeptTable, value)
-        return table
+                found[name] = read_route(route)
+            except ValueError as problem:
+                self._log.error(
+                    "the route of {name} is left out: {problem}; it is there again "
+                    "when haloyd has told it",
+                    name=name,
+                    problem=str(problem),
+                )
+        return found
 
     def _certificate(self, one: KeptCertificate, now: datetime) -> Certificate | None:
         if _DIGEST.fullmatch(one.digest) is None:
