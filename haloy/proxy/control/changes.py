@@ -121,9 +121,20 @@ class TableReader(Generic[T]):
         self._read = read
         self.table: T = make(-1, {}, {})
         self._next: tuple[int, int] | None = None
+        self._underway: list[TablePart] = []  # of the table that comes now
         self._problem = ""  # of a part of the table that comes now
         self._exact: dict[str, Any] = {}
         self._wildcard: dict[str, Any] = {}
+
+    @property
+    def brief(self) -> Sequence[TablePart]:
+        """What leads another reader to where this one is, within a table as well."""
+        return [*table_parts(None, self.table), *self._underway]
+
+    @property
+    def within(self) -> bool:
+        """Whether a table has begun to come."""
+        return bool(self._underway)
 
     def take(self, part: TablePart) -> T | None:
         """Return the table that C{part} completes.
@@ -133,6 +144,9 @@ class TableReader(Generic[T]):
         """
         if self._next != (part.base, part.generation):
             self._begin(part)
+        self._underway.append(part)
+        if part.last:
+            self.give_up()
         if not self._problem:
             try:
                 self._exact.update(self._read(part.exact))
@@ -140,8 +154,6 @@ class TableReader(Generic[T]):
             except ValueError as problem:
                 self._problem = str(problem)
         if self._problem:
-            if part.last:
-                self._next = None
             raise ValueError(self._problem)
         if not part.last:
             return None
@@ -149,9 +161,13 @@ class TableReader(Generic[T]):
             self._exact.pop(name, None)
         for name in part.gone_wildcard:
             self._wildcard.pop(name, None)
-        self._next = None
         self.table = self._make(part.generation, self._exact, self._wildcard)
         return self.table
+
+    def give_up(self) -> None:
+        """Go on with none of the parts that have come: what comes next is the first."""
+        self._next = None
+        self._underway = []
 
     def go_back(self, table: T, former: T) -> None:
         """Have C{former} again instead of C{table}, unless there is a newer one."""
@@ -160,6 +176,7 @@ class TableReader(Generic[T]):
 
     def _begin(self, part: TablePart) -> None:
         self._next = (part.base, part.generation)
+        self._underway = []
         self._problem = ""
         self._exact, self._wildcard = {}, {}
         if part.base == -1:

@@ -29,7 +29,6 @@ class Passing:
 
     def __init__(self) -> None:
         self._reader = passing_reader()
-        self._underway: list[TablePart] = []  # of a table whose last part has not come
 
     @property
     def table(self) -> UnreadTable:
@@ -39,7 +38,7 @@ class Passing:
     @property
     def brief(self) -> Sequence[TablePart]:
         """What workers that come are told: what else comes goes on from there."""
-        return [*table_parts(None, self.table), *self._underway]
+        return self._reader.brief
 
     def begin(self, table: UnreadTable) -> None:
         """Begin with what was kept."""
@@ -49,14 +48,14 @@ class Passing:
     def hear(self, part: TablePart, came: Packed, workers: WorkerPool) -> None:
         """Pass a part on; what is wrong with it is said when the last one comes."""
         with suppress(ValueError):
-            self._read(part)
+            self._reader.take(part)
         workers.tell(came)
 
     def give_up(self, workers: WorkerPool) -> None:
         """Forget a table of which no more comes, and let workers do so."""
-        if self._underway:
-            self.hear(_NO_TABLE, packed(_NO_TABLE), workers)
-            self._underway = []
+        if self._reader.within:
+            self._reader.give_up()
+            workers.tell(packed(_NO_TABLE))
 
     async def take(self, part: TablePart, came: Packed, workers: WorkerPool) -> bool:
         """Return when all have C{part}, whether a table that is served ends with it.
@@ -65,7 +64,7 @@ class Passing:
         @raise ValueError: the same, found out here.
         """
         former = self._reader.table
-        table = self._read(part)
+        table = self._reader.take(part)
         try:
             read = await workers.ask(came)
             if table is not None and not read:  # nobody was there to do it
@@ -75,14 +74,3 @@ class Passing:
                 self._reader.go_back(table, former)
             raise
         return table is not None
-
-    def _read(self, part: TablePart) -> UnreadTable | None:
-        begun = self._underway
-        if begun and _way_of(begun[0]) != _way_of(part):
-            begun = []
-        self._underway = [] if part.last else [*begun, part]
-        return self._reader.take(part)
-
-
-def _way_of(part: TablePart) -> tuple[int, int]:
-    return part.base, part.generation

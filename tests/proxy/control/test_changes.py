@@ -77,6 +77,23 @@ def test_a_change_of_another_table_is_refused() -> None:
     assert reader.table.generation == 1
 
 
+def test_who_joins_within_a_table_is_led_to_it() -> None:
+    """Of one that another overtook no part is left, nor of one that was given up."""
+    reader, large = passing_reader(), {f"a{number}": number for number in range(50)}
+    cut = table_parts(None, table(1, large))[:2]
+    parts = table_parts(None, table(2, large))
+    for part in (*cut, *parts[:2]):
+        reader.take(as_sent(part))
+    assert {part.generation for part in reader.brief} == {-1, 2}
+    joining = table_reader()
+    for part in (*reader.brief, *parts[2:]):
+        joining.take(as_sent(part))
+    assert joining.table == table(2, large)
+    assert reader.within
+    reader.give_up()
+    assert reader.brief == table_parts(None, reader.table)
+
+
 def test_a_new_whole_table_overtakes_a_broken_one() -> None:
     """A sender that was cut off in the middle begins anew."""
     reader = table_reader()
