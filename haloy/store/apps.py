@@ -24,18 +24,21 @@ class AppRow:
     stopped: bool
 
 
+def _row(name: str, active: str, stopped: int) -> AppRow:
+    return AppRow(AppName(name), DeploymentId(active), bool(stopped))
+
+
 def all_apps(cursor: sqlite3.Cursor) -> list[AppRow]:
     """Return what should serve, by name."""
     cursor.execute("SELECT name, active, stopped FROM app ORDER BY name")
-    return [
-        AppRow(AppName(name), DeploymentId(active), bool(stopped))
-        for name, active, stopped in cursor.fetchall()
-    ]
+    return [_row(*found) for found in cursor.fetchall()]
 
 
 def find_app(cursor: sqlite3.Cursor, app: str) -> AppRow | None:
     """Return what should serve C{app}."""
-    return next((one for one in all_apps(cursor) if one.name == app), None)
+    cursor.execute("SELECT name, active, stopped FROM app WHERE name = ?", (app,))
+    found = cursor.fetchone()
+    return None if found is None else _row(*found)
 
 
 def set_stopped(cursor: sqlite3.Cursor, app: str) -> None:
