@@ -131,10 +131,14 @@ def read_environment(chosen: Directories) -> dict[str, str]:
     C{./.env.local} and C{<config>/.env.local} override (C{spec/daemon.md} 3.3).
     """
     environment = dict(os.environ)
-    for folder in (Path(), chosen.config):
+    here = Path()
+    # Root's commands go on as haloyd's user, who may not look into root's own folder:
+    # the daemon that runs as that user has no file there either.
+    folders = (here, chosen.config) if os.access(here, os.X_OK) else (chosen.config,)
+    for folder in folders:
         for name, value in read_env_file(folder / ".env").items():
             environment.setdefault(name, value)
-    for folder in (Path(), chosen.config):
+    for folder in folders:
         environment |= read_env_file(folder / ".env.local")
     return environment
 

@@ -382,9 +382,19 @@ def test_one_service(server: Machine) -> None:
     assert status_of(server, 80) == 404
     assert server.run("systemctl", "cat", "haloy-proxy").returncode == 1
     assert capabilities(server, "haloyd") == LOW_PORTS
+    logged_in(server)
     server.told("systemctl", "reload", "haloyd")
     server.told("systemctl", "stop", "haloyd")
     assert server.show("haloyd", "Result") == "success"
+
+
+def logged_in(server: Machine) -> None:
+    """See that commands work where root is then: haloyd's user may not look there."""
+    server.told("chmod", "700", "/root")
+    for command in ("certs list", "token list", "backup"):
+        server.told("sh", "-c", f"cd /root && haloyd {command}")
+    (kept,) = server.told("sh", "-c", "ls /root/haloy-*.tar.gz").split()
+    assert server.told("stat", "--format=%U %a", kept) == "root 600"
 
 
 def hung(server: Machine) -> None:

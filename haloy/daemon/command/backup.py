@@ -86,12 +86,13 @@ def backup(
             files = write_backup(chosen, out, now)
             out.flush()
             os.fsync(out.fileno())
+            # By the file itself: haloyd's user may not look into root's own folder.
+            size = os.fstat(out.fileno()).st_size
         except BaseException:
             out.flush()
             os.ftruncate(out.fileno(), 0)
             click.echo(f"{path} is not a backup: delete it", err=True)
             raise
-    size = path.stat().st_size
     tell(
         {"file": str(path), "files": files, "sizeBytes": size},
         [f"{path}: {len(files)} files, {size} bytes", "Keep it secret: it has keys."],
