@@ -110,7 +110,7 @@ class Switch:
         self.http2_requests_limit: int = REQUESTS_LIMIT
         # What waits for clients with HTTP/2, or for apps from them.
         self.waits = 0
-        self.shedding = Shedding(self, self.turn)
+        self.shedding = Shedding(self)
         self.tunnels: set[Tunnel] = set()
         self.pools: dict[str, Pool] = {}
         self.failure_listeners: list[Callable[[UpstreamFailure], None]] = []

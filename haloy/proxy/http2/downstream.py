@@ -39,7 +39,7 @@ from haloy.proxy.http2.multiplexed import (
 from haloy.proxy.http2.outgoing import Outgoing
 from haloy.proxy.http2.reading import FEW, LITTLE_BYTES
 from haloy.proxy.http2.sender import PROCESS_FULL_BYTES, PROCESS_HIGH_BYTES, Stream
-from haloy.proxy.http2.shedding import Held
+from haloy.proxy.http2.shedding import ROOM_BYTES, Held
 from haloy.proxy.http2.stream import StreamClient
 from haloy.proxy.timer_wheel import STALLED_S
 from haloy.proxy.tls.intake import Intake
@@ -117,10 +117,13 @@ class Http2Downstream(Multiplexed):
 
     def received(self, data: bytes | memoryview) -> None:
         """Let the engine read, then act on what has happened."""
+        waits = self.switch.waits
+        if waits > ROOM_BYTES:
+            self.switch.shedding.make_room()
         if self.state != READING:
             return
         engine = self.engine
-        engine.may_grow = self.switch.waits < PROCESS_HIGH_BYTES
+        engine.may_grow = waits < PROCESS_HIGH_BYTES
         reading = self.switch.reading
         began_s = reading.clock() if len(data) > LITTLE_BYTES else 0.0
         events = engine.receive(data, self.wheel.now_s)
@@ -128,11 +131,11 @@ class Http2Downstream(Multiplexed):
             self._act(event)
         if began_s or len(events) > FEW:
             reading.did(began_s, len(events))
-        self._count_held()
+        self.count_held()
         if engine.queued_bytes or self._output or engine.leaving:
             self.mark()
 
-    def _count_held(self) -> None:
+    def count_held(self) -> None:
         """Count what waits here with what waits in the process.
 
         Bodies that apps have not taken, and what the kernel has not.
@@ -143,7 +146,6 @@ class Http2Downstream(Multiplexed):
         if held_bytes != self._held_bytes:
             self.switch.waits += held_bytes - self._held_bytes
             self._held_bytes = held_bytes
-            self.switch.shedding.look()
 
     def stalling(self) -> Iterator[Held]:
         """Return what each request holds, and what waits for the kernel."""
@@ -207,7 +209,7 @@ class Http2Downstream(Multiplexed):
         self.state = GONE
         self.switch.forget(self)
         self._lose_streams()
-        self._count_held()
+        self.count_held()
 
     def _lose_streams(self) -> None:
         for stream in tuple(self.engine.streams.values()):
@@ -223,7 +225,7 @@ class Http2Downstream(Multiplexed):
     def progressed(self) -> None:
         """Note that the client has taken something."""
         self._moved_at_s = self.wheel.now_s
-        self._count_held()
+        self.count_held()
 
     def relieved(self) -> None:
         """Write on: little is left with us."""
@@ -233,7 +235,7 @@ class Http2Downstream(Multiplexed):
 
     def flushed(self) -> None:
         """Write on, or close."""
-        self._count_held()
+        self.count_held()
         if self.state == CLOSING:
             self._linger()
         else:
@@ -278,6 +280,9 @@ class Http2Downstream(Multiplexed):
     def flush(self) -> None:
         """Write everything that the windows and the kernel let through."""
         self._dirty = False
+        if self.switch.waits > ROOM_BYTES:
+            # What the kernel refuses counts from here on.
+            self.switch.shedding.make_room()
         if self.gone or self.state == LINGERING:
             return
         for _ in range(_ROUNDS):
@@ -289,7 +294,7 @@ class Http2Downstream(Multiplexed):
                 break
         else:
             self.mark()
-        self._count_held()
+        self.count_held()
         unsent = self.unsent
         if unsent is not None and len(unsent) > DEAF_BYTES:
             self.pause()

@@ -9,6 +9,8 @@ from haloy.proxy.forwarding import Forwarding
 from haloy.proxy.http2.exchange import StreamExchange
 from haloy.proxy.http2.hpack import Field
 from haloy.proxy.http2.sender import Piece
+from haloy.proxy.http2.shedding import ROOM_BYTES
+from haloy.proxy.http2.upstream import Branch
 from haloy.proxy.timer_wheel import TICK_S
 
 if TYPE_CHECKING:
@@ -72,6 +74,13 @@ class StreamForwarding(Forwarding):
 
     def upstream_received(self, data: bytes) -> None:
         """Pass bytes of the answer down, and heads without any."""
+        switch = self.switch
+        upstream = self.upstream
+        if switch.waits > ROOM_BYTES and not isinstance(upstream, Branch):
+            # Of a branch its trunk has seen to it.
+            switch.shedding.make_room()
+            if self.upstream is not upstream:
+                return
         client = cast("StreamClient", self.client)
         exchange = cast(StreamExchange, self.exchange)
         super().upstream_received(data)

@@ -10,7 +10,6 @@ from haloy.proxy.http2.exchange import StreamExchange
 from haloy.proxy.http2.forwarding import StreamForwarding
 from haloy.proxy.http2.sender import (
     PROCESS_HIGH_BYTES,
-    PROCESS_LIMIT_BYTES,
     Stream,
 )
 from haloy.proxy.timer_wheel import NEVER, STALLED_S
@@ -103,8 +102,6 @@ class Outgoing:
             self.switch.waits += size
             if self.waits > SHORT_HIGH_BYTES and self.waits > self._high_bytes():
                 self.congested = True
-            if self.switch.waits > PROCESS_LIMIT_BYTES:
-                self.switch.shedding.look()
         self.unsent = _SOMETHING
         self.connection.has_output(self)
 

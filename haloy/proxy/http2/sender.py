@@ -20,7 +20,7 @@ CONNECTION_WINDOW_BYTES: Final = 1048576
 # When all connections of the process hold more than this, windows grow no more.
 PROCESS_HIGH_BYTES: Final = 67108864
 # More than this, and who holds much of it begins nothing. They never hold more than the
-# limit for longer than a turn: who has stalled longest is cut (L{shedding}).
+# limit: before they could, who has stalled longest is cut (L{shedding}).
 PROCESS_FULL_BYTES: Final = PROCESS_HIGH_BYTES * 3 // 2
 PROCESS_LIMIT_BYTES: Final = PROCESS_HIGH_BYTES * 2
 # What streams of one client may have grown, all together: bodies that nobody takes

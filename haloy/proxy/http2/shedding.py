@@ -1,8 +1,9 @@
 """What waits for clients that do not take it, held to a limit in the whole process.
 
-Windows and pauses bound what one request holds, not how many requests there are. Above
-the limit those are cut whose time would be up first: the ones that stalled before all
-others. So the limit shortens that time, and only for who uses it up.
+Windows and pauses bound what one request holds, not how many requests there are. Where
+the next read, or the next flush, could pass the limit, those are cut whose time would
+be up first: the ones that stalled before all others. So the limit shortens that time,
+and only for who uses it up.
 """
 
 from __future__ import annotations
@@ -13,7 +14,13 @@ from typing import Final, NamedTuple, Protocol
 from twisted.logger import Logger
 
 from haloy.proxy.http2.sender import PROCESS_LIMIT_BYTES
-from haloy.proxy.http2.turn import Turn
+
+#: No read takes in more, and no flush of a connection leaves more to the kernel's next
+#: turn. Where less than this is left, room is made first: a turn may have a thousand
+#: reads of which each keeps to the limit only because of that.
+STEP_BYTES: Final = 524288
+#: More than this, and room has to be made.
+ROOM_BYTES: Final = PROCESS_LIMIT_BYTES - STEP_BYTES
 
 # So far below the limit it goes, so that the next look at everybody is not due at once.
 _SPARE_BYTES: Final = PROCESS_LIMIT_BYTES // 8
@@ -59,28 +66,24 @@ def chosen(held: Iterable[Held], excess_bytes: int) -> Sequence[Held]:
 
 
 class Shedding:
-    """Looks at the end of a turn in which more was taken in than may wait."""
+    """Looks at everybody when the next step could pass the limit."""
 
     _log = Logger()
 
-    __slots__ = ("_marked", "_switch", "_turn")
+    __slots__ = ("_switch",)
 
-    def __init__(self, switch: Waiting, turn: Turn) -> None:
+    def __init__(self, switch: Waiting) -> None:
         self._switch = switch
-        self._turn = turn
-        self._marked = False
 
-    def look(self) -> None:
-        """Look at the end of this turn; said where bytes were taken in."""
-        if not self._marked and self._switch.waits > PROCESS_LIMIT_BYTES:
-            self._marked = True
-            self._turn.mark(self)
+    def make_room(self) -> None:
+        """Cut what is too much, if it is.
 
-    def flush(self) -> None:
-        """Cut what is too much."""
-        self._marked = False
+        Whoever is about to take bytes in asks for it, before anything else: those that
+        are cut must not be in the middle of something, and the one that asks may be one
+        of them.
+        """
         switch = self._switch
-        if switch.waits <= PROCESS_LIMIT_BYTES:
+        if switch.waits <= ROOM_BYTES:
             return
         excess_bytes = switch.waits - PROCESS_LIMIT_BYTES + _SPARE_BYTES
         gone = chosen(
@@ -89,11 +92,9 @@ class Shedding:
         )
         for one in gone:
             one.give_up()
-        self._log.warn(
-            "clients do not take their answers: {count} of the longest stalled are cut",
-            count=len(gone),
-        )
-
-    def drop(self) -> None:
-        """Look again the next time: one fault is no reason to look no more."""
-        self._marked = False
+        if gone:
+            self._log.warn(
+                "clients do not take their answers: {count} of the longest stalled "
+                "are cut",
+                count=len(gone),
+            )

@@ -314,6 +314,7 @@ class StreamClient(Outgoing):
             self.driver.cut()
         else:
             self.reset(frames.CANCEL)
+        self.connection.count_held()
 
     def reset(self, code: int) -> None:
         """End the stream now."""

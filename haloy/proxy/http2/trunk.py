@@ -20,6 +20,7 @@ from haloy.proxy.http2.control import (
 )
 from haloy.proxy.http2.engine import Engine
 from haloy.proxy.http2.sender import PROCESS_HIGH_BYTES
+from haloy.proxy.http2.shedding import ROOM_BYTES
 from haloy.proxy.upstream import UpstreamConnection, User
 
 if TYPE_CHECKING:
@@ -115,6 +116,7 @@ class Trunk(User):
             self.engine.reset(branch.stream, frames.CANCEL)
             branch.stream.owner = None
             self.mark()
+            self._count_held()
         self.left(self._pool)
 
     def left(self, pool: Pool) -> None:
@@ -167,7 +169,6 @@ class Trunk(User):
         if held_bytes != self._held_bytes:
             self._switch.waits += held_bytes - self._held_bytes
             self._held_bytes = held_bytes
-            self._switch.shedding.look()
 
     def drop(self) -> None:
         """End now, with everything on it."""
@@ -201,7 +202,12 @@ class Trunk(User):
         """Act on what has come."""
         engine = self.engine
         switch = self._switch
-        engine.may_grow = switch.waits < PROCESS_HIGH_BYTES
+        waits = switch.waits
+        if waits > ROOM_BYTES:
+            switch.shedding.make_room()
+            if self.connection.gone:
+                return
+        engine.may_grow = waits < PROCESS_HIGH_BYTES
         for event in engine.receive(data, switch.wheel.now_s):
             self._act(event)
         self._count_held()
