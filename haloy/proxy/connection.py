@@ -19,8 +19,8 @@ from haloy.proxy.http2.shedding import Held
 from haloy.proxy.origin import Origin
 from haloy.proxy.splice import Pipe
 from haloy.proxy.timer_wheel import STALLED_S
-from haloy.proxy.tls.bulk import CARRIED_AT_ONCE_BYTES, CARRIED_BYTES
-from haloy.proxy.tls.records import hold_packets
+from haloy.proxy.tls.bulk import CARRIED_LEAST_BYTES
+from haloy.proxy.tls.records import room_bytes
 
 if TYPE_CHECKING:
     from haloy.proxy.switch import Switch
@@ -122,40 +122,16 @@ class ClientConnection(Descriptor):
     def carry(self, source: socket.socket, most_bytes: int) -> int:
         """Send at once, over TLS, what C{source} has of the answer's body.
 
-        See L{haloy.proxy.client.Client.carry}. It ends when C{source} has no more, when
-        the client takes no more, or when it is the turn of others.
+        See L{haloy.proxy.client.Client.carry}. No more is read than the client's kernel
+        has room for: what it refuses of a call would be kept here as a whole.
         """
         tls = self.tls
         if tls is None or self.unsent is not None or self.broken:
             return 0
-        fill = self.switch.tls_bulk.fill
-        piece = fill(source, most_bytes)
-        carried = len(piece)
-        if carried < CARRIED_BYTES:
-            self.send(piece)
-            return carried
-        most_bytes = min(most_bytes, CARRIED_AT_ONCE_BYTES)
-        self._holding = True
-        hold_packets(tls, True)
-        while (
-            self._has_taken(piece)
-            and len(piece) == CARRIED_BYTES
-            and carried < most_bytes
-        ):
-            try:
-                piece = fill(source, most_bytes - carried)
-            except OSError:
-                # Nothing is there yet, or a fault: the next turn shows which.
-                break
-            carried += len(piece)
-        self._holding = False
-        hold_packets(tls, False)
-        return carried
-
-    def _has_taken(self, piece: memoryview) -> bool:
-        """Send C{piece}; return whether all of it is with the kernel."""
+        room = max(room_bytes(tls), CARRIED_LEAST_BYTES)
+        piece = self.switch.tls_bulk.fill(source, min(most_bytes, room))
         self.send(piece)
-        return self.unsent is None and not self.broken
+        return len(piece)
 
     def start(self) -> None:
         """Begin to read; the first head has its time from now, handshake included."""

@@ -25,7 +25,7 @@ from haloy.proxy.tls.intake import RECORD_BYTES
 from haloy.proxy.tls.records import send_close_notify, send_records
 
 # Above this many buffered bytes the other side stops being read, below the low
-# mark it goes on. With one read's worth on top a stalled client holds 288 KiB at most.
+# mark it goes on. With one read's worth on top a stalled client holds 156 KiB at most.
 HIGH_MARK_BYTES: Final = 32768
 LOW_MARK_BYTES: Final = 8192
 READ_BYTES: Final = 65536
@@ -95,7 +95,6 @@ class Descriptor:
     __slots__ = (
         "__weakref__",
         "_fileno",
-        "_holding",
         "_reading",
         "_told_end",
         "_writing",
@@ -127,8 +126,6 @@ class Descriptor:
         self.broken = False
         self.was_reset = False
         self._told_end = False
-        # Packets of several writes go together: whoever says so ends it (C{carry}).
-        self._holding = False
         self.gone = False
         self.due_s = NEVER
         self.slot = 0
@@ -297,7 +294,7 @@ class Descriptor:
 
     def _write(self, data: bytes | bytearray | memoryview) -> int:
         """Give C{data} to the kernel; return how much it has taken."""
-        if self.tls is None or len(data) <= RECORD_BYTES or self._holding:
+        if self.tls is None or len(data) <= RECORD_BYTES:
             return self.socket.send(data)
         return send_records(self.tls, data)
 

@@ -7,12 +7,13 @@ import socket
 import ssl
 import threading
 from concurrent import futures
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from haloy.proxy.downstream import Downstream
-from haloy.proxy.tls.bulk import CARRIED_AT_ONCE_BYTES, CARRIED_BYTES
+from haloy.proxy.tls.bulk import CARRIED_BYTES, CARRIED_LEAST_BYTES
 from haloy.proxy.tls.contexts import SniContexts
 from tests.proxy.apps import OK
 from tests.proxy.both_ways import stage
@@ -185,9 +186,9 @@ async def test_an_answer_that_waits_for_the_client(start_proxy: Starter) -> None
         assert await in_thread(client) == [len(body)] * 20
 
 
-def test_a_large_body_is_carried_as_long_as_there_is_more(tmp_path: Path) -> None:
-    """One turn takes more than one piece, sends all of it, and has an end."""
-    body = os.urandom(CARRIED_BYTES + 40_000)
+def test_a_large_body_is_carried_in_large_pieces(tmp_path: Path) -> None:
+    """All that has come is sent at once, up to a limit, in order and without a rest."""
+    body = os.urandom(300_000)
     source, app = socket.socketpair()
     with (
         stage(fast_paths=False) as one,
@@ -209,15 +210,16 @@ def test_a_large_body_is_carried_as_long_as_there_is_more(tmp_path: Path) -> Non
             return got
 
         app.sendall(body)
-        assert client.carry(source, 1 << 30) == len(body)
+        assert client.carry(source, 100_000) == 100_000
         assert not served.getsockopt(socket.IPPROTO_TCP, socket.TCP_CORK)
+        assert client.carry(source, 1 << 30) == 200_000
         assert pool.submit(read, len(body)).result(10) == body
         with pytest.raises(BlockingIOError):
             client.carry(source, 1 << 30)
 
-        whole = len(body) * 40
+        whole = len(body) * 60
         reading = pool.submit(read, whole)
-        sending = pool.submit(app.sendall, body * 40)
+        sending = pool.submit(app.sendall, body * 60)
         carried = 0
         while carried < whole:
             try:
@@ -225,13 +227,38 @@ def test_a_large_body_is_carried_as_long_as_there_is_more(tmp_path: Path) -> Non
             except BlockingIOError:
                 continue
             carried += size
-            assert 0 <= size <= CARRIED_AT_ONCE_BYTES
+            assert 0 <= size <= CARRIED_BYTES
             if client.unsent is not None:
                 client.doWrite()
         while client.unsent is not None:
             client.doWrite()
         sending.result(10)
-        assert reading.result(10) == body * 40
+        assert reading.result(10) == body * 60
+        client.drop()
+
+
+def test_a_client_that_stalls_is_read_little_for(tmp_path: Path) -> None:
+    """No more waits here than one small piece, however much its kernel has taken."""
+    source, app = socket.socketpair()
+    with (
+        stage(fast_paths=False) as one,
+        tls_pair(tmp_path) as (served, _),
+        source,
+        app,
+    ):
+        assert one.switch.admits(served, "192.0.2.1")
+        client = Downstream(one.switch, served, "192.0.2.1", secure=True)
+        client.tls = served
+        app.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 21)
+        app.setblocking(False)
+        sizes = []
+        while client.unsent is None:
+            with suppress(BlockingIOError):
+                app.send(bytes(1 << 20))
+            sizes.append(client.carry(source, 1 << 30))
+        assert len(client.unsent) <= CARRIED_LEAST_BYTES
+        assert max(sizes) > CARRIED_LEAST_BYTES
+        assert client.carry(source, 1 << 30) == 0
         client.drop()
 
 

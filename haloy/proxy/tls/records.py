@@ -5,27 +5,39 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+import struct
+from typing import Final
+
+# asm-generic/socket.h, which the socket module does not have. Of the numbers that it
+# gives, two (linux/sock_diag.h): SK_MEMINFO_SNDBUF and SK_MEMINFO_WMEM_QUEUED.
+_SO_MEMINFO: Final = 55
+_MEMINFO: Final = struct.Struct("=12xI4xI12x")
 
 
-def hold_packets(tls: ssl.SSLSocket, hold: bool) -> None:
-    """Have the kernel send full packets only; with false, all that it has.
-
-    Each record is a write of its own, and would be a packet of its own, which wakes
-    the peer.
-    """
-    tls.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, hold)
+def room_bytes(connection: socket.socket) -> int:
+    """Return how much the kernel surely takes of what is sent now; 0: none is sure."""
+    try:
+        numbers = connection.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
+        limit, queued = _MEMINFO.unpack(numbers)
+    except (OSError, struct.error):
+        # Not every kernel says it: those of sandboxes do not.
+        return 0
+    # It counts what it needs around the bytes as well.
+    room: int = limit - queued
+    return max(room, 0) * 7 // 8
 
 
 def send_records(tls: ssl.SSLSocket, data: bytes | bytearray | memoryview) -> int:
     """Send C{data}, more than a record, and return how much the kernel has taken.
 
-    The packets are held together until the last record is there.
+    Each record is a write of its own, and would be a packet of its own, which wakes
+    the peer: the packets are held together until the last record is there.
     """
-    hold_packets(tls, True)
+    tls.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, True)
     try:
         return tls.send(data)
     finally:
-        hold_packets(tls, False)
+        tls.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, False)
 
 
 def send_close_notify(tls: ssl.SSLSocket, fileno: int) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from haloy.proxy.http2.multiplexed import write_out
-from haloy.proxy.tls.records import send_records
+from haloy.proxy.tls.records import room_bytes, send_records
 from tests.proxy.tls_pairs import tls_pair
 
 RECORD = b"r" * 16384
@@ -51,3 +51,18 @@ def test_what_a_slow_client_takes_is_seen(tmp_path: Path) -> None:
             with suppress(ssl.SSLWantWriteError):
                 done += write_out(served, data[done:])
     assert came == data
+
+
+def test_room(tmp_path: Path) -> None:
+    """What is said to have room has it, until there is none; a closed socket has none.
+
+    So what is sent goes to the kernel as a whole.
+    """
+    with tls_pair(tmp_path) as (served, _):
+        total = 0
+        while size := room_bytes(served):
+            size = min(size, 1 << 19)
+            assert served.send(bytes(size)) == size
+            total += size
+        assert total > 1 << 16
+    assert room_bytes(served) == 0
