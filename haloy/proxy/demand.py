@@ -79,18 +79,20 @@ class Demand:
         ):
             yield from self._compare(old, new, wanted, left)
             yield from self._missing(old, new, left)
+        keys, apps = self._keys, self._apps
         for some in steps_of(wanted):
-            for one in some:
-                key = one.upstream.key
-                self._keys[key] = self._keys.get(key, 0) + 1
-                self._apps[one.app] = self._apps.get(one.app, 0) + 1
+            for upstream, app, _ in some:
+                key = upstream.key
+                keys[key] = keys.get(key, 0) + 1
+                apps[app] = apps.get(app, 0) + 1
             yield
         gone = []
         for some in steps_of(left):
-            for one in some:
-                if _one_less(self._keys, one.upstream.key):
-                    gone.append(one.upstream.key)
-                _one_less(self._apps, one.app)
+            for upstream, app, _ in some:
+                key = upstream.key
+                if _one_less(keys, key):
+                    gone.append(key)
+                _one_less(apps, app)
             yield
         return wanted, gone
 
@@ -111,7 +113,9 @@ class Demand:
             yield
             for pairs in steps_of(others):
                 for route, former in pairs:
-                    if former != route:
+                    if former is None:
+                        self._add(wanted, route)
+                    elif not (former == route):  # noqa: SIM201 - a call less in attrs
                         self._add(wanted, route)
                         self._add(left, former)
                 yield
@@ -128,11 +132,10 @@ class Demand:
                 self._add(left, route)
             yield
 
-    def _add(self, found: list[Wanted], route: Route | None) -> None:
+    def _add(self, found: list[Wanted], route: Route) -> None:
         if isinstance(route, AppRoute):
-            found.extend(
-                [Wanted(one, route.app, route.options) for one in route.upstreams]
-            )
+            app, options = route.app, route.options
+            found.extend([Wanted(one, app, options) for one in route.upstreams])
         elif isinstance(route, ApiRoute):
             found.append(Wanted(route.upstream, API_OWNER, self._api_options))
 

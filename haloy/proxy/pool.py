@@ -177,15 +177,18 @@ class Pool:
 
     def close_idle(self) -> None:
         """Close all idle connections."""
-        idle, self.idle = self.idle, []
-        for connection in idle:
-            connection.drop()
-        for trunk in tuple(self.trunks):
-            trunk.close_if_idle()
+        if self.idle:
+            idle, self.idle = self.idle, []
+            for connection in idle:
+                connection.drop()
+        if self.trunks:
+            for trunk in tuple(self.trunks):
+                trunk.close_if_idle()
 
     def move(self, address: Address | UnixAddress) -> None:
         """Use C{address} from now on."""
-        if address != self.address:
+        former = self.address
+        if address is not former and address != former:
             self.address = address
             self.close_idle()
 
@@ -193,9 +196,10 @@ class Pool:
         """Send nothing new there; who waits for it tries elsewhere."""
         self.retired = True
         self.close_idle()
-        waiting, self.waiting = self.waiting, {}
-        for waiter in waiting:
-            waiter.seek()
+        if self.waiting:
+            waiting, self.waiting = self.waiting, {}
+            for waiter in waiting:
+                waiter.seek()
 
     def readmit(self) -> None:
         """Take new exchanges: it is in the table again."""

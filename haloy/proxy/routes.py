@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Final
+from typing import Final, TypeVar
 
 from attrs import field, frozen
 
@@ -18,6 +18,8 @@ from haloy.model.names import AppName, DomainName
 
 # Who owns the API's domain in a conflict, and the key of the API's upstream.
 API_OWNER: Final = "haloyd"
+
+T = TypeVar("T")
 
 
 @frozen
@@ -248,9 +250,7 @@ def apps_of(table: RouteTable) -> dict[str, str]:
     return found
 
 
-def changed(
-    before: Mapping[str, Route], after: Mapping[str, Route]
-) -> list[tuple[str, Route]]:
+def changed(before: Mapping[str, T], after: Mapping[str, T]) -> list[tuple[str, T]]:
     """Return what C{after} has new, or otherwise than C{before}, in its order."""
     return [
         (name, route)

@@ -280,9 +280,9 @@ class Switch:
             serving.update([one.app for one in some if self._has(one.upstream.key)])
             yield
         for some in steps_of(wanted):
-            for one in some:
-                limit = one.options.max_connections
-                self._admit(one.upstream, limit, slowly=one.app in serving)
+            for upstream, app, options in some:
+                limit = options.max_connections
+                self._admit(upstream, limit, slowly=app in serving)
             yield
 
     def _retire_all(self, gone: Sequence[str]) -> Iterator[None]:

@@ -15,7 +15,7 @@ from attrs import evolve, field, frozen
 from haloy.model.certificate import Certificate
 from haloy.model.names import DomainName
 from haloy.proxy.control.protocol import CertificatesPart, TablePart
-from haloy.proxy.control.values import decoder, encode
+from haloy.proxy.control.route_text import read_routes, route_text
 from haloy.proxy.interface import Leftover, ProxyStats
 from haloy.proxy.routes import Route, RouteTable, changed
 
@@ -27,17 +27,14 @@ _T = TypeVar("_T")
 
 # --- tables --------------------------------------------------------------------------
 
-#: Makes a L{Route} of its JSON. @raise ValueError: it is none.
-read_route: Final = decoder(Route)
-
 
 @frozen
 class UnreadTable:
-    """A L{RouteTable} whose routes are JSON, as L{encode} makes it of them."""
+    """A L{RouteTable} whose routes are texts, as L{route_text} makes them."""
 
     generation: int = 0
-    exact: Mapping[str, Any] = field(factory=dict)
-    wildcard: Mapping[str, Any] = field(factory=dict)
+    exact: Mapping[str, bytes] = field(factory=dict)
+    wildcard: Mapping[str, bytes] = field(factory=dict)
 
 
 Table = RouteTable | UnreadTable
@@ -47,27 +44,28 @@ T = TypeVar("T", RouteTable, UnreadTable)
 def read_table(table: UnreadTable) -> RouteTable:
     """Return C{table} with its routes. @raise ValueError: one is none."""
     return RouteTable(
-        table.generation, _read_routes(table.exact), _read_routes(table.wildcard)
+        table.generation, read_routes(table.exact), read_routes(table.wildcard)
     )
 
 
 def unread_table(table: RouteTable) -> UnreadTable:
     """Return what L{read_table} makes C{table} of."""
-    return UnreadTable(table.generation, encode(table.exact), encode(table.wildcard))
+    return UnreadTable(
+        table.generation,
+        {name: route_text(route) for name, route in table.exact.items()},
+        {name: route_text(route) for name, route in table.wildcard.items()},
+    )
 
 
-def _read_routes(values: Mapping[str, Any]) -> dict[str, Route]:
-    found = {}
-    for name, value in values.items():
-        try:
-            found[name] = read_route(value)
-        except ValueError as problem:
-            raise ValueError(f"the route of {name}: {problem}") from None
-    return found
+def _leave_unread(texts: Mapping[str, bytes]) -> Mapping[str, bytes]:
+    return texts
 
 
-def _leave_unread(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    return values
+def _texts(routes: Iterable[tuple[str, Route | bytes]]) -> dict[str, bytes]:
+    return {
+        name: route if isinstance(route, bytes) else route_text(route)
+        for name, route in routes
+    }
 
 
 def table_parts(before: Table | None, after: Table) -> list[TablePart]:
@@ -80,8 +78,10 @@ def table_parts(before: Table | None, after: Table) -> list[TablePart]:
         TablePart(
             after.generation,
             base,
-            exact={name: route for is_exact, name, route in some if is_exact},
-            wildcard={name: route for is_exact, name, route in some if not is_exact},
+            exact=_texts((name, route) for is_exact, name, route in some if is_exact),
+            wildcard=_texts(
+                (name, route) for is_exact, name, route in some if not is_exact
+            ),
         )
         for some in _slices([*exact, *wildcard], ROUTES_IN_PART)
     ]
@@ -114,9 +114,9 @@ class TableReader(Generic[T]):
     def __init__(
         self,
         make: Callable[[int, Mapping[str, Any], Mapping[str, Any]], T],
-        read: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+        read: Callable[[Mapping[str, bytes]], Mapping[str, Any]],
     ) -> None:
-        """Make tables by C{make} of routes that C{read} makes of those that come."""
+        """Make tables by C{make} of routes that C{read} makes of the texts."""
         self._make: Callable[[int, Mapping[str, Any], Mapping[str, Any]], T] = make
         self._read = read
         self.table: T = make(-1, {}, {})
@@ -193,7 +193,7 @@ class TableReader(Generic[T]):
 
 def table_reader() -> TableReader[RouteTable]:
     """Return a reader for who goes by the routes."""
-    return TableReader(RouteTable, _read_routes)
+    return TableReader(RouteTable, read_routes)
 
 
 def passing_reader() -> TableReader[UnreadTable]:

@@ -41,7 +41,7 @@ from haloy.tasks import Tasks
 
 #: After a frame from this size on, other events come before the next one: what stands
 #: in it took long to read, and requests wait meanwhile.
-LONG_FRAME_BYTES: Final = 2048
+LONG_FRAME_BYTES: Final = 1024
 #: Files that have come and whose frames have not; more is not our protocol.
 FILES_LIMIT: Final = 16
 NUMBER_BITS: Final = 128

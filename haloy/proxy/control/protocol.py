@@ -1,18 +1,21 @@
 """The messages between haloyd, the supervisor of a proxy, and its workers.
 
 A frame is a 32 bit length and one JSON array: how it is meant, a number that ties an
-answer to its question, and a message. Tables and certificates travel as differences,
-in parts of a bounded size, so that a large one never holds up requests for long.
+answer to its question, and a message. Where the message names routes, each is a line
+behind it: who only passes them on reads none. Tables and certificates travel as
+differences, in parts of a bounded size, so that a large one never holds up requests for
+long.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import Enum
+from itertools import islice, repeat
 from typing import Any, Final
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from haloy.model.certificate import Certificate, Challenge, Secret
 from haloy.model.names import AppName, DomainName
@@ -28,7 +31,7 @@ from haloy.proxy.interface import (
 
 #: What this release speaks. A change that the other side would not understand
 #: counts it up; the two are compared before anything else is said.
-PROTOCOL: Final = 3
+PROTOCOL: Final = 4
 
 #: The longest frame that is taken; the longest that is sent is far below.
 FRAME_LIMIT_BYTES: Final = 16 << 20
@@ -92,13 +95,13 @@ class TablePart:
     With C{last} the table is complete: this question is answered when all workers
     serve it, or refused for any of the parts. Those before may be news.
     C{base}: the generation that the parts start from, -1: from nothing. Routes that
-    come are JSON still (L{haloy.proxy.control.changes}).
+    come are texts (L{haloy.proxy.control.route_text}), a line for each.
     """
 
     generation: int
     base: int = -1
-    exact: Mapping[str, Any] = field(factory=dict)
-    wildcard: Mapping[str, Any] = field(factory=dict)
+    exact: Mapping[str, bytes] = field(factory=dict)
+    wildcard: Mapping[str, bytes] = field(factory=dict)
     gone_exact: tuple[str, ...] = ()
     gone_wildcard: tuple[str, ...] = ()
     last: bool = False
@@ -271,17 +274,34 @@ Message = (
 class Packed:
     """A message as it stands in a frame: made once, for several links.
 
-    C{descriptor}: of the file that goes with it, -1: none.
+    C{lines}: what follows the frame's first line. C{descriptor}: of the file that goes
+    with it, -1: none.
     """
 
     content: bytes
+    lines: bytes = b""
     descriptor: int = -1
 
 
 def packed(message: Message) -> Packed:
     """Return C{message} as it stands in a frame."""
+    lines = b""
+    if isinstance(message, TablePart):
+        texts = (*message.exact.values(), *message.wildcard.values())
+        lines = b"".join([b"\n" + text for text in texts])
+        message = _filled(message, repeat(b""))
     content = json.dumps(encode(message), separators=(",", ":")).encode("ascii")
-    return Packed(content, descriptor_of(message))
+    return Packed(content, lines, descriptor_of(message))
+
+
+def _filled(part: TablePart, texts: Iterable[bytes]) -> TablePart:
+    """Return C{part} with these texts of its routes. @raise ValueError: too few."""
+    rest = iter(texts)
+    kinds = [
+        dict(zip(names, islice(rest, len(names)), strict=True))
+        for names in (part.exact, part.wildcard)
+    ]
+    return evolve(part, exact=kinds[0], wildcard=kinds[1])
 
 
 def descriptor_of(message: Message | Packed) -> int:
@@ -292,7 +312,8 @@ def descriptor_of(message: Message | Packed) -> int:
 def pack(meaning: Meaning, number: int, message: Message | Packed) -> bytes:
     """Return a frame without its length."""
     inner = message if isinstance(message, Packed) else packed(message)
-    return b'["%b",%d,%b]' % (meaning.value.encode("ascii"), number, inner.content)
+    kind = meaning.value.encode("ascii")
+    return b'["%b",%d,%b]%b' % (kind, number, inner.content, inner.lines)
 
 
 def as_came(frame: bytes) -> Packed:
@@ -300,17 +321,27 @@ def as_came(frame: bytes) -> Packed:
 
     Without the file that may have come with it.
     """
+    first, end, lines = frame.partition(b"\n")
     # How it is meant and its number have no comma in them.
-    _, _, message = frame.split(b",", 2)
-    return Packed(message.rstrip()[:-1])
+    _, _, message = first.split(b",", 2)
+    return Packed(message.rstrip()[:-1], end + lines)
 
 
 def unpack(frame: bytes) -> tuple[Meaning, int, Message]:
     """Return what a frame says. @raise ValueError: it is none of ours."""
+    first, *lines = frame.split(b"\n")
     try:
-        found = json.loads(frame)
+        found = json.loads(first)
     except RecursionError:
         raise ValueError("a frame that is nested without end") from None
     if not isinstance(found, list) or len(found) != 3 or type(found[1]) is not int:
         raise ValueError("a frame that is no message")
-    return Meaning(found[0]), found[1], decode(Message, found[2])
+    message: Message = decode(Message, found[2])
+    wanted = 0
+    if isinstance(message, TablePart):
+        wanted = len(message.exact) + len(message.wildcard)
+        if wanted == len(lines):
+            message = _filled(message, lines)
+    if wanted != len(lines):
+        raise ValueError(f"{len(lines)} lines where {wanted} are wanted")
+    return Meaning(found[0]), found[1], message

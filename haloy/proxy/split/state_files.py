@@ -24,7 +24,8 @@ from haloy.config.fragments import Fragments
 from haloy.config.private import make_directory, set_aside, tidy, write_private
 from haloy.model.certificate import Certificate, Secret
 from haloy.model.names import DomainName
-from haloy.proxy.control.changes import UnreadTable, read_route, unread_table
+from haloy.proxy.control.changes import UnreadTable, unread_table
+from haloy.proxy.control.route_text import route_of
 from haloy.proxy.control.values import decode, encode
 from haloy.proxy.routes import Route, RouteTable
 
@@ -138,7 +139,7 @@ class KeptFiles:
         found = {}
         for name, route in told.items():
             try:
-                found[name] = read_route(route)
+                found[name] = route_of(route)
             except ValueError as problem:
                 self._log.error(
                     "the route of {name} is left out: {problem}; it is there again "
@@ -244,5 +245,5 @@ def _read_index(value: Any) -> tuple[KeptCertificate, ...]:
     return index
 
 
-def _route(route: Any) -> str:
-    return json.dumps(route)
+def _route(text: bytes) -> str:
+    return text.decode("ascii")

@@ -105,7 +105,7 @@ def test_a_new_whole_table_overtakes_a_broken_one() -> None:
 
 def spoilt(parts: list[TablePart], number: int) -> list[TablePart]:
     """Return C{parts} with a route that is none in one of them."""
-    exact = {**parts[number].exact, "bad.example.com": {"is": "AppRoute"}}
+    exact = {**parts[number].exact, "bad.example.com": b'{"is":"AppRoute"}'}
     return [
         evolve(part, exact=exact) if place == number else part
         for place, part in enumerate(parts)

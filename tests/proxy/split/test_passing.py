@@ -66,7 +66,7 @@ async def test_without_a_worker_it_is_read_all_the_same(reactor: Any) -> None:
     passing = Passing()
     passing.begin(UnreadTable())
     first = passing.table
-    part = TablePart(1, exact={"a.example.com": {"is": "Unheard"}}, last=True)
+    part = TablePart(1, exact={"a.example.com": b'{"is":"Unheard"}'}, last=True)
     with pytest.raises(ValueError, match=r"the route of a\.example\.com"):
         await passing.take(part, packed(part), pool)
     assert passing.table is first
