@@ -5,10 +5,10 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bench.compare import HOST, NGINX, free_port, wait_for
 from haloy.turns import as_usual
@@ -38,17 +38,28 @@ class Latency(NamedTuple):
     unasked: int = 0
 
 
-def load(port: int, folder: Path, seconds: float) -> Latency:
+Placed = Callable[[str, Sequence[Any]], Sequence[Any]]
+
+
+def as_it_is(name: str, command: Sequence[Any]) -> Sequence[Any]:
+    """Return C{command}: it gets no group but that of its session."""
+    return command
+
+
+def load(port: int, folder: Path, seconds: float, placed: Placed = as_it_is) -> Latency:
     """Ask C{port} evenly."""
     asked = round(CONNECTIONS * RATE * seconds)
     log = folder / "latency.log"
     log.unlink(missing_ok=True)
     with as_usual():
         subprocess.run(
-            ["h2load", "--h1", "-t1", f"-c{CONNECTIONS}", f"--rps={RATE}", f"-n{asked}",
-             "-r1", f"--rate-period={round(1000 / CONNECTIONS / RATE)}ms", "-T5s",
-             "-N5s", f"--log-file={log}", f"--connect-to=127.0.0.1:{port}",
-             f"http://{HOST}/1k"],
+            placed("load", [
+                "h2load", "--h1", "-t1", f"-c{CONNECTIONS}", f"--rps={RATE}",
+                f"-n{asked}", "-r1",
+                f"--rate-period={round(1000 / CONNECTIONS / RATE)}ms", "-T5s", "-N5s",
+                f"--log-file={log}", f"--connect-to=127.0.0.1:{port}",
+                f"http://{HOST}/1k",
+            ]),
             check=True, capture_output=True, start_new_session=True,
         )  # fmt: skip
     rows = [line.split() for line in log.read_text().splitlines()]
@@ -74,10 +85,13 @@ def burning(each_ms: Sequence[float]) -> Iterator[None]:
             process.wait(20)
 
 
-def floor(port: int, folder: Path, seconds: float, each_ms: Sequence[float]) -> float:
+def floor(
+    port: int, folder: Path, seconds: float, each_ms: Sequence[float],
+    placed: Placed = as_it_is,
+) -> float:  # fmt: skip
     """Return the 99th percentile while others take that much of the CPU."""
     with burning(each_ms):
-        return load(port, folder, seconds).p99
+        return load(port, folder, seconds, placed).p99
 
 
 class Nginx:

@@ -1,7 +1,7 @@
 """Measure what new tables cost requests: 1,000 routes, swapped 10 times a second.
 
 usage: python -m bench.swaps [--rounds N] [--seconds S] [--workers N] [--routes N]
-                             [--changed APPS,...] [--nginx] [--floor]
+                             [--changed APPS,...] [--nginx] [--floor] [--units]
 
 Each round asks the split form 500 times a second on 20 connections: in quiet, then
 while this process, in haloyd's place, swaps the table, then while the proxy is
@@ -25,9 +25,10 @@ proxy and this process share the machine, and with few cores they wait for each 
 C{--floor} asks once more, while two processes that do nothing for the proxy take as
 much of the CPU as this one and the supervisor took for the tables, and also let others
 use it first. Each runs in a session of its own, for which the scheduler has a group
-(autogroup), as it has for units of systemd and containers. The milliseconds of each
-are per swap, those of the workers with the requests they answer. Needs nginx, as the
-app, and h2load.
+(autogroup), as it has for units of systemd and containers; with C{--units} in a control
+group with the weight that the unit's file gives it, which only root can have. The
+milliseconds of each are per swap, those of the workers with the requests they answer.
+Needs nginx, as the app, and h2load.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +54,8 @@ from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 
 from bench.compare import BACKEND, NGINX, free_port, wait_for
-from bench.even import Latency, Nginx, floor, load
+from bench.even import Latency, Nginx, as_it_is, floor, load
+from bench.units import units
 from haloy.daemon.intents import Intents
 from haloy.daemon.routing import Routing
 from haloy.daemon.snapshot import SnapshotWriter
@@ -216,7 +219,7 @@ class Rounds:
         self.figures = Figures()
 
     def _ask(self, port: int) -> Latency:
-        return load(port, self._folder, self._given.seconds)
+        return load(port, self._folder, self._given.seconds, self._given.placed)
 
     def _swapping(self, changed: int) -> Swapping:
         count = round(self._given.seconds / EACH_S) + 20
@@ -265,7 +268,7 @@ class Rounds:
         if given.floor:
             burnt_ms = [ran for ran, _ in each_ms[:2]]
             p99 = await deferToThread(
-                floor, http, self._folder, given.seconds, burnt_ms
+                floor, http, self._folder, given.seconds, burnt_ms, given.placed
             )
             idle = Latency(0.0, p99, 0)
             figures.note(f"the CPU of {changed} changed, for nothing", idle, quiet)
@@ -316,7 +319,7 @@ async def measure(given: argparse.Namespace, folder: Path, http: int) -> None:
     await routing.published()
     nginx = Nginx(folder, given.app, given.routes) if given.nginx else None
     try:
-        await deferToThread(load, http, folder, 1.0)
+        await deferToThread(load, http, folder, 1.0, given.placed)
         rounds = Rounds(given, folder, routing, wanted, nginx)
         for _ in range(given.rounds):
             await rounds.go(http)
@@ -338,8 +341,15 @@ def main() -> None:
     parser.add_argument("--changed", type=counts, default=(1, 100, 1000))
     parser.add_argument("--nginx", action="store_true")
     parser.add_argument("--floor", action="store_true")
+    parser.add_argument("--units", action="store_true")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="haloy-bench-") as name:
+    with ExitStack() as stack:
+        name = stack.enter_context(tempfile.TemporaryDirectory(prefix="haloy-bench-"))
+        given.placed = as_it_is
+        if given.units:
+            grouped = stack.enter_context(units())
+            given.placed = grouped.command
+            grouped.enter("haloyd.service")
         folder = Path(name)
         folder.chmod(0o755)  # nginx serves as nobody
         (folder / "www").mkdir()
@@ -348,12 +358,14 @@ def main() -> None:
         conf = folder / "app.conf"
         body = BACKEND.format(port=app, folder=folder)
         conf.write_text(NGINX.format(folder=folder, name="app", body=body, log="off"))
-        commands: list[list[Any]] = [
-            ["nginx", "-c", conf, "-p", folder],
-            [Path(sys.executable).with_name("twistd"), "-n", "--pidfile=",
-             "haloy-proxy", "--workers", str(given.workers),
-             "--control", folder / "proxy.sock", "--state-dir", folder / "state",
-             "--http", f"127.0.0.1:{http}", "--https", ""],
+        commands: list[Sequence[Any]] = [
+            given.placed("app", ["nginx", "-c", conf, "-p", folder]),
+            given.placed("haloy-proxy.service", [
+                Path(sys.executable).with_name("twistd"), "-n", "--pidfile=",
+                "haloy-proxy", "--workers", str(given.workers),
+                "--control", folder / "proxy.sock", "--state-dir", folder / "state",
+                "--http", f"127.0.0.1:{http}", "--https", "",
+            ]),
         ]  # fmt: skip
         with (folder / "proxy.log").open("wb") as log:
             processes = [

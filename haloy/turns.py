@@ -1,10 +1,12 @@
 """Which processes go first when several want a CPU at the same moment.
 
 haloyd and the supervisor of a split proxy work for milliseconds at a time, a request
-takes a worker a tenth of one. All have equal shares of the CPU, and keep them; but one
-that wakes interrupts another at once only if it asks for shorter turns (EEVDF, the
-scheduler's way of choosing). Where all ask for the usual ones, a worker or an app may
-wait for the end of haloyd's, which with a clock of 250 Hz is up to 4 ms away.
+takes a worker a tenth of one. One that wakes interrupts another at once only if it asks
+for shorter turns, and has had no more than its share of late (EEVDF, the scheduler's
+way of choosing). So units have shares (C{CPUWeight=}), a worker has more of its unit's
+than the supervisor, and haloyd and the supervisor ask for long turns. Where all ask for
+the usual ones, a worker or an app may wait for the end of haloyd's, which with a clock
+of 250 Hz is up to 4 ms away.
 
 Linux 6.12 and later (sched_setattr(2), C{sched_runtime} of an ordinary process); an
 earlier one takes no notice.
@@ -17,7 +19,7 @@ import os
 import platform
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from twisted.logger import Logger
@@ -28,6 +30,8 @@ LONG_TURN_NS: Final = 20_000_000
 #: first: where the CPU never rests, the group waits as its member does that came first.
 SHARED_TURN_NS: Final = 4_000_000
 _USUAL: Final = 0
+#: Nine times the weight of others.
+FIRST_NICE: Final = -10
 
 #: sched_setattr and sched_getattr, for which older C libraries have no function.
 _CALLS: Final = {"x86_64": (314, 315), "aarch64": (274, 275), "riscv64": (274, 275)}
@@ -51,6 +55,17 @@ def let_others_first(wanted_ns: int) -> None:
             "forbids sched_setattr, it is of an older release",
             problem=problem.strerror,
         )
+
+
+def go_first() -> None:
+    """Have most of what this process's group has of the CPU, where that is allowed.
+
+    For a worker, whose supervisor is in its group: one that has had more than its half
+    of late is not chosen when it wakes, whatever turns they ask for, and is looked at
+    again up to 4 ms later. The unit allows it by C{LimitNICE=}.
+    """
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, FIRST_NICE)
 
 
 @contextmanager

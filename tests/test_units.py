@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from haloy import proxy_tap, tap
+from haloy.turns import FIRST_NICE
 
 ROOT = Path(__file__).parents[1]
 UNITS = ROOT / "systemd"
@@ -108,6 +109,22 @@ def test_both_may_let_others_first(name: str) -> None:
     lines = (UNITS / name).read_text().splitlines()
     taken = lines.index("SystemCallFilter=~@privileged @resources")
     assert "SystemCallFilter=sched_setattr" in lines[taken:]
+
+
+def test_requests_come_before_what_is_told() -> None:
+    """The daemon has less of a busy CPU than others, unless it is the proxy."""
+    proxy, daemon = (_unit(name)["Service"] for name in reversed(SERVICES))
+    assert int(daemon["CPUWeight"]) < 100
+    assert "CPUWeight" not in proxy
+    assert int(_unit(ONE_PROCESS)["Service"]["CPUWeight"]) == 100
+
+
+def test_workers_may_go_before_their_supervisor() -> None:
+    """By limit, and by a call that the filter takes away before."""
+    assert int(_unit("haloy-proxy.service")["Service"]["LimitNICE"]) <= FIRST_NICE
+    lines = (UNITS / "haloy-proxy.service").read_text().splitlines()
+    taken = lines.index("SystemCallFilter=~@privileged @resources")
+    assert "SystemCallFilter=setpriority" in lines[taken:]
 
 
 def test_the_proxy_has_no_docker() -> None:

@@ -102,7 +102,7 @@ class EmbeddedProxy(Service):
         self._plain: list[Listener] = []
         self._secure: list[Listener] = []
         self._connections_limit = 0
-        self.pace = Pace(reactor, clock, lambda: self._switch.requests_total)
+        self.pace = Pace(reactor, clock)
         self._keys_until_s = self._wheel.now_s + _NEW_KEYS_S
         self._ticking: LoopingCall | None = None
 

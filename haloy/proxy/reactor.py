@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Callable
-from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
+from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, select
 from typing import Any, Final
 
 from twisted.internet.epollreactor import EPollReactor
@@ -29,6 +29,8 @@ from haloy.proxy.upstream import UpstreamConnection
 _EVENTS_LIMIT: Final = 1024
 #: What epoll_wait takes as milliseconds in a C integer.
 _WAIT_LIMIT_S: Final = 2147483.0
+#: It takes whole ones.
+_FINEST_S: Final = 0.001
 _OURS: Final = frozenset((Downstream, Http2Downstream, Listener, UpstreamConnection))
 _DISCONNECTED: Final = EPOLLERR | EPOLLHUP
 
@@ -111,9 +113,17 @@ class LeanReactor(EPollReactor):
             if timeout != 0:
                 self.doPoll(timeout)
 
+    def _wait_briefly(self, timeout: float) -> None:
+        """Wait for an event, for less than what epoll_wait has as its least."""
+        # Its own descriptor is among a process's first: select takes those below 1024.
+        select((self._poller,), (), (), timeout)
+
     def doPoll(self, timeout: float | None) -> None:
         """Wait for events and hand them on, then do what waits for the turn's end."""
         if self._at_end:
+            timeout = 0
+        elif timeout and timeout < _FINEST_S:
+            self._wait_briefly(timeout)
             timeout = 0
         try:
             events = self._poller.poll(

@@ -118,3 +118,35 @@ def test_it_sleeps(server: tuple[int, subprocess.Popen[bytes]]) -> None:
     before = spent()
     threading.Event().wait(0.6)
     assert spent() - before <= 5
+
+
+BRIEFLY = """
+import os, select, sys, threading, time
+from haloy.proxy.reactor import LeanReactor
+reactor = LeanReactor()
+rests = []
+for _ in range(20):
+    began_s = time.monotonic()
+    reactor.doPoll(0.0002)
+    rests.append(time.monotonic() - began_s)
+into, out = os.pipe()
+class Reader:
+    def fileno(self): return into
+    def doRead(self): os.read(into, 1); print("read")
+    def logPrefix(self): return "-"
+    def connectionLost(self, reason): pass
+reactor.addReader(Reader())
+os.write(out, b"x")
+reactor.doPoll(0.0009)
+print(min(rests))
+"""
+
+
+def test_it_can_wait_for_less_than_a_millisecond() -> None:
+    """Which is epoll's least; what comes is handled then as ever."""
+    ran = subprocess.run(
+        [sys.executable, "-c", BRIEFLY], capture_output=True, text=True, check=True
+    )
+    read, shortest_s = ran.stdout.split()
+    assert read == "read"
+    assert 0.0002 <= float(shortest_s) < 0.001

@@ -64,6 +64,7 @@ from haloy.proxy.privileges import give_up_privileges
 from haloy.proxy.settings import Settings
 from haloy.proxy.shares import Share, given_share
 from haloy.tasks import Tasks
+from haloy.turns import go_first
 
 #: How often counts and requests are told, and after how many of these rounds even if
 #: nothing has changed.
@@ -122,9 +123,9 @@ class Worker:
         )
 
     def _turn(self, call: Callable[[], None]) -> None:
-        """Let requests come before the next of many messages is read."""
-        if self._proxy is not None:
-            self._proxy.pace.after_requests(call)
+        """Let others have the CPU before the next of many messages is read."""
+        if self._proxy is not None and self._proxy.running:
+            self._proxy.pace.after_a_rest(call)
         else:
             self._reactor.callLater(0, call)
 
@@ -328,6 +329,7 @@ def run(control: int, http: Sequence[int], https: Sequence[int]) -> None:
     make_monotonic(reactor)
     observer = choose_observer("auto", sys.stdout, False, os.environ, "haloy-proxy")
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
+    go_first()
     give_up_privileges()
     tell_of_loss(Logger(), form())
     worker = Worker(
