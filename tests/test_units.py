@@ -117,6 +117,8 @@ def test_requests_come_before_what_is_told() -> None:
     assert int(daemon["CPUWeight"]) < 100
     assert "CPUWeight" not in proxy
     assert int(_unit(ONE_PROCESS)["Service"]["CPUWeight"]) == 100
+    # It starts all the same, slowly, and is not ended for that.
+    assert daemon["TimeoutStartSec"] == "300s"
 
 
 def test_workers_may_go_before_their_supervisor() -> None:
