@@ -15,19 +15,15 @@ import nox
 nox.needs_version = ">=2024.10"
 nox.options.default_venv_backend = "none"
 nox.options.sessions = [
-    "lint", "types", "imports", "news", "docs", "compiled", "tests", "outside",
-    "measured",
+    "lint", "types", "imports", "news", "docs", "wheel", "tests", "compiled",
+    "outside", "measured",
 ]  # fmt: skip
 
 BIN = Path(sys.executable).parent
 CODE = ("haloy", "tests", "twisted", "bench", "scripts", "noxfile.py")
 #: Tests that need programs that are not ours, or much time.
 OUTSIDE = "docker or acme or slow"
-#: The tests of so many files run at once, of eight at most: of one more than there are
-#: cores, as they wait for much of their time. A file's tests are in one process: they
-#: share what it has started.
-AT_ONCE = min(len(os.sched_getaffinity(0)) + 1, 8)
-SEVERAL_FILES = ("-n", str(AT_ONCE), "--dist", "loadfile")
+CORES = len(os.sched_getaffinity(0))
 #: Of these, what measures times or a process at rest: nothing runs beside them.
 MEASURING = (
     "tests/integration/test_many.py",
@@ -40,6 +36,9 @@ DATA = Path(".nox") / "coverage"
 TIDYING_S = 60.0
 #: Where the compiled form is built, installed and tried.
 COMPILED = Path(".nox").resolve() / "compiled"
+PYTHON = COMPILED / "venv" / "bin" / "python"
+#: Which run of `./test` has built it.
+BUILT_BY = COMPILED / "built-by"
 PACKAGED = ("haloy", "twisted", "pyproject.toml", "setup.cfg", "setup.py",
             "README.md", "LICENSE")  # fmt: skip
 #: The whole suite of the proxy, and of who says which form runs.
@@ -50,6 +49,16 @@ OF_THE_PROXY = (
 )
 #: Its news about another program are no matter of ours.
 MKDOCS = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+
+
+def several_files(at_once: int) -> tuple[str, ...]:
+    """Return arguments: the tests of so many files at once, of eight at most.
+
+    A file's tests are in one process, as they share what it has started. They begin in
+    the order that `tests/conftest.py` gives them, not with the file of most tests.
+    """
+    number = str(min(at_once, 8))
+    return "-n", number, "--dist", "loadfile", "--no-loadscope-reorder"
 
 
 @nox.session
@@ -91,29 +100,40 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session
-def compiled(session: nox.Session) -> None:
-    """Do the proxy's tests pass on a wheel whose hot modules are compiled?
+def wheel(session: nox.Session) -> None:
+    """Can the wheel be built whose hot modules are compiled, and installed?
 
-    Built once, installed into an environment of its own that sees the dependencies of
-    this one, and tried from a folder without sources.
+    Into an environment of its own, which sees the dependencies of this one.
     """
     shutil.rmtree(COMPILED, ignore_errors=True)
-    python = _compiled_python(session)
+    _compile(session)
+    BUILT_BY.write_text(os.environ.get("HALOY_TEST_RUN", ""))
+
+
+@nox.session
+def compiled(session: nox.Session) -> None:
+    """Do the proxy's tests pass on that wheel, in a folder without sources?
+
+    `./test` builds it beside other tests; else it is built here.
+    """
+    run = os.environ.get("HALOY_TEST_RUN")
+    if not (run and BUILT_BY.exists() and BUILT_BY.read_text() == run):
+        wheel(session)
     for name in ("tests", "pyproject.toml"):
         _copy(name, COMPILED / "run")
     session.chdir(COMPILED / "run")
     chosen = session.posargs or ("-m", "not docker and not acme", *OF_THE_PROXY)
     environment = {**os.environ, "HALOY_TEST_FORM": "compiled"}
     session.run(
-        *(str(python), "-P", "-m", "pytest", "-q", "--durations=10"),
-        *(*SEVERAL_FILES, *chosen),
+        *(str(PYTHON), "-P", "-m", "pytest", "-q", "--durations=10"),
+        *(*several_files(CORES + 1), *chosen),
         env=environment,
         external=True,
     )  # fmt: skip
 
 
-def _compiled_python(session: nox.Session) -> Path:
-    """Return the interpreter of an environment with the compiled wheel."""
+def _compile(session: nox.Session) -> None:
+    """Make the environment with the compiled wheel."""
     offline = ("--quiet", "--no-deps", "--no-index")
     for name in PACKAGED:
         _copy(name, COMPILED / "source")
@@ -123,13 +143,11 @@ def _compiled_python(session: nox.Session) -> Path:
         *("--wheel-dir", str(COMPILED), str(COMPILED / "source")),
         env={**os.environ, "HALOY_COMPILED": "1"},
     )
-    (wheel,) = COMPILED.glob("haloy-*.whl")
-    python = COMPILED / "venv" / "bin" / "python"
+    (built,) = COMPILED.glob("haloy-*.whl")
     _run(session, "python", "-m", "venv", "--without-pip", str(COMPILED / "venv"))
     (site,) = COMPILED.glob("venv/lib/python*/site-packages")
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    _run(session, "pip", "--python", str(python), "install", *offline, str(wheel))
-    return python
+    _run(session, "pip", "--python", str(PYTHON), "install", *offline, str(built))
 
 
 def _copy(name: str, folder: Path) -> None:
@@ -151,8 +169,9 @@ def tests(session: nox.Session) -> None:
     DATA.parent.mkdir(exist_ok=True)
     environment = {**os.environ, "COVERAGE_FILE": str(DATA.resolve())}
     _run(session, "coverage", "erase", env=environment)
-    chosen = ("-m", f"not ({OUTSIDE})", "--durations=10", *SEVERAL_FILES)
-    _run(session, "coverage", "run", "-m", "pytest", *chosen, env=environment)
+    chosen = ("-m", f"not ({OUTSIDE})", "--durations=10")
+    measured = ("coverage", "run", "-m", "pytest", *chosen, *several_files(CORES + 1))
+    _run(session, *measured, env=environment)
     _run(session, "coverage", "combine", "--quiet", env=environment)
     _run(session, "coverage", "report", "--skip-covered", env=environment)
     _run(
@@ -167,13 +186,24 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def fast(session: nox.Session) -> None:
+    """Does it work by itself? With arguments, what they choose of it.
+
+    These may want --pdb, which needs one process.
+    """
+    chosen = session.posargs or several_files(CORES + 1)
+    _run(session, "pytest", "-m", f"not ({OUTSIDE})", *chosen)
+
+
+@nox.session
 def outside(session: nox.Session) -> None:
     """Does it work with Docker, with a certificate authority, and on a bad day?
 
     Without coverage: these tests start a thousand processes and look at the clock.
     """
     others = [f"--ignore={path}" for path in MEASURING]
-    chosen = (*SEVERAL_FILES, *others)
+    # They wait for most of their time.
+    chosen = (*several_files(CORES + 2), *others)
     _run(session, "pytest", "-m", OUTSIDE, "--durations=25", *chosen)
 
 

@@ -28,6 +28,26 @@ OUTSIDE = {"docker", "acme", "slow"}
 #: In a CI, where nobody can look again, every test gets so many more tries, after a
 #: pause: a core that somebody else took may be back.
 CI_RERUNS, CI_RERUN_DELAY_S = 2, 2
+#: The files whose tests take longest, about so: where those of several files run at
+#: once, these begin first. Else one would go on alone when all others have ended.
+LONGEST = (
+    "tests/integration/test_installed.py",
+    "tests/integration/test_split.py",
+    "tests/integration/test_crashes.py",
+    "tests/integration/test_faults.py",
+    "tests/integration/test_unkind.py",
+    "tests/integration/test_weak_spots.py",
+    "tests/integration/test_by_hand.py",
+    "tests/integration/test_failures.py",
+    "tests/integration/test_api.py",
+    "tests/integration/test_command_upkeep.py",
+    "tests/integration/test_deploy.py",
+    "tests/integration/test_damage.py",
+    "tests/integration/test_load.py",
+    "tests/proxy/split/test_deaths.py",
+    "tests/cli/test_commands.py",
+    "tests/proxy/split/test_worker_pool.py",
+)
 #: So long a worker of xdist gets to end what its tests have started.
 TIDYING_S = 60
 #: In what a test's last connections get to end: looks, a second if nothing else runs.
@@ -150,8 +170,10 @@ def clean_reactor(reactor: Any) -> Iterator[None]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Bound every coroutine test: a hang fails and the session goes on.
 
-    And say how often one that fails is tried again.
+    And say how often one that fails is tried again, and which begin first.
     """
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=_place)
     for item in items:
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
             item.obj = _bounded(item.obj)
@@ -161,6 +183,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             )
         elif OUTSIDE & {mark.name for mark in item.iter_markers()}:
             item.add_marker(pytest.mark.flaky(reruns=1))
+
+
+def _place(item: pytest.Item) -> int:
+    file = item.nodeid.partition("::")[0]
+    return LONGEST.index(file) if file in LONGEST else len(LONGEST)
 
 
 def _bounded(

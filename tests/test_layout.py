@@ -11,6 +11,8 @@ import configparser
 import re
 from pathlib import Path
 
+from tests.conftest import LONGEST
+
 ROOT = Path(__file__).parents[1]
 MODULES = sorted(
     path.relative_to(ROOT)
@@ -146,6 +148,12 @@ def test_what_tests_a_listed_module_exists() -> None:
     for module, instead in TESTED_ELSEWHERE.items():
         assert (ROOT / module).exists(), module
         assert (ROOT / instead.split(":")[0]).exists(), instead
+
+
+def test_the_files_that_take_longest_exist() -> None:
+    """What is to begin first is there."""
+    missing = [one for one in LONGEST if not (ROOT / one).exists()]
+    assert not missing
 
 
 def test_a_package_is_its_docstring_and_nothing_else() -> None:
