@@ -19,8 +19,7 @@ from haloy.proxy.http2.shedding import Held
 from haloy.proxy.origin import Origin
 from haloy.proxy.splice import Pipe
 from haloy.proxy.timer_wheel import STALLED_S
-from haloy.proxy.tls.bulk import CARRIED_LEAST_BYTES
-from haloy.proxy.tls.records import room_bytes
+from haloy.proxy.tls.bulk import piece_bytes
 
 if TYPE_CHECKING:
     from haloy.proxy.switch import Switch
@@ -122,14 +121,13 @@ class ClientConnection(Descriptor):
     def carry(self, source: socket.socket, most_bytes: int) -> int:
         """Send at once, over TLS, what C{source} has of the answer's body.
 
-        See L{haloy.proxy.client.Client.carry}. No more is read than the client's kernel
-        has room for: what it refuses of a call would be kept here as a whole.
+        See L{haloy.proxy.client.Client.carry}.
         """
         tls = self.tls
         if tls is None or self.unsent is not None or self.broken:
             return 0
-        room = max(room_bytes(tls), CARRIED_LEAST_BYTES)
-        piece = self.switch.tls_bulk.fill(source, min(most_bytes, room))
+        most_bytes = min(most_bytes, piece_bytes(tls))
+        piece = self.switch.tls_bulk.fill(source, most_bytes)
         self.send(piece)
         return len(piece)
 

@@ -13,7 +13,7 @@ from haloy.proxy.http2.sender import (
     Stream,
 )
 from haloy.proxy.timer_wheel import NEVER, STALLED_S
-from haloy.proxy.tls.bulk import FRAME_BYTES
+from haloy.proxy.tls.bulk import FRAME_BYTES, piece_bytes
 
 if TYPE_CHECKING:
     from haloy.proxy.http2.downstream import Http2Downstream
@@ -125,6 +125,7 @@ class Outgoing:
         room = min(engine.room(stream), most_bytes)
         if room < FRAME_BYTES or not connection.write_queued():
             return 0
+        room = min(room, piece_bytes(connection.socket))
         size, data = self.switch.tls_bulk.fill_frames(source, room, stream.id)
         if size:
             engine.carried(stream, size)

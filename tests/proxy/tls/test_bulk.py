@@ -12,7 +12,12 @@ import pytest
 from haloy.proxy.descriptor import BULK_READ_BYTES, HIGH_MARK_BYTES
 from haloy.proxy.http2 import frames
 from haloy.proxy.http2.outgoing import HIGH_BYTES
-from haloy.proxy.tls.bulk import CARRIED_BYTES, FRAME_BYTES, FRAMES_BYTES, TlsBulk
+from haloy.proxy.tls.bulk import (
+    CARRIED_BYTES,
+    CARRIED_LEAST_BYTES,
+    FRAME_BYTES,
+    TlsBulk,
+)
 from tests.proxy.conftest import Starter
 from tests.proxy.http2.clients import H2Client, tls_peer, until
 from tests.proxy.http2.support import split
@@ -166,7 +171,7 @@ async def test_a_slow_reader(start_http2: Starter, protocol: str) -> None:
     asked: list[Downloader | Peer] = []
     most_bytes = HIGH_MARK_BYTES + BULK_READ_BYTES
     if protocol == "h2":
-        most_bytes = FRAMES_BYTES + HIGH_BYTES + BULK_READ_BYTES
+        most_bytes = CARRIED_LEAST_BYTES + HIGH_BYTES + BULK_READ_BYTES
 
     def held_bytes() -> int:
         if protocol == "h2":  # what waits for the kernel is part of it
