@@ -124,8 +124,11 @@ class ApiChannel(HTTPChannel):
         """Close an idle connection; one that owes a body is told so."""
         if self._receivedHeaderSize:
             self.refuse(BODY_TOO_SLOW)
-        else:
-            super().timeoutConnection()
+            return
+        # As twisted.web does it, but for its line in the log: an idle connection that
+        # ends is no news.
+        self._abortingCall = self.callLater(self.abortTimeout, self.forceAbortClient)
+        self.loseConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Forget what was to come."""

@@ -12,6 +12,7 @@ import pytest_twisted
 from attrs import frozen
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
+from twisted.logger import capturedLogs, formatEvent
 
 from haloy.api import channel as channel_module
 from haloy.api.heads import HEAD_LIMIT_BYTES
@@ -210,6 +211,24 @@ async def test_body_that_never_comes(api: Api) -> None:
     api.listener._ports[0].factory.timeOut = limit_s  # type: ignore[attr-defined]  # a site's
     answer = await api.say(POST + AUTH + b"Content-Length: 9\r\n\r\n")
     is_refusal(answer, 408, "too-slow", "the body comes too slowly")
+
+
+async def test_idle_connection_ends_in_silence(api: Api) -> None:
+    """Nothing for the log: each client that keeps its connection comes to that."""
+    limit_s = 0.3
+    api.listener._ports[0].factory.timeOut = limit_s  # type: ignore[attr-defined]  # a site's
+
+    def talk() -> bytes:
+        with api.connect() as connection:
+            connection.sendall(GET + AUTH + b"\r\n")
+            said = b""
+            while piece := connection.recv(65536):
+                said += piece
+            return said
+
+    with capturedLogs() as logged:
+        assert (await deferToThread(talk)).startswith(b"HTTP/1.1 200 ")
+    assert [formatEvent(event) for event in logged] == []
 
 
 async def test_refused_body_is_not_asked_for(api: Api) -> None:
