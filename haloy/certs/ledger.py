@@ -7,7 +7,7 @@ again stays below the CA's limits, and none is sent that the disk cannot keep.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -46,9 +46,13 @@ class Ledger:
     memory: Memory = field(factory=Memory, init=False)
     _log: Logger = field(factory=Logger, init=False)
 
-    async def load(self) -> None:
-        """Read what an earlier life has written."""
-        self.memory = await self._run(self._files.load_memory, self._now())
+    async def load(self, authorities: Collection[str]) -> None:
+        """Read what an earlier life has written.
+
+        @param authorities: the directories that are configured now.
+        """
+        memory = await self._run(self._files.load_memory, self._now())
+        self.memory = memory.known_to(authorities)
 
     def disproven(self, decision: Decision) -> int:
         """Return how often it has failed in a row, if the last time by a challenge.

@@ -6,7 +6,7 @@ Values and their JSON; where it is kept is C{certs.files}' matter.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -89,6 +89,18 @@ class Memory:
         if name not in self.failures:
             return self
         left = {key: one for key, one in self.failures.items() if key != name}
+        return evolve(self, failures=left)
+
+    def known_to(self, authorities: Collection[str]) -> Memory:
+        """Return the memory without failures at a CA that is configured no more.
+
+        What hindered that one says nothing of another: nobody waits for it.
+        """
+        left = {
+            name: one
+            for name, one in self.failures.items()
+            if not one.directory or one.directory in authorities
+        }
         return evolve(self, failures=left)
 
     def suggested(self, name: DomainName, window: Window) -> Memory:

@@ -109,7 +109,7 @@ class CertificateService(Service):
 
     async def start(self) -> None:
         """Publish what is on disk, then look every minute."""
-        await self._ledger.load()
+        await self._ledger.load(self._policy.authorities)
         await self._load()
         self.running = 1
         self._tick = LoopingCall(self._look)

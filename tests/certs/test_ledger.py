@@ -31,12 +31,13 @@ class Life:
 
     folder: Path
     now: datetime = NOW
+    authorities: tuple[str, ...] = (CA,)
 
     def begin(self) -> Ledger:
         ledger = Ledger(
             CertificateFiles(self.folder), at_once, lambda: self.now, random.Random(1)
         )
-        result(ledger.load())
+        result(ledger.load(self.authorities))
         return ledger
 
     def decision(self, ledger: Ledger) -> Decision:
@@ -125,6 +126,17 @@ def test_failures_count_where_the_ca_counts_them(
     assert memory.failures[SHOP].kind == kind
     assert len(memory.attempts) == counted
     assert bool(memory.paused) == (kind == "rate")
+
+
+def test_failures_at_a_ca_of_before_hold_nothing_up(life: Life) -> None:
+    """Whoever configures another CA waits for nothing, and climbs no ladder further."""
+    ledger = life.begin()
+    fail(ledger, life.decision(ledger), AcmeError("away", kind="transport"))
+    assert life.decision(life.begin()).waits_for == "failure"
+    life.authorities = ("https://other.example/dir", CA)
+    assert life.begin().memory.failures[SHOP].count == 1
+    life.authorities = ("https://other.example/dir",)
+    assert life.begin().memory.failures == {}
 
 
 @pytest.mark.parametrize("kind", ["rate", "rejected"])
