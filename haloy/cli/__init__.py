@@ -10,7 +10,7 @@ What they share:
 
   - Beginning and end: L{entry}, L{running} (a coroutine on the reactor), L{failing} and
     L{exits} (what went wrong, and its exit code).
-  - Input: L{options}, L{completing} (values completed by Tab), L{context}
+  - Input: L{options}, L{numbers}, L{completing} (values completed by Tab), L{context}
     (configuration, targets, clients), L{asking} (questions).
   - Output: L{output}, L{answers} (of several targets), L{echo} and L{streams}
     (our standard streams), L{ages}, L{transfer} (progress), L{shapes} and

@@ -10,6 +10,7 @@ import click
 from haloy.cli.ages import ago, parse_time, span
 from haloy.cli.answers import tell_answers
 from haloy.cli.context import Project, Selected, choose, client_for
+from haloy.cli.numbers import Whole
 from haloy.cli.options import Selection, app_options, output_options
 from haloy.cli.output import Output
 from haloy.cli.plan import change_json, styled
@@ -24,7 +25,7 @@ from haloy.errors import HaloyError, NotFound
 @app_options
 @click.option(
     "--limit",
-    type=click.IntRange(1, 500),
+    type=Whole(1, 500),
     default=20,
     show_default=True,
     help="How many to list, newest first.",

@@ -11,6 +11,7 @@ from attrs import define, field
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
 
+from haloy.cli.numbers import Seconds
 from haloy.cli.output import Output, show_entry
 from haloy.errors import DeployFailed
 
@@ -23,7 +24,7 @@ def deploy_limit_option(what: str) -> Callable[[Any], Any]:
     return click.option(
         "--deploy-timeout",
         "deploy_limit_s",
-        type=click.FloatRange(1, 86400),
+        type=Seconds(1, 86400),
         default=DEPLOY_LIMIT_S,
         show_default=True,
         help=f"Seconds to wait for {what} to end.",

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from haloy.cli.asking import interruptible
+from haloy.cli.numbers import Whole
 from haloy.cli.options import output_options
 from haloy.cli.output import Output
 from haloy.config.client_file import client_folder, normalise_server, read_client_file
@@ -29,10 +30,8 @@ REPLICAS_LIMIT = 100
 @click.option("--server", default=None, help="Server to deploy to.")
 @click.option("--domain", default=None, help="Domain of the app.")
 @click.option("--image", default=None, help="Image to pull; if left out, one is built.")
-@click.option("--port", type=click.IntRange(1, 65535), help="The container's port.")
-@click.option(
-    "--replicas", type=click.IntRange(1, REPLICAS_LIMIT), help="Number of containers."
-)
+@click.option("--port", type=Whole(1, 65535), help="The container's port.")
+@click.option("--replicas", type=Whole(1, REPLICAS_LIMIT), help="Number of containers.")
 @click.option("--yes", "-y", is_flag=True, help="Ask nothing; use the defaults.")
 @click.option("--force", "-f", is_flag=True, help="Replace an existing haloy.yaml.")
 @output_options
@@ -99,7 +98,7 @@ class _Asking:
     def number(self, what: str, given: int | None, default: int, top: int) -> int:
         if given is not None or not self._asks:
             return default if given is None else given
-        kind = click.IntRange(1, top)
+        kind = Whole(1, top)
         return int(click.prompt(what, default=default, type=kind, err=True))
 
     def confirm(self, what: str, default: bool) -> bool:

@@ -13,6 +13,7 @@ from attrs import define, field, frozen
 from haloy.cli.ages import parse_since
 from haloy.cli.context import Project, Selected, choose, client_for, failed_of
 from haloy.cli.exits import exit_code_of_several
+from haloy.cli.numbers import Whole
 from haloy.cli.options import Selection, app_options, output_options
 from haloy.cli.output import Output
 from haloy.cli.running import run, together
@@ -35,7 +36,13 @@ class Wanted:
 
 @click.command("logs")
 @app_options
-@click.option("--tail", default=100, show_default=True, help="Number of past lines.")
+@click.option(
+    "--tail",
+    type=Whole(0),
+    default=100,
+    show_default=True,
+    help="Number of past lines.",
+)
 @click.option("--since", default="", metavar="TIME", help="As 15m, or an ISO time.")
 @click.option("--grep", default="", metavar="REGEX", help="Only lines that match.")
 @click.option("-i", "--ignore-case", is_flag=True, help="With --grep: ignore case.")

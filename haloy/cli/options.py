@@ -10,6 +10,7 @@ import click
 from attrs import frozen
 
 from haloy.cli.entry import leave_orderly
+from haloy.cli.numbers import Seconds
 from haloy.cli.output import Output
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -187,7 +188,7 @@ def _limit(command: Any) -> Any:
     return click.option(
         "--timeout",
         "limit_s",
-        type=click.FloatRange(1, 3600),
+        type=Seconds(1, 3600),
         default=30.0,
         show_default=True,
         help="Seconds to wait for an answer.",

@@ -8,6 +8,7 @@ import click
 
 from haloy.cli.answers import tell_answers
 from haloy.cli.context import Selected, choose, client_for
+from haloy.cli.numbers import Whole
 from haloy.cli.options import Selection, app_options, output_options
 from haloy.cli.output import Output
 from haloy.cli.running import run, together
@@ -20,7 +21,7 @@ from haloy.errors import HaloyError
 @app_options
 @click.option(
     "--keep",
-    type=click.IntRange(0, 1000),
+    type=Whole(0, 1000),
     default=None,
     help="Versions to keep; by default as image.history says.",
 )

@@ -21,6 +21,7 @@ from haloy.cli.context import (
     has_config,
 )
 from haloy.cli.exits import exit_code_of_several
+from haloy.cli.numbers import Seconds
 from haloy.cli.options import Selection, app_options, output_options
 from haloy.cli.output import Output
 from haloy.cli.running import run, together
@@ -42,7 +43,7 @@ STATE_COLOURS = {
 @click.option(
     "--interval",
     "interval_s",
-    type=click.FloatRange(0.2, 3600),
+    type=Seconds(0.2, 3600),
     default=WATCH_S,
     show_default=True,
     help="With --watch: seconds between refreshes.",

@@ -9,6 +9,7 @@ import click
 
 from haloy.cli.ages import ago, parse_time
 from haloy.cli.context import client_for, only_server
+from haloy.cli.numbers import Whole
 from haloy.cli.options import Selection, output_options, server_options
 from haloy.cli.output import Output
 from haloy.cli.running import run
@@ -66,7 +67,7 @@ def list_(selection: Selection, output: Output) -> None:
 @click.option("--app", "apps", multiple=True, help="Only for this app; repeatable.")
 @click.option(
     "--days",
-    type=click.IntRange(1, 3650),
+    type=Whole(1, 3650),
     default=None,
     help="Days it is valid; by default for ever.",
 )
@@ -109,7 +110,7 @@ def revoke(name: str, selection: Selection, output: Output) -> None:
     "--limit",
     default=100,
     show_default=True,
-    type=click.IntRange(1, 1000),
+    type=Whole(1, 1000),
     help="How many to show, newest first.",
 )
 @server_options

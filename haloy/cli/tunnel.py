@@ -17,6 +17,7 @@ from zope.interface import implementer
 
 from haloy.cli.answers import of_target
 from haloy.cli.context import choose, client_for
+from haloy.cli.numbers import Whole
 from haloy.cli.options import Selection, app_options, output_options
 from haloy.cli.output import Output
 from haloy.cli.running import run
@@ -25,7 +26,7 @@ from haloy.errors import HaloyError
 LOCAL = "127.0.0.1"
 PROBE_LIMIT_S = 0.1
 
-_PORT = click.IntRange(1, 65535)
+_PORT = Whole(1, 65535)
 
 
 @click.command("tunnel")
