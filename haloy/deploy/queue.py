@@ -28,6 +28,7 @@ class DeployQueue:
     _log: Logger = field(factory=Logger, init=False)
     _turns: dict[AppName, DeferredLock] = field(factory=dict, init=False)
     _waiting: dict[AppName, DeploymentId] = field(factory=dict, init=False)
+    _running: dict[AppName, DeploymentId] = field(factory=dict, init=False)
     _tasks: Tasks = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -44,6 +45,13 @@ class DeployQueue:
         if replaced is not None:
             reason = f"deployment {identifier} came before this one began"
             await self._superseded(app, replaced, reason)
+
+    def ahead(self, app: AppName) -> str:
+        """Return what a deployment of C{app} would wait for, C{""}: nothing."""
+        if not self._turn(app).locked:
+            return ""
+        running = self._running.get(app)
+        return f"deployment {running}" if running else "other work on its containers"
 
     async def drop(self, app: AppName, reason: str) -> None:
         """Let the deployment that waits, if one does, never run."""
@@ -94,6 +102,10 @@ class DeployQueue:
         async def deploy() -> None:
             if self._waiting.get(app) == identifier:
                 del self._waiting[app]
-                await self._carry_out(app, identifier)
+                self._running[app] = identifier
+                try:
+                    await self._carry_out(app, identifier)
+                finally:
+                    del self._running[app]
 
         await self.alone(app, deploy)

@@ -256,9 +256,10 @@ class DeployService:
                 refuse_manual(app, Situation(members.get(app, ()), None, ()))
             except EngineUnavailable:
                 pass  # the deployment will say so in its log
-            line = self._tools.journal.line(
-                app, request.id, "INFO", f"Deployment of {app} is queued"
-            )
+            ahead = self._queue.ahead(app)
+            queued = f"Deployment of {app} is queued"
+            text = f"{queued} behind {ahead}" if ahead else queued
+            line = self._tools.journal.line(app, request.id, "INFO", text)
             known = await self._tools.database.run(rows.add_deployment, new, line)
         if known is None:
             self._tools.journal.wake()

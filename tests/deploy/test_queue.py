@@ -42,9 +42,11 @@ def queue() -> tuple[DeployQueue, Work]:
 def test_one_runs_and_one_waits() -> None:
     """The newest takes the place of the one that waits (D7)."""
     made, work = queue()
+    assert made.ahead(SHOP) == ""
     for one in ("a", "b", "c"):
         run(made.put(SHOP, DeploymentId(one)))
     assert work.begun == ["shop a"]
+    assert (made.ahead(SHOP), made.ahead(BLOG)) == ("deployment a", "")
     assert work.superseded == [("b", "deployment c came before this one began")]
     work.gates["a"].callback(None)
     assert work.begun == ["shop a", "shop c"]
@@ -86,6 +88,18 @@ def test_turns() -> None:
     assert (done, looked.result, other.result) == (["look"], False, True)
     work.gates["a"].callback(None)
     assert done == ["look", "stop"]
+
+
+def test_what_is_ahead() -> None:
+    """Not every turn is a deployment's."""
+    made, _ = queue()
+    said: list[str] = []
+
+    async def stop() -> None:
+        said.append(made.ahead(SHOP))
+
+    run(made.alone(SHOP, stop))
+    assert [*said, made.ahead(SHOP)] == ["other work on its containers", ""]
 
 
 def test_dropping_what_waits() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 from attrs import evolve
+from twisted.internet.defer import Deferred
 
 from haloy.config.app_file import History, ImageConfig
+from haloy.deploy.interface import LogEntry
 from haloy.engine.interface import ContainerSpec
 from haloy.errors import Conflict, EngineUnavailable, InvalidValue
 from tests.deploy.world import ONE, TWO, World
@@ -57,6 +59,27 @@ async def test_same_id_twice(server: World) -> None:
     ]
     with pytest.raises(Conflict):
         await server.submit(ONE, replicas=2)
+
+
+async def test_what_a_deployment_waits_for(server: World) -> None:
+    """Its first line names the deployment that is carried out meanwhile."""
+
+    async def first_line(identifier: str) -> str:
+        lines: list[LogEntry] = []
+
+        async def consume(line: LogEntry) -> None:
+            lines.append(line)
+
+        following = Deferred.fromCoroutine(server.service.follow(identifier, consume))
+        await server.settled(lambda: following.called)
+        return lines[0].message
+
+    await server.submit(ONE)
+    await server.submit(TWO)
+    assert (
+        await first_line(TWO) == f"Deployment of shop is queued behind deployment {ONE}"
+    )
+    assert await first_line(ONE) == "Deployment of shop is queued"
 
 
 async def test_one_id_for_two_apps(server: World) -> None:
