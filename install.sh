@@ -135,6 +135,16 @@ check_compiler() {
     fail "--compiled needs a C compiler ($compiler) and Python's headers ($headers): $needed"
 }
 
+# The shape of a domain; haloyd itself looks closer, before anything is switched.
+check_api_domain() {
+    case $api_domain in
+        '' | localhost) return 0 ;;
+        *[[:space:]/:@,]* | .* | *. | *..*) ;;
+        *.*) return 0 ;;
+    esac
+    fail "--api-domain: '$api_domain' is not a domain: it needs at least two parts, as in example.com"
+}
+
 find_wheel() {
     [ -z "$compiled" ] || return 0
     [ -z "$wheel" ] || { [ -f "$wheel" ] || fail "there is no $wheel"; return 0; }
@@ -189,9 +199,29 @@ compile() {
     wheel=$(ls "$new/wheel"/haloy-*.whl)
 }
 
+domain_check='
+import sys
+from haloy.errors import HaloyError
+from haloy.model.names import parse_domain_name
+try:
+    parse_domain_name(sys.argv[1], "--api-domain")
+except HaloyError as problem:
+    sys.exit(str(problem))
+'
+# As haloyd upgrade does it: what no process runs from any more goes.
+forget='
+import sys
+from pathlib import Path
+from haloy.daemon.command.upgrade import Environments
+Environments(Path(sys.argv[1])).forget(Path(sys.argv[2]))
+'
+
 # A new environment beside the one in use; the link is replaced when it is whole.
 install_program() {
     mkdir -p "$prefix/venvs"
+    # The lock is haloyd upgrade's, too; it goes with this process.
+    exec 9<"$prefix"
+    ! has flock || flock -n 9 || fail "another installation or upgrade is under way"
     new=$prefix/venvs/$(date -u +%Y%m%dT%H%M%SZ)
     [ ! -e "$new" ] || new=$new-$$
     trap 'rm -rf "$new"' EXIT
@@ -208,9 +238,12 @@ install_program() {
         yes*compiled*) ;;
         yes*) fail "haloyd $told: the proxy was not compiled; nothing was changed" ;;
     esac
+    [ -z "$api_domain" ] || "$new/bin/python" -c "$domain_check" "$api_domain" >&2 ||
+        fail "nothing was changed"
     # Lists the plugins, too: twistd's cache of them is written now, later it cannot be.
     "$new/bin/twistd" haloyd --help >/dev/null || fail "twistd does not know haloyd; nothing was changed"
     [ ! -d "$prefix/venv" ] || [ -L "$prefix/venv" ] || mv "$prefix/venv" "$prefix/venvs/before-links"
+    before=$(readlink -f "$prefix/venv") && [ -d "$before" ] || before=$prefix/venvs/before-links
     ln -sfn "$new" "$prefix/.venv.new"
     mv -Tf "$prefix/.venv.new" "$prefix/venv"
     trap - EXIT
@@ -250,6 +283,10 @@ init_server() {
     if [ -e /etc/haloy/haloyd.yaml ]; then
         say "    /etc/haloy is set up already: kept"
         as_haloy "$prefix/venv/bin/haloyd" config check
+        if [ -n "$api_domain" ] &&
+            [ "$(as_haloy "$prefix/venv/bin/haloyd" config get api.domain)" != "$api_domain" ]; then
+            say "    --api-domain is for a new server; here: haloyd config set api.domain $api_domain"
+        fi
         return 0
     fi
     if ! docker info >/dev/null 2>&1; then
@@ -303,6 +340,7 @@ start_units() {
 
 step "Looking at this machine"
 check_machine
+check_api_domain
 check_compiler
 find_wheel
 check_wheel
@@ -316,4 +354,6 @@ step "Configuration"
 init_server
 [ -z "$start" ] || step "Starting"
 start_units
+"$prefix/venv/bin/python" -c "$forget" "$prefix" "$before" 2>/dev/null ||
+    say "    old environments in $prefix/venvs could not be removed"
 step "Done. haloyd verify checks this server, haloyd uninstall takes Haloy away again."

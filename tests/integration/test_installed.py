@@ -214,6 +214,7 @@ def test_two_services(server: Machine) -> None:
     The first attempt finds port 80 taken, and says so. The next one finds a haloy-proxy
     that has started without its socket, and makes that good.
     """
+    no_domain(server)
     with port_taken(server, 80):
         refused = server.run(*installation())
         server.told("systemctl", "stop", "haloy-proxy")
@@ -245,7 +246,12 @@ def test_two_services(server: Machine) -> None:
     )
     assert json.loads(said)["SYSLOG_IDENTIFIER"] == "haloy-proxy"
 
-    again = install(server)
+    begun = "/opt/haloy/venvs/20990101T000000Z"
+    server.told("mkdir", begun)  # by one that was killed
+    again = install(server, "--api-domain", "other.example.test")
+    assert len(server.told("ls", "/opt/haloy/venvs").split()) == 2
+    assert server.run("test", "-e", begun).returncode == 1
+    assert "haloyd config set api.domain other.example.test" in again
     assert "kept" in again
     assert "API token:" not in again
     for unit in ("haloyd", "haloy-proxy"):
@@ -283,6 +289,23 @@ def test_two_services(server: Machine) -> None:
     assert server.run("test", "-e", "/opt/haloy").returncode == 1
     assert "haloyd.yaml" in server.told("ls", "/etc/haloy")
     assert "db" in server.told("ls", "/var/lib/haloy")
+
+
+def no_domain(server: Machine) -> None:
+    """See that C{--api-domain} is looked at before anything is switched.
+
+    What has not the shape of a domain is refused before anything is made.
+    """
+    for name, made in (("bad name", ""), ("https://a.b", ""), ("a_b.test", "venvs")):
+        options = ("--no-start", "--api-domain", name)
+        refused = server.run(*installation(), *options)
+        assert refused.returncode == 1
+        assert f"'{name}' is not a domain" in refused.stderr
+        assert server.run("ls", "/opt/haloy").stdout.strip() == made
+    busy = server.run("flock", "/opt/haloy", *installation())
+    assert busy.returncode == 1
+    assert "another installation or upgrade is under way" in busy.stderr
+    assert server.run("ls", "/opt/haloy/venvs").stdout == ""
 
 
 @contextmanager

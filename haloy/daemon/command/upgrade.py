@@ -6,14 +6,17 @@ link at once. A version that does not become healthy is switched back by itself.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import os
 import shlex
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -33,8 +36,11 @@ from haloy.errors import Conflict, HaloyError, InvalidValue
 PREFIX = "/opt/haloy"
 RESTART = "systemctl restart haloyd"
 RESTART_PROXY = "systemctl restart haloy-proxy"
+PROXY_STAYS = (
+    "haloy-proxy still serves by the version before; "
+    "`systemctl reload haloy-proxy` lets it go over, and no request is lost."
+)
 HEALTHY_LIMIT_S = 90.0
-KEPT = 2
 
 
 @frozen
@@ -103,22 +109,22 @@ def upgrade(
     chosen = directories(config_dir, data_dir)
     verify_wheel(what, sha256)
     place = Environments(Path(prefix))
+    click.get_current_context().with_resource(place.alone())
     new = place.fresh(datetime.now(UTC))
     try:
         install(new, what, find_links)
         before, after = version_of(place.current()), version_of(new)
         check(new, chosen)
         commands = [restart]
-        if is_split(present_settings(chosen).file.proxy) and (
-            before.schema != after.schema
-        ):
+        split = is_split(present_settings(chosen).file.proxy)
+        if split and before.schema != after.schema:
             commands.insert(0, restart_proxy)
         switch(place, before, after, lambda: _restart(commands), healthy(chosen))
     except BaseException:
         if place.current() != new:
             shutil.rmtree(new, ignore_errors=True)
         raise
-    place.forget(KEPT)
+    place.forget(before.environment)
     tell(
         {
             "before": before.name,
@@ -130,6 +136,7 @@ def upgrade(
         [
             f"haloyd {after} runs; {before} was before.",
             f"It is kept in {before.environment}.",
+            *([PROXY_STAYS] if split and restart_proxy not in commands else []),
         ],
         as_json,
     )
@@ -155,6 +162,24 @@ class Environments:
             )
         return self.link.resolve()
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Let nobody else upgrade meanwhile; install.sh takes the same lock.
+
+        @raise Conflict: somebody does already, or there is no such folder.
+        """
+        self.current()
+        handle = os.open(self.prefix, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError:
+            raise Conflict(
+                f"another upgrade is under way in {self.prefix}; wait for its end"
+            ) from None
+        finally:
+            os.close(handle)
+
     def fresh(self, now: datetime) -> Path:
         """Return where the next one goes."""
         self.current()
@@ -169,15 +194,16 @@ class Environments:
         beside.symlink_to(environment)
         beside.replace(self.link)
 
-    def forget(self, kept: int, processes: Path = Path("/proc")) -> None:
-        """Remove all but the newest C{kept}, and those that are in use.
+    def forget(self, before: Path, processes: Path = Path("/proc")) -> None:
+        """Remove all but the one in use, that C{before} it, and those that still run.
 
-        A haloy-proxy that was not reloaded since runs from the one it was started in.
+        What an interrupted installation has left is newer than C{before} and is of no
+        use. A haloy-proxy that was not reloaded since runs from the environment it was
+        started in.
         """
-        current = self.current()
-        found = sorted((self.prefix / "venvs").iterdir(), reverse=True)
-        for one in found[kept:]:
-            if one.resolve() != current and not runs_from(one, processes):
+        kept = {self.current(), before.resolve()}
+        for one in (self.prefix / "venvs").iterdir():
+            if one.resolve() not in kept and not runs_from(one, processes):
                 shutil.rmtree(one, ignore_errors=True)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -128,11 +130,12 @@ def test_what_is_no_version(scene: Scene) -> None:
 
 
 def test_old_ones_go(scene: Scene) -> None:
-    """The newest two stay, and the one in use."""
+    """Two stay: the one in use, and the one before. What was begun later is no use."""
     for number in "234":
         environment(scene.prefix, number, "x")
-    Environments(scene.prefix).forget(2)
-    assert sorted(os.listdir(scene.prefix / "venvs")) == ["1", "3", "4"]
+    (scene.prefix / "venvs" / "5").mkdir()
+    Environments(scene.prefix).forget(scene.prefix / "venvs" / "3")
+    assert sorted(os.listdir(scene.prefix / "venvs")) == ["1", "3"]
 
 
 def test_what_runs_stays(scene: Scene) -> None:
@@ -142,7 +145,8 @@ def test_what_runs_stays(scene: Scene) -> None:
     maps = scene.prefix / "proc" / "7" / "maps"
     maps.parent.mkdir(parents=True)
     maps.write_text(f"7f-80 r-xp 0 fe:00 1 {scene.prefix}/venvs/3/lib/_x.so\n")
-    Environments(scene.prefix).forget(1, scene.prefix / "proc")
+    before = scene.prefix / "venvs" / "5"
+    Environments(scene.prefix).forget(before, scene.prefix / "proc")
     assert sorted(os.listdir(scene.prefix / "venvs")) == ["1", "3", "5"]
 
 
@@ -209,5 +213,33 @@ def test_the_command(
     bad = CliRunner().invoke(main, [*common, "haloy==bad"])
     assert (bad.exit_code, "no such version" in bad.output) == (1, True)
     assert sorted(os.listdir(scene.prefix / "venvs")) == before
+    split = "proxy: {mode: split}\n"
+    (tmp_path / "haloyd.yaml").write_text(split)
     again = CliRunner().invoke(main, [*common[:-1], "haloy==2.0"])
     assert "haloyd 2.0 (form of 2.0 proxy) runs" in again.output
+    assert "`systemctl reload haloy-proxy`" in again.output
+
+
+def test_one_upgrade_at_a_time(scene: Scene) -> None:
+    """Each would take the other's environment for what an interrupted one has left."""
+    program = (
+        "import sys; from pathlib import Path\n"
+        "from haloy.daemon.command.upgrade import Environments\n"
+        "with Environments(Path(sys.argv[1])).alone():\n"
+        "    print('alone', flush=True); sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(scene.prefix)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"alone\n"
+        with (
+            pytest.raises(Conflict, match="another upgrade is under way"),
+            Environments(scene.prefix).alone(),
+        ):
+            pytest.fail("two at once")
+        other.communicate()
+    with Environments(scene.prefix).alone():
+        pass
