@@ -222,6 +222,11 @@ install_program() {
     # The lock is haloyd upgrade's, too; it goes with this process.
     exec 9<"$prefix"
     ! has flock || flock -n 9 || fail "another installation or upgrade is under way"
+    free_kib=$(df -Pk "$prefix/venvs" | awk 'NR == 2 { print $4 }')
+    needed_mib=200 # also in haloy/daemon/command/upgrade.py
+    [ -z "$compiled" ] || needed_mib=400
+    [ "$((${free_kib:-0} / 1024))" -ge "$needed_mib" ] ||
+        fail "$prefix/venvs has $((${free_kib:-0} / 1024)) MiB left, and a version needs $needed_mib MiB: make room on that disk first"
     new=$prefix/venvs/$(date -u +%Y%m%dT%H%M%SZ)
     [ ! -e "$new" ] || new=$new-$$
     trap 'rm -rf "$new"' EXIT

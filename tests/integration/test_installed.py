@@ -302,6 +302,13 @@ def no_domain(server: Machine) -> None:
         assert refused.returncode == 1
         assert f"'{name}' is not a domain" in refused.stderr
         assert server.run("ls", "/opt/haloy").stdout.strip() == made
+    server.told("mount", "-t", "tmpfs", "-o", "size=16m", "small", "/opt/haloy/venvs")
+    full = server.run(*installation())
+    server.told("umount", "/opt/haloy/venvs")
+    assert full.returncode == 1
+    assert (
+        "/opt/haloy/venvs has 16 MiB left, and a version needs 200 MiB" in full.stderr
+    )
     busy = server.run("flock", "/opt/haloy", *installation())
     assert busy.returncode == 1
     assert "another installation or upgrade is under way" in busy.stderr

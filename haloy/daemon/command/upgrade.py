@@ -25,13 +25,15 @@ import click
 from attrs import define, frozen
 
 from haloy.config.private import stamp
+from haloy.config.units import show_size
 from haloy.daemon.command.daemon import LocalDaemon, NotRunning
 from haloy.daemon.command.options import directories, directory_options
 from haloy.daemon.command.output import json_option, tell
 from haloy.daemon.dataplane import is_split
 from haloy.daemon.paths import Directories
 from haloy.daemon.settings import present_settings
-from haloy.errors import Conflict, HaloyError, InvalidValue
+from haloy.deploy.space import disk_of
+from haloy.errors import Conflict, HaloyError, InsufficientStorage, InvalidValue
 
 PREFIX = "/opt/haloy"
 RESTART = "systemctl restart haloyd"
@@ -41,6 +43,8 @@ PROXY_STAYS = (
     "`systemctl reload haloy-proxy` lets it go over, and no request is lost."
 )
 HEALTHY_LIMIT_S = 90.0
+#: An environment takes 130 MiB; also in install.sh.
+NEEDED_BYTES = 200 << 20
 
 
 @frozen
@@ -181,9 +185,18 @@ class Environments:
             os.close(handle)
 
     def fresh(self, now: datetime) -> Path:
-        """Return where the next one goes."""
+        """Return where the next one goes.
+
+        @raise InsufficientStorage: there is no room for it; pip would not say so.
+        """
         self.current()
         folder = self.prefix / "venvs"
+        free = disk_of(folder).free
+        if free < NEEDED_BYTES:
+            raise InsufficientStorage(
+                f"{folder} has {show_size(free)} left, and a version needs "
+                f"{show_size(NEEDED_BYTES)}: make room on that disk first"
+            )
         names = (f"{stamp(now)}{part}" for part in ("", *"abcdefgh"))
         return next(folder / name for name in names if not (folder / name).exists())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -26,7 +27,8 @@ from haloy.daemon.command.upgrade import (
     version_of,
 )
 from haloy.daemon.paths import Directories
-from haloy.errors import Conflict, HaloyError, InvalidValue
+from haloy.errors import Conflict, HaloyError, InsufficientStorage, InvalidValue
+from tests.support.disks import small_disk
 
 
 def environment(prefix: Path, name: str, version: str, good: bool = True) -> Path:
@@ -155,6 +157,18 @@ def test_only_what_install_sh_has_made(tmp_path: Path) -> None:
     (tmp_path / "venv").mkdir()
     with pytest.raises(Conflict, match=r"install\.sh"):
         Environments(tmp_path).fresh(datetime.now(UTC))
+
+
+def test_no_room_for_another(scene: Scene) -> None:
+    """Told before anything is made: where, and how much is needed."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a small disk")
+    venvs = scene.prefix / "venvs"
+    shutil.rmtree(venvs)
+    with small_disk(venvs):
+        (venvs / "1").mkdir()
+        with pytest.raises(InsufficientStorage, match=r"16 MiB left.* needs 200 MiB"):
+            Environments(scene.prefix).fresh(datetime.now(UTC))
 
 
 def test_the_wheel_is_the_one_that_is_meant(tmp_path: Path) -> None:
