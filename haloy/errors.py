@@ -26,6 +26,13 @@ class HaloyError(Exception):
         return self.reason
 
 
+def refused_by_machine(problem: OSError) -> HaloyError:
+    """Return what the operating system does not let us do: where, and why in words."""
+    where = "" if problem.filename is None else f"{problem.filename}: "
+    why = problem.strerror or str(problem) or type(problem).__name__
+    return HaloyError(f"this machine refuses it: {where}{why}")
+
+
 @define(eq=False)
 class ConfigError(HaloyError):
     """A file somebody wrote is not right.

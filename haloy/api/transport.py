@@ -29,6 +29,7 @@ from haloy.api.upgrade import upgrade
 from haloy.config.unreachable import why
 from haloy.errors import (
     Conflict,
+    EngineUnavailable,
     Forbidden,
     HaloyError,
     InsufficientStorage,
@@ -54,6 +55,8 @@ REPEATS = 2
 RESUMES = 5
 #: Statuses of a server that is being started, or asked too much.
 _PASSING = frozenset({429, 502, 503, 504})
+#: haloyd's own C{/health} has none of them: they are a proxy's, before it.
+_BY_A_PROXY = frozenset({502, 503, 504})
 
 _ERRORS: dict[int, type[HaloyError]] = {
     400: InvalidValue,
@@ -89,9 +92,14 @@ class Transport:
         if not self._healthy:
             response, _ = await self._request("GET", "/health", None)
             if response.code >= 400:
+                problem = f"it answers {response.code}"
+                if response.code in _BY_A_PROXY:
+                    problem += (
+                        ": haloyd does not run there, or is just starting; try again, "
+                        "or look on the server: systemctl status haloyd"
+                    )
                 raise ServerUnreachable(
-                    f"server not available at {self.base_url}: "
-                    f"it answers {response.code}"
+                    f"server not available at {self.base_url}: {problem}"
                 )
             self._healthy = True
 
@@ -236,7 +244,10 @@ class Transport:
         words = response.headers.getRawHeaders("X-Haloy-Error") or [""]
         if (response.code, words[0]) == (403, PolicyRefused.code):
             return PolicyRefused(_reason(text))
-        return self._error(response.code, text)
+        problem = self._error(response.code, text)
+        if words[0] == EngineUnavailable.code:
+            problem.reason += f"; on {self.base_url}: systemctl status docker"
+        return problem
 
     def _error(self, status: int, text: bytes) -> HaloyError:
         reason = _reason(text) or f"status {status}"

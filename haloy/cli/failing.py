@@ -15,7 +15,7 @@ import click
 from haloy.cli.echo import echo
 from haloy.cli.exits import ERROR, exit_code
 from haloy.config.excerpt import shown_line
-from haloy.errors import ConfigError, HaloyError
+from haloy.errors import ConfigError, HaloyError, refused_by_machine
 
 #: What the API calls a value, and what people call it on the command line.
 _OPTIONS = {"containerId": "--container", "limit": "--limit"}
@@ -105,7 +105,7 @@ def fail_unexpectedly(problem: Exception, debug: bool, as_json: bool) -> int:
     """Tell of what nobody has thought of; its traceback only when asked for."""
     what = traceback.format_exception_only(problem)[-1].strip()
     if isinstance(problem, OSError):
-        return fail(HaloyError(f"this machine refuses it: {problem}"), as_json)
+        return fail(refused_by_machine(problem), as_json)
     if debug:
         traceback.print_exception(problem, file=sys.stderr)
     told = HaloyError(

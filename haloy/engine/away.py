@@ -17,4 +17,7 @@ def _cause(problem: BaseException) -> str:
     inner += [one for one in problem.args if isinstance(one, BaseException)]
     if isinstance(problem.__cause__, BaseException):
         inner.append(problem.__cause__)
-    return _cause(inner[-1]) if inner else str(problem) or type(problem).__name__
+    if inner:
+        return _cause(inner[-1])
+    said = problem.strerror if isinstance(problem, OSError) else ""
+    return said or str(problem) or type(problem).__name__

@@ -382,8 +382,17 @@ async def test_health_is_asked_once(scene: Scene) -> None:
 
 async def test_sick_server(scene: Scene) -> None:
     """A health check that fails is "not available"."""
-    with pytest.raises(ServerUnreachable, match="answers 500"):
+    with pytest.raises(ServerUnreachable, match=r"answers 500$"):
         await scene.scripted(answer(500)).version()
+    with pytest.raises(ServerUnreachable, match="503: haloyd does not run there"):
+        await scene.scripted(answer(503)).version()
+
+
+async def test_server_without_docker(scene: Scene) -> None:
+    """It is the server's Docker that is away, and it is looked after there."""
+    away = answer(503, b"Docker is unreachable\n", "X-Haloy-Error: engine-unavailable")
+    with pytest.raises(HaloyError, match=r"; on http.*: systemctl status docker"):
+        await scene.scripted(HEALTHY, away).version()
 
 
 async def test_busy_server_is_asked_again(scene: Scene) -> None:

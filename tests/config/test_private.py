@@ -33,8 +33,9 @@ def test_a_failed_write_leaves_the_old_content(tmp_path: Path) -> None:
     """What cannot be put in place is taken away again."""
     path = tmp_path / "a"
     path.mkdir()
-    with pytest.raises(OSError, match="directory"):
+    with pytest.raises(OSError, match="directory") as caught:
         write_private(path, b"new")
+    assert caught.value.filename == str(path)
     assert [one.name for one in tmp_path.iterdir()] == ["a"]
 
 

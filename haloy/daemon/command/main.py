@@ -10,7 +10,7 @@ from typing import NoReturn
 import click
 
 from haloy.daemon.command.output import tell
-from haloy.errors import HaloyError
+from haloy.errors import HaloyError, refused_by_machine
 from haloy.groups import LazyGroup
 from haloy.libraries import damage, not_whole
 
@@ -65,7 +65,7 @@ class _Group(LazyGroup):
         except OSError as problem:
             if problem.errno == errno.EPIPE:  # click ends quietly
                 raise
-            _fail(HaloyError(f"this machine refuses it: {problem}"), ctx.meta[_AS_JSON])
+            _fail(refused_by_machine(problem), ctx.meta[_AS_JSON])
 
 
 def _fail(problem: HaloyError, as_json: bool) -> NoReturn:

@@ -114,5 +114,5 @@ def test_an_output_that_takes_nothing(haloyd: Haloyd) -> None:
     """A full disk under stdout is one line, not a traceback."""
     done = haloyd("version", stdout="/dev/full")
     assert done.returncode == 1
-    assert done.stderr.startswith("✖ this machine refuses it: [Errno 28]")
+    assert done.stderr.startswith("✖ this machine refuses it: No space left on device")
     assert "Traceback" not in done.stderr
