@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -144,12 +144,16 @@ class _Done:
 
 @frozen
 class _Way:
-    """One target's way back."""
+    """One target's way back.
+
+    @ivar leaves: the domains and aliases that are served now, and then no more.
+    """
 
     one: Selected
     client: Any
     row: dict[str, Any]
     capabilities: frozenset[str]
+    leaves: tuple[str, ...]
 
 
 @define(eq=False)
@@ -179,6 +183,11 @@ class _Rollback:
                 f"{way.one.app} on {way.one.server} goes back to "
                 f"{way.row['DeploymentID']} ({way.row['ImageRef']}, {_date(way.row)})"
             )
+            if way.leaves:
+                self._output.warn(
+                    f"{', '.join(way.leaves)}: not served after that; "
+                    f"{way.row['DeploymentID']} has no such domain"
+                )
         if found and ask:
             confirm("Go back?")
         with Board(self._output, len(self._chosen) > 1) as board:
@@ -199,7 +208,11 @@ class _Rollback:
             )
         version = await client.version()
         known = frozenset(version.get("capabilities") or ())
-        return _Way(one, client, row, known)
+        try:
+            served = (await client.status(one.app)).get("domains") or ()
+        except NotFound:
+            served = ()  # stopped: nothing of it is served now
+        return _Way(one, client, row, known, _left_out(served, row))
 
     async def _go(
         self, reactor: Any, way: _Way | HaloyError, board: Board, no_logs: bool
@@ -245,6 +258,21 @@ def _config(
     source = Secrets(project.environment(one.name), providers, project.folder)
     resolved = interpolate(source.resolve(target))
     return target_to_json(without_unknown(sendable(resolved), known))
+
+
+def _left_out(
+    served: Iterable[Mapping[str, Any]], row: Mapping[str, Any]
+) -> tuple[str, ...]:
+    """Return the names of C{served} that the deployment of C{row} does not have."""
+    stored = (row.get("RawDeployConfig") or {}).get("domains") or ()
+    kept = set(_names(stored))
+    return tuple(one for one in _names(served) if one not in kept)
+
+
+def _names(domains: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    for one in domains:
+        yield str(one.get("domain"))
+        yield from one.get("aliases") or ()
 
 
 def _date(row: dict[str, Any]) -> str:

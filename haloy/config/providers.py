@@ -109,7 +109,9 @@ def _file(source: FileSource, folder: Path) -> Mapping[str, str]:
             }
         text = _read(path)
     except (OSError, UnicodeDecodeError) as problem:
-        raise ConfigError(f"file: cannot be read: {problem}", path=str(path)) from None
+        why = problem.strerror if isinstance(problem, OSError) else problem
+        reason = f"the file of secrets cannot be read: {why}"
+        raise ConfigError(reason, path=str(path)) from None
     kind = source.format or _SUFFIXES.get(path.suffix or path.name, "text")
     return _by_key(text, kind, str(path))
 

@@ -431,6 +431,20 @@ async def test_rollback_reports(bench: Bench) -> None:
     assert (report["ok"], report["rolledBackTo"]) == (True, ID)
 
 
+async def test_rollback_tells_which_domains_go(bench: Bench) -> None:
+    """Also where it does not ask: what is served now and not by the one before."""
+    bench.configure(name="hello")
+    running_app(bench)
+    common = {"name": "hello", "server": bench.server, "image": {"repository": "hello"}}
+    for aliases, said in (([], True), (["www.hello.localhost"], False)):
+        domains = [{"domain": "hello.localhost", "aliases": aliases}]
+        target = RollbackTarget(DeploymentId(ID), "x:1", {**common, "domains": domains})
+        bench.deployments.kept[AppName("hello")] = (target,)
+        done = await bench.haloy("rollback", "--no-logs", "--yes")
+        assert done.returncode == 0, done.stderr
+        assert ("www.hello.localhost: not served after that" in done.stderr) is said
+
+
 async def test_deployments_and_what_they_changed(bench: Bench) -> None:
     """The list, one against the one before it, any two, and taking one back."""
     bench.configure()

@@ -209,7 +209,7 @@ def test_plain_files(around: Surroundings) -> None:
 
 def test_files_that_cannot_be_read(around: Surroundings) -> None:
     """Missing, too large, or no text."""
-    assert "cannot be read" in _error(FileSource("nope"), around)
+    assert "cannot be read: No such file" in _error(FileSource("nope"), around)
     (around.folder / "big").write_bytes(b"x" * ((1 << 20) + 1))
     assert "1 MiB" in _error(FileSource("big"), around)
     (around.folder / "bytes").write_bytes(b"\xff")
