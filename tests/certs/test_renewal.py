@@ -460,6 +460,7 @@ def test_renewal_can_be_asked_for(world: World) -> None:
         world.service.renew(DomainName("unknown.example.com"))
 
 
+@pytest.mark.usefixtures("untraced")
 def test_asking_again_and_again_stays_below_the_limits(tmp_path: Path) -> None:
     """A script that renews each minute would lock the names out for a week."""
     world = World(tmp_path / "certs")
@@ -637,6 +638,7 @@ def test_ca_without_windows_is_asked_now_and_then(world: World) -> None:
 # --- a year -------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("life_days", [6, 45, 64, 90])
 def test_year_of_renewals(tmp_path: Path, life_days: int) -> None:
     """None in the first third, none missed, none too many."""
