@@ -2,9 +2,9 @@
 
 What a client with HTTP/2 sends at once may be a hundred requests, or as many kibibytes
 of fields that nobody has met before. As long as there is time in a turn, connections
-are read as it comes. Those that come after that wait for its end: there clients take
-turns, and of one client's connections the one goes first that would be through first
-if all of them were served at once, each a bit at a time.
+are read as it comes. Those that come after that wait for its end: there the client goes
+first that would be through first if all of them were served at once, each a bit at a
+time, and among its connections so does one of them.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ _SOON_S: Final = FEW * _EVENT_S
 #: what all of them do at most, as it is so much that is read at a time.
 _BYTE_S: Final = 0.000004
 _READ_S: Final = 0.01
+_NEVER_S: Final = float("inf")
 
 
 class Reader(Protocol):
@@ -61,15 +62,31 @@ class _Line:
     to share that, so it tells when each would be through (Demers, Keshav and Shenker,
     SIGCOMM 1989). It never goes faster than the time that we work, so one that says
     nothing while we work for as long as it was served owes nobody anything.
+
+    @ivar peer: the client.
+    @ivar paid_s: until when the client has had its share, on the clock of the queue.
+    @ivar through_s: when its next connection would be through by that, as it was found
+        when it was put into the order of lines.
     """
 
-    __slots__ = ("_clock", "_count", "_now_s", "_waiting")
+    __slots__ = (
+        "_clock",
+        "_count",
+        "_now_s",
+        "_waiting",
+        "paid_s",
+        "peer",
+        "through_s",
+    )
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], peer: str, paid_s: float) -> None:
+        self.peer = peer
+        self.paid_s = paid_s
+        self.through_s = _NEVER_S
         self._clock = clock
         self._now_s = clock()
         self._count = 0
-        self._waiting: list[tuple[float, int, Reader]] = []
+        self._waiting: list[tuple[float, int, float, Reader]] = []
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
@@ -78,16 +95,22 @@ class _Line:
         """Let C{one} wait, to which C{size} bytes have come."""
         one.paid_s = max(one.paid_s, self._now_s)
         self._count += 1
-        through_s = one.paid_s + min(size * _BYTE_S, _READ_S)
-        heappush(self._waiting, (through_s, self._count, one))
+        cost_s = min(size * _BYTE_S, _READ_S)
+        heappush(self._waiting, (one.paid_s + cost_s, self._count, cost_s, one))
 
     def take(self) -> Reader:
         """Return the next one."""
-        return heappop(self._waiting)[2]
+        return heappop(self._waiting)[3]
+
+    @property
+    def next_s(self) -> float:
+        """When the next one would be through, if the client has its share."""
+        return self.paid_s + self._waiting[0][2]
 
     def served(self, one: Reader, seconds: float) -> None:
         """Count that C{one}, which was taken, took C{seconds}."""
         one.paid_s += seconds
+        self.paid_s += seconds
         self._now_s += seconds / (len(self._waiting) + 1)
 
 
@@ -101,7 +124,17 @@ class ReadQueue:
 
     _log = Logger()
 
-    __slots__ = ("_lines", "_marked", "_spent_s", "_turn", "clock", "full")
+    __slots__ = (
+        "_count",
+        "_lines",
+        "_marked",
+        "_now_s",
+        "_order",
+        "_spent_s",
+        "_turn",
+        "clock",
+        "full",
+    )
 
     def __init__(self, turn: Turn, clock: Callable[[], float] = thread_time) -> None:
         """Wait for the ends of turns at C{turn}."""
@@ -110,6 +143,11 @@ class ReadQueue:
         self._spent_s = 0.0
         self._marked = False
         self._lines: dict[str, _Line] = {}
+        # As in a line, with the lines: some are in it twice, as who comes later may be
+        # through earlier.
+        self._order: list[tuple[float, int, _Line]] = []
+        self._count = 0
+        self._now_s = 0.0
         self.full = False
 
     def did(self, began_s: float, events: int) -> None:
@@ -125,9 +163,26 @@ class ReadQueue:
         one.waits_to_read = True
         line = self._lines.get(one.peer)
         if line is None:
-            line = self._lines[one.peer] = _Line(self.clock)
+            line = self._lines[one.peer] = _Line(self.clock, one.peer, self._now_s)
         line.add(one, size)
+        self._arrange(line)
         self._mark()
+
+    def _arrange(self, line: _Line) -> None:
+        """Put C{line} where it belongs, unless it is there, or earlier."""
+        through_s = line.next_s
+        if through_s < line.through_s:
+            line.through_s = through_s
+            self._count += 1
+            heappush(self._order, (through_s, self._count, line))
+
+    def _next(self) -> _Line:
+        """Return the line of the client whose turn it is."""
+        while True:
+            through_s, _, line = heappop(self._order)
+            if through_s == line.through_s:
+                line.through_s = _NEVER_S
+                return line
 
     def _mark(self) -> None:
         if not self._marked:
@@ -140,15 +195,18 @@ class ReadQueue:
         now_s = self.clock()
         end_s = now_s + TURN_S
         while self._lines and now_s < end_s:
-            peer, line = next(iter(self._lines.items()))
+            line = self._next()
             one = line.take()
             self._read(one)
             began_s, now_s = now_s, self.clock()
             line.served(one, now_s - began_s)
-            # Who waits has come to it by now, too.
-            del self._lines[peer]
+            self._now_s += (now_s - began_s) / len(self._lines)
             if line:
-                self._lines[peer] = line
+                self._arrange(line)
+            else:
+                del self._lines[line.peer]
+        if not self._lines:
+            self._order.clear()
         self._spent_s = 0.0
         self.full = bool(self._lines)
         self._marked = False

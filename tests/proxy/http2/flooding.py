@@ -1,14 +1,15 @@
 """Clients that do nothing wrong, and too much of it, in a process of their own.
 
-usage: python -m tests.proxy.http2.flooding PORT KIND CONNECTIONS
+usage: python -m tests.proxy.http2.flooding PORT KIND CONNECTIONS ADDRESSES
        python -m tests.proxy.http2.flooding PORT probe PID
 
 They say that they are ready, begin when a line comes on the standard input, and go on
 until that ends. Then it is said how many answers have come, and how many connections
-were ended by the proxy. The second form is one that behaves well, and asks now and then
-until the proxy, process C{PID}, has worked for a while. It says how often, how many
-seconds that was, and the longest wait for an answer. Of each wait that counts for which
-the proxy worked, and no more than passed while neither waited for a core.
+were ended by the proxy. With no C{ADDRESSES} all come from the one that the probe has,
+else from so many others. The second form is one that behaves well, and asks now and
+then until the proxy, process C{PID}, has worked for a while. It says how often, how
+many seconds that was, and the longest wait for an answer. Of each wait that counts for
+which the proxy worked, and no more than passed while neither waited for a core.
 """
 
 from __future__ import annotations
@@ -74,6 +75,9 @@ def alike(*fields: tuple[str, str]) -> Iterator[bytes]:
 
 
 UPLOADS, SLOW = "uploads that dribble", "slow readers"
+CANCELLED, PINGS = "requests that are taken back", "pings"
+#: What is too much, said with GOAWAY; they come again.
+BOLD = {CANCELLED, PINGS}
 #: What is asked for.
 KINDS: dict[str, Callable[[], Iterator[bytes]]] = {
     "GETs": lambda: alike(*GET),
@@ -81,6 +85,8 @@ KINDS: dict[str, Callable[[], Iterator[bytes]]] = {
     "names that nobody has": lambda: alike(*GET[:3], (":authority", "no.example.com")),
     UPLOADS: lambda: alike(*POST),
     SLOW: lambda: alike(*GET[:2], (":path", "/large"), GET[3]),
+    CANCELLED: lambda: alike(*GET),
+    PINGS: lambda: alike(*GET),
 }
 #: What a slow reader takes at a time, of each answer.
 SIP_BYTES = 1024
@@ -103,6 +109,9 @@ class Flooder:
 
     def ask(self) -> None:
         """Have as many requests under way as there may be, and send of bodies a bit."""
+        if self.kind in BOLD:
+            self.unsent += self.too_much()
+            return
         asked = []
         uploads = self.kind == UPLOADS
         while self.open < STREAMS:
@@ -114,6 +123,17 @@ class Flooder:
         if uploads:
             asked += [frame(frames.DATA, 0, one, bytes(70)) for one in self.streams]
         self.unsent += b"".join(asked)
+
+    def too_much(self) -> bytes:
+        """Return some of what nobody needs."""
+        if self.kind == PINGS:
+            return frame(frames.PING, 0, 0, b"12345678") * 500
+        asked = b""
+        for _ in range(50):
+            asked += frame(frames.HEADERS, 5, self.next, next(self.blocks))
+            asked += frame(frames.RST_STREAM, 0, self.next, number(frames.CANCEL))
+            self.next += 2
+        return asked
 
     def write(self) -> None:
         if not self.unsent:
@@ -148,12 +168,12 @@ class Flooder:
             self.write()
 
 
-def dial(port: int, kind: str) -> Flooder:
+def dial(port: int, kind: str, source: str) -> Flooder:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     context.set_alpn_protocols(["h2"])
-    plain = socket.create_connection(("127.0.0.1", port), 10)
+    plain = socket.create_connection(("127.0.0.1", port), 60, (source, 0))
     tls = context.wrap_socket(plain, server_hostname="app.example.com")
     window = frames.SETTING.pack(
         frames.INITIAL_WINDOW_SIZE, SIP_BYTES if kind == SLOW else frames.DEFAULT_WINDOW
@@ -171,6 +191,7 @@ def probe(port: int, pid: int) -> None:
     Until the proxy has worked for C{PROBED_S} meanwhile.
     """
     client = H2Client(port)
+    client.peer.socket.settimeout(LIMIT_S)
     client.name = "other.example.com"
     client.get()
     print("ready", flush=True)
@@ -191,23 +212,41 @@ def probe(port: int, pid: int) -> None:
 
 
 def main() -> None:
-    port, kind, count = sys.argv[1:]
+    port, kind, count, *rest = sys.argv[1:]
     if kind == "probe":
         probe(int(port), int(count))
         return
-    flooders = [dial(int(port), kind) for _ in range(int(count))]
+    addresses = int(rest[0])
+
+    def source(n: int) -> str:
+        return f"127.0.0.{2 + n % addresses}" if addresses else "127.0.0.1"
+
+    sources = [source(n) for n in range(int(count))]
+    flooders = [dial(int(port), kind, one) for one in sources]
     print("ready", flush=True)
     sys.stdin.readline()
-    left = list(flooders)
+    flood(int(port), flooders, sources)
+
+
+def flood(port: int, flooders: list[Flooder], sources: list[str]) -> None:
+    """Go on until the standard input ends."""
+    answers = ended = 0
+    left = dict(enumerate(flooders))
     while not select.select([sys.stdin], [], [], 0)[0]:
-        for one in tuple(left):
+        for n, one in tuple(left.items()):
             try:
                 one.step()
             except OSError:
                 one.gone = True
             if one.gone:
-                left.remove(one)
-    print(sum(one.answers for one in flooders), len(flooders) - len(left), flush=True)
+                ended += 1
+                answers += one.answers
+                del left[n]
+                one.socket.close()
+                if one.kind in BOLD:
+                    left[n] = dial(port, one.kind, sources[n])
+    answers += sum(one.answers for one in left.values())
+    print(answers, ended, flush=True)
 
 
 if __name__ == "__main__":

@@ -9,10 +9,12 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
+from haloy.model.app import Protocol, ProxyOptions
 from tests.proxy.conftest import Split, SplitStarter
 from tests.proxy.http2 import flooding
+from tests.proxy.http2.test_shedding import App
 from tests.proxy.split.test_supervisor import certificate
-from tests.proxy.support import backend, in_thread, table_of
+from tests.proxy.support import Backend, backend, in_thread, table_of
 from tests.proxy.test_split_load import giving
 from tests.support.waiting import slowness
 
@@ -24,10 +26,11 @@ CONNECTIONS = 40
 
 
 @contextmanager
-def program(split: Split, kind: str, count: int) -> Iterator[subprocess.Popen[str]]:
+def program(split: Split, kind: str, *numbers: int) -> Iterator[subprocess.Popen[str]]:
     """Run them in a process of their own, until it is ready."""
+    said = [str(one) for one in numbers]
     with subprocess.Popen(
-        (sys.executable, "-m", flooding.__name__, str(split.https), kind, str(count)),
+        (sys.executable, "-m", flooding.__name__, str(split.https), kind, *said),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -53,30 +56,35 @@ def end(process: subprocess.Popen[str]) -> list[float]:
     return [float(one) for one in process.stdout.readline().split()]
 
 
-@pytest.mark.parametrize("kind", flooding.KINDS)
-async def test_nobody_else_waits(
-    start_split: SplitStarter, kind: str, unmeasured: None, untraced: None
-) -> None:
-    """A quarter of a second at most, on another connection of the same address.
+#: How many, of one address and of several: as many as one may have, and
+#: one of who behaves well.
+ONE, SEVERAL = (1024, 1), (200, 8)
+HEADS, UPLOADS, SLOW = "heads that are all new", flooding.UPLOADS, flooding.SLOW
+#: With many connections each, too.
+CROWDS = [(kind, (CONNECTIONS, 0)) for kind in flooding.KINDS] + [
+    *((kind, ONE) for kind in ("GETs", UPLOADS, SLOW)),
+    *((kind, SEVERAL) for kind in (HEADS, UPLOADS, SLOW)),
+]
+H2C = ProxyOptions(protocol=Protocol.H2C)
 
-    Each of theirs has as many requests under way as there may be. What counts is what
-    the proxy works while the other one waits, however little of a core it gets.
-    """
-    split = await start_split(workers=1, plain=False)
+
+async def measured(
+    split: Split, app: Backend, kind: str, options: ProxyOptions, *crowd: int
+) -> None:
+    """Hold the longest wait of somebody else to the promise."""
     (pid,) = split.supervisor.pids
 
     def measure() -> tuple[list[float], list[float]]:
         with ExitStack() as stack:
-            flood = stack.enter_context(program(split, kind, CONNECTIONS))
+            flood = stack.enter_context(program(split, kind, *crowd))
             asking = stack.enter_context(program(split, "probe", pid))
             begin(flood)
             begin(asking)
             return end(asking), end(flood)
 
-    with backend(giving) as one:
-        await split.proxy.replace_certificates((certificate(),))
-        await split.proxy.replace_table(table_of(one))
-        (asked, busy_s, waited_s), (answers, ended) = await in_thread(measure)
+    await split.proxy.replace_certificates((certificate(),))
+    await split.proxy.replace_table(table_of(app, options=options))
+    (asked, busy_s, waited_s), (answers, ended) = await in_thread(measure)
     print(
         f"{kind}: {answers:.0f} answers, {ended:.0f} ended in {busy_s:.1f} s of work; "
         f"of {asked:.0f} others one waited longest, for {waited_s * 1000:.0f} ms of it"
@@ -84,3 +92,31 @@ async def test_nobody_else_waits(
     # They do flood it.
     assert busy_s >= flooding.PROBED_S
     assert waited_s < LATENCY_S * slowness()
+
+
+@pytest.mark.parametrize(("kind", "crowd"), CROWDS)
+async def test_nobody_else_waits(
+    start_split: SplitStarter,
+    kind: str,
+    crowd: tuple[int, int],
+    unmeasured: None,
+    untraced: None,
+) -> None:
+    """A quarter of a second at most, on another connection, even of the same address.
+
+    Each of theirs has as many requests under way as there may be. What counts is what
+    the proxy works while the other one waits, however little of a core it gets.
+    """
+    split = await start_split(workers=1, plain=False)
+    with backend(giving) as one:
+        await measured(split, one, kind, ProxyOptions(), *crowd)
+
+
+@pytest.mark.parametrize("kind", ["GETs", HEADS, UPLOADS, SLOW, flooding.CANCELLED])
+async def test_nobody_else_waits_for_calls_of_an_app(
+    start_split: SplitStarter, kind: str, unmeasured: None, untraced: None
+) -> None:
+    """As above, where the app speaks HTTP/2."""
+    split = await start_split(workers=1, plain=False)
+    with backend(App(b"/small", b"/")) as one:
+        await measured(split, one, kind, H2C, CONNECTIONS, 0)

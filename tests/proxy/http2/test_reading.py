@@ -118,6 +118,40 @@ def test_other_clients_come_next() -> None:
     assert len(world.light(crowd, peer="192.0.2.2")) <= 1
 
 
+def test_a_little_of_another_client_comes_next() -> None:
+    """However many clients have much to say, at once and at any time later."""
+    world = World()
+    crowd = [
+        Connection(world, f"{n}", peer=f"192.0.2.{n % 50 + 1}") for n in range(100)
+    ]
+    for one in crowd:
+        one.readable()
+    assert world.light(crowd, peer="198.51.100.1") == []
+    for _ in range(70):
+        world.turn(crowd)
+        assert len(world.light(crowd, peer="198.51.100.1")) <= 1
+
+
+def test_clients_have_the_same_share() -> None:
+    """Whoever has ninety-nine connections is not served more than who has one."""
+    world = World()
+    crowd = world.flood(99)
+    alone = Connection(world, "alone", peer="192.0.2.2")
+    while len(world.order) < 1000:
+        world.turn([*crowd, alone])
+    assert 450 <= world.order.count("alone") <= 550
+
+
+def test_who_comes_later_may_be_first_in_its_client_s_line() -> None:
+    """A client that waits for much is served as soon as it asks for little as well."""
+    world = World()
+    world.queue.full = True
+    for n in range(20):
+        Connection(world, "much", peer=f"192.0.2.{n + 2}").readable()
+    Connection(world, "own", peer="198.51.100.1").readable()
+    assert world.light([], peer="198.51.100.1") == []
+
+
 def test_a_little_of_the_same_client_comes_next() -> None:
     """As soon as they have come, and at any time later.
 

@@ -12,7 +12,7 @@ from attrs import define
 
 from haloy.model.app import Protocol, ProxyOptions
 from haloy.proxy.http2 import frames
-from haloy.proxy.http2.control import ENDED_REQUEST, RESET, ROOM
+from haloy.proxy.http2.control import BODY, ENDED_REQUEST, RESET, ROOM
 from haloy.proxy.http2.downstream import Http2Downstream
 from haloy.proxy.http2.engine import Engine
 from haloy.proxy.http2.hpack import encode
@@ -48,10 +48,11 @@ def test_who_has_stalled_longest_goes_first_and_no_more_than_needed() -> None:
 
 
 class App:
-    """An app that speaks HTTP/2 and gives much, as fast as it may."""
+    """An app that speaks HTTP/2 and gives much, as fast as it may, but at C{small}."""
 
-    def __init__(self) -> None:
+    def __init__(self, *small: bytes) -> None:
         self.resets = 0
+        self._small = {(b":path", path) for path in small or (b"/small",)}
 
     def __call__(self, peer: Peer) -> None:
         peer.socket.settimeout(120)
@@ -60,11 +61,13 @@ class App:
         peer.send(engine.take())
         while data := peer.recv():
             for kind, stream, what in engine.receive(data, 0.0):
-                if kind == ENDED_REQUEST:
+                if kind == ENDED_REQUEST and stream.sending:
                     engine.headers(stream, encode([(b":status", b"200")]), end=False)
-                    large = (b":path", b"/small") not in what.pseudo
+                    large = self._small.isdisjoint(what.pseudo)
                     left[stream] = LARGE_BYTES if large else 2
                     give(engine, stream, left)
+                elif kind == BODY:
+                    engine.credit(stream, len(engine.take_body(stream)))
                 elif kind == RESET:
                     self.resets += 1
                     left.pop(stream, None)
@@ -76,7 +79,7 @@ class App:
 
 def give(engine: Engine, stream: Stream, left: dict[Stream, int]) -> None:
     size = min(engine.room(stream), left.get(stream, 0))
-    if size > 0:
+    if size > 0 and stream.sending:
         left[stream] -= size
         engine.data(stream, bytes(size), end=not left[stream])
         if not left[stream]:
