@@ -23,6 +23,7 @@ from twisted.python.log import callWithLogger  # noqa: TID251 - as the stock rea
 from haloy.proxy.descriptor import Descriptor
 from haloy.proxy.downstream import Downstream
 from haloy.proxy.http2.downstream import Http2Downstream
+from haloy.proxy.http2.trunk import TrunkConnection
 from haloy.proxy.listener import Listener
 from haloy.proxy.upstream import UpstreamConnection
 
@@ -31,7 +32,9 @@ _EVENTS_LIMIT: Final = 1024
 _WAIT_LIMIT_S: Final = 2147483.0
 #: It takes whole ones.
 _FINEST_S: Final = 0.001
-_OURS: Final = frozenset((Downstream, Http2Downstream, Listener, UpstreamConnection))
+_OURS: Final = frozenset(
+    (Downstream, Http2Downstream, Listener, TrunkConnection, UpstreamConnection)
+)
 _DISCONNECTED: Final = EPOLLERR | EPOLLHUP
 
 

@@ -76,7 +76,7 @@ class Multiplexed(ClientConnection):
             came = ioctl(self._fileno, FIONREAD, bytes(4))
             reading.wait(self, int.from_bytes(came, sys.byteorder))
 
-    def read_on(self) -> None:
+    def read_waiting(self) -> None:
         """Read some of what has come while others were read."""
         if self._reading and self.state == READING:
             self._read(few=True)

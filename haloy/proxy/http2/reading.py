@@ -48,7 +48,7 @@ class Reader(Protocol):
     def peer(self) -> str:
         """The client: an address, or a network."""
 
-    def read_on(self) -> None:
+    def read_waiting(self) -> None:
         """Read a little of what has come, if it still may."""
 
     def drop(self) -> None:
@@ -216,7 +216,7 @@ class ReadQueue:
     def _read(self, one: Reader) -> None:
         one.waits_to_read = False
         try:
-            one.read_on()
+            one.read_waiting()
         except Exception:
             self._log.failure("reading from a connection failed")
             one.drop()

@@ -18,7 +18,7 @@ from haloy.proxy.http2.sender import PROCESS_LIMIT_BYTES
 #: No read takes in more, and no flush of a connection leaves more to the kernel's next
 #: turn. Where less than this is left, room is made first: a turn may have a thousand
 #: reads of which each keeps to the limit only because of that.
-STEP_BYTES: Final = 524288
+STEP_BYTES: Final = 1048576
 #: More than this, and room has to be made.
 ROOM_BYTES: Final = PROCESS_LIMIT_BYTES - STEP_BYTES
 

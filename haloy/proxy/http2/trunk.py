@@ -5,8 +5,12 @@ Each of them is a L{Branch} (L{haloy.proxy.http2.upstream}).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import sys
+from fcntl import ioctl
+from termios import FIONREAD
+from typing import TYPE_CHECKING, Any, Final
 
+from haloy.proxy.descriptor import BULK_READ_BYTES
 from haloy.proxy.http2 import frames
 from haloy.proxy.http2.control import (
     ANSWER,
@@ -19,6 +23,7 @@ from haloy.proxy.http2.control import (
     Event,
 )
 from haloy.proxy.http2.engine import Engine
+from haloy.proxy.http2.reading import FEW, LITTLE_BYTES
 from haloy.proxy.http2.sender import PROCESS_HIGH_BYTES
 from haloy.proxy.http2.shedding import ROOM_BYTES
 from haloy.proxy.upstream import UpstreamConnection, User
@@ -27,6 +32,49 @@ if TYPE_CHECKING:
     from haloy.proxy.http2.upstream import Branch
     from haloy.proxy.pool import Pool
     from haloy.proxy.switch import Switch
+
+
+# As much of an app is read at a time while others wait.
+_FEW_BYTES: Final = 16384
+
+
+class TrunkConnection(UpstreamConnection):
+    """The socket of a trunk, read when it is its turn.
+
+    An app may say in a read what keeps us busy for 30 ms, in frames of one octet, and
+    on as many connections as it wants us to have: it takes turns with clients, and all
+    connections to one replica count as one of them.
+    """
+
+    __slots__ = ("_switch", "paid_s", "waits_to_read")
+
+    def __init__(self, switch: Switch, pool: Pool) -> None:
+        super().__init__(switch.reactor, switch.wheel, pool)
+        self._switch = switch
+        # As L{haloy.proxy.http2.reading.Reader} says.
+        self.paid_s = 0.0
+        self.waits_to_read = False
+
+    @property
+    def peer(self) -> str:
+        """The replica."""
+        return self.pool.key
+
+    def doRead(self) -> None:
+        """Read, now or when it is its turn."""
+        reading = self._switch.reading
+        if not reading.full:
+            super().doRead()
+        elif not self.waits_to_read:
+            came = ioctl(self.fileno(), FIONREAD, bytes(4))
+            reading.wait(self, int.from_bytes(came, sys.byteorder))
+
+    def read_waiting(self) -> None:
+        """Read some of what has come while others were read."""
+        if self._reading and not self.gone:
+            self.read_bytes = _FEW_BYTES
+            super().doRead()
+            self.read_bytes = BULK_READ_BYTES
 
 
 class Trunk(User):
@@ -48,7 +96,7 @@ class Trunk(User):
         """Make a socket. @raise OSError: no descriptor is left."""
         self._switch = switch
         self._pool = pool
-        self.connection = UpstreamConnection(switch.reactor, switch.wheel, pool)
+        self.connection = TrunkConnection(switch, pool)
         self.connection.user = self
         self.engine = Engine(client=True, now_s=switch.wheel.now_s)
         self._waiting: list[Branch] = []
@@ -208,8 +256,13 @@ class Trunk(User):
             if self.connection.gone:
                 return
         engine.may_grow = waits < PROCESS_HIGH_BYTES
-        for event in engine.receive(data, switch.wheel.now_s):
+        reading = switch.reading
+        began_s = reading.clock() if len(data) > LITTLE_BYTES else 0.0
+        events = engine.receive(data, switch.wheel.now_s)
+        for event in events:
             self._act(event)
+        if began_s or len(events) > FEW:
+            reading.did(began_s, len(events))
         self._count_held()
         if self._waiting and self.stands and not engine.failed:
             self._begin()

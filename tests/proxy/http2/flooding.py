@@ -1,7 +1,7 @@
 """Clients that do nothing wrong, and too much of it, in a process of their own.
 
 usage: python -m tests.proxy.http2.flooding PORT KIND CONNECTIONS ADDRESSES
-       python -m tests.proxy.http2.flooding PORT probe PID
+       python -m tests.proxy.http2.flooding PORT probe PID [SECONDS]
 
 They say that they are ready, begin when a line comes on the standard input, and go on
 until that ends. Then it is said how many answers have come, and how many connections
@@ -185,10 +185,10 @@ def dial(port: int, kind: str, source: str) -> Flooder:
     return Flooder(tls, kind, KINDS[kind]())
 
 
-def probe(port: int, pid: int) -> None:
+def probe(port: int, pid: int, limit_s: float = LIMIT_S) -> None:
     """Ask for a page of the proxy's own again and again, as people do.
 
-    Until the proxy has worked for C{PROBED_S} meanwhile.
+    Until the proxy has worked for C{PROBED_S} meanwhile, for C{limit_s} at most.
     """
     client = H2Client(port)
     client.peer.socket.settimeout(LIMIT_S)
@@ -198,7 +198,7 @@ def probe(port: int, pid: int) -> None:
     sys.stdin.readline()
     waits_s = []
     began_s = scheduled_s(pid)[0]
-    until_s = time.monotonic() + LIMIT_S
+    until_s = time.monotonic() + limit_s
     while scheduled_s(pid)[0] < began_s + PROBED_S and time.monotonic() < until_s:
         select.select([], [], [], 0.01)
         before, own, at_s = scheduled_s(pid), scheduled_s("self"), time.monotonic()
@@ -214,7 +214,7 @@ def probe(port: int, pid: int) -> None:
 def main() -> None:
     port, kind, count, *rest = sys.argv[1:]
     if kind == "probe":
-        probe(int(port), int(count))
+        probe(int(port), int(count), *[float(one) for one in rest])
         return
     addresses = int(rest[0])
 

@@ -56,8 +56,7 @@ def end(process: subprocess.Popen[str]) -> list[float]:
     return [float(one) for one in process.stdout.readline().split()]
 
 
-#: How many, of one address and of several: as many as one may have, and
-#: one of who behaves well.
+#: How many, of one address, as many as it may have, and of several.
 ONE, SEVERAL = (1024, 1), (200, 8)
 HEADS, UPLOADS, SLOW = "heads that are all new", flooding.UPLOADS, flooding.SLOW
 #: With many connections each, too.

@@ -40,11 +40,11 @@ class Connection:
     def readable(self) -> None:
         """As the reactor says it, in each turn again."""
         if not self.world.queue.full:
-            self.read_on()
+            self.read_waiting()
         elif not self.waits_to_read:
             self.world.queue.wait(self, self.size)
 
-    def read_on(self) -> None:
+    def read_waiting(self) -> None:
         began_s = self.world.clock.seconds()
         self.world.clock.advance(self.cost_s)
         self.world.order.append(self.name)
@@ -196,7 +196,7 @@ def test_what_was_long_ago_counts_no_more() -> None:
 class Dozing(Connection):
     """One that gets no core for a while when it is read."""
 
-    def read_on(self) -> None:
+    def read_waiting(self) -> None:
         self.world.order.append(self.name)
         threading.Event().wait(0.1)
 
@@ -207,7 +207,7 @@ class Rousing(Connection):
 
     other: Connection | None = None
 
-    def read_on(self) -> None:
+    def read_waiting(self) -> None:
         self.world.order.append(self.name)
         if self.other is not None:
             self.world.queue.wait(self.other, LITTLE_BYTES)

@@ -155,8 +155,8 @@ async def test_above_the_limit_the_longest_stalled_are_cut(
     with backend(app) as one, most(running.proxy._switch) as watching:
         await running.serve(one, options=H2C)
         switch = running.proxy._switch
-        # As if others held the rest, all but a mebibyte.
-        others = PROCESS_LIMIT_BYTES - 100 * 65535 - 1048576
+        # As if others held the rest, all but three mebibytes.
+        others = PROCESS_LIMIT_BYTES - 100 * 65535 - 3 * 1048576
         switch.waits += others
         first = await in_thread(stalled, running.https, 100)
         await until(lambda: switch.waits - others == 100 * 65535)

@@ -406,3 +406,34 @@ async def test_a_call_of_an_app_that_speaks_http1_alone(
         pool.declined_until = 0.0
         assert await in_thread(called, running) == b"old"
         await until(lambda: len(offered) == 2)
+
+
+async def test_an_app_is_read_when_it_is_its_turn(start_http2: Starter) -> None:
+    """As clients are: while others wait it waits as well, until it has gone.
+
+    It could have us work on what it says for as long as it likes.
+    """
+    running = start_http2()
+    with backend(server(lambda peer, one, count: peer.send(answer(one.stream)))) as app:
+        await served(running, app)
+        client = await in_thread(lambda: H2Client(running.https))
+        assert (await in_thread(client.get)).status == 200
+        (pool,) = running.proxy._switch.pools.values()
+        (trunk,) = pool.trunks
+        reading = running.proxy._switch.reading
+
+        def waits() -> bool:
+            return trunk.connection.waits_to_read
+
+        asked = await in_thread(client.ask)
+        await until(lambda: len(trunk.engine.streams) == 1 or len(running.records) == 2)
+        reading.full = True
+        trunk.connection.doRead()
+        assert waits()
+        assert (await in_thread(client.answer, asked)).status == 200
+        await until(lambda: not waits())
+        reading.full = True
+        trunk.connection.doRead()
+        trunk.drop()
+        await until(lambda: not waits())
+        assert (await in_thread(client.get)).status == 200
