@@ -22,28 +22,28 @@ HTTP/1.1 on loopback, and over HTTPS by `api.domain`. `GET /v1/openapi.json` is 
 page for machines (OpenAPI 3.1). The routes that the Go daemon has are the same on the
 wire, so that its command drives this daemon too.
 
-- A token goes in `Authorization: Bearer TOKEN`. A scope is what a token must allow:
-  `deploy` and `exec` may read, `admin` may everything. A token for some apps sees and
-  changes those alone, and gives images no names but theirs.
-- An error is one line of text, with a word for programs in `X-Haloy-Error`. A path that
-  is not below is `no-route`, another method for one that is `method-not-allowed`; a 404
-  `not-found` is about what was asked for. Every 401 has the same text. A 403 is
-  `forbidden` when the token does not allow it, `policy` when the server's own rules do
-  not.
-- Each token may do 5 requests a second (bursts of 10), for layers 50 (100); more is
-  429 with `Retry-After`. Ten failed authentications a minute from one address are 429
-  too; a valid token is never held up by others. `GET /health` is never refused.
-- On its port the API answers to the names of loopback, to addresses and to its domain;
-  any other `Host` is 421, and one that is missing or there twice 400.
-- JSON is at most 4 MiB (lists of layers and their image 32), a layer or archive 16 GiB.
-  A body of which less than 16 KiB come in a minute is 408, and one that stands still
-  ends its connection. Unknown fields are refused by name.
-- A stream is `text/event-stream`; every 30 s it has a comment. Who takes nothing for
-  a minute loses the connection. Where events have an `id`, `Last-Event-ID` goes on
-  behind it. Streams, tunnels and terminals end when their token is revoked or
+- A token goes in `Authorization: Bearer TOKEN`. The scopes below are those that a token
+  needs: `deploy` and `exec` include `read`, and `admin` includes all. A token that is
+  limited to some apps sees and changes only those, and can name images only after them.
+- An error is one line of text, with a word for programs in `X-Haloy-Error`. An unknown
+  path is `no-route`, a known one with another method `method-not-allowed`; a 404 with
+  `not-found` is about the thing that was asked for. Every 401 has the same text. A 403
+  is `forbidden` if the token does not allow the call, and `policy` if the rules of the
+  server do not.
+- Each token may make 5 requests a second (bursts of 10), and 50 (100) for layers; more
+  get 429 with `Retry-After`. Ten failed authentications a minute from one address get
+  429, too; others never hold up a valid token. `GET /health` is never refused.
+- On its own port the API answers to the names of loopback, to IP addresses and to its
+  domain. Any other `Host` gets 421; a missing or repeated one gets 400.
+- JSON may have 4 MiB (32 MiB for lists of layers and their image), a layer or an
+  archive 16 GiB. A body that brings less than 16 KiB in a minute gets 408; one that
+  stops entirely ends its connection. Unknown fields are refused by name.
+- A stream is `text/event-stream`, with a comment every 30 s. A client that reads
+  nothing for a minute is disconnected. Where events have an `id`, `Last-Event-ID`
+  continues after it. Streams, tunnels and terminals end when their token is revoked or
   expires.
-- A stop answers when all is stopped, or after 25 s while it goes on; what could not be
-  stopped is named in the error.
+- A stop answers when everything has stopped, or after 25 s while it continues; the
+  error names what could not be stopped.
 - With Docker away, routes that need it answer 503 with the reason.
 """
 
