@@ -64,6 +64,12 @@ if [ -e "$BIN/haloy" ] && [ "$(readlink "$BIN/haloy")" != "$HOME_OF_IT/bin/haloy
     fail "$BIN/haloy is there already and not from here; move it away first"
 fi
 
+# To pip a folder is one only by its path: without a slash it is a package's name.
+case ${1:-} in
+    */*) ;;
+    ?*) [ ! -e "$1" ] || set -- "./$1" ;;
+esac
+
 # A new environment beside the old one: what fails leaves the old one as it is.
 new=$HOME_OF_IT.new
 rm -rf "$new"

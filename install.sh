@@ -4,8 +4,8 @@
 #   ./install.sh [--wheel FILE [--sha256 HEX]] [--find-links DIR] [--api-domain NAME]
 #                [--one-process] [--compiled] [--no-start] [--requirements F]
 #
-#   --wheel FILE     the wheel to install; by default the newest in this folder, dist/,
-#                    or the package index
+#   --wheel FILE     the wheel to install; by default a checkout's own source is, else
+#                    the newest wheel beside this script, else that of the package index
 #   --sha256 HEX     what the wheel must hash to; without it FILE.sha256 counts, if it is
 #                    there
 #   --find-links DIR take packages from DIR and from no index
@@ -25,7 +25,7 @@ umask 022
 
 here=$(cd "$(dirname "$0")" && pwd)
 prefix=/opt/haloy
-wheel='' sha256='' find_links='' requirements='' api_domain='' one_process='' compiled='' start=yes
+wheel='' from_source='' sha256='' find_links='' requirements='' api_domain='' one_process='' compiled='' start=yes
 
 say() { printf '%s\n' "$*"; }
 step() { printf '==> %s\n' "$*"; }
@@ -145,11 +145,16 @@ check_api_domain() {
     fail "--api-domain: '$api_domain' is not a domain: it needs at least two parts, as in example.com"
 }
 
+# What is installed: a wheel, or the source beside this script. In a checkout that is meant,
+# not a wheel that somebody made of it once.
 find_wheel() {
-    [ -z "$compiled" ] || return 0
     [ -z "$wheel" ] || { [ -f "$wheel" ] || fail "there is no $wheel"; return 0; }
+    if [ -f "$here/pyproject.toml" ]; then
+        from_source=yes
+        return 0
+    fi
     # shellcheck disable=SC2012  # the newest; names of wheels have no odd letters
-    wheel=$(ls -t "$here"/haloy-*.whl "$here"/dist/haloy-*.whl 2>/dev/null | head -n 1 || true)
+    wheel=$(ls -t "$here"/haloy-*.whl 2>/dev/null | head -n 1 || true)
 }
 
 check_wheel() {
@@ -187,15 +192,19 @@ make_users() {
     done
 }
 
-# compile PIP-OPTION…: make the wheel, from a copy of the source, which stays as it is.
-compile() {
-    say "    compiling the proxy; this takes minutes"
+# build PIP-OPTION…: make the wheel, from a copy of the source, which stays as it is.
+build() {
+    failed="this checkout could not be made into a wheel; nothing was changed"
+    if [ -n "$compiled" ]; then
+        say "    compiling the proxy; this takes minutes"
+        failed="the proxy could not be compiled; nothing was changed"
+    fi
     mkdir -p "$new/wheel/source"
     for name in haloy twisted pyproject.toml setup.cfg setup.py README.md LICENSE; do
         cp -R "$here/$name" "$new/wheel/source/"
     done
-    HALOY_COMPILED=1 "$new/bin/python" -m pip wheel "$@" --no-deps --wheel-dir "$new/wheel" \
-        "$new/wheel/source" || fail "the proxy could not be compiled; nothing was changed"
+    HALOY_COMPILED=${compiled:+1} "$new/bin/python" -m pip wheel "$@" --no-deps \
+        --wheel-dir "$new/wheel" "$new/wheel/source" || fail "$failed"
     wheel=$(ls "$new/wheel"/haloy-*.whl)
 }
 
@@ -236,7 +245,7 @@ install_program() {
     if [ -n "$requirements" ]; then
         "$new/bin/python" -m pip install "$@" --require-hashes -r "$requirements"
     fi
-    [ -z "$compiled" ] || compile "$@"
+    [ -z "$from_source" ] || build "$@"
     "$new/bin/python" -m pip install "$@" "${wheel:-haloy}"
     told=$("$new/bin/haloyd" version) || fail "the new version does not start; nothing was changed"
     case $compiled$told in
@@ -254,7 +263,7 @@ install_program() {
     trap - EXIT
     mkdir -p /usr/local/bin
     for name in haloyd haloy; do ln -sfn "$prefix/venv/bin/$name" "/usr/local/bin/$name"; done
-    [ -z "$compiled" ] || rm -rf "$new/wheel"
+    rm -rf "$new/wheel"
     say "    haloyd $("$prefix/venv/bin/haloyd" version) in $new"
 }
 

@@ -220,6 +220,10 @@ def test_the_script_installs_and_takes_away(wheel: Path, tmp_path: Path) -> None
     completion = home / ".local/share/bash-completion/completions/haloy"
     assert "_HALOY_COMPLETE" in completion.read_text()
     assert script("no-such-package-of-haloy").returncode == 1
+    (tmp_path / "checkout").mkdir()
+    refused = script("checkout")
+    assert refused.returncode == 1
+    assert "pyproject.toml" in refused.stderr + refused.stdout, "it is taken for a name"
     assert command.exists(), "what failed has changed nothing"
     assert script("--remove").returncode == 0
     assert not command.exists()

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.checkout import ROOT, copy_checkout
+from tests.support.checkout import PACKAGED, ROOT, copy_checkout
 from tests.support.dockerd import PrivateDocker
 from tests.support.machine import Machine, machine
 
@@ -144,6 +144,7 @@ def server(tmp_path: Path, docker: PrivateDocker, wheels: Path) -> Iterator[Mach
         wheels: "/opt/wheels",
         ROOT / "install.sh": "/opt/haloy-source/install.sh",
         ROOT / "systemd": "/opt/haloy-source/systemd",
+        ROOT: "/opt/of-the-checkout",
     }
     with machine(tmp_path / "machine", binds) as made:
         asked = made.told("python3", "-c", "import sys; print(*sys.version_info[:2])")
@@ -403,6 +404,29 @@ def variables(server: Machine, pid: str) -> set[str]:
     """Return the names in the environment that a process was started with."""
     told = server.told("cat", f"/proc/{pid}/environ").split("\0")
     return {one.partition("=")[0] for one in told if one}
+
+
+def test_a_checkout_is_installed(server: Machine) -> None:
+    """By its own script: what it holds, and no wheel that was made of it once."""
+    checkout = "/opt/checkout"
+    for name in (*PACKAGED, "install.sh", "systemd"):
+        server.told("mkdir", "-p", checkout)
+        server.told("cp", "-R", f"/opt/of-the-checkout/{name}", f"{checkout}/{name}")
+    # It brings twistd, as Twisted would if it were installed there.
+    twistd = '/^haloyd = /i twistd = "twisted.scripts.twistd:run"'
+    server.told("sed", "-i", twistd, f"{checkout}/pyproject.toml")
+    server.told("mkdir", f"{checkout}/dist")
+    for folder in (checkout, f"{checkout}/dist"):
+        server.told("cp", wheel("97.0"), folder)
+    # What a wheel is built with comes from the index, which there is none here.
+    server.variables["PIP_NO_BUILD_ISOLATION"] = "0"
+    server.told("sh", f"{checkout}/install.sh", "--no-start")
+    told = server.told("haloyd", "version")
+    assert "97.0" not in told
+    assert "interpreted proxy" in told
+    left = server.told("sh", "-c", "ls /opt/haloy/venv/; ls /opt/checkout")
+    assert "wheel" not in left.split()
+    assert "build" not in left.split()
 
 
 def test_one_service(server: Machine) -> None:
