@@ -29,8 +29,8 @@ from haloy.engine.address import reachable_address
 from haloy.engine.interface import Engine
 from haloy.errors import BadGateway, InvalidValue, NotFound, TooMany
 from haloy.model.labels import DEFAULT_PORT, PORT
+from haloy.model.names import DEFAULT_NETWORK
 
-NETWORK = "haloy"
 DIAL_LIMIT_S = 10
 IDLE_LIMIT_S = 3600
 TUNNELS_LIMIT = 64
@@ -114,7 +114,7 @@ class Tunnels:
             raise TooMany("too many tunnels are open", retry_after_s=5)
         container = await self._engine.container(container_id)
         wanted = _port(port or container.labels.get(PORT) or str(DEFAULT_PORT))
-        address = reachable_address(container, NETWORK, wanted)
+        address = reachable_address(container, DEFAULT_NETWORK, wanted)
         if address is None:
             raise NotFound("the container has no address that can be reached")
         kind = TCP6ClientEndpoint if ":" in address.host else TCP4ClientEndpoint

@@ -29,7 +29,12 @@ from haloy.config.images import (
 from haloy.config.options import domains, health_timeout_s, proxy_options
 from haloy.config.units import parse_size
 from haloy.errors import InvalidValue
-from haloy.model.names import parse_app_name, parse_health_path, tag_problem
+from haloy.model.names import (
+    DEFAULT_NETWORK,
+    parse_app_name,
+    parse_health_path,
+    tag_problem,
+)
 
 PRESETS = ("database", "service")
 STRATEGIES = ("rolling", "replace", "blue_green")
@@ -39,7 +44,6 @@ HISTORIES = ("local", "registry", "none")
 PUSHES = ("server", "registry")
 REPLICAS_LIMIT = 1000
 MIN_READY_LIMIT_S = 600
-DEFAULT_NETWORK = "haloy"
 
 #: A registry cannot tell yesterday's image from today's by one of these.
 _MUTABLE_TAGS = ("", "latest", "main", "master", "develop", "staging", "production")

@@ -13,9 +13,7 @@ from haloy.engine.interface import ContainerSpec, Resources
 from haloy.errors import PolicyRefused
 from haloy.model.app import App, Naming, Strategy
 from haloy.model.labels import APP, AppLabels, to_labels
-from haloy.model.names import AppName, DeploymentId
-
-DEFAULT_NETWORK = "haloy"
+from haloy.model.names import DEFAULT_NETWORK, AppName, DeploymentId
 
 
 def app_of(target: Target, deployment: DeploymentId) -> App:

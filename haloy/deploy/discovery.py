@@ -17,9 +17,8 @@ from haloy.engine.interface import Container, ContainerState, HealthState
 from haloy.errors import InvalidValue
 from haloy.model.app import App, Replica, Verdict
 from haloy.model.labels import APP, AppLabels, parse_labels
-from haloy.model.names import AppName, DeploymentId
+from haloy.model.names import DEFAULT_NETWORK, AppName, DeploymentId
 
-NETWORK = "haloy"
 #: What Docker's HEALTHCHECK means; it counts in the place of requests of ours.
 TOLD: Mapping[HealthState, Verdict | None] = {
     HealthState.NONE: None,
@@ -58,7 +57,9 @@ class Found:
             app=self.labels.app,
             deployment=self.labels.deployment,
             number=self.labels.replica or _number(self.container.name),
-            address=reachable_address(self.container, NETWORK, self.labels.port),
+            address=reachable_address(
+                self.container, DEFAULT_NETWORK, self.labels.port
+            ),
             managed=self.ours,
             running=self.running,
             started_at=self.container.started_at,

@@ -6,10 +6,10 @@ down, and Docker does not start what refers to one that is gone.
 
 from __future__ import annotations
 
-from haloy.deploy.containers import DEFAULT_NETWORK
 from haloy.deploy.discovery import Found
 from haloy.engine.interface import Engine
 from haloy.errors import NotFound
+from haloy.model.names import DEFAULT_NETWORK
 
 _NO_NETWORK = frozenset({"", "none", "host", "default"})
 

@@ -27,6 +27,7 @@ from haloy.errors import DeployFailed, HaloyError, NotFound
 from haloy.health.ports import listening_ports
 from haloy.health.probe import Prober, ProbeResult
 from haloy.model.app import HealthCheck
+from haloy.model.names import DEFAULT_NETWORK
 
 FIRST_S = 0.01
 QUICK_S = 0.05
@@ -35,7 +36,6 @@ LONGEST_S = 1.0
 PROBE_LIMIT_S = 5.0
 LOG_LINES = 50
 LOG_LIMIT_BYTES = 32768
-DEFAULT_NETWORK = "haloy"
 #: A first run that may still become healthy.
 _NOT_OVER = frozenset(
     {ContainerState.RUNNING, ContainerState.CREATED, ContainerState.PAUSED}

@@ -16,7 +16,7 @@ from twisted.logger import Logger
 
 from haloy.config.app_file import Target
 from haloy.deploy.aftercare import Aftercare
-from haloy.deploy.containers import DEFAULT_NETWORK, container_spec, replica_count
+from haloy.deploy.containers import container_spec, replica_count
 from haloy.deploy.discovery import Found, Unusable, by_app, discover
 from haloy.deploy.instances import only_others
 from haloy.deploy.interface import Traffic
@@ -27,7 +27,7 @@ from haloy.engine.interface import Engine
 from haloy.errors import NotFound
 from haloy.model.app import Assessment, Verdict
 from haloy.model.labels import APP
-from haloy.model.names import AppName, DeploymentId
+from haloy.model.names import DEFAULT_NETWORK, AppName, DeploymentId
 from haloy.proxy.interface import DrainLimits
 from haloy.store import deployments as rows
 from haloy.store.apps import adopt, find_app

@@ -16,7 +16,6 @@ from twisted.logger import Logger
 from haloy.config.options import health_timeout_s
 from haloy.deploy import plan
 from haloy.deploy.containers import (
-    DEFAULT_NETWORK,
     container_spec,
     named_volumes,
     naming_of,
@@ -45,6 +44,7 @@ from haloy.errors import (
 )
 from haloy.model.app import Replica
 from haloy.model.labels import APP, INSTANCE, MANAGED_BY
+from haloy.model.names import DEFAULT_NETWORK
 from haloy.proxy.interface import DrainLimits
 from haloy.store.deployments import note_failure, set_image, set_state
 from haloy.store.replicas import add_replica, rename_replica, set_container

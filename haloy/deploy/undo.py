@@ -11,13 +11,13 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from haloy.config.options import health_timeout_s
-from haloy.deploy.containers import DEFAULT_NETWORK
 from haloy.deploy.discovery import Found
 from haloy.deploy.images import deployment_tag, keeps_history
 from haloy.deploy.progress import Progress, Tools
 from haloy.errors import EngineUnavailable, HaloyError, NotFound
 from haloy.model.app import Replica
 from haloy.model.labels import APP, DEPLOYMENT
+from haloy.model.names import DEFAULT_NETWORK
 from haloy.proxy.interface import DrainLimits
 from haloy.store.replicas import forget_announced, forget_replicas, rename_replica
 

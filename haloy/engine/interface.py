@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from attrs import field, frozen
 
 from haloy.engine.pulls import PullProgress
+from haloy.model.names import DEFAULT_NETWORK
 
 
 class ContainerState(Enum):
@@ -128,7 +129,7 @@ class ContainerSpec:
     image: str
     env: tuple[str, ...] = field(default=(), repr=False)
     labels: Mapping[str, str] = field(factory=dict)
-    network: str = "haloy"
+    network: str = DEFAULT_NETWORK
     binds: tuple[str, ...] = ()
     restart: str = "unless-stopped"
     resources: Resources = Resources()

@@ -28,6 +28,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 APP_NAME_LIMIT = 63
 DOMAIN_LIMIT = 253
 HEALTH_PATH_LIMIT = 2048
+#: The network that every app is on, unless its file names another one.
+DEFAULT_NETWORK = "haloy"
 
 
 def parse_app_name(text: str, field: str = "name") -> AppName:

@@ -18,6 +18,7 @@ from twisted.internet.threads import deferToThread
 from haloy.engine.docker import DockerEngine
 from haloy.engine.interface import ContainerSpec, Credentials, Engine, Output
 from haloy.errors import EngineUnavailable, NotFound, Unauthorized
+from haloy.model.names import DEFAULT_NETWORK
 from tests.contracts.engine import EngineContract
 from tests.support.docker import build_image, cleaned, require_docker, unique
 
@@ -36,7 +37,10 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest_twisted.async_yield_fixture
 async def engine(reactor: Any) -> AsyncIterator[Engine]:
+    require_docker()
     docker = DockerEngine(reactor)
+    # Of what has no other; whether somebody has made it before is by chance.
+    await docker.ensure_network(DEFAULT_NETWORK)
     yield docker
     await docker.close()
 

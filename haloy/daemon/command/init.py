@@ -25,9 +25,7 @@ from haloy.daemon.paths import Directories
 from haloy.daemon.settings import TOKEN, TOKEN_HASH
 from haloy.engine.interface import Engine
 from haloy.errors import Conflict, EngineError
-from haloy.model.names import parse_domain_name
-
-NETWORK = "haloy"
+from haloy.model.names import DEFAULT_NETWORK, parse_domain_name
 
 
 @frozen
@@ -134,7 +132,7 @@ def _move_aside(chosen: Directories, now: datetime) -> tuple[Path, ...]:
 async def _network(engine: Engine) -> None:
     try:
         await engine.ping()
-        await engine.ensure_network(NETWORK)
+        await engine.ensure_network(DEFAULT_NETWORK)
     except EngineError as problem:
         raise EngineError(
             f"Docker does not answer ({problem}); install and start it, "

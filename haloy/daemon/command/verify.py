@@ -15,7 +15,6 @@ from attrs import frozen
 from haloy.config.client_file import split_server
 from haloy.config.daemon_file import DaemonFile
 from haloy.daemon.command.engine import ask_engine
-from haloy.daemon.command.init import NETWORK
 from haloy.daemon.command.options import directories, directory_options
 from haloy.daemon.command.output import json_option
 from haloy.daemon.paths import Directories
@@ -29,6 +28,7 @@ from haloy.deploy.space import disk_of
 from haloy.engine.interface import Engine
 from haloy.errors import HaloyError
 from haloy.model.labels import MANAGED_BY
+from haloy.model.names import DEFAULT_NETWORK
 from haloy.store.instance import kept_name
 
 LIMIT_S: Final = 10.0
@@ -123,8 +123,8 @@ async def check_docker(engine: Engine, chosen: Directories) -> list[Check]:
     return [
         Check(f"Docker {info.version} ({info.os}/{info.architecture})"),
         _check(
-            f"network {NETWORK}",
-            None if await engine.has_network(NETWORK) else "does not exist",
+            f"network {DEFAULT_NETWORK}",
+            None if await engine.has_network(DEFAULT_NETWORK) else "does not exist",
             "run `haloyd init`",
         ),
         _check(

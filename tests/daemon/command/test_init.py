@@ -11,10 +11,11 @@ import pytest
 
 from haloy.api.auth import token_hash
 from haloy.config.daemon_file import parse_daemon_file
-from haloy.daemon.command.init import NETWORK, initialise, refuse_existing
+from haloy.daemon.command.init import initialise, refuse_existing
 from haloy.daemon.paths import Directories
 from haloy.daemon.settings import read_token, read_token_hash
 from haloy.errors import ConfigError, Conflict
+from haloy.model.names import DEFAULT_NETWORK
 from tests.daemon.command.conftest import Haloyd
 from tests.support.docker_api import DockerApi
 
@@ -46,7 +47,7 @@ def test_a_new_server(haloyd: Haloyd, docker: DockerApi, chosen: Directories) ->
     for folder in (chosen.config, chosen.data, chosen.database.parent):
         assert _mode(folder) == 0o700
     assert _mode(chosen.env_file) == 0o600
-    assert docker.networks == [NETWORK]
+    assert docker.networks == [DEFAULT_NETWORK]
 
 
 def test_only_the_hash_is_kept(
@@ -79,9 +80,9 @@ def test_the_text_shows_the_next_command(haloyd: Haloyd, docker: DockerApi) -> N
 
 def test_an_existing_network_is_taken(haloyd: Haloyd, docker: DockerApi) -> None:
     """A second network of the same name is never made."""
-    docker.networks.append(NETWORK)
+    docker.networks.append(DEFAULT_NETWORK)
     assert haloyd("init", docker=docker.host).returncode == 0
-    assert docker.networks == [NETWORK]
+    assert docker.networks == [DEFAULT_NETWORK]
 
 
 def test_a_second_time_changes_nothing(
