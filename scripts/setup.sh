@@ -45,6 +45,7 @@ package_of() {
         static-busybox) say busybox-static ;;
         systemd-analyze) say systemd ;;
         testssl) say testssl.sh ;;
+        named) say bind9 ;;
         nghttp) say nghttp2-client ;;
         ps) say procps ;;
         *) say "$1" ;;

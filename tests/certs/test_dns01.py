@@ -32,10 +32,10 @@ from tests.support.named import (
     KEY_NAME,
     KEY_SECRET,
     Named,
-    is_installed,
     running_named,
 )
 from tests.support.powerdns import TOKEN, PowerDns, running_powerdns
+from tests.support.tools import need
 
 NAME = "_acme-challenge.example.org"
 
@@ -137,8 +137,7 @@ async def test_command_that_hangs_is_killed(reactor: Any, tmp_path: Path) -> Non
 
 @pytest.fixture(scope="module")
 def named(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Named]:
-    if not is_installed():
-        pytest.skip("bind9 is not installed")
+    need("named", "/usr/sbin/named")
     with running_named(tmp_path_factory.mktemp("named")) as running:
         yield running
 

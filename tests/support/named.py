@@ -41,10 +41,6 @@ class Named:
         }
 
 
-def is_installed() -> bool:
-    return shutil.which("named", path=PATH) is not None
-
-
 @contextmanager
 def running_named(folder: Path, zone: str = "example.org") -> Iterator[Named]:
     """Run it until the block ends."""
