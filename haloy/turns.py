@@ -3,10 +3,12 @@
 haloyd and the supervisor of a split proxy work for milliseconds at a time, a request
 takes a worker a tenth of one. One that wakes interrupts another at once only if it asks
 for shorter turns, and has had no more than its share of late (EEVDF, the scheduler's
-way of choosing). So units have shares (C{CPUWeight=}), a worker has more of its unit's
-than the supervisor, and haloyd and the supervisor ask for long turns. Where all ask for
-the usual ones, a worker or an app may wait for the end of haloyd's, which with a clock
-of 250 Hz is up to 4 ms away.
+way of choosing). So units have shares (C{CPUWeight=}), and haloyd and the supervisor
+ask for long turns. Where all ask for the usual ones, a worker or an app may wait for
+the end of haloyd's, which with a clock of 250 Hz is up to 4 ms away.
+
+Nobody is nicer than others here: workers with a nice value of -10, in one group with
+apps and clients, interrupt them for each answer, and two of them do a third less.
 
 Linux 6.12 and later (sched_setattr(2), C{sched_runtime} of an ordinary process); an
 earlier one takes no notice.
@@ -19,7 +21,7 @@ import os
 import platform
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Final
 
 from twisted.logger import Logger
@@ -30,8 +32,6 @@ LONG_TURN_NS: Final = 20_000_000
 #: first: where the CPU never rests, the group waits as its member does that came first.
 SHARED_TURN_NS: Final = 4_000_000
 _USUAL: Final = 0
-#: Nine times the weight of others.
-FIRST_NICE: Final = -10
 
 #: sched_setattr and sched_getattr, for which older C libraries have no function.
 _CALLS: Final = {"x86_64": (314, 315), "aarch64": (274, 275), "riscv64": (274, 275)}
@@ -55,17 +55,6 @@ def let_others_first(wanted_ns: int) -> None:
             "forbids sched_setattr, it is of an older release",
             problem=problem.strerror,
         )
-
-
-def go_first() -> None:
-    """Have most of what this process's group has of the CPU, where that is allowed.
-
-    For a worker, whose supervisor is in its group: one that has had more than its half
-    of late is not chosen when it wakes, whatever turns they ask for, and is looked at
-    again up to 4 ms later. The unit allows it by C{LimitNICE=}.
-    """
-    with suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, 0, FIRST_NICE)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from haloy.turns import FIRST_NICE, LONG_TURN_NS, turn_ns
+from haloy.turns import LONG_TURN_NS, turn_ns
 
 #: What a process says of its first thread, of a later one, of its child, and after it.
 PROGRAM = """
@@ -63,29 +63,3 @@ def test_what_an_administrator_has_chosen_stays() -> None:
     """C{Nice=} and C{CPUSchedulingPolicy=} of a unit."""
     _, now, *_, nice, policy = _told(True, "nice", "-n5", "chrt", "--batch", "0")
     assert (now, nice, policy) == (LONG_TURN_NS, 5, os.SCHED_BATCH)
-
-
-FIRST = """
-import os, resource, sys
-from haloy.turns import go_first
-if sys.argv[1] == "no":
-    os.setresuid(65534, 65534, 65534)  # and with that no right to it
-go_first()
-print(os.getpriority(os.PRIO_PROCESS, 0))
-"""
-
-
-@pytest.mark.parametrize("may", ["yes", "no"])
-def test_who_may_goes_first(may: str) -> None:
-    """And who may not is as others are."""
-    here = os.getpriority(os.PRIO_PROCESS, 0)
-    try:
-        os.setpriority(os.PRIO_PROCESS, 0, here - 1)
-    except OSError:
-        pytest.skip("nobody may be nicer than others here")
-    finally:
-        os.setpriority(os.PRIO_PROCESS, 0, here)
-    ran = subprocess.run(
-        [sys.executable, "-c", FIRST, may], capture_output=True, text=True, check=True
-    )
-    assert int(ran.stdout) == (FIRST_NICE if may == "yes" else here)

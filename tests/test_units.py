@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from haloy import proxy_tap, tap
-from haloy.turns import FIRST_NICE
 
 ROOT = Path(__file__).parents[1]
 UNITS = ROOT / "systemd"
@@ -119,14 +118,6 @@ def test_requests_come_before_what_is_told() -> None:
     assert int(_unit(ONE_PROCESS)["Service"]["CPUWeight"]) == 100
     # It starts all the same, slowly, and is not ended for that.
     assert daemon["TimeoutStartSec"] == "300s"
-
-
-def test_workers_may_go_before_their_supervisor() -> None:
-    """By limit, and by a call that the filter takes away before."""
-    assert int(_unit("haloy-proxy.service")["Service"]["LimitNICE"]) <= FIRST_NICE
-    lines = (UNITS / "haloy-proxy.service").read_text().splitlines()
-    taken = lines.index("SystemCallFilter=~@privileged @resources")
-    assert "SystemCallFilter=setpriority" in lines[taken:]
 
 
 def test_the_proxy_has_no_docker() -> None:

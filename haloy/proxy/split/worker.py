@@ -64,7 +64,6 @@ from haloy.proxy.privileges import give_up_privileges
 from haloy.proxy.settings import Settings
 from haloy.proxy.shares import Share, given_share
 from haloy.tasks import Tasks
-from haloy.turns import go_first
 
 #: How often counts and requests are told, and after how many of these rounds even if
 #: nothing has changed.
@@ -329,7 +328,6 @@ def run(control: int, http: Sequence[int], https: Sequence[int]) -> None:
     make_monotonic(reactor)
     observer = choose_observer("auto", sys.stdout, False, os.environ, "haloy-proxy")
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
-    go_first()
     give_up_privileges()
     tell_of_loss(Logger(), form())
     worker = Worker(
