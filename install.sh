@@ -158,7 +158,10 @@ find_wheel() {
 }
 
 check_wheel() {
-    [ -n "$wheel" ] || return 0
+    if [ -z "$wheel" ]; then
+        [ -z "$sha256" ] || fail "--sha256 is that of a wheel: name it with --wheel"
+        return 0
+    fi
     if [ -z "$sha256" ] && [ -f "$wheel.sha256" ]; then
         sha256=$(cut -d' ' -f1 "$wheel.sha256")
     fi

@@ -200,6 +200,15 @@ def test_install_sh_takes_the_wheel_that_is_meant(
     assert ("Users and directories" in done.stdout) is right
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="install.sh is for root")
+def test_install_sh_checks_no_wheel_that_is_not_named(tmp_path: Path) -> None:
+    """A checkout is installed itself: nothing would be looked at."""
+    done = _begin_install(tmp_path / "tools", "--sha256", "0" * 64)
+    assert done.returncode == 1
+    assert "name it with --wheel" in done.stderr
+    assert "Users and directories" not in done.stdout
+
+
 def test_install_sh_tells_its_options_and_changes_nothing(tmp_path: Path) -> None:
     """C{--help} is its head; an option it does not know ends it."""
     script = str(ROOT / "install.sh")
