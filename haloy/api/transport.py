@@ -53,10 +53,10 @@ NO_ROUTE = "404 page not found"
 #: How often what only reads is asked again when its connection breaks off.
 REPEATS = 2
 RESUMES = 5
-#: Statuses of a server that is being started, or asked too much.
-_PASSING = frozenset({429, 502, 503, 504})
 #: haloyd's own C{/health} has none of them: they are a proxy's, before it.
 _BY_A_PROXY = frozenset({502, 503, 504})
+#: Statuses of a server that is being started, or asked too much.
+_PASSING = _BY_A_PROXY | {429}
 
 _ERRORS: dict[int, type[HaloyError]] = {
     400: InvalidValue,

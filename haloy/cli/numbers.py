@@ -26,10 +26,10 @@ class Seconds(click.FloatRange):
     ) -> float:
         """Return the number. @raise click.BadParameter: it is none, or out of range."""
         try:
-            number = float(value)
-        except ValueError:
+            number = float(super().convert(value, param, ctx))
+        except click.BadParameter:
             number = math.nan
-        if not (self.min or 0) <= number <= (self.max or 0):
+        if math.isnan(number):
             self.fail(f"{str(value)!r} is not {self.wanted}", param, ctx)
         return number
 

@@ -6,8 +6,9 @@ import os
 import socket
 import ssl
 import threading
+from collections.abc import Iterator
 from concurrent import futures
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -186,20 +187,26 @@ async def test_an_answer_that_waits_for_the_client(start_proxy: Starter) -> None
         assert await in_thread(client) == [len(body)] * 20
 
 
+@contextmanager
+def over_tls(folder: Path) -> Iterator[tuple[Downstream, ssl.SSLSocket]]:
+    """Give a client's connection whose handshake is over, and the client's end."""
+    with stage(fast_paths=False) as one, tls_pair(folder) as (served, peer):
+        assert one.switch.admits(served, "192.0.2.1")
+        client = Downstream(one.switch, served, "192.0.2.1", secure=True)
+        client.tls = served
+        yield client, peer
+
+
 def test_a_large_body_is_carried_in_large_pieces(tmp_path: Path) -> None:
     """All that has come is sent at once, up to a limit, in order and without a rest."""
     body = os.urandom(300_000)
     source, app = socket.socketpair()
     with (
-        stage(fast_paths=False) as one,
-        tls_pair(tmp_path) as (served, peer),
+        over_tls(tmp_path) as (client, peer),
         source,
         app,
         futures.ThreadPoolExecutor(2) as pool,
     ):
-        assert one.switch.admits(served, "192.0.2.1")
-        client = Downstream(one.switch, served, "192.0.2.1", secure=True)
-        client.tls = served
         app.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
         source.setblocking(False)
 
@@ -211,7 +218,7 @@ def test_a_large_body_is_carried_in_large_pieces(tmp_path: Path) -> None:
 
         app.sendall(body)
         assert client.carry(source, 100_000) == 100_000
-        assert not served.getsockopt(socket.IPPROTO_TCP, socket.TCP_CORK)
+        assert not client.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_CORK)
         assert client.carry(source, 1 << 30) == 200_000
         assert pool.submit(read, len(body)).result(10) == body
         with pytest.raises(BlockingIOError):
@@ -240,15 +247,7 @@ def test_a_large_body_is_carried_in_large_pieces(tmp_path: Path) -> None:
 def test_a_client_that_stalls_is_read_little_for(tmp_path: Path) -> None:
     """No more waits here than one small piece, however much its kernel has taken."""
     source, app = socket.socketpair()
-    with (
-        stage(fast_paths=False) as one,
-        tls_pair(tmp_path) as (served, _),
-        source,
-        app,
-    ):
-        assert one.switch.admits(served, "192.0.2.1")
-        client = Downstream(one.switch, served, "192.0.2.1", secure=True)
-        client.tls = served
+    with over_tls(tmp_path) as (client, _), source, app:
         app.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 21)
         app.setblocking(False)
         sizes = []

@@ -175,12 +175,13 @@ class Environments:
         self.current()
         handle = os.open(self.prefix, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise Conflict(
+                    f"another upgrade is under way in {self.prefix}; wait for its end"
+                ) from None
             yield
-        except BlockingIOError:
-            raise Conflict(
-                f"another upgrade is under way in {self.prefix}; wait for its end"
-            ) from None
         finally:
             os.close(handle)
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import socket
 import ssl
-import sys
-from fcntl import ioctl
-from termios import FIONREAD
 from typing import TYPE_CHECKING, Final
 
 from haloy.proxy.connection import READING, ClientConnection
+from haloy.proxy.http2.reading import come_bytes
 from haloy.proxy.tls.intake import RECORD_BYTES, Intake
 
 if TYPE_CHECKING:
@@ -73,8 +71,7 @@ class Multiplexed(ClientConnection):
         if self.state != READING or not reading.full:
             self._read(few=False)
         elif not self.waits_to_read:
-            came = ioctl(self._fileno, FIONREAD, bytes(4))
-            reading.wait(self, int.from_bytes(came, sys.byteorder))
+            reading.wait(self, come_bytes(self._fileno))
 
     def read_waiting(self) -> None:
         """Read some of what has come while others were read."""

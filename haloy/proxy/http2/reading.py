@@ -9,8 +9,11 @@ time, and among its connections so does one of them.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from fcntl import ioctl
 from heapq import heappop, heappush
+from termios import FIONREAD
 from time import thread_time
 from typing import Final, Protocol
 
@@ -32,6 +35,11 @@ _SOON_S: Final = FEW * _EVENT_S
 _BYTE_S: Final = 0.000004
 _READ_S: Final = 0.01
 _NEVER_S: Final = float("inf")
+
+
+def come_bytes(fileno: int) -> int:
+    """Return how much has come to a socket that was not read yet (FIONREAD)."""
+    return int.from_bytes(ioctl(fileno, FIONREAD, bytes(4)), sys.byteorder)
 
 
 class Reader(Protocol):

@@ -5,9 +5,6 @@ Each of them is a L{Branch} (L{haloy.proxy.http2.upstream}).
 
 from __future__ import annotations
 
-import sys
-from fcntl import ioctl
-from termios import FIONREAD
 from typing import TYPE_CHECKING, Any, Final
 
 from haloy.proxy.descriptor import BULK_READ_BYTES
@@ -23,7 +20,7 @@ from haloy.proxy.http2.control import (
     Event,
 )
 from haloy.proxy.http2.engine import Engine
-from haloy.proxy.http2.reading import FEW, LITTLE_BYTES
+from haloy.proxy.http2.reading import FEW, LITTLE_BYTES, come_bytes
 from haloy.proxy.http2.sender import PROCESS_HIGH_BYTES
 from haloy.proxy.http2.shedding import ROOM_BYTES
 from haloy.proxy.upstream import UpstreamConnection, User
@@ -66,8 +63,7 @@ class TrunkConnection(UpstreamConnection):
         if not reading.full:
             super().doRead()
         elif not self.waits_to_read:
-            came = ioctl(self.fileno(), FIONREAD, bytes(4))
-            reading.wait(self, int.from_bytes(came, sys.byteorder))
+            reading.wait(self, come_bytes(self.fileno()))
 
     def read_waiting(self) -> None:
         """Read some of what has come while others were read."""
