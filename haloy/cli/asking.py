@@ -25,10 +25,15 @@ def interruptible() -> Iterator[None]:
     """Have Ctrl+C end the command while it waits for an answer, with 130.
 
     click takes it for a no, and the reactor would hear of it after the answer.
+    Ctrl+D leaves the cursor behind the question: what is said next has its own line.
     """
     before = signal.signal(signal.SIGINT, _leave)
     try:
         yield
+    except click.Abort as left:
+        if isinstance(left.__context__, EOFError):
+            echo(err=True)
+        raise
     finally:
         signal.signal(signal.SIGINT, before)
 

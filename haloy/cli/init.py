@@ -15,6 +15,7 @@ from haloy.cli.numbers import Whole
 from haloy.cli.options import output_options
 from haloy.cli.output import Output
 from haloy.config.client_file import client_folder, normalise_server, read_client_file
+from haloy.config.images import is_reference
 from haloy.config.load import NAMES, parse_app_document
 from haloy.config.scaffold import Answers, exposed_port, render_app_file
 from haloy.errors import ConfigError, Conflict, InvalidValue
@@ -67,7 +68,7 @@ def init_(
             name=ask.text("Name of the app", name, _name_here(), _name),
             server=ask.text("Server", server, _only_server(), _server),
             domain=ask.text("Domain (empty: none)", domain, "", _domain),
-            image=image if image is not None else _image(ask, dockerfile),
+            image=_image(ask, dockerfile) if image is None else _given(image),
             port=ask.number("Port of the container", port, port_here, 65535),
             replicas=ask.number("Replicas", replicas, 1, REPLICAS_LIMIT),
         )
@@ -86,11 +87,14 @@ class _Asking:
     def __init__(self, asks: bool) -> None:
         self._asks = asks
 
-    def text(self, what: str, given: str | None, default: str, check: Any) -> str:
+    def text(
+        self, what: str, given: str | None, default: str | None, check: Any
+    ) -> str:
+        """Return the answer; without a default it is asked again while empty."""
         if given is not None:
             return str(check(given))
         if not self._asks:
-            return str(check(default))
+            return str(check(default or ""))
         return str(
             click.prompt(what, default=default, value_proc=_checked(check), err=True)
         )
@@ -129,13 +133,25 @@ def _domain(text: str) -> str:
     return str(parse_domain_name(text, "--domain", wildcard=True)) if text else ""
 
 
+def _reference(text: str) -> str:
+    if not is_reference(text):
+        raise InvalidValue(
+            f"{text!r} is not an image, as in ghcr.io/you/app:1.0", field="--image"
+        )
+    return text
+
+
+def _given(image: str) -> str:
+    return _reference(image) if image else ""
+
+
 def _image(ask: _Asking, dockerfile: Path) -> str:
     """Return the image to pull, C{""} for one that is built here."""
     if dockerfile.exists() and ask.confirm("Build the image from ./Dockerfile?", True):
         return ""
     if not ask.confirm("Pull an image that exists already?", False):
         return ""
-    return ask.text("Image", None, "", lambda text: text)
+    return ask.text("Image", None, None, _reference)
 
 
 def _name_here() -> str:

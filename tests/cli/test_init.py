@@ -93,3 +93,11 @@ def test_what_is_not_right_is_not_written(
     """It is refused first."""
     assert isinstance(_init(*arguments).exception, InvalidValue)
     assert not (here / "haloy.yaml").exists()
+
+
+def test_an_image_that_is_none(here: Path) -> None:
+    """It is refused by its option's name, not by a line of a file that is not there."""
+    done = _init("--image", "no image::")
+    assert isinstance(done.exception, InvalidValue)
+    assert str(done.exception).startswith("--image: 'no image::' is not an image")
+    assert not (here / "haloy.yaml").exists()

@@ -241,6 +241,45 @@ async def test_init_asks(bench: Bench) -> None:
     assert found["replicas"] == 2
 
 
+async def test_init_asks_for_an_image_that_is_one(bench: Bench) -> None:
+    """Who wants one pulled has to name it; a wrong one costs none of the answers."""
+
+    def answer(tty: Tty) -> int:
+        for question in ("Name of the app", "Server", "Domain"):
+            tty.until(question)
+            tty.press(ENTER)
+        tty.until("Pull an image")
+        tty.press("y" + ENTER)
+        tty.until("Image:")
+        tty.press(ENTER)
+        tty.until_fits(r"Image:\s*\nImage:")
+        tty.press("no image::" + ENTER)
+        tty.until("Error: 'no image::' is not an image")
+        tty.press("nginx:1" + ENTER)
+        tty.until("Port of the container")
+        tty.press(ENTER)
+        tty.until("Replicas")
+        tty.press(ENTER)
+        return tty.end()
+
+    assert await bench.in_terminal(answer, "init") == 0
+    found = yaml.safe_load((bench.folder / "haloy.yaml").read_text())
+    assert found["image"] == "nginx:1"
+
+
+async def test_init_is_ended_by_ctrl_d(bench: Bench) -> None:
+    """What is said then is on a line of its own."""
+
+    def answer(tty: Tty) -> int:
+        tty.until("Name of the app")
+        tty.press(END_OF_FILE)
+        code = tty.end()
+        assert lines_of(tty)[-1] == "Aborted!", tty.shown()
+        return code
+
+    assert await bench.in_terminal(answer, "init") == 1
+
+
 @pytest.mark.parametrize(("keys", "code"), [(INTERRUPT, 130), (END_OF_FILE, 1)])
 async def test_init_is_left(bench: Bench, keys: str, code: int) -> None:
     """Nothing is written by questions that were not answered."""
