@@ -32,7 +32,7 @@ from haloy.api.body import read_json
 from haloy.api.certificates import CertificateRoutes, certificate_json
 from haloy.api.deployments import DeploymentRoutes
 from haloy.api.events import EventFeed, EventRoutes
-from haloy.api.execution import execute
+from haloy.api.execution import Executions
 from haloy.api.gatekeeper import Gatekeeper
 from haloy.api.images import ImageRoutes
 from haloy.api.logs import Wanted, container_lines
@@ -94,6 +94,7 @@ class Api:
     _metrics_resource: Any = field(init=False)
     _tunnels: Tunnels = field(init=False)
     _terminals: Terminals = field(init=False)
+    _executions: Executions = field(init=False)
     _streams: Streams = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -104,6 +105,7 @@ class Api:
         self._image_resource = self.gate.app.resource()
         self._tunnels = Tunnels(self._engine, self._reactor)
         self._terminals = Terminals(self._engine, self._reactor)
+        self._executions = Executions(self._engine)
         self._streams = Streams(self._reactor, self._gatekeeper)
         registries = RegistryRoutes(self._engine, self._registries, self._gatekeeper)
         self._registry_resource = registries.app.resource()
@@ -122,6 +124,11 @@ class Api:
     def resource(self) -> Any:
         """Return the resource to serve; large bodies go through C{gate}."""
         return self.app.resource()
+
+    async def end_commands(self) -> None:
+        """Kill the commands in containers, which nobody would end any more (A9)."""
+        await self._executions.stop()
+        await self._terminals.stop()
 
     # --- health and version ----------------------------------------------------------
 
@@ -300,7 +307,7 @@ class Api:
         request.write(b"")
         subject = f"{app_name} {body.command[0]}"
         async with self._gatekeeper.audited(caller, "exec", subject):
-            results = await execute(self._engine, chosen, body.command)
+            results = await self._executions.execute(chosen, body.command)
         return json_answer(request, {"results": results}, started=True)
 
     @app.route("/v1/exec/<app_name>", methods=["GET"])

@@ -23,6 +23,8 @@ COMMAND_LIMIT = 1000
 #: Docker hangs, and with it all that asks for the container, on a much longer one.
 COMMAND_LIMIT_BYTES = 128 << 10
 SIZE_LIMIT = 1000
+#: C{Refused.code} of a command that ran until haloyd was stopped.
+STOPPED_CODE = "stopped"
 STREAMS = {1: "stdout", 2: "stderr"}
 
 

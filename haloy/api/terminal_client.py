@@ -14,6 +14,7 @@ from wsproto.utilities import generate_accept_token
 
 from haloy.api.terminal import (
     MESSAGE_LIMIT_BYTES,
+    STOPPED_CODE,
     STREAMS,
     EndOfInput,
     Exited,
@@ -89,7 +90,8 @@ class TerminalClient:
         if self._end is not None:
             raise self._end
         raise ServerUnreachable(
-            "the connection broke off; the command is killed on the server"
+            "the connection broke off; the command is killed on the server, "
+            "unless haloyd itself was killed there"
         )
 
     def _take(self, message: str | bytes) -> None:
@@ -107,7 +109,8 @@ class TerminalClient:
         elif isinstance(told, Exited):
             self._end = told
         elif isinstance(told, Refused):
-            self._end = HaloyError(told.reason)
+            stopped = told.code == STOPPED_CODE
+            self._end = (ServerUnreachable if stopped else HaloyError)(told.reason)
 
     def _begin(self) -> None:
         if not self.started.called:

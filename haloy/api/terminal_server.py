@@ -22,10 +22,12 @@ from wsproto.utilities import ProtocolError
 
 from haloy.api.answers import told
 from haloy.api.asked import choose_containers
+from haloy.api.execution import STOPPED
 from haloy.api.gatekeeper import Lease
 from haloy.api.takeover import leave_http, take_connection
 from haloy.api.terminal import (
     MESSAGE_LIMIT_BYTES,
+    STOPPED_CODE,
     Asked,
     EndOfInput,
     Exited,
@@ -77,8 +79,8 @@ class Terminal:
         self._socket.gone.addBoth(lambda _: work.cancel())
         try:
             await work
-        except CancelledError:
-            return
+        except CancelledError:  # by a client that is gone, who hears nothing, or by us
+            self._end(Refused(STOPPED_CODE, STOPPED))
         except defer.TimeoutError:
             self._end(Refused("invalid", "no start came"))
         except HaloyError as problem:
@@ -164,6 +166,15 @@ class Terminals:
     _engine: Engine
     _reactor: Any
     _open: int = field(default=0, init=False)
+    _serving: Tasks = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Serve nobody yet."""
+        self._serving = Tasks(_log)
+
+    async def stop(self) -> None:
+        """End all commands; return when they are killed."""
+        await self._serving.stop()
 
     async def open(
         self, request: Any, running: list[str], lease: Lease, audited: Audited
@@ -183,7 +194,7 @@ class Terminals:
         forget = lease(lambda: socket.close(1008, "the token is not valid any more"))
         try:
             early = take_connection(request, socket, answer)
-            serving = Deferred.fromCoroutine(terminal.serve())
+            serving = self._serving.start("a terminal", terminal.serve())
             if early:
                 socket.dataReceived(early)
             transport: Any = socket.transport

@@ -17,6 +17,7 @@ from typing import Any
 
 from haloy.api.terminal import Start
 from haloy.cli.context import Project, Selected, client_for
+from haloy.cli.echo import echo
 from haloy.cli.running import run
 from haloy.cli.streams import Inlet, Outlet
 from haloy.errors import HaloyError, NotFound
@@ -79,14 +80,23 @@ def _size() -> tuple[int, int]:
 
 @contextmanager
 def _raw() -> Iterator[None]:
-    """Give every key to the command, Ctrl+C too; as it was at the end."""
+    """Give every key to the command, Ctrl+C too; as it was at the end.
+
+    What went wrong is told on a line of its own, not behind the command's prompt.
+    """
     descriptor = sys.stdin.fileno()
     before = termios.tcgetattr(descriptor)
+    failed = False
     try:
         tty.setraw(descriptor)
         yield
+    except HaloyError:
+        failed = True
+        raise
     finally:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+        if failed:
+            echo(err=True)
 
 
 @contextmanager

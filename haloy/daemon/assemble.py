@@ -188,6 +188,7 @@ class _Parts:
             lambda: self.operations.reload.settings.problem,
         )
         api = self.make_api()
+        self.end_commands = api.end_commands
         self.api = ApiListener(
             reactor,
             api.resource(),
@@ -267,6 +268,7 @@ class _Parts:
             Part("Docker's events", self.start_events, self.events.stopService),
             Part("tokens", self.gatekeeper.load, _nothing),
             Part("the API", self.api.start, self.api.stop),
+            Part("commands in containers", _nothing, self.end_commands),
             *self.operations.parts(),
         )
         observer: ILogObserver = choose_observer(

@@ -168,6 +168,16 @@ async def test_client_that_leaves_ends_the_command(typist: Typist) -> None:
         await typist.until(lambda: typist.session.killed)
 
 
+async def test_stopped_haloyd_ends_the_command(typist: Typist) -> None:
+    """It is killed before haloyd is gone, and the client hears why."""
+    terminal = await typist.open()
+    await terminal.started
+    await typist.scene.api.end_commands()
+    assert typist.session.killed
+    with pytest.raises(ServerUnreachable, match="being stopped, so the command was k"):
+        await terminal.result()
+
+
 async def test_client_that_leaves_input_behind(
     typist: Typist, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ import time
 import pytest
 
 from tests.integration.command import LIMIT_S, Command
+from tests.integration.site import Server
 from tests.support.tty import ENTER, INTERRUPT, Tty
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
@@ -103,3 +104,29 @@ def test_files_and_slow_readers(deployed: Command) -> None:
     before = time.monotonic()
     assert shell(f"{there} sh -c 'yes' < /dev/null | head -n 1") == "1 y"
     assert time.monotonic() - before < 30
+
+
+def test_a_stopped_haloyd_kills_what_it_runs(deployed: Command, haloyd: Server) -> None:
+    """No command goes on that nobody could end; both clients hear why."""
+    variables = {**deployed.environment, "NO_COLOR": ""}
+    sleep = ("--", "sh", "-c", "printf begun; sleep 4321")
+    with (
+        Tty(deployed.folder, variables, "exec", "-it", *sleep) as tty,
+        deployed.start("exec", *sleep) as waiting,
+    ):
+        tty.until("begun")
+        (container,) = haloyd.containers("shop")
+        shown = ("exec", container, "ps")
+        deadline = time.monotonic() + LIMIT_S
+        while haloyd.docker.docker(*shown).count(" sleep 4321") < 2:
+            assert time.monotonic() < deadline, haloyd.docker.docker(*shown)
+        haloyd.daemon.stop()
+        assert "sleep 4321" not in haloyd.docker.docker(*shown)
+        assert tty.end() == 5
+        lines = tty.shown().splitlines()
+        told = "✖ haloyd is being stopped, so the command was killed"
+        assert lines[-2:] == ["begun", told]
+        _, err = waiting.communicate(timeout=LIMIT_S)
+    assert waiting.returncode == 1
+    assert told in err
+    haloyd.daemon.start()
