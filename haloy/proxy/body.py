@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from haloy.proxy.fields import FIELDS_LIMIT
+
 # How a body is framed. Plain integers: they are compared for every segment.
 NO_BODY: Final = 0
 LENGTH: Final = 1
@@ -19,6 +21,8 @@ CLOSE: Final = 3
 
 CHUNK_LINE_LIMIT_BYTES: Final = 4096
 TRAILERS_LIMIT_BYTES: Final = 16384
+#: And so many lines, as in a head.
+TRAILERS_LIMIT: Final = FIELDS_LIMIT
 
 # So much of a request's body has to come in each of its app's C{body_timeout}, until
 # the app answers: 1 KiB/s by default.
@@ -31,10 +35,12 @@ _TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _QUOTED: Final = (
     rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"'
 )
-_chunk_line = re.compile(
+_CHUNK: Final = (
     rb"([0-9A-Fa-f]{1,15})"
-    rb"((?:;" + _TOKEN + rb"(?:=(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?)*)\Z"
+    rb"(?:;" + _TOKEN + rb"(?:=(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?)*"
 )
+_chunk_line = re.compile(_CHUNK + rb"\Z")
+_whole_line = re.compile(_CHUNK + rb"\r\n\Z")
 
 _SIZE: Final = 0
 _DATA: Final = 1
@@ -121,6 +127,11 @@ class ChunkedBody:
             if end < 0:
                 self._hold(data[position:])
                 break
+            if self._state == _SIZE:
+                whole = self._whole_chunk(data, position, end + 1, pieces)
+                if whole:
+                    position = whole
+                    continue
             line = data[position : end + 1]
             position = end + 1
             self._line(line)
@@ -129,6 +140,25 @@ class ChunkedBody:
                 self.rest = data[position:]
                 break
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _whole_chunk(
+        self, data: bytes, position: int, start: int, pieces: list[bytes]
+    ) -> int:
+        """Take a chunk that is there as a whole, in one step; return its end or 0.
+
+        Its line is from C{position} to C{start}. What is not taken, the last chunk and
+        what is wrong, is for L{_line}.
+        """
+        if start - position > CHUNK_LINE_LIMIT_BYTES + 2:
+            return 0
+        match = _whole_line.match(data, position, start)
+        if match is None:
+            return 0
+        end = start + int(match[1], 16)
+        if end == start or data[end : end + 2] != b"\r\n":
+            return 0
+        pieces.append(data[start:end])
+        return end + 2
 
     def _hold(self, part: bytes) -> None:
         """Keep the part of a line that came; refuse what cannot become right."""
@@ -159,7 +189,10 @@ class ChunkedBody:
             self._state = _SIZE
         elif line:
             self._seen += len(line)
-            if self._seen > TRAILERS_LIMIT_BYTES:
+            if (
+                self._seen > TRAILERS_LIMIT_BYTES
+                or len(self.trailers) >= TRAILERS_LIMIT
+            ):
                 raise BadBody("trailers too long")
             self.trailers.append(line)
         else:

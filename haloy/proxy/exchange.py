@@ -51,6 +51,12 @@ _NO_MORE: Final = LengthBody(0)
 # Interim answers before the final one; more is a broken upstream.
 INTERIM_LIMIT: Final = 32
 
+#: What a field of an answer takes to be read and written, in bytes of small chunks.
+FIELD_EFFORT: Final = 32
+#: An answer that takes more than this in one read, some 0.3 ms, has its replica read
+#: in turn with others.
+EFFORT_LIMIT: Final = 2048
+
 
 class TooLarge(Exception):
     """The body of the request is longer than its app allows: 413."""
@@ -70,6 +76,8 @@ class Exchange:
     @ivar heard: a byte of an answer has come.
     @ivar keep_client: after the answer the client's connection can go on.
     @ivar keep_upstream: after the answer the upstream's connection can go on.
+    @ivar effort: how much of what came last was heads and framing: bytes, and a field
+        counts L{FIELD_EFFORT}.
     @ivar cut_by_reset: the client sees the end of the body by the end of the
         connection, so a cut needs a reset to be seen.
     """
@@ -86,6 +94,7 @@ class Exchange:
         "_writes_chunks",
         "closing",
         "cut_by_reset",
+        "effort",
         "heard",
         "interim_seen",
         "keep_client",
@@ -143,6 +152,7 @@ class Exchange:
         self.keep_upstream = False
         self.cut_by_reset = False
         self.response_bytes = 0
+        self.effort = 0
         self._interim = 0
         self._reader: HeadReader | None = None
         self._response_body: Body = _NO_MORE
@@ -198,6 +208,7 @@ class Exchange:
         @raise BadHead: the answer is wrong before its final head: 502.
         @raise BrokenResponse: it is wrong inside its body.
         """
+        self.effort = 0
         if self.response == STREAMING:
             return self._take_body(data)
         self.heard = True
@@ -209,6 +220,7 @@ class Exchange:
             if block is None:
                 return passed
             head = parse_response(block)
+            self.effort += FIELD_EFFORT * len(head.fields)
             if head.status == 101:
                 switched = self._switch(head)
                 self.response_bytes = len(data)
@@ -353,6 +365,8 @@ class Exchange:
         except BadBody as error:
             raise BrokenResponse(str(error)) from error
         self.response_bytes += len(payload)
+        if isinstance(body, ChunkedBody):
+            self.effort += len(data) - len(payload)
         if self._writes_chunks and payload:
             payload = chunk(payload)
         if body.done:

@@ -16,6 +16,7 @@ from haloy.proxy.body_splice import BodySplice
 from haloy.proxy.exchange import (
     AWAITED,
     COMPLETE,
+    EFFORT_LIMIT,
     STREAMING,
     UPGRADED,
     BrokenResponse,
@@ -176,10 +177,6 @@ class Forwarding(Seeker):
 
     def upstream_received(self, data: bytes) -> None:
         """Pass bytes of the answer down."""
-        self.pass_down(data)
-
-    def pass_down(self, data: bytes) -> bytes:
-        """As L{upstream_received}; return what the client was sent."""
         exchange = self.exchange
         client = self.client
         awaited = exchange.response == AWAITED
@@ -187,10 +184,10 @@ class Forwarding(Seeker):
             passed = exchange.take_response(data)
         except BadHead as error:
             self._bad_answer(error.reason)
-            return b""
+            return
         except BrokenResponse:
             self._cut()
-            return b""
+            return
         if passed:
             client.send(passed)
         response = exchange.response
@@ -198,7 +195,9 @@ class Forwarding(Seeker):
             self.head_at_s = self.switch.wheel.clock()
         upstream = self.upstream
         if upstream is None:
-            return passed
+            return
+        if exchange.effort > EFFORT_LIMIT:
+            upstream.pool.take_turns(self.switch)
         if response == COMPLETE:
             self.finish(upstream)
         elif response == STREAMING:
@@ -207,7 +206,6 @@ class Forwarding(Seeker):
                 upstream.bulk = True
         elif response == UPGRADED:
             self._tunnel(upstream)
-        return passed
 
     def streaming(self, upstream: UpstreamConnection) -> None:
         """Note that more of the answer is on its way, and will come."""

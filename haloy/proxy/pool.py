@@ -14,7 +14,9 @@ from haloy.proxy.balance import Backoff
 from haloy.proxy.upstream import UpstreamConnection
 
 if TYPE_CHECKING:
+    from haloy.proxy.http2.reading import ReadQueue
     from haloy.proxy.http2.trunk import Trunk
+    from haloy.proxy.switch import Switch
 
 IDLE_LIMIT: Final = 128
 IDLE_TIMEOUT_S: Final = 60.0
@@ -27,6 +29,8 @@ QUEUE_LIMIT: Final = 1024
 FRESH_S: Final = 1.0
 # For how long an upstream that does close one as soon as that gets none of them.
 HASTY_S: Final = 60.0
+# For how long one is read in turn whose answers take long to read.
+TURNS_S: Final = 60.0
 
 
 class Waiter(Protocol):
@@ -49,11 +53,14 @@ class Pool:
         a moment ago and does not speak it.
     @ivar hasty_until: monotonic seconds; it closed a connection just after an answer
         that did not say so, and may be closing others.
+    @ivar turns: when its connections are read, C{None}: as soon as anything comes. What
+        it answered a moment ago, in very small pieces, took long to read.
     @ivar retired: it is no longer in the table: nothing new goes there.
     """
 
     __slots__ = (
         "_backoff",
+        "_turns_until_s",
         "address",
         "declined_until",
         "ejected_until",
@@ -68,6 +75,7 @@ class Pool:
         "retired",
         "trunks",
         "tunnels",
+        "turns",
         "waiting",
     )
 
@@ -85,6 +93,8 @@ class Pool:
         self.trunks: list[Trunk] = []
         self.ejected_until = 0.0
         self.full_share_at = 0.0
+        self.turns: ReadQueue | None = None
+        self._turns_until_s = 0.0
         self.retired = False
         self.on_quiet: list[Callable[[], None]] = []
         self._backoff = Backoff()
@@ -167,8 +177,15 @@ class Pool:
         """Note that it closed a connection that it had just used."""
         self.hasty_until = now_s + HASTY_S
 
+    def take_turns(self, switch: Switch) -> None:
+        """Have its connections read in turn with others for a while."""
+        self.turns = switch.reading
+        self._turns_until_s = switch.wheel.now_s + TURNS_S
+
     def age(self, now_s: float) -> None:
         """Close what has been idle for too long."""
+        if now_s > self._turns_until_s:
+            self.turns = None
         idle = self.idle
         while idle and now_s - idle[0].idle_since_s > IDLE_TIMEOUT_S:
             idle.pop(0).drop()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from mypy_extensions import mypyc_attr
 from twisted.python.failure import Failure
@@ -19,11 +19,15 @@ from haloy.proxy.descriptor import (
     Descriptor,
     Reactor,
 )
+from haloy.proxy.http2.reading import come_bytes
 from haloy.proxy.keepalive import notice_death, notice_loss
 from haloy.proxy.timer_wheel import TimerWheel
 
 if TYPE_CHECKING:
     from haloy.proxy.pool import Pool
+
+# As much is read at a time of an app that takes turns with others.
+_FEW_BYTES: Final = 16384
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -71,10 +75,12 @@ class UpstreamConnection(Descriptor):
         "bulk",
         "connected",
         "idle_since_s",
+        "paid_s",
         "pool",
         "read_bytes",
         "reused",
         "user",
+        "waits_to_read",
     )
 
     def __init__(self, reactor: Reactor, wheel: TimerWheel, pool: Pool) -> None:
@@ -96,6 +102,9 @@ class UpstreamConnection(Descriptor):
         self.bulk = False
         self.read_bytes: int = BULK_READ_BYTES
         self.idle_since_s = 0.0
+        # As L{haloy.proxy.http2.reading.Reader} says.
+        self.paid_s = 0.0
+        self.waits_to_read = False
 
     @property
     def spliceable(self) -> bool:
@@ -153,8 +162,37 @@ class UpstreamConnection(Descriptor):
             pass
         return True
 
+    @property
+    def peer(self) -> str:
+        """The replica: all connections to it take their turn as one client."""
+        return self.pool.key
+
     def doRead(self) -> None:
-        """Read what has come."""
+        """Read what has come, or have it wait for its turn."""
+        turns = self.pool.turns
+        if turns is None:
+            self._read()
+        elif not turns.full:
+            began_s = turns.clock()
+            self._read_few()
+            turns.did(began_s, 1)
+        elif not self.waits_to_read:
+            turns.wait(self, come_bytes(self._fileno))
+
+    def read_waiting(self) -> None:
+        """Read some of what has come while others were read."""
+        if self._reading and not self.gone:
+            self._read_few()
+
+    def _read_few(self) -> None:
+        """Read no more than what others can wait for."""
+        if self.read_bytes > _FEW_BYTES:
+            self.read_bytes = _FEW_BYTES
+        self._read()
+        if self.read_bytes == _FEW_BYTES:
+            self.read_bytes = BULK_READ_BYTES
+
+    def _read(self) -> None:
         user = self.user
         if self.bulk and user is not None and user.upstream_readable():
             return

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from haloy.proxy.body import (
     CHUNK_LINE_LIMIT_BYTES,
+    TRAILERS_LIMIT,
     TRAILERS_LIMIT_BYTES,
     BadBody,
     ChunkedBody,
@@ -57,6 +58,7 @@ GOOD = [
     (b"5\r\nhello\r\n0\r\n\r\n", b"hello"),
     (b"A\r\n0123456789\r\n0\r\n\r\n", b"0123456789"),
     (b"0005\r\nhello\r\n000\r\n\r\n", b"hello"),
+    (b"1\r\na\r\n" * 9 + b"1;b\r\na\r\n" * 9 + b"0\r\n\r\n", b"a" * 18),
     (b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", b"abcde"),
     (b"1;a=b\r\nx\r\n0;done\r\n\r\n", b"x"),
     (b'1;a="b;c\\" d"\r\nx\r\n0\r\n\r\n', b"x"),
@@ -101,6 +103,14 @@ def test_rest_behind_the_last_chunk() -> None:
     body = ChunkedBody()
     assert body.take(b"1\r\nx\r\n0\r\n\r\nGET /") == b"x"
     assert body.rest == b"GET /"
+
+
+def test_as_many_trailers_as_fields_of_a_head() -> None:
+    """A hundred are taken."""
+    body = ChunkedBody()
+    body.take(b"0\r\n" + b"X:\r\n" * TRAILERS_LIMIT + b"\r\n")
+    assert body.done
+    assert len(body.trailers) == TRAILERS_LIMIT
 
 
 def test_trailers_are_kept_as_lines() -> None:
@@ -175,6 +185,8 @@ def test_any_bytes_are_either_chunks_or_refused(data: bytes) -> None:
         b"5" + b";a=" + b"b" * CHUNK_LINE_LIMIT_BYTES,
         b"5" + b";a=" + b"b" * CHUNK_LINE_LIMIT_BYTES + b"\r\n",
         b"0\r\n" + b"X: y\r\n" * TRAILERS_LIMIT_BYTES,
+        b"0\r\n" + b"X:\r\n" * (TRAILERS_LIMIT + 1),
+        b"1" + b";a" * CHUNK_LINE_LIMIT_BYTES + b"\r\nx\r\n",
         b"0\r\nX: " + b"y" * 2 * CHUNK_LINE_LIMIT_BYTES,
     ],
 )

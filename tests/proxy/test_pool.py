@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from typing import cast
 
 import pytest
 from attrs import define, field
 
 from haloy.model.app import Address
+from haloy.proxy.http2.reading import ReadQueue
+from haloy.proxy.http2.turn import Turn
 from haloy.proxy.pool import (
     FRESH_S,
     HASTY_S,
     IDLE_LIMIT,
     IDLE_TIMEOUT_S,
     QUEUE_LIMIT,
+    TURNS_S,
     Pool,
 )
+from haloy.proxy.switch import Switch
 from haloy.proxy.timer_wheel import TimerWheel
 from haloy.proxy.upstream import UpstreamConnection
 from tests.proxy.test_descriptor import FakeReactor
@@ -49,6 +54,14 @@ class Maker:
         one.connected = True
         self.made.append(one)
         return one
+
+
+@define(eq=False)
+class Busy:
+    """What a pool asks of a switch."""
+
+    wheel: TimerWheel = field(factory=lambda: TimerWheel(lambda: 1000.0))
+    reading: ReadQueue = field(factory=lambda: ReadQueue(Turn(FakeReactor())))
 
 
 @pytest.fixture
@@ -217,3 +230,17 @@ def test_sockets_fit_the_address() -> None:
     one = UpstreamConnection(FakeReactor(), TimerWheel(lambda: 0.0), pool)
     assert one.socket.family == socket.AF_INET6
     one.discard()
+
+
+def test_who_takes_turns_does_so_for_a_while() -> None:
+    """Until its answers have taken little time to read for a minute."""
+    pool = Maker().pool
+    switch = Busy()
+    pool.take_turns(cast(Switch, switch))
+    switch.wheel.now_s += 10.0
+    pool.take_turns(cast(Switch, switch))
+    pool.age(switch.wheel.now_s + TURNS_S)
+    assert pool.turns is switch.reading
+    pool.age(switch.wheel.now_s + TURNS_S + 1.0)
+    now: object = pool.turns
+    assert now is None

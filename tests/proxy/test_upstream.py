@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from haloy.proxy.downstream import Downstream
+from haloy.proxy.exchange import Exchange
 from haloy.proxy.forwarding import Forwarding
 from tests.proxy.apps import OK, POST, Recorder
 from tests.proxy.conftest import Starter
+from tests.proxy.http2.clients import until
 from tests.proxy.support import (
     Peer,
     answering,
@@ -361,3 +363,89 @@ async def test_a_reset_that_a_write_was_told_of(start_proxy: Starter) -> None:
         upstream.resume()
         assert await in_thread(peer.rest) == b""
     assert running.records[0].outcome == "cut"
+
+
+MANY = 1000
+SMALL = b"1\r\nx\r\n" * MANY
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+HINT = b"HTTP/1.1 103 Early Hints\r\n" + b"Link: </>\r\n" * 99 + b"\r\n"
+ONE = CHUNKED + b"6000\r\n" + bytes(0x6000) + b"\r\n0\r\n\r\n"
+IN_TURN = {
+    "small chunks": (CHUNKED + SMALL + b"0\r\n\r\n", True),
+    "hints": (HINT + OK, True),
+    "one chunk": (ONE, False),
+    "plain": (OK, False),
+}
+
+
+@pytest.mark.parametrize("what", IN_TURN)
+async def test_whose_answers_take_long_to_read_is_read_in_turn(
+    start_proxy: Starter, what: str
+) -> None:
+    """Many small chunks or many fields; of the rest nobody has to wait."""
+    running = start_proxy()
+    answer, in_turn = IN_TURN[what]
+    with backend(answering(answer)) as app:
+        await running.serve(app)
+        assert (await in_thread(ask_past_hints, running.http)) == 200
+        switch = running.proxy._switch
+        (pool,) = switch.pools.values()
+        assert pool.turns is (switch.reading if in_turn else None)
+
+
+def ask_past_hints(port: int) -> int:
+    peer = connect(port)
+    peer.send(get())
+    status, _, _ = peer.response()
+    while status == 103:
+        status, _, _ = peer.response()
+    return status
+
+
+async def test_connections_of_such_a_replica_wait_and_are_read(
+    start_proxy: Starter,
+) -> None:
+    """While others have the turn, they are read a little at a time when it is theirs.
+
+    Whatever becomes of them meanwhile.
+    """
+    running = start_proxy()
+    parts = CHUNKED + SMALL, SMALL * 9 + b"0\r\n\r\n"
+    told = threading.Event()
+
+    def script(peer: Peer) -> None:
+        while peer.head():
+            peer.send(parts[0])
+            assert told.wait(10)
+            peer.send(parts[1])
+
+    def begin() -> Peer:
+        peer = connect(running.http)
+        peer.send(get())
+        return peer
+
+    with backend(script) as app:
+        await running.serve(app)
+        switch = running.proxy._switch
+        one, other = await in_thread(begin), await in_thread(begin)
+        await until(lambda: all(pool.turns for pool in switch.pools.values()))
+        (pool,) = switch.pools.values()
+        await until(lambda: pool.outstanding == 2)
+        clients = [one for one in switch.clients if isinstance(one, Downstream)]
+        drivers = [client.driver for client in clients]
+        upstreams = [one.upstream for one in drivers if isinstance(one, Forwarding)]
+        await until(lambda: all(one.response_bytes for one in exchanges(drivers)))
+        switch.reading.full = True
+        told.set()
+        for upstream in upstreams:
+            assert upstream is not None
+            upstream.doRead()
+            assert upstream.waits_to_read
+        other.close()
+        status, _, body = await in_thread(one.response)
+        assert (status, body) == (200, b"x" * MANY * 10)
+        assert not any(one.waits_to_read for one in upstreams if one is not None)
+
+
+def exchanges(drivers: Sequence[object]) -> list[Exchange]:
+    return [one.exchange for one in drivers if isinstance(one, Forwarding)]

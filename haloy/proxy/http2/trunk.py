@@ -5,9 +5,8 @@ Each of them is a L{Branch} (L{haloy.proxy.http2.upstream}).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from haloy.proxy.descriptor import BULK_READ_BYTES
 from haloy.proxy.http2 import frames
 from haloy.proxy.http2.control import (
     ANSWER,
@@ -31,10 +30,6 @@ if TYPE_CHECKING:
     from haloy.proxy.switch import Switch
 
 
-# As much of an app is read at a time while others wait.
-_FEW_BYTES: Final = 16384
-
-
 class TrunkConnection(UpstreamConnection):
     """The socket of a trunk, read when it is its turn.
 
@@ -43,34 +38,19 @@ class TrunkConnection(UpstreamConnection):
     connections to one replica count as one of them.
     """
 
-    __slots__ = ("_switch", "paid_s", "waits_to_read")
+    __slots__ = ("_switch",)
 
     def __init__(self, switch: Switch, pool: Pool) -> None:
         super().__init__(switch.reactor, switch.wheel, pool)
         self._switch = switch
-        # As L{haloy.proxy.http2.reading.Reader} says.
-        self.paid_s = 0.0
-        self.waits_to_read = False
-
-    @property
-    def peer(self) -> str:
-        """The replica."""
-        return self.pool.key
 
     def doRead(self) -> None:
         """Read, now or when it is its turn."""
         reading = self._switch.reading
         if not reading.full:
-            super().doRead()
+            self._read()
         elif not self.waits_to_read:
             reading.wait(self, come_bytes(self.fileno()))
-
-    def read_waiting(self) -> None:
-        """Read some of what has come while others were read."""
-        if self._reading and not self.gone:
-            self.read_bytes = _FEW_BYTES
-            super().doRead()
-            self.read_bytes = BULK_READ_BYTES
 
 
 class Trunk(User):

@@ -1,7 +1,7 @@
 """Clients that do nothing wrong, and too much of it, in a process of their own.
 
 usage: python -m tests.proxy.http2.flooding PORT KIND CONNECTIONS ADDRESSES
-       python -m tests.proxy.http2.flooding PORT probe PID [SECONDS]
+       python -m tests.proxy.http2.flooding PORT probe PID [SECONDS [PROTOCOL FD]]
 
 They say that they are ready, begin when a line comes on the standard input, and go on
 until that ends. Then it is said how many answers have come, and how many connections
@@ -9,7 +9,9 @@ were ended by the proxy. With no C{ADDRESSES} all come from the one that the pro
 else from so many others. The second form is one that behaves well, and asks now and
 then until the proxy, process C{PID}, has worked for a while. It says how often, how
 many seconds that was, and the longest wait for an answer. Of each wait that counts for
-which the proxy worked, and no more than passed while neither waited for a core.
+which the proxy worked, and no more than passed while neither waited for a core. With
+C{PROTOCOL}, h2 or http/1.1, it asks an app of its own, which it is itself: it listens
+there on the descriptor C{FD}.
 """
 
 from __future__ import annotations
@@ -28,8 +30,10 @@ import hpack
 from attrs import define, field
 
 from haloy.proxy.http2 import frames
-from tests.proxy.http2.clients import H2Client
+from tests.proxy.apps import SHORT_OK
+from tests.proxy.http2.clients import H2Client, tls_peer
 from tests.proxy.http2.support import GET, POST, block, frame, number
+from tests.proxy.support import Peer, get
 from tests.support.waiting import scheduled_s
 
 #: How many requests each connection has under way: all that it may.
@@ -38,6 +42,8 @@ STREAMS = 128
 HEADS = 200
 #: How long the probe goes on: the proxy's work, and at most.
 PROBED_S, LIMIT_S = 1.0, 60.0
+#: Where a probe that is an app as well is reached.
+OWN_NAME = "own.example.com"
 _FULL = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
@@ -156,6 +162,8 @@ class Flooder:
             elif flags & 1 and kind in (frames.DATA, frames.HEADERS):
                 self.answers += 1
                 self.open -= 1
+            elif kind == frames.RST_STREAM:
+                self.open -= 1
             if self.kind == SLOW and kind == frames.DATA:
                 more = number(length >> 8)
                 self.unsent += frame(frames.WINDOW_UPDATE, 0, stream, more)
@@ -185,15 +193,65 @@ def dial(port: int, kind: str, source: str) -> Flooder:
     return Flooder(tls, kind, KINDS[kind]())
 
 
-def probe(port: int, pid: int, limit_s: float = LIMIT_S) -> None:
-    """Ask for a page of the proxy's own again and again, as people do.
+class OtherPage:
+    """Ask for a page of the proxy's own."""
+
+    def __init__(self, port: int) -> None:
+        self._client = H2Client(port)
+        self._client.peer.socket.settimeout(LIMIT_S)
+        self._client.name = "other.example.com"
+
+    def __call__(self) -> None:
+        assert self._client.get().status != 200
+
+
+class OwnApp:
+    """Ask an app that is in this thread: nobody else has to run for it."""
+
+    def __init__(self, port: int, protocol: str, fd: int) -> None:
+        self._listening = socket.socket(fileno=fd)
+        self._peers: dict[socket.socket, Peer] = {}
+        self._client: H2Client | Peer
+        if protocol == "h2":
+            self._client = H2Client(port, OWN_NAME)
+            self._client.peer.socket.settimeout(LIMIT_S)
+        else:
+            self._client = tls_peer(port, OWN_NAME, (protocol,))
+            self._client.socket.settimeout(LIMIT_S)
+
+    def __call__(self) -> None:
+        client = self._client
+        if isinstance(client, H2Client):
+            stream = client.ask()
+            self._serve()
+            status = client.answer(stream).status
+        else:
+            client.send(get(OWN_NAME))
+            self._serve()
+            status = client.response()[0]
+        assert status == 200
+
+    def _serve(self) -> None:
+        """Answer one request."""
+        while True:
+            some = [self._listening, *self._peers]
+            for one in select.select(some, [], [], LIMIT_S)[0]:
+                if one is self._listening:
+                    connection = one.accept()[0]
+                    self._peers[connection] = Peer(connection)
+                elif self._peers[one].head():
+                    self._peers[one].send(SHORT_OK)
+                    return
+                else:
+                    del self._peers[one]
+
+
+def probe(pid: int, ask: Callable[[], None], limit_s: float = LIMIT_S) -> None:
+    """Ask again and again, as people do.
 
     Until the proxy has worked for C{PROBED_S} meanwhile, for C{limit_s} at most.
     """
-    client = H2Client(port)
-    client.peer.socket.settimeout(LIMIT_S)
-    client.name = "other.example.com"
-    client.get()
+    ask()
     print("ready", flush=True)
     sys.stdin.readline()
     waits_s = []
@@ -202,7 +260,7 @@ def probe(port: int, pid: int, limit_s: float = LIMIT_S) -> None:
     while scheduled_s(pid)[0] < began_s + PROBED_S and time.monotonic() < until_s:
         select.select([], [], [], 0.01)
         before, own, at_s = scheduled_s(pid), scheduled_s("self"), time.monotonic()
-        client.get()
+        ask()
         waited_s = time.monotonic() - at_s
         after = scheduled_s(pid)
         # For a core, both of them.
@@ -214,7 +272,9 @@ def probe(port: int, pid: int, limit_s: float = LIMIT_S) -> None:
 def main() -> None:
     port, kind, count, *rest = sys.argv[1:]
     if kind == "probe":
-        probe(int(port), int(count), *[float(one) for one in rest])
+        limit_s = float(rest[0]) if rest else LIMIT_S
+        own = OwnApp(int(port), rest[1], int(rest[2])) if len(rest) > 1 else None
+        probe(int(count), own or OtherPage(int(port)), limit_s)
         return
     addresses = int(rest[0])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 import pytest
@@ -26,14 +26,17 @@ CONNECTIONS = 40
 
 
 @contextmanager
-def program(split: Split, kind: str, *numbers: int) -> Iterator[subprocess.Popen[str]]:
-    """Run them in a process of their own, until it is ready."""
-    said = [str(one) for one in numbers]
+def program(
+    split: Split, kind: str, *rest: int | str, fds: Sequence[int] = ()
+) -> Iterator[subprocess.Popen[str]]:
+    """Run them in a process of their own, until it is ready; C{fds} are for it."""
+    said = [str(one) for one in rest]
     with subprocess.Popen(
         (sys.executable, "-m", flooding.__name__, str(split.https), kind, *said),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        pass_fds=fds,
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"

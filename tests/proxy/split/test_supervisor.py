@@ -51,10 +51,10 @@ def ask_tls(port: int) -> tuple[int, bytes]:
     return status, body
 
 
-def certificate() -> Certificate:
-    chain, key = make_certificate("app.example.com")
+def certificate(domain: str = "app.example.com") -> Certificate:
+    chain, key = make_certificate(domain)
     now = datetime.now(UTC)
-    name = DomainName("app.example.com")
+    name = DomainName(domain)
     return Certificate(name, frozenset({name}), chain, Secret(key), now, now)
 
 
