@@ -7,6 +7,8 @@ from typing import Any
 from haloy.errors import InvalidValue, NotFound
 from haloy.model.names import parse_app_name
 
+DEFAULT_TAIL = 100
+
 
 def argument(request: Any, name: str) -> str:
     """Return a text of the query, C{""} when it is not there."""
@@ -19,15 +21,19 @@ def flag(request: Any, name: str) -> bool:
     return argument(request, name) == "true"
 
 
-def number(request: Any, name: str) -> int:
-    """Return a count of the query; what is none counts as 0 (C{spec/api.md} 4.14)."""
-    return _whole(argument(request, name)) or 0
+def tail(request: Any) -> int:
+    """Return how many past lines are wanted; 0, unlike in Go's haloyd: new ones alone.
+
+    What is no count is as if it were not given (C{spec/api.md} 4.14).
+    """
+    found = _whole(argument(request, "tail"))
+    return DEFAULT_TAIL if found is None else found
 
 
 def count(request: Any, name: str) -> int:
     """Return a count of the query, 0 when it is not there.
 
-    @raise InvalidValue: it is none; what the Go daemon has too is read by L{number}.
+    @raise InvalidValue: it is none; what the Go daemon has too is read by L{tail}.
     """
     text = argument(request, name)
     found = _whole(text or "0")

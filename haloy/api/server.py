@@ -24,8 +24,8 @@ from haloy.api.asked import (
     count,
     flag,
     last_event_id,
-    number,
     since,
+    tail,
 )
 from haloy.api.bodies import DeployBody, ExecBody, RollbackBody, read_body
 from haloy.api.body import read_json
@@ -59,7 +59,6 @@ from haloy.proxy.interface import Program
 from haloy.store.registries import RegistryFile
 
 AUDIT_LIMIT = 1000
-DEFAULT_TAIL = 100
 
 
 @define(eq=False)
@@ -282,7 +281,7 @@ class Api:
             flag(request, "allContainers"),
         )
         wanted = Wanted(
-            number(request, "tail") or DEFAULT_TAIL,
+            tail(request),
             argument(request, "follow") != "false",
             since(request),
         )

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import click
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from haloy.cli.ages import parse_since
 from haloy.cli.context import Project, Selected, choose, client_for, failed_of
@@ -17,10 +17,15 @@ from haloy.cli.numbers import Whole
 from haloy.cli.options import Selection, app_options, output_options
 from haloy.cli.output import Output
 from haloy.cli.running import run, together
+from haloy.cli.streams import while_read
+from haloy.cli.successors import runs_of, successors
 from haloy.errors import HaloyError, InvalidValue
 
 #: One for each replica, in the order in which they come up.
 COLOURS = ("cyan", "yellow", "green", "magenta", "blue", "bright_red")
+
+#: Of a container that has just begun all lines are wanted.
+MUCH = 100_000
 
 
 @frozen
@@ -65,7 +70,8 @@ def logs_(
 ) -> None:
     """Show the output of the app's containers.
 
-    With --json each line is a JSON object of its own.
+    It is followed until Ctrl+C, on to the containers of the next deployment. With
+    --json each line is a JSON object of its own.
     """
     if container and all_containers:
         raise click.UsageError("give --container or --all-containers, not both")
@@ -77,10 +83,11 @@ def logs_(
     async def show(reactor: Any) -> list[HaloyError]:
         if wanted.follow and not raw and not output.as_json:
             output.info("Streaming logs; press Ctrl+C to stop")
-        answers = await together(
+        reading = together(
             _read(reactor, project, one, selection.limit_s, wanted, shown)
             for one in chosen
         )
+        answers = await while_read(reactor, reading)
         for one, found in zip(chosen, answers, strict=True):
             if isinstance(found, HaloyError):
                 output.problem(found, one.name if len(chosen) > 1 else "")
@@ -116,6 +123,27 @@ async def _read(
     shown: _Lines,
 ) -> None:
     client = client_for(reactor, project, one, limit_s)
+    goes_on = wanted.follow and not wanted.container
+    known = runs_of(await client.status(one.app)) if goes_on else frozenset()
+    await _stream(client, one, wanted, shown)
+    while goes_on and known:
+        shown.note(one, "the container has ended; waiting for the next one")
+        fresh = await successors(reactor, client, one.app, known)
+        if not fresh:
+            shown.note(one, "nothing of this app runs any more")
+            return
+        known |= fresh
+        latest = max(fresh, key=lambda run: run.since_s)
+        since_s = min(run.since_s for run in fresh)
+        if not wanted.every_container:
+            wanted = evolve(wanted, container=latest.container)
+            since_s = latest.since_s
+        wanted = evolve(wanted, tail=MUCH, since_s=since_s)
+        await _stream(client, one, wanted, shown)
+
+
+async def _stream(client: Any, one: Selected, wanted: Wanted, shown: _Lines) -> None:
+    """Show lines to the end of what writes them."""
     lines = client.logs(
         one.app,
         wanted.tail,
@@ -154,6 +182,11 @@ class _Lines:
         parts += [f"[{container[:12]}]"] if self._every_container else []
         prefix = "" if self._raw else " ".join(parts)
         self._output.line(text, prefix, self._colour(f"{one.name} {container}"))
+
+    def note(self, one: Selected, text: str) -> None:
+        """Tell what happens to the containers, where no program reads."""
+        if not self._raw and not self._output.as_json:
+            self._output.note(f"{one.name}: {text}")
 
     def _colour(self, source: str) -> str:
         return self._colours.setdefault(

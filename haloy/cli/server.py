@@ -24,6 +24,7 @@ from haloy.cli.options import Selection, output_options, server_options
 from haloy.cli.output import Output, show_entry
 from haloy.cli.registries import registry
 from haloy.cli.running import run, together
+from haloy.cli.streams import while_read
 from haloy.cli.version import installed
 from haloy.config.client_file import (
     ENV,
@@ -265,7 +266,8 @@ def logs(selection: Selection, access_logs: bool, output: Output) -> None:
                 show_entry(output, _named(entry), prefix)
 
     async def show(reactor: Any) -> list[HaloyError | None]:
-        return await together(read(reactor, one) for one in chosen)
+        reading = together(read(reactor, one) for one in chosen)
+        return await while_read(reactor, reading)
 
     answers = run(show)
     for one, found in zip(chosen, answers, strict=True):

@@ -12,16 +12,52 @@ import os
 import select
 import sys
 from collections import deque
-from typing import Any
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 from attrs import define, field
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReadDescriptor, IWriteDescriptor
+from twisted.internet.task import LoopingCall
 from zope.interface import implementer
 
 READ_BYTES = 16 * 1024
 #: More output than this makes the command wait.
 KEPT_BYTES = 1 << 20
+READER_LOOK_S = 0.5
+
+T = TypeVar("T")
+
+
+async def while_read(reactor: Any, working: Coroutine[Any, Any, T]) -> T:
+    """Return what C{working} returns, which prints now and then.
+
+    @raise BrokenPipeError: who reads our output has left. Else that would be seen when
+        there is something to print, and a quiet app's C{haloy logs | head} waits.
+    """
+    if not hasattr(select, "poll"):  # Windows
+        return await working
+    running = Deferred.fromCoroutine(working)
+    left: list[bool] = []
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+
+    def look() -> None:
+        if any(event & select.POLLERR for _, event in poll.poll(0)):
+            left.append(True)
+            running.cancel()
+
+    looking = LoopingCall(look)
+    looking.clock = reactor
+    looking.start(READER_LOOK_S)
+    try:
+        return await running
+    except CancelledError:
+        if left:
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from None
+        raise
+    finally:
+        looking.stop()
 
 
 @implementer(IReadDescriptor)

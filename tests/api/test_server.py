@@ -405,6 +405,17 @@ def test_container_lines(server: Server) -> None:
     assert {one["containerId"] for one in events} == {container}
 
 
+@pytest.mark.parametrize(
+    ("asked", "count"), [("", 150), ("0", 0), ("2", 2), ("-1", 100), ("x", 100)]
+)
+def test_past_lines(server: Server, asked: str, count: int) -> None:
+    """None are some, too; what is no count is as if it were not given."""
+    running(server, b"line\n" * 150)
+    query = f"&tail={asked}" if asked else "&tail=150"
+    answer = server.ask("GET", f"/v1/logs/hello?follow=false{query}")
+    assert answer.text.count('"line":') == count
+
+
 def test_lines_since_a_time(server: Server) -> None:
     """Docker is told from when on; by default nothing."""
     running(server, b"one")

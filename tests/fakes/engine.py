@@ -381,7 +381,7 @@ class FakeEngine:
         self.since_s = since_s
         container = self._find(container_id)
         lines = self.output.get(container.name, b"").splitlines(keepends=True)
-        for line in lines[-tail:]:
+        for line in lines[-tail:] if tail else ():
             await consume(Output(Stream.OUT, line))
 
     async def exec(

@@ -36,6 +36,7 @@ def test_the_life_of_an_app(haloy: Command, haloyd: Server) -> None:
     assert haloy("exec", "--", "/bin/sh", "-c", "exit 7", code=7) == ""
     haloy("exec", "--", "/bin/sh", "-c", "echo said > /proc/1/fd/1")
     assert "said" in haloy("logs", "--no-follow", "--all-containers", "--grep", "said")
+    assert haloy("logs", "--no-follow", "--tail", "0") == ""
     assert (
         haloy("logs", "--no-follow", "--raw", "--since", "2099-01-01T00:00:00Z") == ""
     )
