@@ -55,7 +55,7 @@ from twisted.python.failure import Failure
 
 from bench.compare import BACKEND, NGINX, free_port, wait_for
 from bench.even import Latency, Nginx, as_it_is, floor, load
-from bench.units import units
+from bench.units import missing, units
 from haloy.daemon.intents import Intents
 from haloy.daemon.routing import Routing
 from haloy.daemon.snapshot import SnapshotWriter
@@ -346,7 +346,9 @@ def main() -> None:
     with ExitStack() as stack:
         name = stack.enter_context(tempfile.TemporaryDirectory(prefix="haloy-bench-"))
         given.placed = as_it_is
-        if given.units:
+        if given.units and (why := missing()):
+            print(why)
+        elif given.units:
             grouped = stack.enter_context(units())
             given.placed = grouped.command
             grouped.enter("haloyd.service")

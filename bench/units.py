@@ -82,6 +82,18 @@ def units() -> Iterator[Units]:
                 _remove(group)
 
 
+def missing() -> str:
+    """Return what keeps us from such groups, C{""}: nothing does."""
+    try:
+        with units():
+            return ""
+    except OSError as problem:
+        return (
+            f"no control groups with a weight of the CPU here ({problem}): all have "
+            "the same share, so the figures are not those of a server with systemd"
+        )
+
+
 def _remove(group: Path) -> None:
     """Remove it when its last process is gone, which takes a moment."""
     for _ in range(50):

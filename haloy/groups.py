@@ -14,7 +14,11 @@ class SuggestingGroup(click.Group):
 
     Alone, and by the word C{help}, it shows its help and nothing is wrong
     (C{spec/cli.md} 1).
+
+    @cvar elsewhere: commands that other tools have, and what is done here instead.
     """
+
+    elsewhere: Mapping[str, str] = {}
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the command line; C{help deploy} is C{deploy --help}."""
@@ -31,16 +35,18 @@ class SuggestingGroup(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError:
-            names = self.list_commands(ctx)
-            near = difflib.get_close_matches(args[0], names, 3, 0.5)
-            hint = (
-                f"did you mean {' or '.join(near)}?"
-                if near
-                else f"`{ctx.command_path} --help` lists the commands."
-            )
+            hint = self._hint(ctx, args[0])
             raise click.UsageError(
                 f"there is no command {args[0]!r}; {hint}", ctx
             ) from None
+
+    def _hint(self, ctx: click.Context, asked: str) -> str:
+        if asked in self.elsewhere:
+            return self.elsewhere[asked]
+        near = difflib.get_close_matches(asked, self.list_commands(ctx), 3, 0.5)
+        if near:
+            return f"did you mean {' or '.join(near)}?"
+        return f"`{ctx.command_path} --help` lists the commands."
 
 
 class LazyGroup(SuggestingGroup):

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+from haloy.daemon.command.upgrade import NEEDED_BYTES
 from tests.support.checkout import ROOT, copy_checkout
 
 PLUGIN = "twisted/plugins/haloyd_plugin.py"
@@ -280,3 +281,9 @@ def _run(
     )
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout + done.stderr
+
+
+def test_both_ways_of_installing_want_the_same_room() -> None:
+    """install.sh runs where no Haloy is, so the number stands there, too."""
+    (needed_mib,) = re.findall(r"needed_mib=(\d+) #", (ROOT / "install.sh").read_text())
+    assert int(needed_mib) << 20 == NEEDED_BYTES

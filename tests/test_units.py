@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from bench import units
 from haloy import proxy_tap, tap
 
 ROOT = Path(__file__).parents[1]
@@ -229,3 +230,13 @@ def test_install_sh_tells_its_options_and_changes_nothing(tmp_path: Path) -> Non
     )
     assert wrong.returncode == 1
     assert "--help" in wrong.stderr
+
+
+def test_a_benchmark_without_control_groups(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says what is missing, and what that means for its figures."""
+    for place in ("_OLD", "_NEW"):
+        monkeypatch.setattr(units, place, tmp_path / "none")
+    assert "no control groups with a weight of the CPU here" in units.missing()
+    assert "all have the same share" in units.missing()

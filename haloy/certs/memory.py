@@ -94,12 +94,14 @@ class Memory:
     def known_to(self, authorities: Collection[str]) -> Memory:
         """Return the memory without failures at a CA that is configured no more.
 
-        What hindered that one says nothing of another: nobody waits for it.
+        What hindered that one says nothing of another: nobody waits for it. Nor of the
+        same one if it was not reached: C{ca_file} may be another by now.
         """
         left = {
             name: one
             for name, one in self.failures.items()
-            if not one.directory or one.directory in authorities
+            if (not one.directory or one.directory in authorities)
+            and one.kind != "transport"
         }
         return evolve(self, failures=left)
 

@@ -17,6 +17,6 @@ What they share:
     L{output_schema} (C{--json}), L{reference} (the manual).
   - Parts of a deployment: L{plan}, L{build}, L{archive}, L{push}, L{upload},
     L{provide} (any of these three), L{hooks}, L{follow}.
-  - Others: L{diagnosis} (the checks of doctor), L{terminal} (exec with a terminal), L{successors} (of containers
-    whose logs are followed).
+  - Others: L{diagnosis} (the checks of doctor), L{terminal} (exec with a terminal),
+    L{successors} (of containers whose logs are followed).
 """

@@ -61,12 +61,27 @@ COMMANDS = {
     "version": ("version:version_", "Print the version."),
 }
 
+_IN_ENV = "`env` in haloy.yaml names values and secrets (docs/guide/secrets.md)."
+#: What people look for who come from other tools.
+ELSEWHERE = {
+    "env": _IN_ENV,
+    "secret": _IN_ENV,
+    "secrets": _IN_ENV,
+    "login": "`haloy server add URL TOKEN` logs in.",
+    "ps": "`haloy status` shows what runs.",
+    "restart": "`haloy deploy` starts new containers.",
+    "scale": "`replicas` in haloy.yaml says how many run; then `haloy deploy`.",
+    "shell": "`haloy exec -it -- sh` opens one.",
+    "ssh": "`haloy exec -it -- sh` opens a shell.",
+}
+
 
 class _Main(LazyGroup):
     """Turns every problem into one red line and an exit code."""
 
     package = "haloy.cli"
     commands_by_name = COMMANDS
+    elsewhere = ELSEWHERE
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Remember what was asked, for the answer to be in JSON if that was."""

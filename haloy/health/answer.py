@@ -9,8 +9,14 @@ HEAD_LIMIT_BYTES: Final = 65536
 #: Statuses that no app can send.
 NOT_HTTP: Final = 0
 NO_ANSWER: Final = -1
+HTTP2_ALONE: Final = -2
 
 _STATUS: Final = re.compile(rb"HTTP/1\.[01] ([1-9][0-9]{2})(?: [^\r\n]*)?\r?\n")
+
+
+#: An HTTP/2 server speaks first, and its first frame is SETTINGS on stream 0 (RFC 9113
+#: section 3.4): three octets of length, type, flags, stream.
+_SETTINGS: Final = re.compile(rb"\0..\x04\0\0\0\0\0", re.DOTALL)
 
 
 class StatusReader:
@@ -22,8 +28,13 @@ class StatusReader:
         self._seen = b""
 
     def feed(self, data: bytes) -> int | None:
-        """Return the status once it is there, L{NOT_HTTP} when there is none."""
+        """Return the status once it is there, L{NOT_HTTP} when there is none.
+
+        L{HTTP2_ALONE} from who does not even read what is asked over HTTP/1.1.
+        """
         self._seen += data
+        if _SETTINGS.match(self._seen) is not None:
+            return HTTP2_ALONE
         while (match := _STATUS.match(self._seen)) is not None:
             status = int(match[1])
             if status >= 200:

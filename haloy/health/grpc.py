@@ -37,7 +37,7 @@ def verdict(status: int, grpc_status: bytes, body: bytes) -> tuple[bool, str]:
     if status != 200:
         return False, f"grpc.health.v1 answered HTTP {status}"
     if grpc_status == _UNIMPLEMENTED:
-        return False, "does not implement grpc.health.v1"
+        return False, "does not implement grpc.health.v1: give it that service"
     if grpc_status == _NOT_FOUND:
         return False, "grpc.health.v1 does not know the service"
     if grpc_status != b"0":

@@ -14,11 +14,19 @@ from twisted.internet import defer
 from twisted.internet.defer import Deferred
 
 from haloy.health import grpc
-from haloy.health.answer import NO_ANSWER, NOT_HTTP
+from haloy.health.answer import HTTP2_ALONE, NO_ANSWER, NOT_HTTP
 from haloy.health.question import NotConnected, Question
 from haloy.model.app import Address, HealthCheck
 
 _FIELDS = ((b"user-agent", b"haloy-health"), (b"accept", b"*/*"))
+_TO_HTTP2 = (
+    "speaks HTTP/2 alone: it needs proxy.protocol: h2c, and a gRPC server "
+    "health_check_path: grpc"
+)
+#: What L{Ask} says of who does not speak HTTP/2, and then the way out.
+_NOT_HTTP2 = "answered something that is not HTTP/2"
+_TO_HTTP1 = f"{_NOT_HTTP2}, as proxy.protocol: h2c promises; leave that out"
+_NOT_GRPC = f"{_NOT_HTTP2}; health_check_path: grpc is for gRPC servers"
 
 
 @frozen
@@ -93,6 +101,8 @@ async def probe(
         return _refused(problem, address)
     if status == NO_ANSWER:
         return ProbeResult(False, "closed the connection without an answer")
+    if status == HTTP2_ALONE:
+        return ProbeResult(False, _TO_HTTP2)
     if status == NOT_HTTP:
         return ProbeResult(False, "answered something that is not HTTP")
     return _by_status(path, status)
@@ -119,6 +129,8 @@ async def _probe_h2c(
     except defer.TimeoutError:
         return _silent(timeout_s)
     except Exception as problem:  # Twisted's connection errors have no common base
+        if str(problem) == _NOT_HTTP2:
+            return ProbeResult(False, _TO_HTTP1 if service is None else _NOT_GRPC)
         return _refused(problem, address)
     if service is None:
         return _by_status(check.path, reply.status)

@@ -122,8 +122,8 @@ def test_failures_count_where_the_ca_counts_them(
     """A CA that is away has counted nothing."""
     ledger = life.begin()
     fail(ledger, life.decision(ledger), problem)
+    assert ledger.memory.failures[SHOP].kind == kind
     memory = life.begin().memory
-    assert memory.failures[SHOP].kind == kind
     assert len(memory.attempts) == counted
     assert bool(memory.paused) == (kind == "rate")
 
@@ -131,12 +131,21 @@ def test_failures_count_where_the_ca_counts_them(
 def test_failures_at_a_ca_of_before_hold_nothing_up(life: Life) -> None:
     """Whoever configures another CA waits for nothing, and climbs no ladder further."""
     ledger = life.begin()
-    fail(ledger, life.decision(ledger), AcmeError("away", kind="transport"))
+    fail(ledger, life.decision(ledger), AcmeError("no", kind="validation"))
     assert life.decision(life.begin()).waits_for == "failure"
     life.authorities = ("https://other.example/dir", CA)
     assert life.begin().memory.failures[SHOP].count == 1
     life.authorities = ("https://other.example/dir",)
     assert life.begin().memory.failures == {}
+
+
+def test_a_ca_that_was_not_reached_is_asked_by_the_next_start(life: Life) -> None:
+    """It may be trusted by now, by another C{ca_file}; nothing was sent to it."""
+    ledger = life.begin()
+    away = AcmeError("its certificate is not trusted", kind="transport")
+    fail(ledger, life.decision(ledger), away)
+    assert life.decision(ledger).waits_for == "failure"
+    assert life.decision(life.begin()).waits_for == ""
 
 
 @pytest.mark.parametrize("kind", ["rate", "rejected"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import resource
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from haloy.cli.main import COMMANDS, main
+from haloy.cli.main import COMMANDS, ELSEWHERE, main
 from tests.support.waiting import slowness
 
 
@@ -48,6 +49,18 @@ def test_near_miss_is_suggested() -> None:
     assert code == 2
     assert "did you mean deploy" in shown
     assert "did you mean" not in run("xyzzy")[1]
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_words_of_other_tools(name: str) -> None:
+    """What is done here is said, not what is spelt alike; it exists."""
+    code, shown = run(name)
+    assert (code, "did you mean" in shown) == (2, False)
+    assert name not in COMMANDS
+    (command,) = re.findall(r"`haloy ([\w-]+)", ELSEWHERE[name])[:1] or ["init"]
+    assert command in COMMANDS
+    for page in re.findall(r"docs/\S+\.md", ELSEWHERE[name]):
+        assert (Path(__file__).parents[2] / page).exists()
 
 
 def test_unknown_subcommand_is_an_error() -> None:

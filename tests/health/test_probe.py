@@ -70,6 +70,8 @@ async def app(reactor: Any) -> AsyncIterator[App]:
         (b"HTTP/1.1 500 No\r\n\r\n", False, "/h answered 500"),
         (b"HTTP/1.1 103 Early\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", True, "200"),
         (b"SSH-2.0-OpenSSH\r\n", False, "not HTTP"),
+        (frame(frames.SETTINGS), False, "it needs proxy.protocol: h2c"),
+        (frame(frames.SETTINGS, 0, 0, bytes(24)), False, "health_check_path: grpc"),
     ],
 )
 async def test_answers(
@@ -192,7 +194,13 @@ async def test_http2_that_goes_wrong(app: App, reactor: Any) -> None:
     check = HealthCheck("/", h2c=True)
     address = app.serve(b"HTTP/1.1 400 Bad Request\r\n\r\n")
     result = await prober(ask)(reactor, address, check, 5)
-    assert result == ProbeResult(False, "answered something that is not HTTP/2")
+    assert not result.passed
+    assert "not HTTP/2, as proxy.protocol: h2c promises" in result.reason
+    health = HealthCheck("grpc", h2c=True)
+    result = await prober(ask)(
+        reactor, app.serve(b"HTTP/1.1 400 No\r\n\r\n"), health, 5
+    )
+    assert "not HTTP/2; health_check_path: grpc is for" in result.reason
     silent = app.serve(b"")
     result = await prober(ask)(reactor, silent, check, 0.2)
     assert result == ProbeResult(False, "no answer within 0.2 s")

@@ -100,4 +100,7 @@ def _list(found: Made, mine: str, as_json: bool) -> None:
         for name, some in found.items()
     ]
     value = {"instance": mine, "instances": values}
+    if not found:
+        tell(value, ["Docker here has no containers of a haloyd."], as_json)
+        return
     tell_table(value, ("haloyd", "containers", "apps"), rows, as_json)

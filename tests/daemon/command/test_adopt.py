@@ -41,6 +41,8 @@ def test_without_containers(haloyd: Haloyd, docker: DockerApi, tmp_path: Path) -
     haloyd("init", docker=docker.host)
     done = haloyd("adopt", "--json", docker=docker.host)
     assert done.stdout == '{"instance": "", "instances": []}\n'
+    done = haloyd("adopt", docker=docker.host)
+    assert done.stdout == "Docker here has no containers of a haloyd.\n"
     done = haloyd("adopt", ONE, "--yes", docker=docker.host)
     assert (done.returncode, "there is: none" in done.stderr) == (1, True)
     assert not (tmp_path / "data" / "instance-id").exists()
