@@ -1,7 +1,8 @@
 #!/bin/sh
 # Install `haloy`, the command, for the user who runs this.
 #
-#   sh install-cli.sh             the newest version, from the package index
+#   sh install-cli.sh             the checkout that it is in; elsewhere the newest
+#                                 version, from the package index
 #   sh install-cli.sh PACKAGE     a wheel, a checkout, or haloy==VERSION
 #
 # It gets an environment of its own in ~/.local/share/haloy and a link in
@@ -64,6 +65,11 @@ if [ -e "$BIN/haloy" ] && [ "$(readlink "$BIN/haloy")" != "$HOME_OF_IT/bin/haloy
     fail "$BIN/haloy is there already and not from here; move it away first"
 fi
 
+# Started by a pipe it has no folder, and the current one may be any project.
+here=$(CDPATH='' cd "$(dirname "$0")" && pwd)
+if [ $# -eq 0 ] && [ -f "$here/install-cli.sh" ] && [ -f "$here/pyproject.toml" ]; then
+    set -- "$here"
+fi
 # To pip a folder is one only by its path: without a slash it is a package's name.
 case ${1:-} in
     */*) ;;

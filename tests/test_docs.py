@@ -47,6 +47,22 @@ def test_links_lead_somewhere(document: Path) -> None:
             assert anchor in {one.lower().replace(" ", "-") for one in headings}, link
 
 
+def test_every_page_is_reached_by_links() -> None:
+    """Who begins with README.md and follows links finds all there is."""
+    reached: set[Path] = set()
+    found = [ROOT / "README.md"]
+    while found:
+        document = found.pop()
+        if document in reached or document.suffix != ".md":
+            continue
+        reached.add(document)
+        links = (link.partition("#")[0] for link in _LINK.findall(_text(document)))
+        paths = [(document.parent / one).resolve() for one in links if one]
+        found += [path / "README.md" if path.is_dir() else path for path in paths]
+        found = [path for path in found if path.is_file()]
+    assert not [one for one in DOCUMENTS if one not in reached]
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_paths_in_the_text_exist(document: Path) -> None:
     """What is written `like/this.py` is a file or folder of the checkout."""
@@ -168,6 +184,7 @@ def test_every_promise_names_its_test() -> None:
 
 
 GUIDE = sorted((ROOT / "docs" / "guide").glob("*.md"))
+OPERATIONS = sorted((ROOT / "docs" / "operations").glob("*.md"))
 PROGRAMS = {"haloy": haloy, "haloyd": haloyd}
 
 
@@ -177,6 +194,14 @@ def test_the_yaml_of_the_guide_is_accepted(document: Path) -> None:
     for shown in re.findall(r"```yaml\n(.+?)```", _text(document), re.DOTALL):
         if not shown.startswith("jobs:"):
             parse_app_document(shown, document.name, "yaml")
+
+
+@pytest.mark.parametrize("document", OPERATIONS, ids=lambda path: path.name)
+def test_the_yaml_of_the_operations_is_accepted(document: Path) -> None:
+    """Each example is (a part of) a haloyd.yaml as it stands; Prometheus' is not."""
+    for shown in re.findall(r"```yaml\n(.+?)```", _text(document), re.DOTALL):
+        if not shown.startswith("scrape_configs:"):
+            parse_daemon_file(shown, document.name)
 
 
 def _calls(text: str) -> Iterator[str]:

@@ -236,6 +236,37 @@ def test_the_script_installs_and_takes_away(wheel: Path, tmp_path: Path) -> None
     assert command.read_text() == "another's"
 
 
+@pytest.mark.slow
+def test_the_script_of_a_checkout_installs_the_checkout(tmp_path: Path) -> None:
+    """As the guide has it typed, without an argument; by a pipe the index is asked."""
+    (tmp_path / "pyproject.toml").write_text("[project]\n")  # which nobody can build
+    text = (ROOT / "install-cli.sh").read_text()
+    variables = {
+        **{key: one for key, one in os.environ.items() if not key.startswith("XDG_")},
+        "HOME": str(tmp_path / "home"),
+        "PYTHON": sys.executable,
+        "PIP_NO_INDEX": "1",
+    }
+
+    def said(*command: str, given: str = "") -> str:
+        done = subprocess.run(
+            command,
+            env=variables,
+            cwd=tmp_path,
+            input=given,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 1
+        return done.stdout + done.stderr
+
+    asks_the_index = "No matching distribution found for haloy"
+    assert asks_the_index in said("sh", given=text)
+    (tmp_path / "install-cli.sh").write_text(text)
+    assert asks_the_index not in said("sh", "install-cli.sh")
+
+
 def _install(python: Path, *what: str, folder: Path) -> None:
     """Install without a network: the build backend is the tests' own."""
     _run(

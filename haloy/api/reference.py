@@ -135,9 +135,10 @@ _TERMINAL = """
 from then on bytes from the client are input, and bytes from the server are output
 behind one byte: 1 for stdout, 2 for stderr. The client may send `{"type": "resize",
 "columns": 132, "rows": 50}` and `{"type": "end"}` (of the input). `{"type": "exit",
-"code": 0}` or `{"type": "error", "code": "…", "reason": "…"}` is the last message. A
-client that leaves ends its command with all that it has started; that needs `grep`
-and a shell in the image where haloyd is not root.
+"code": 0}` or `{"type": "error", "code": "…", "reason": "…"}` is the last message; its
+code is `stopped` when haloyd is being stopped. That, and a client that leaves, ends the
+command with all that it has started; it needs `grep` and a shell in the image where
+haloyd is not root.
 """
 
 
