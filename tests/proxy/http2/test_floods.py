@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import select
+import socket
 import ssl
 import threading
 import time
@@ -34,6 +35,8 @@ CPU_S = 0.1
 # Fifty thousand of these may still be an upload in small pieces.
 CPU_OF_OCTETS_S = 0.2
 LATENCY_S = 0.25
+# More than any of them gets: ten thousand answers to pings.
+SAID_BYTES = 1048576
 # The client of the test is in the same process, and so is the app.
 GROWTH_BYTES = 24 * 1048576
 
@@ -198,10 +201,12 @@ def attack(port: int, pieces: list[bytes]) -> int | None:
     """Send everything, and read meanwhile; return the code of GOAWAY.
 
     A connection that the proxy has closed is reset by what was still on its way; who
-    reads all along has what was said before. C{None}: there was no GOAWAY.
+    reads all along has what was said before, and so has who gets no core meanwhile:
+    there is room for it at the client. C{None}: there was no GOAWAY.
     """
     client = RawClient(port)
     tls = client.peer.socket
+    tls.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SAID_BYTES)
     tls.setblocking(False)
     left = memoryview(b"".join(pieces))
     said = bytearray()
