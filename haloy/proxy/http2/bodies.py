@@ -47,6 +47,20 @@ class Bodies(Answers):
         stream.inbox = []
         return pieces
 
+    def chats(self, stream: Stream) -> None:
+        """Learn that small pieces are the business of C{stream}.
+
+        Those that came with its head as well, which was not known then.
+        """
+        if stream.small_price != budget.SMALL_DATA:
+            return
+        stream.small_price = budget.SMALL_DATA_CHATTY
+        pieces = stream.inbox
+        if len(pieces) > 1:
+            least, most = budget.MESSAGE_BYTES, budget.SMALL_DATA_BYTES
+            small = len([True for piece in pieces if least <= len(piece) < most])
+            self.budget.earn(small * (budget.SMALL_DATA - budget.SMALL_DATA_CHATTY))
+
     def keep_lent(self) -> None:
         """Copy what nobody has taken out of the buffer that was lent to us."""
         lent = self._lent
@@ -82,7 +96,8 @@ class Bodies(Answers):
         size = len(body)
         end = flags & _END_STREAM != 0
         if size < budget.SMALL_DATA_BYTES and not end:
-            self._spend(stream.small_price if size else budget.EMPTY_DATA)
+            chatty = size >= budget.MESSAGE_BYTES
+            self._spend(stream.small_price if chatty else tiny_price(stream, size))
         if stream.left_bytes >= 0:
             stream.left_bytes -= size
             if stream.left_bytes < 0 or (end and stream.left_bytes):
@@ -167,3 +182,13 @@ class Bodies(Answers):
             self._spend(budget.LATE)
         else:
             raise Broken(frames.STREAM_CLOSED, "DATA on a closed stream")
+
+
+def tiny_price(stream: Stream, size: int) -> float:
+    """Return what a piece of C{size} bytes costs, fewer than any message has.
+
+    What an app says was asked for, in whatever pieces.
+    """
+    if not size:
+        return budget.EMPTY_DATA
+    return budget.SMALL_DATA if stream.small_price else 0.0

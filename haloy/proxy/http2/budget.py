@@ -1,8 +1,9 @@
 """What a client may make us do for nothing: tokens that everything cheap to send costs.
 
-They come back with time, with finished requests and with what the client takes of
-us. So a page left with a hundred images under way, pings in a stream that lasts for
-days, and a gigabyte in either direction are paid for, and floods are not.
+They come back with time, with finished requests, with what the client takes of us and
+with the bytes of bodies that it sends. So a page left with a hundred images under way,
+pings in a stream that lasts for days, and a gigabyte in either direction are paid for,
+and floods are not.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ SMALL_DATA: Final = 0.02
 #: Where small pieces are the business, as in gRPC.
 SMALL_DATA_CHATTY: Final = 0.002
 SMALL_DATA_BYTES: Final = 64
+#: Even there, less than what a message of gRPC begins with is no business.
+MESSAGE_BYTES: Final = 5
 
 EARNED_BY_STREAM: Final = 1.0
 EARNED_BY_DATA: Final = 0.4

@@ -57,6 +57,8 @@ def take(
     call = stream.owner = GrpcFastCall(connection, stream, fields, ready, ready.plan)
     if whole:
         call.body_ended([])
+    else:
+        connection.engine.chats(stream)
     return True
 
 

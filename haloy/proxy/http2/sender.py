@@ -369,6 +369,7 @@ class Sender:
         if self.may_grow:
             more = min(self._window_bytes, CONNECTION_WINDOW_BYTES - self._window_bytes)
             self._window_bytes += more
+        self.budget.earn(budget.EARNED_BY_BYTE * self._owed_bytes)
         increment = self._owed_bytes + more
         self.receive_window += increment
         self._owed_bytes = 0

@@ -15,7 +15,6 @@ from haloy.proxy.exchange import Exchange, TooLarge
 from haloy.proxy.fields import BadHead
 from haloy.proxy.head import RequestHead, render_request
 from haloy.proxy.http2 import frames
-from haloy.proxy.http2.budget import SMALL_DATA_CHATTY
 from haloy.proxy.http2.control import CALL, ENDED_REQUEST
 from haloy.proxy.http2.decoder import HeaderList
 from haloy.proxy.http2.exchange import StreamExchange, encode_lines
@@ -117,7 +116,7 @@ class StreamClient(Outgoing):
         driver = StreamForwarding(self, target, exchange, head, fresh=False)
         driver.grpc = self._grpc = not target.is_api and is_call(request)
         if target.h2c or self._grpc:
-            self.stream.small_price = SMALL_DATA_CHATTY
+            self.connection.engine.chats(self.stream)
         self.driver = driver
         if fields is not None and (self._grpc or (end and request.method == b"GET")):
             learn(origin, fields, request, target, head)

@@ -9,6 +9,7 @@ import threading
 import pytest
 
 from haloy.proxy.http2 import frames
+from haloy.proxy.http2.budget import BURST, EARNED_BY_BYTE
 from haloy.proxy.http2.control import BODY, Event
 from haloy.proxy.http2.decoder import HeaderList
 from haloy.proxy.http2.engine import Engine
@@ -67,6 +68,8 @@ def opened(*, told: int = -1, grows: bool) -> Engine:
     engine.receive(head(1, POST, end=False) + head(3, POST, end=False), 0.0)
     engine.streams[1].left_bytes = told
     engine.may_grow = grows
+    # Some are spent: it matters what is earned.
+    engine.budget.tokens = BURST / 2
     engine.take()
     return engine
 
@@ -74,7 +77,8 @@ def opened(*, told: int = -1, grows: bool) -> Engine:
 def state(engine: Engine) -> list[object]:
     """Return all that tells two engines apart, but how credit is cut.
 
-    Of the connection's window it counts what is open and what is owed, together.
+    Of the connection's window it counts what is open and what is owed, together, and so
+    do the tokens that come with that.
     """
     credit: dict[int, int] = {}
     others = []
@@ -103,7 +107,7 @@ def state(engine: Engine) -> list[object]:
         engine.failed,
         engine.receive_window + engine._owed_bytes,
         engine.held_bytes,
-        engine.budget.tokens,
+        round(engine.budget.tokens + EARNED_BY_BYTE * engine._owed_bytes, 6),
     ]
 
 

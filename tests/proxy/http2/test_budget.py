@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from haloy.proxy.http2 import budget, frames
+from haloy.proxy.http2 import frames
 from haloy.proxy.http2.budget import BURST, Budget
 from haloy.proxy.http2.engine import Engine
+from haloy.proxy.http2.sender import Stream
 from tests.proxy.http2.support import client, frame, head, number, opened, server
 
 
@@ -56,7 +57,7 @@ def test_a_gibibyte_down_is_no_flood() -> None:
     """Windows opened and pings sent as grpcio does; in no time at all."""
     engine = server()
     stream = opened(engine, end=True)
-    stream.small_price = budget.SMALL_DATA_CHATTY
+    engine.chats(stream)
     engine.headers(stream, b"\x88", end=False)
     piece = bytes(16384)
     ping = frame(frames.PING, 0, 0, b"12345678")
@@ -91,6 +92,64 @@ def test_a_gibibyte_up_is_no_flood() -> None:
         assert engine.held_bytes == 0
 
 
+def calling() -> tuple[Engine, Stream]:
+    """Return an engine with a call of gRPC whose client talks."""
+    engine = server()
+    stream = opened(engine)
+    engine.chats(stream)
+    return engine, stream
+
+
+def taken(engine: Engine, stream: Stream, sent: bytes, now_s: float) -> None:
+    """Have C{sent} come, and the app take it."""
+    engine.receive(sent, now_s)
+    engine.credit(stream, len(engine.take_body(stream)))
+    engine.take()
+
+
+def test_octets_to_an_app_that_chats_are_a_flood() -> None:
+    """Fifty thousand are too many, as to any other, although the app takes them."""
+    engine, stream = calling()
+    octets = frame(frames.DATA, 0, 1, b"x") * 1000
+    for _ in range(49):
+        taken(engine, stream, octets, 0.0)
+    assert not engine.failed
+    engine.receive(octets * 2, 0.0)
+    assert engine.failed
+
+
+def test_an_hour_of_small_messages_is_no_flood() -> None:
+    """One in 5 ms, and a thousand at once in each second besides; no answer to them."""
+    engine, stream = calling()
+    words = frame(frames.DATA, 0, 1, MESSAGE) * 1200
+    for second in range(3600):
+        taken(engine, stream, words, float(second))
+    assert not engine.failed
+
+
+def test_ends_of_large_messages_are_no_flood() -> None:
+    """Gibibytes in messages of two octets more than a frame, in no time at all."""
+    engine, stream = calling()
+    message = frame(frames.DATA, 0, 1, bytes(16384)) + frame(frames.DATA, 0, 1, b"xx")
+    for _ in range(131072):
+        taken(engine, stream, message, 0.0)
+    assert not engine.failed
+    assert engine.budget.tokens > BURST / 2
+
+
+def test_messages_that_come_with_their_head_cost_no_more() -> None:
+    """Before it is known for whom they are, they cost as much as to any app."""
+    engine = server()
+    words = frame(frames.DATA, 0, 1, MESSAGE) * 1000
+    octets = frame(frames.DATA, 0, 1, b"x") * 1000
+    before = engine.budget.tokens
+    engine.receive(head(1, end=False) + words + octets, 0.0)
+    assert engine.budget.tokens == pytest.approx(before - 40.0)
+    for _ in range(2):
+        engine.chats(engine.streams[1])
+        assert engine.budget.tokens == pytest.approx(before - 22.0)
+
+
 #: What grpc-go sends for every piece that it gets, as soon as the last one is answered.
 MEASURED = (
     frame(frames.WINDOW_UPDATE, 0, 0, number(7))
@@ -117,7 +176,7 @@ def talked(engine: Engine, rounds: int) -> None:
 def test_a_chat_of_grpc_go_is_no_flood() -> None:
     """Its clients and its servers ping at each word."""
     engine = server()
-    opened(engine).small_price = budget.SMALL_DATA_CHATTY
+    engine.chats(opened(engine))
     engine.headers(engine.streams[1], b"\x88", end=False)
     talked(engine, 5_000)
     asking = client()
@@ -132,7 +191,7 @@ def test_calls_of_grpc_go_are_no_flood() -> None:
     for number_ in range(1, 10_001, 2):
         engine.receive(head(number_, end=False), 0.0)
         stream = engine.streams[number_]
-        stream.small_price = budget.SMALL_DATA_CHATTY
+        engine.chats(stream)
         engine.receive(frame(frames.DATA, 1, number_, MESSAGE), 0.0)
         engine.credit_all(stream, len(MESSAGE))
         assert engine.whole(stream, b"\x88", MESSAGE, b"\x88")
@@ -203,6 +262,9 @@ PRICES = {
     "DATA that is not small": (piece(64), 0.0),
     "the end of a body": (piece(0, flags=1), 0.0),
     "DATA of gRPC": (piece(63, 5), 0.002),
+    "DATA of gRPC with a message of nothing": (piece(5, 5), 0.002),
+    "DATA of gRPC with no message": (piece(4, 5), 0.02),
+    "empty DATA of gRPC": (piece(0, 5), 1.0),
     "DATA of a stream that we have reset": (piece(64, 7), 0.05),
     "a head of a stream that we have reset": (head(7), 0.5),
     "a request": (head(9), 0.0),
@@ -219,7 +281,7 @@ def test_prices(what: str) -> None:
     engine = server()
     engine.headers(opened(engine, 1, end=True), b"\x88", end=True)
     opened(engine, 3)
-    opened(engine, 5).small_price = budget.SMALL_DATA_CHATTY
+    engine.chats(opened(engine, 5))
     engine.reset(opened(engine, 7), frames.CANCEL)
     engine.budget.tokens = 500.0
     engine.receive(sent, 0.0)

@@ -456,9 +456,9 @@ def test_cheap_frames_cost(data: bytes, cost: float) -> None:
 def test_small_pieces_are_cheaper_where_they_are_usual() -> None:
     """A gRPC stream of small messages is no flood."""
     engine = server()
-    opened(engine).small_price = budget.SMALL_DATA_CHATTY
+    engine.chats(opened(engine))
     before = engine.budget.tokens
-    engine.receive(frame(DATA, 0, 1, b"x"), 0.0)
+    engine.receive(frame(DATA, 0, 1, b"\0\0\0\0\0"), 0.0)
     assert before - engine.budget.tokens == pytest.approx(budget.SMALL_DATA_CHATTY)
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from haloy.model.app import Protocol, ProxyOptions
 from haloy.proxy.descriptor import READ_BYTES
 from haloy.proxy.http2 import frames
 from haloy.proxy.http2.downstream import Http2Downstream
@@ -26,6 +27,7 @@ from tests.proxy.apps import SHORT_OK
 from tests.proxy.conftest import Starter
 from tests.proxy.http2.clients import H2Client, RawClient, until
 from tests.proxy.http2.support import GET, POST, block, frame, head, number, split
+from tests.proxy.http2.test_shedding import App
 from tests.proxy.support import answering, backend, in_thread
 from tests.support.waiting import scheduled_s, slowness
 
@@ -268,6 +270,49 @@ async def test_a_flood_is_ended_and_nobody_else_feels_it(
         assert switch.waits == 0
         assert sum(switch.crowd.counts.values()) == 0
         await until(lambda: all(not pool.outstanding for pool in switch.pools.values()))
+
+
+@pytest.mark.usefixtures("untraced")
+async def test_a_flood_of_octets_to_an_app_that_chats(start_http2: Starter) -> None:
+    """It is ended as soon as one to any other app."""
+    running = start_http2()
+    pieces = small_data(b"x", 60000)
+    with backend(App()) as app:
+        await running.serve(app, options=ProxyOptions(protocol=Protocol.H2C))
+        began = time.thread_time()
+        code = await in_thread(attack, running.https, pieces)
+        spent = time.thread_time() - began
+    print(f"{spent:.3f} s CPU")
+    assert code == frames.ENHANCE_YOUR_CALM
+    assert spent < CPU_OF_OCTETS_S * slowness()
+
+
+@pytest.mark.parametrize("messages", [1, 1000])
+async def test_calls_of_many_small_messages_are_no_flood(
+    start_http2: Starter, messages: int
+) -> None:
+    """A hundred, each at once with its head, whole or open at first."""
+    running = start_http2()
+    fields = (*POST, ("content-type", "application/grpc"), ("te", "trailers"))
+    said = b"\0\0\0\0\2hi"
+
+    def talk() -> int | None:
+        client = RawClient(running.https)
+        for n in range(1, 201, 2):
+            words = frame(frames.DATA, 0, n, said) * messages
+            end = frame(frames.DATA, 1, n, said)
+            client.send(head(n, fields, end=False), words)
+            if n % 4 == 1:
+                client.send(frame(frames.PING, 0, 0, bytes(8)))
+                client.until(frames.PING)
+            client.send(end)
+            client.until(frames.HEADERS, n)
+        client.peer.close()
+        return client.goaway
+
+    with backend(App(b"/")) as app:
+        await running.serve(app, options=ProxyOptions(protocol=Protocol.H2C))
+        assert await in_thread(talk) is None
 
 
 @pytest.mark.parametrize("window", [0, frames.WINDOW_LIMIT])

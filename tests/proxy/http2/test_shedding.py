@@ -12,7 +12,8 @@ from attrs import define
 
 from haloy.model.app import Protocol, ProxyOptions
 from haloy.proxy.http2 import frames
-from haloy.proxy.http2.control import BODY, ENDED_REQUEST, RESET, ROOM
+from haloy.proxy.http2.control import BODY, CALL, END, ENDED_REQUEST, RESET, ROOM
+from haloy.proxy.http2.decoder import HeaderList
 from haloy.proxy.http2.downstream import Http2Downstream
 from haloy.proxy.http2.engine import Engine
 from haloy.proxy.http2.hpack import encode
@@ -58,18 +59,22 @@ class App:
         peer.socket.settimeout(120)
         engine = Engine(client=False, now_s=0.0)
         left: dict[Stream, int] = {}
+        asked: dict[Stream, HeaderList] = {}
         peer.send(engine.take())
         while data := peer.recv():
             for kind, stream, what in engine.receive(data, 0.0):
-                if kind == ENDED_REQUEST and stream.sending:
+                if kind <= CALL:
+                    asked[stream] = what
+                if kind in (ENDED_REQUEST, CALL, END) and stream.sending:
                     engine.headers(stream, encode([(b":status", b"200")]), end=False)
-                    large = self._small.isdisjoint(what.pseudo)
+                    large = self._small.isdisjoint(asked.pop(stream).pseudo)
                     left[stream] = LARGE_BYTES if large else 2
                     give(engine, stream, left)
-                elif kind == BODY:
+                if kind in (BODY, CALL):
                     engine.credit(stream, len(engine.take_body(stream)))
                 elif kind == RESET:
                     self.resets += 1
+                    asked.pop(stream, None)
                     left.pop(stream, None)
                 elif kind == ROOM:
                     for one in tuple(left) if not stream.id else (stream,):
