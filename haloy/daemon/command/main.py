@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import errno
+import gc
 import sys
 from contextlib import suppress
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
 from haloy.daemon.command.output import tell
 from haloy.errors import HaloyError, refused_by_machine
+from haloy.garbage import not_looked_for
 from haloy.groups import LazyGroup
 from haloy.libraries import damage, not_whole
 
@@ -41,6 +43,13 @@ class _Group(LazyGroup):
     package = "haloy.daemon.command"
     commands_by_name = COMMANDS
 
+    def __call__(self, *args: Any, **more: Any) -> Any:
+        """Be the command of this process, which ends with it."""
+        try:
+            return super().__call__(*args, **more)
+        finally:
+            gc.freeze()  # Python's last look for garbage is long, and frees nothing
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Remember whether the answer is to be JSON, when there is none, too."""
         ctx.meta[_AS_JSON] = "--json" in args
@@ -50,7 +59,8 @@ class _Group(LazyGroup):
         """Return one command; what is cut off is not loaded, which could kill us."""
         if problem := damage():
             raise click.ClickException(not_whole(problem))
-        return super().get_command(ctx, cmd_name)
+        with not_looked_for():
+            return super().get_command(ctx, cmd_name)
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command; never show a traceback for a known problem."""
