@@ -53,7 +53,12 @@ class Wanted:
 @click.option("-i", "--ignore-case", is_flag=True, help="With --grep: ignore case.")
 @click.option("--container", default="", help="Only this one: its id or the beginning.")
 @click.option("--all-containers", is_flag=True, help="Show all replicas.")
-@click.option("--no-follow", is_flag=True, help="Print what there is, then end.")
+@click.option(
+    "-f",
+    "--follow/--no-follow",
+    default=True,
+    help="Follow, as without it; or print what there is, then end.",
+)
 @click.option("--raw", is_flag=True, help="Print only the lines, for scripts.")
 @output_options
 def logs_(
@@ -64,7 +69,7 @@ def logs_(
     ignore_case: bool,
     container: str,
     all_containers: bool,
-    no_follow: bool,
+    follow: bool,
     raw: bool,
     output: Output,
 ) -> None:
@@ -76,7 +81,7 @@ def logs_(
     if container and all_containers:
         raise click.UsageError("give --container or --all-containers, not both")
     matches = _matcher(grep, ignore_case)
-    wanted = Wanted(tail, _since(since), container, all_containers, not no_follow)
+    wanted = Wanted(tail, _since(since), container, all_containers, follow)
     project, chosen = choose(selection)
     shown = _Lines(output, matches, raw, all_containers, len(chosen) > 1)
 

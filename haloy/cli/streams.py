@@ -21,6 +21,8 @@ from twisted.internet.interfaces import IReadDescriptor, IWriteDescriptor
 from twisted.internet.task import LoopingCall
 from zope.interface import implementer
 
+from haloy.errors import HaloyError
+
 READ_BYTES = 16 * 1024
 #: More output than this makes the command wait.
 KEPT_BYTES = 1 << 20
@@ -51,13 +53,16 @@ async def while_read(reactor: Any, working: Coroutine[Any, Any, T]) -> T:
     looking.clock = reactor
     looking.start(READER_LOOK_S)
     try:
-        return await running
-    except CancelledError:
-        if left:
-            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from None
-        raise
+        result = await running
+    except (CancelledError, HaloyError):  # a cancelled connect has words of its own
+        if not left:
+            raise
+    else:
+        if not left:
+            return result
     finally:
         looking.stop()
+    raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
 
 @implementer(IReadDescriptor)

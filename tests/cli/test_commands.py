@@ -256,6 +256,8 @@ async def test_logs_are_filtered(bench: Bench) -> None:
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [row["line"] for row in rows] == ["one", "two", "three"]
     assert bench.engine.since_s > 1_700_000_000
+    done = await bench.haloy("logs", "-f", "--no-follow", "--grep", "one")
+    assert done.stdout == "one\n", "-f is a habit, and the last word counts"
     for wrong in (("--grep", "("), ("--since", "soon")):
         assert (await bench.haloy("logs", *wrong)).returncode == 2
 

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 from attrs import define, field
-from twisted.internet.defer import Deferred
-from twisted.internet.task import deferLater
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock, deferLater
 from twisted.internet.threads import deferToThread
 
-from haloy.cli.streams import KEPT_BYTES, Inlet, Outlet
+from haloy.cli.streams import KEPT_BYTES, READER_LOOK_S, Inlet, Outlet, while_read
+from haloy.errors import ServerUnreachable
 
 
 @define(eq=False)
@@ -134,3 +135,52 @@ async def test_the_end_of_the_input_is_told(
             await feeding
         inlet.stop()
     assert session.input == said
+
+
+@pytest.mark.parametrize("how", ["cancelled", "told", "in other words"])
+def test_the_reader_leaves(
+    pipe: tuple[int, Any], monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Whatever becomes of what was under way: the reader's leaving is what counts."""
+
+    async def working() -> str:
+        try:
+            await Deferred()
+        except CancelledError:
+            if how == "cancelled":
+                raise
+            if how == "in other words":
+                raise ServerUnreachable("the host is not found") from None
+        return "a list of problems"
+
+    monkeypatch.setattr(sys, "stdout", pipe[1])
+    clock = Clock()
+    ended: list[Any] = []
+    Deferred.fromCoroutine(while_read(clock, working())).addBoth(ended.append)
+    clock.advance(READER_LOOK_S)
+    assert ended == []
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, pipe[0])  # which closes the pipe's end
+    os.close(null)
+    clock.advance(READER_LOOK_S)
+    (failure,) = ended
+    assert failure.check(BrokenPipeError) is not None
+
+
+def test_who_is_read_goes_on(
+    pipe: tuple[int, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is under way ends as it does."""
+
+    async def working(fails: bool) -> str:
+        if fails:
+            raise ServerUnreachable("away")
+        return "done"
+
+    monkeypatch.setattr(sys, "stdout", pipe[1])
+    ended: list[Any] = []
+    for fails in (False, True):
+        reading = while_read(Clock(), working(fails))
+        Deferred.fromCoroutine(reading).addBoth(ended.append)
+    assert ended[0] == "done"
+    assert ended[1].check(ServerUnreachable) is not None
