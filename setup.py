@@ -75,6 +75,7 @@ HOT = (
     "tls/shaking",
     "tunnel",
     "tunnel_splice",
+    "upload_turns",
     "upstream",
     "upstream_selection",
 )

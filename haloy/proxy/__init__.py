@@ -17,7 +17,7 @@ Where things are:
     L{forwarding} drives the exchange between both sides, L{tunnel} what follows a 101.
   - Large bodies: L{splice} is a pipe of the kernel, used by L{body_splice} and by
     L{tunnel_splice}; over TLS they go out of one buffer, and come in by another where
-    they come over HTTP/2 (L{tls}).
+    they come over HTTP/2 (L{tls}). Of small chunks there is L{upload_turns}.
   - The short way of requests like earlier ones: L{fast_path}; what it shares with
     the short ways of HTTP/2 is in L{fast_request}.
   - TLS: L{tls} has the contexts by server name and all that the C{ssl} module lacks.

@@ -47,7 +47,7 @@ class ClientConnection(Descriptor):
     @ivar held: bytes behind what has been taken.
     @ivar half_closed: the client sends nothing more.
     @ivar complete: the last request has come completely.
-    @ivar bulk: it is inside of a large body with a length.
+    @ivar bulk: it is inside of a body with chunks, or a large one with a length.
     """
 
     __slots__ = (

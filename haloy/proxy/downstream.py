@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from mypy_extensions import mypyc_attr
 
 from haloy.proxy import pages
+from haloy.proxy.body import CHUNKED
 from haloy.proxy.connection import (
     CLOSING,
     DRIVEN,
@@ -21,7 +22,6 @@ from haloy.proxy.connection import (
     HEAD_TIMEOUT_S,
     READING,
     SHAKING,
-    ClientConnection,
 )
 from haloy.proxy.exchange import Exchange, TooLarge
 from haloy.proxy.fast_path import Http1FastRequest
@@ -35,6 +35,7 @@ from haloy.proxy.head import (
 from haloy.proxy.origin import Way, upgrade_of
 from haloy.proxy.timer_wheel import STALLED_S
 from haloy.proxy.tunnel import Tunnel
+from haloy.proxy.upload_turns import UploadTurns
 
 if TYPE_CHECKING:
     from haloy.proxy.switch import Switch
@@ -45,7 +46,7 @@ _HELD_LIMIT_BYTES: Final = 32768
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
-class Downstream(ClientConnection):
+class Downstream(UploadTurns):
     """One client connection.
 
     @ivar driver: who is asked while a request is on its way.
@@ -77,7 +78,10 @@ class Downstream(ClientConnection):
     # What the reactor says.
 
     def move_bulk(self) -> bool:
-        """Let the driver move them."""
+        """Let the driver move them; chunks are read when it is their turn."""
+        if self.uploads_chunks:
+            self.read_chunks()
+            return True
         driver = self.driver
         return isinstance(driver, (Forwarding, Tunnel)) and driver.client_readable()
 
@@ -95,7 +99,7 @@ class Downstream(ClientConnection):
         elif state == DRIVEN:
             driver = self.driver
             if isinstance(driver, Tunnel) or (
-                isinstance(driver, Forwarding) and driver.awaits_body
+                isinstance(driver, Forwarding) and driver.awaits_body and not self.held
             ):
                 driver.client_received(data)
             else:
@@ -277,8 +281,18 @@ class Downstream(ClientConnection):
         self.state = DRIVEN
         driver.seek()
 
-    def feed_body(self) -> None:
-        """Give the driver what came of the body while there was no upstream."""
+    @property
+    def uploads_chunks(self) -> bool:
+        """Whether what comes is chunks of a body that an app takes."""
+        driver = self.driver
+        return (
+            isinstance(driver, Forwarding)
+            and driver.request.framing == CHUNKED
+            and driver.awaits_body
+        )
+
+    def feed(self) -> None:
+        """Give on what of the body is held."""
         held = self.held
         driver = self.driver
         if held and isinstance(driver, Forwarding) and driver.awaits_body:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from mypy_extensions import mypyc_attr
 
 from haloy.proxy import pages
-from haloy.proxy.body import BODY_PROGRESS_BYTES, BadBody
+from haloy.proxy.body import BODY_PROGRESS_BYTES, CHUNKED, BadBody
 from haloy.proxy.body_splice import BodySplice
 from haloy.proxy.exchange import (
     AWAITED,
@@ -72,9 +72,8 @@ class Forwarding(Seeker):
         self.arm_for_request()
         if self.exchange.request_done:
             return
-        client.bulk = client.spliceable and (
-            self.exchange.request_left >= SPLICE_MIN_BYTES
-        )
+        large = self.exchange.request_left >= SPLICE_MIN_BYTES
+        client.bulk = (large and client.spliceable) or self.request.framing == CHUNKED
         client.resume()
         client.feed_body()
 

@@ -81,9 +81,13 @@ def alike(*fields: tuple[str, str]) -> Iterator[bytes]:
 
 
 UPLOADS, SLOW = "uploads that dribble", "slow readers"
+CHUNKS = "chunks of one octet by HTTP/1.1"
 CANCELLED, PINGS = "requests that are taken back", "pings"
 #: What is too much, said with GOAWAY; they come again.
 BOLD = {CANCELLED, PINGS}
+POST_CHUNKS = (
+    b"POST / HTTP/1.1\r\nHost: app.example.com\r\nTransfer-Encoding: chunked\r\n\r\n"
+)
 #: What is asked for.
 KINDS: dict[str, Callable[[], Iterator[bytes]]] = {
     "GETs": lambda: alike(*GET),
@@ -93,6 +97,7 @@ KINDS: dict[str, Callable[[], Iterator[bytes]]] = {
     SLOW: lambda: alike(*GET[:2], (":path", "/large"), GET[3]),
     CANCELLED: lambda: alike(*GET),
     PINGS: lambda: alike(*GET),
+    CHUNKS: lambda: iter(()),
 }
 #: What a slow reader takes at a time, of each answer.
 SIP_BYTES = 1024
@@ -117,6 +122,9 @@ class Flooder:
         """Have as many requests under way as there may be, and send of bodies a bit."""
         if self.kind in BOLD:
             self.unsent += self.too_much()
+            return
+        if self.kind == CHUNKS:
+            self.unsent += b"1\r\nx\r\n" * 10_000
             return
         asked = []
         uploads = self.kind == UPLOADS
@@ -180,9 +188,13 @@ def dial(port: int, kind: str, source: str) -> Flooder:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    context.set_alpn_protocols(["h2"])
+    context.set_alpn_protocols(["http/1.1" if kind == CHUNKS else "h2"])
     plain = socket.create_connection(("127.0.0.1", port), 60, (source, 0))
     tls = context.wrap_socket(plain, server_hostname="app.example.com")
+    if kind == CHUNKS:
+        tls.sendall(POST_CHUNKS)
+        tls.setblocking(False)
+        return Flooder(tls, kind, KINDS[kind]())
     window = frames.SETTING.pack(
         frames.INITIAL_WINDOW_SIZE, SIP_BYTES if kind == SLOW else frames.DEFAULT_WINDOW
     )

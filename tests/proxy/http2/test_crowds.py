@@ -14,7 +14,7 @@ from tests.proxy.conftest import Split, SplitStarter
 from tests.proxy.http2 import flooding
 from tests.proxy.http2.test_shedding import App
 from tests.proxy.split.test_supervisor import certificate
-from tests.proxy.support import Backend, backend, in_thread, table_of
+from tests.proxy.support import Backend, Peer, backend, in_thread, table_of
 from tests.proxy.test_split_load import giving
 from tests.support.waiting import slowness
 
@@ -63,7 +63,8 @@ def end(process: subprocess.Popen[str]) -> list[float]:
 ONE, SEVERAL = (1024, 1), (200, 8)
 HEADS, UPLOADS, SLOW = "heads that are all new", flooding.UPLOADS, flooding.SLOW
 #: With many connections each, too.
-CROWDS = [(kind, (CONNECTIONS, 0)) for kind in flooding.KINDS] + [
+OF_HTTP2 = [kind for kind in flooding.KINDS if kind != flooding.CHUNKS]
+CROWDS = [(kind, (CONNECTIONS, 0)) for kind in OF_HTTP2] + [
     *((kind, ONE) for kind in ("GETs", UPLOADS, SLOW)),
     *((kind, SEVERAL) for kind in (HEADS, UPLOADS, SLOW)),
 ]
@@ -122,3 +123,23 @@ async def test_nobody_else_waits_for_calls_of_an_app(
     split = await start_split(workers=1, plain=False)
     with backend(App(b"/small", b"/")) as one:
         await measured(split, one, kind, H2C, CONNECTIONS, 0)
+
+
+def taking(peer: Peer) -> None:
+    """Take a body without end, and never answer."""
+    peer.socket.settimeout(120)
+    while peer.recv(1048576):
+        pass
+
+
+@pytest.mark.parametrize("crowd", [(CONNECTIONS, 0), (400, 1)])
+async def test_nobody_else_waits_for_chunks(
+    start_split: SplitStarter,
+    crowd: tuple[int, int],
+    unmeasured: None,
+    untraced: None,
+) -> None:
+    """As above, of uploads by HTTP/1.1 that an app takes."""
+    split = await start_split(workers=1, plain=False)
+    with backend(taking) as one:
+        await measured(split, one, flooding.CHUNKS, ProxyOptions(), *crowd)
