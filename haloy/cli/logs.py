@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 from attrs import define, evolve, field, frozen
+from twisted.internet.defer import Deferred
 
 from haloy.cli.ages import parse_since
 from haloy.cli.context import Project, Selected, choose, client_for, failed_of
@@ -18,8 +19,9 @@ from haloy.cli.options import Selection, app_options, output_options
 from haloy.cli.output import Output
 from haloy.cli.running import run, together
 from haloy.cli.streams import while_read
-from haloy.cli.successors import runs_of, successors
+from haloy.cli.successors import Run, runs_of, successors
 from haloy.errors import HaloyError, InvalidValue
+from haloy.tasks import gathered
 
 #: One for each replica, in the order in which they come up.
 COLOURS = ("cyan", "yellow", "green", "magenta", "blue", "bright_red")
@@ -130,21 +132,60 @@ async def _read(
     client = client_for(reactor, project, one, limit_s)
     goes_on = wanted.follow and not wanted.container
     known = runs_of(await client.status(one.app)) if goes_on else frozenset()
-    await _stream(client, one, wanted, shown)
-    while goes_on and known:
-        shown.note(one, "the container has ended; waiting for the next one")
-        fresh = await successors(reactor, client, one.app, known)
-        if not fresh:
-            shown.note(one, "nothing of this app runs any more")
-            return
-        known |= fresh
-        latest = max(fresh, key=lambda run: run.since_s)
-        since_s = min(run.since_s for run in fresh)
-        if not wanted.every_container:
-            wanted = evolve(wanted, container=latest.container)
-            since_s = latest.since_s
-        wanted = evolve(wanted, tail=MUCH, since_s=since_s)
+    if not known:
         await _stream(client, one, wanted, shown)
+        return
+    following = _Following(reactor, client, one, shown, wanted.every_container, known)
+    if wanted.every_container:
+        alone = evolve(wanted, every_container=False)
+        await following.follow(
+            [evolve(alone, container=run.container) for run in known]
+        )
+    else:
+        await following.follow([wanted])
+
+
+@define(eq=False)
+class _Following:
+    """Follows what runs, each by itself, and then what runs in its place.
+
+    @ivar _known: what is followed, or was.
+    """
+
+    _reactor: Any
+    _client: Any
+    _one: Selected
+    _shown: _Lines
+    _every_container: bool
+    _known: frozenset[Run]
+    _open: int = field(default=0, init=False)
+
+    async def follow(self, streams: list[Wanted]) -> None:
+        """Show C{streams} and what comes after them; return when nothing does."""
+        self._open += len(streams)
+        await gathered([Deferred.fromCoroutine(self._go(one)) for one in streams])
+
+    async def _go(self, wanted: Wanted) -> None:
+        await _stream(self._client, self._one, wanted, self._shown)
+        self._open -= 1
+        self._shown.note(self._one, "a container has ended; waiting for the next one")
+        while True:
+            app, known = self._one.app, self._known
+            found = await successors(self._reactor, self._client, app, known)
+            fresh = found - self._known  # another one that waits may have been first
+            if fresh or not found:
+                break
+        self._known |= fresh
+        latest = sorted(fresh, key=lambda run: run.since_s)
+        if latest:
+            next_ones = latest if self._every_container else latest[-1:]
+            await self.follow([_from_its_start(run) for run in next_ones])
+        elif not self._open:
+            self._shown.note(self._one, "nothing of this app runs any more")
+
+
+def _from_its_start(run: Run) -> Wanted:
+    return Wanted(MUCH, run.since_s, run.container, every_container=False, follow=True)
 
 
 async def _stream(client: Any, one: Selected, wanted: Wanted, shown: _Lines) -> None:

@@ -43,7 +43,26 @@ def test_logs_go_on(haloy: Command, haloyd: Server) -> None:
         finally:
             following.kill()
     assert (following.returncode, out) == (130, "")
-    assert err == "● shop: the container has ended; waiting for the next one\n" * 2
+    assert err == "● shop: a container has ended; waiting for the next one\n" * 2
+
+
+def test_logs_of_all_go_on(haloy: Command, haloyd: Server) -> None:
+    """With one that is started again, while the other goes on."""
+    haloy.configure(replicas=2)
+    haloy("deploy", "--quiet")
+    with haloy.start("logs", "--all-containers") as following:
+        assert following.stdout is not None
+        try:
+            following.stdout.readline()  # that it streams
+            for word in ("first", "second"):
+                say = ("/bin/sh", "-c", SAY.format(word))
+                haloy("exec", "--all-containers", "--", *say)
+                lines = [following.stdout.readline() for _ in range(2)]
+                assert [line.split()[1] for line in lines] == [word] * 2
+                container, _ = haloyd.containers("shop", running=True)
+                haloyd.docker.docker("restart", "-t", "1", container)
+        finally:
+            following.kill()
 
 
 def test_nobody_reads_any_more(haloy: Command) -> None:
