@@ -196,7 +196,7 @@ class Forwarding(Seeker):
         if upstream is None:
             return
         if exchange.effort > EFFORT_LIMIT:
-            upstream.pool.take_turns(self.switch)
+            upstream.pool.take_turns(self.switch.reading, self.switch.wheel.now_s)
         if response == COMPLETE:
             self.finish(upstream)
         elif response == STREAMING:

@@ -16,7 +16,6 @@ from haloy.proxy.upstream import UpstreamConnection
 if TYPE_CHECKING:
     from haloy.proxy.http2.reading import ReadQueue
     from haloy.proxy.http2.trunk import Trunk
-    from haloy.proxy.switch import Switch
 
 IDLE_LIMIT: Final = 128
 IDLE_TIMEOUT_S: Final = 60.0
@@ -177,10 +176,10 @@ class Pool:
         """Note that it closed a connection that it had just used."""
         self.hasty_until = now_s + HASTY_S
 
-    def take_turns(self, switch: Switch) -> None:
-        """Have its connections read in turn with others for a while."""
-        self.turns = switch.reading
-        self._turns_until_s = switch.wheel.now_s + TURNS_S
+    def take_turns(self, turns: ReadQueue, now_s: float) -> None:
+        """Have its connections read by C{turns} for a while."""
+        self.turns = turns
+        self._turns_until_s = now_s + TURNS_S
 
     def age(self, now_s: float) -> None:
         """Close what has been idle for too long."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
-from typing import cast
 
 import pytest
 from attrs import define, field
@@ -21,7 +20,6 @@ from haloy.proxy.pool import (
     TURNS_S,
     Pool,
 )
-from haloy.proxy.switch import Switch
 from haloy.proxy.timer_wheel import TimerWheel
 from haloy.proxy.upstream import UpstreamConnection
 from tests.proxy.test_descriptor import FakeReactor
@@ -54,14 +52,6 @@ class Maker:
         one.connected = True
         self.made.append(one)
         return one
-
-
-@define(eq=False)
-class Busy:
-    """What a pool asks of a switch."""
-
-    wheel: TimerWheel = field(factory=lambda: TimerWheel(lambda: 1000.0))
-    reading: ReadQueue = field(factory=lambda: ReadQueue(Turn(FakeReactor())))
 
 
 @pytest.fixture
@@ -235,12 +225,11 @@ def test_sockets_fit_the_address() -> None:
 def test_who_takes_turns_does_so_for_a_while() -> None:
     """Until its answers have taken little time to read for a minute."""
     pool = Maker().pool
-    switch = Busy()
-    pool.take_turns(cast(Switch, switch))
-    switch.wheel.now_s += 10.0
-    pool.take_turns(cast(Switch, switch))
-    pool.age(switch.wheel.now_s + TURNS_S)
-    assert pool.turns is switch.reading
-    pool.age(switch.wheel.now_s + TURNS_S + 1.0)
+    reading = ReadQueue(Turn(FakeReactor()))
+    pool.take_turns(reading, 1000.0)
+    pool.take_turns(reading, 1010.0)
+    pool.age(1010.0 + TURNS_S)
+    assert pool.turns is reading
+    pool.age(1011.0 + TURNS_S)
     now: object = pool.turns
     assert now is None
