@@ -64,7 +64,10 @@ def table_of(app: int, ws: int, up: int, grpc: int = 0) -> RouteTable:
         + [
             RoutedApp(
                 AppName("grpc"),
-                (Domain(DomainName("grpc.example.com")),),
+                (
+                    Domain(DomainName("grpc.example.com")),
+                    Domain(DomainName("default.example.com")),
+                ),
                 (Upstream("grpc", Address("127.0.0.1", grpc)),),
                 ProxyOptions(protocol=Protocol.H2C),
             )
@@ -87,14 +90,15 @@ def main() -> None:
     form = "combined" if "combined" in sys.argv else "json"
     settings = AccessSettings(form, redact=frozenset({"query"}))  # as by default
     log = AccessFile(reactor, OwnFile(Path(named)), settings) if named else None
+    note = log.note if log else None
     plain = EmbeddedProxy(
-        reactor, Settings(http=f"127.0.0.1:{http}", https=""), contexts, log
+        reactor, Settings(http=f"127.0.0.1:{http}", https=""), contexts, note
     )
     secure = EmbeddedProxy(
         reactor,
         Settings(http="", https=f"127.0.0.1:{https}", public_https=https),
         contexts,
-        log,
+        note,
     )
     calls = [int(one[5:]) for one in sys.argv if one.startswith("grpc=")]
     table = table_of(app, ws, up, *calls)

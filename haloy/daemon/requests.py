@@ -28,7 +28,7 @@ from haloy.proxy.access_file import (
     make_room,
     open_log,
 )
-from haloy.proxy.access_log import AccessRecord, Visit, redacted
+from haloy.proxy.access_log import AccessRecord, Visit, record_of, redacted
 from haloy.proxy.control.protocol import AccessLog
 from haloy.proxy.interface import AccessSettings
 
@@ -164,9 +164,9 @@ class RequestLog:
     def record(self, visit: Visit) -> None:
         """Write a request, and tell those who follow."""
         if self._own is not None:
-            self._own(visit)
+            self._own.note(visit)
         if self._server_log.followed:
-            record = redacted(visit.record(), self._log.access_redact)
+            record = redacted(record_of(visit), self._log.access_redact)
             self._server_log.record(log_record(record, self._now()))
 
     def configure(self, log: LogSettings) -> None:

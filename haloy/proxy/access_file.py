@@ -21,7 +21,7 @@ from twisted.logger import Logger
 
 from haloy.clock import Seldom
 from haloy.proxy.access_lines import Lines, lines_of
-from haloy.proxy.access_log import Visit
+from haloy.proxy.access_log import Gathering, Sink, Visit
 from haloy.proxy.interface import AccessSettings
 
 # Few enough to stay in the processor's cache until they are written.
@@ -146,7 +146,7 @@ class Unwritten:
 
     def __call__(self, visit: Visit) -> None:
         """Take note of a visit."""
-        if visit.kind.failed:
+        if visit[0].failed:
             self._failed += 1
         else:
             self._others += 1
@@ -173,8 +173,9 @@ def make_room(path: Path) -> None:
 
 @define(eq=False)
 class AccessFile:
-    """A sink of visits: text for a place.
+    """Text for a place, of the visits that its sink takes.
 
+    @ivar note: the sink.
     @ivar lost: how many lines could not be written.
     """
 
@@ -182,38 +183,27 @@ class AccessFile:
     _place: Place
     _settings: AccessSettings
     _now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    note: Sink = field(init=False)
     lost: int = field(default=0, init=False)
     _log: Logger = field(factory=Logger, init=False)
     _form: Lines = field(init=False)
     _time_format: str = field(init=False)
-    _visits: list[Visit] = field(factory=list, init=False)
+    _gathering: Gathering = field(init=False)
     _second: IDelayedCall | None = field(default=None, init=False)
-    _share: int = field(default=0, init=False)
     _stamp: str = field(default="", init=False)
     _telling: Seldom = field(factory=lambda: Seldom(TELL_EVERY_S), init=False)
 
     def __attrs_post_init__(self) -> None:
+        self._gathering = Gathering(FLUSH_VISITS, self._begin_second, self.flush)
+        # Not a method that calls it: it is done for each request.
+        self.note = self._gathering.note
         self.configure(self._settings)
-
-    def __call__(self, visit: Visit) -> None:
-        """Write a visit, soon."""
-        percent = self._settings.percent
-        if percent < 100 and not visit.kind.failed:
-            self._share += percent
-            if self._share < 100:
-                return
-            self._share -= 100
-        if self._second is None:
-            self._begin_second()
-        visits = self._visits
-        visits.append(visit)
-        if len(visits) >= FLUSH_VISITS:
-            self.flush()
 
     def configure(self, settings: AccessSettings) -> None:
         """Write by C{settings} from now on."""
         self.flush()
         self._settings = settings
+        self._gathering.percent = settings.percent
         self._form, self._time_format = lines_of(settings.form, settings.redact)
         self._forget_second()
 
@@ -235,9 +225,9 @@ class AccessFile:
 
     def flush(self) -> None:
         """Write what waits."""
-        if not self._visits:
+        visits = self._gathering.take()
+        if not visits:
             return
-        visits, self._visits = self._visits, []
         content = self._form.text(visits, self._stamp).encode("utf-8", "replace")
         try:
             self._place.write(content, self._settings.max_bytes)
@@ -254,12 +244,14 @@ class AccessFile:
 
     def _end_second(self) -> None:
         self._second = None
+        self._gathering.begun = False
         self.flush()
 
     def _forget_second(self) -> None:
         if self._second is not None:
             self._second.cancel()
             self._second = None
+            self._gathering.begun = False
 
     def _tell(self, problem: OSError) -> None:
         if self._telling.is_time(self._reactor.seconds()):

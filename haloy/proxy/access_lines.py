@@ -7,7 +7,7 @@ redacted. What differs is put in between.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from json.encoder import encode_basestring_ascii as quote
 from typing import Final
 
@@ -44,7 +44,7 @@ class Lines:
         self._redact = redact
         self._no_query = "query" in redact
 
-    def text(self, visits: Iterable[Visit], time: str) -> str:
+    def text(self, visits: list[Visit], time: str) -> str:
         """Return a line for each; C{time}: when they were over."""
         raise NotImplementedError
 
@@ -61,24 +61,26 @@ class JsonLines(Lines):
 
     __slots__ = ()
 
-    def text(self, visits: Iterable[Visit], time: str) -> str:
+    def text(self, visits: list[Visit], time: str) -> str:
         """Return a line for each of C{visits}."""
         begin = f'{{"time":"{time}","request_id":"'
-        no_query = self._no_query
         lines = []
+        # Those that are repeated are repeated as the same object.
+        shown_of, shown = "", '""'
         for visit in visits:
             kind, request_id, target, bytes_out, head_s, total_s, traceparent = visit
             pieces = kind.pieces
             if pieces is None or pieces[0] is not self:
                 pieces = self._prepare(kind)
             _, before, middle, after = pieces
-            if no_query and "?" in target:
-                target = without_query(target)
+            if target is not shown_of:
+                shown_of = target
+                shown = quote(without_query(target) if self._no_query else target)
             total = seconds(total_s)
             head = total if head_s == total_s else seconds(head_s)
             # Ids and traces that need quoting are not taken from a client.
             lines.append(
-                f"{begin}{request_id}{before}{quote(target)}{middle}{bytes_out}"
+                f"{begin}{request_id}{before}{shown}{middle}{bytes_out}"
                 f',"head_s":{head},"total_s":{total}{after}{traceparent}"}}\n'
             )
         return "".join(lines)
@@ -105,22 +107,21 @@ class CombinedLines(Lines):
 
     __slots__ = ()
 
-    def text(self, visits: Iterable[Visit], time: str) -> str:
+    def text(self, visits: list[Visit], time: str) -> str:
         """Return a line for each of C{visits}."""
         no_query = self._no_query
         lines = []
-        for visit in visits:
-            kind = visit.kind
+        for kind, _, target, bytes_out, _, _, _ in visits:
             pieces = kind.pieces
             if pieces is None or pieces[0] is not self:
                 pieces = self._prepare(kind)
             _, before, middle, after = pieces
             request = "-"
             if kind.method:
-                target = without_query(visit.target) if no_query else visit.target
-                request = f"{kind.method} {target} {kind.protocol}"
+                shown = without_query(target) if no_query else target
+                request = f"{kind.method} {shown} {kind.protocol}"
             lines.append(
-                f"{before}{time}] {quote(request)}{middle}{visit.bytes_out}{after}\n"
+                f"{before}{time}] {quote(request)}{middle}{bytes_out}{after}\n"
             )
         return "".join(lines)
 

@@ -106,6 +106,10 @@ class EmbeddedProxy(Service):
         self._keys_until_s = self._wheel.now_s + _NEW_KEYS_S
         self._ticking: LoopingCall | None = None
 
+    def note_at(self, access_log: Sink | None) -> None:
+        """Tell C{access_log} of requests from now on."""
+        self._switch.sink = counted(self._counter, access_log)
+
     # The service.
 
     def privilegedStartService(self) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from mypy_extensions import mypyc_attr
 
-from haloy.proxy.access_log import USER_AGENT_LIMIT, Kind, Visit
+from haloy.proxy.access_log import USER_AGENT_LIMIT, Kind
 from haloy.proxy.head import RequestHead
 from haloy.proxy.pool import Pool
 from haloy.proxy.response_head import LAST_LINE
@@ -28,9 +28,6 @@ END: Final = b"\r\n\r\n"
 
 _KINDS_LIMIT: Final = 64
 
-# Not by the constructor, which names all of its values once more.
-_visit = tuple.__new__
-
 
 class Plan:
     """What becomes of a request's fields, from one client and for one target.
@@ -39,7 +36,8 @@ class Plan:
     request line, which differs, and the request's id. C{close}: the client wants the
     connection to end with the answer. C{epoch}: which table of the worker it was
     learned by. C{ours}: the lines that we add to an answer. C{kinds}: what such
-    requests were for the log, by status, replica, version of TLS and bytes of the body.
+    requests were for the log, by status, replica, version of TLS and bytes of the body;
+        C{kind}: the last of them.
     C{large}: hashes of those of their targets whose last answer was large
         (L{haloy.proxy.fast_path}).
     """
@@ -47,6 +45,7 @@ class Plan:
     __slots__ = (
         "close",
         "epoch",
+        "kind",
         "kinds",
         "large",
         "method",
@@ -67,6 +66,7 @@ class Plan:
         self.middle = middle
         self.method = request.method.decode("ascii")
         self.name = request.name
+        self.kind: Kind | None = None
         self.kinds: dict[tuple[int, str, str, int], Kind] = {}
         self.large: set[int] = set()
         self.user_agent = request.user_agent[:USER_AGENT_LIMIT].decode("latin-1")
@@ -185,28 +185,38 @@ class FastRequest(User):
         if sink is None:
             return
         took_s = switch.wheel.clock() - started_s
-        known = (status, key, origin.tls, request_bytes)
-        kinds = plan.kinds
-        kind = kinds.get(known)
-        if kind is None:
-            if len(kinds) >= _KINDS_LIMIT:
-                kinds.clear()
-            kind = kinds[known] = self._kind(plan, origin, status, key, request_bytes)
-        values = (
-            kind,
-            self._request_id.decode("ascii"),
-            target,
-            size_bytes,
-            took_s,
-            took_s,
-            self._traceparent.decode("ascii"),
+        kind = plan.kind
+        if (
+            kind is None
+            or kind.status != status
+            or kind.bytes_in != request_bytes
+            or kind.upstream != key
+            or kind.tls != origin.tls
+        ):
+            kind = plan.kind = self._kind(plan, origin, status, key, request_bytes)
+        sink(
+            (
+                kind,
+                self._request_id.decode("ascii"),
+                target,
+                size_bytes,
+                took_s,
+                took_s,
+                self._traceparent.decode("ascii"),
+            )
         )
-        sink(_visit(Visit, values))
 
     def _kind(
         self, plan: Plan, origin: Origin, status: int, key: str, request_bytes: int
     ) -> Kind:
-        return self._switch.kinds.of(
+        """Return the kind, which is among the last ones of the plan or of all."""
+        known = (status, key, origin.tls, request_bytes)
+        kind = plan.kinds.get(known)
+        if kind is not None:
+            return kind
+        if len(plan.kinds) >= _KINDS_LIMIT:
+            plan.kinds.clear()
+        kind = plan.kinds[known] = self._switch.kinds.of(
             (
                 origin.peer,
                 plan.method,
@@ -222,6 +232,7 @@ class FastRequest(User):
                 origin.tls,
             )
         )
+        return kind
 
     # What else may happen meanwhile is for the general way.
 

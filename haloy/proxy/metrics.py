@@ -7,7 +7,6 @@ came from this process or over a socket.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final, Protocol
 
@@ -21,7 +20,6 @@ BUCKETS_S: Final[tuple[float, ...]] = (
     *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25),
     *(0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
 )
-_FIRST_S: Final = BUCKETS_S[0]
 
 #: So many pairs of app and replica are told apart; what is more counts as OTHER.
 SERIES_LIMIT: Final = 4096
@@ -131,9 +129,14 @@ class RequestCounter:
         counts = self._by_kind.get(kind)
         if counts is None:
             counts = self._counts(kind)
+        bucket = 0
+        for bound_s in BUCKETS_S:
+            if head_s <= bound_s:
+                break
+            bucket += 1
         status = kind.status
         counts.statuses[status // 100 if status < 600 else 0] += 1
-        counts.buckets[bisect_left(BUCKETS_S, head_s) if head_s > _FIRST_S else 0] += 1
+        counts.buckets[bucket] += 1
         counts.bytes_in += kind.bytes_in
         counts.bytes_out += bytes_out
         counts.head_s += head_s

@@ -11,7 +11,7 @@ from attrs import define, field
 
 from haloy.model.app import Address, Domain, ProxyOptions
 from haloy.model.names import AppName, DomainName
-from haloy.proxy.access_log import AccessRecord
+from haloy.proxy.access_log import AccessRecord, record_of
 from haloy.proxy.downstream import Downstream
 from haloy.proxy.fast_path import FastPaths, Http1FastRequest
 from haloy.proxy.routes import RoutedApp, Upstream, build_table
@@ -133,7 +133,7 @@ def stage(
         turns,
         TimerWheel(turns.clock),
         networks=(),
-        sink=lambda visit: records.append(visit.record()),
+        sink=lambda visit: records.append(record_of(visit)),
         id_prefix="0123456789ab",
         server_name=lambda tls: None,
         take_over=lambda connection: None,

@@ -12,7 +12,7 @@ import pytest_twisted
 from attrs import define, field
 from twisted.internet.task import deferLater
 
-from haloy.proxy.access_log import AccessRecord
+from haloy.proxy.access_log import AccessRecord, record_of
 from haloy.proxy.control.client import RemoteProxy
 from haloy.proxy.embedded import EmbeddedProxy
 from haloy.proxy.routes import RouteTable, Upstream
@@ -82,7 +82,7 @@ async def start_proxy(tmp_path: Path) -> AsyncIterator[Starter]:
             reactor,
             chosen,
             contexts or context,
-            lambda visit: records.append(visit.record()),
+            lambda visit: records.append(record_of(visit)),
             **extra,
         )
         proxy.startService()
@@ -161,7 +161,7 @@ async def start_split(tmp_path: Path) -> AsyncIterator[SplitStarter]:
             reactor,
             str(plan.control),
             settings or {},
-            lambda visit: records.append(visit.record()),
+            lambda visit: records.append(record_of(visit)),
             followed,
         )
         supervisor.startService()

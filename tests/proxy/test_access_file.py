@@ -44,7 +44,7 @@ def test_lines_are_written_within_a_second(tmp_path: Path) -> None:
     """The folder is made, the file is its owner's alone."""
     path = tmp_path / "logs" / "access.log"
     log, clock = _file(path)
-    log(visit())
+    log.note(visit())
     assert not path.exists()
     clock.advance(1.0)
     (line,) = _lines(path)
@@ -59,7 +59,7 @@ def test_many_lines_do_not_wait(tmp_path: Path) -> None:
     path = tmp_path / "access.log"
     log, clock = _file(path)
     for _ in range(FLUSH_VISITS):
-        log(visit())
+        log.note(visit())
     assert len(_lines(path)) == FLUSH_VISITS
     log.close()
     assert not clock.getDelayedCalls()
@@ -70,9 +70,9 @@ def test_some_of_what_went_well_and_all_that_did_not(tmp_path: Path) -> None:
     path = tmp_path / "access.log"
     log, _ = _file(path, percent=25)
     for _ in range(100):
-        log(visit())
+        log.note(visit())
     for _ in range(3):
-        log(visit(status=500))
+        log.note(visit(status=500))
     log.close()
     statuses = [one["status"] for one in _lines(path)]
     assert (statuses.count(200), statuses.count(500)) == (25, 3)
@@ -82,8 +82,8 @@ def test_none_of_what_went_well(tmp_path: Path) -> None:
     """0 percent is a log of errors."""
     path = tmp_path / "access.log"
     log, _ = _file(path, percent=0)
-    log(visit())
-    log(visit(outcome="cut"))
+    log.note(visit())
+    log.note(visit(outcome="cut"))
     log.close()
     assert [one["outcome"] for one in _lines(path)] == ["cut"]
 
@@ -92,9 +92,9 @@ def test_redaction_and_the_combined_form(tmp_path: Path) -> None:
     """What is configured anew counts from the next request."""
     path = tmp_path / "access.log"
     log, _ = _file(path, redact=frozenset({"query"}))
-    log(visit(target="/?secret"))
+    log.note(visit(target="/?secret"))
     log.configure(AccessSettings("combined"))
-    log(visit())
+    log.note(visit())
     log.close()
     first, second = path.read_text().splitlines()
     assert json.loads(first)["target"] == "/?***"
@@ -106,7 +106,7 @@ def test_the_file_does_not_fill_the_disk(tmp_path: Path) -> None:
     path = tmp_path / "access.log"
     log, _ = _file(path, max_bytes=1000)
     for _ in range(20):
-        log(visit())
+        log.note(visit())
         log.flush()
     log.close()
     assert path.stat().st_size <= 1000
@@ -118,11 +118,11 @@ def test_logrotate(tmp_path: Path) -> None:
     """After a rename and SIGHUP lines go to a new file."""
     path = tmp_path / "access.log"
     log, _ = _file(path)
-    log(visit())
+    log.note(visit())
     log.flush()
     path.rename(tmp_path / "old")
     log.reopen()
-    log(visit())
+    log.note(visit())
     log.close()
     assert len(_lines(path)) == len(_lines(tmp_path / "old")) == 1
 
@@ -135,14 +135,14 @@ def test_a_full_disk_costs_lines_and_is_told_once_a_minute(tmp_path: Path) -> No
     globalLogPublisher.addObserver(told.append)  # type: ignore[arg-type]  # a plain call
     try:
         for _ in range(3):
-            log(visit())
+            log.note(visit())
             clock.advance(1.0)
     finally:
         globalLogPublisher.removeObserver(told.append)  # type: ignore[arg-type]
     assert log.lost == 3
     assert len(told) == 1
     (tmp_path / "logs").unlink()
-    log(visit())
+    log.note(visit())
     log.close()
     assert len(_lines(tmp_path / "logs" / "access.log")) == 1
 
@@ -150,7 +150,7 @@ def test_a_full_disk_costs_lines_and_is_told_once_a_minute(tmp_path: Path) -> No
 def test_standard_output(capfd: pytest.CaptureFixture[str]) -> None:
     """For containers and for the journal."""
     log, _ = _file(None)
-    log(visit())
+    log.note(visit())
     log.close()
     assert json.loads(capfd.readouterr().out)["host"] == "a.example"
     os.fstat(1)  # it is still open
@@ -162,11 +162,11 @@ def test_a_file_that_was_given(tmp_path: Path) -> None:
     given = open_log(first)
     clock = Clock()
     log = AccessFile(clock, GivenFile(given), AccessSettings("json"), lambda: AT)
-    log(visit(target="/a"))
+    log.note(visit(target="/a"))
     log.move(GivenFile(open_log(second)))
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(given)
-    log(visit(target="/b"))
+    log.note(visit(target="/b"))
     log.close()
     assert [one["target"] for one in (*_lines(first), *_lines(second))] == ["/a", "/b"]
 
@@ -178,7 +178,7 @@ def test_a_given_file_ends_at_twice_its_size(tmp_path: Path) -> None:
     settings = AccessSettings("json", max_bytes=1000)
     log = AccessFile(clock, GivenFile(open_log(path)), settings, lambda: AT)
     for _ in range(20):
-        log(visit())
+        log.note(visit())
         log.flush()
     log.close()
     assert log.lost > 0

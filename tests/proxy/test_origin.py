@@ -9,7 +9,7 @@ import pytest
 
 from haloy.model.app import Address
 from haloy.proxy import pages
-from haloy.proxy.access_log import AccessRecord, Visit
+from haloy.proxy.access_log import AccessRecord, Visit, record_of
 from haloy.proxy.descriptor import Reactor
 from haloy.proxy.exchange import Exchange
 from haloy.proxy.forwarded import parse_networks
@@ -31,7 +31,7 @@ class _Way:
 def _switch(records: list[AccessRecord] | None = None) -> Switch:
     def note(visit: Visit) -> None:
         if records is not None:
-            records.append(visit.record())
+            records.append(record_of(visit))
 
     switch = Switch(
         cast(Reactor, None),

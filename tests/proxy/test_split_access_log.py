@@ -120,7 +120,7 @@ async def test_the_same_lines_as_in_one_process(
             await in_thread(client, together.http)
             log, kinds = AccessFile(reactor, OwnFile(own), settings), Kinds()
             for record in together.records:
-                log(visit_of(record, kinds))
+                log.note(visit_of(record, kinds))
             log.close()
             found, wanted = theirs.read_text(), own.read_text()
             assert len(wanted.splitlines()) == 4

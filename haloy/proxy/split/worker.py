@@ -23,7 +23,7 @@ from haloy.clock import make_monotonic
 from haloy.garbage import keep_what_is_here, look_briefly
 from haloy.observers import choose_observer
 from haloy.proxy.access_file import AccessFile, GivenFile, Unwritten
-from haloy.proxy.access_log import AccessRecord, Visit
+from haloy.proxy.access_log import AccessRecord, Sink, Visit, record_of
 from haloy.proxy.control.changes import (
     CertificatesReader,
     table_reader,
@@ -184,6 +184,7 @@ class Worker:
         """Do what concerns the worker rather than what it serves."""
         if isinstance(message, Follow):
             self._follow = message.access_log
+            self._choose_sink()
         elif isinstance(message, AccessLog):
             self._write_to(message)
         elif isinstance(message, Serve):
@@ -208,7 +209,7 @@ class Worker:
         self._proxy = EmbeddedProxy(
             self._reactor,
             Settings(http=self._http, https=self._https, **chosen),
-            access_log=self._note,
+            access_log=self._sink,
             share=self._share,
         )
         self._proxy.on_upstream_failure(self._failed)
@@ -242,6 +243,10 @@ class Worker:
 
     def _write_to(self, log: AccessLog) -> None:
         """Write requests as C{log} says. @raise ValueError: the file is not there."""
+        self._write_by(log)
+        self._choose_sink()
+
+    def _write_by(self, log: AccessLog) -> None:
         if log.settings is None:
             self._unwritten = None
             if self._access is not None:
@@ -281,15 +286,25 @@ class Worker:
         if self._link is not None:
             self._link.tell(Failure(failure))
 
-    def _note(self, visit: Visit) -> None:
+    @property
+    def _sink(self) -> Sink | None:
+        """Whoever takes visits: no more than there has to be, as it is for each."""
+        if self._follow:
+            return self._follow_visit
+        return self._unwritten if self._access is None else self._access.note
+
+    def _choose_sink(self) -> None:
+        if self._proxy is not None:
+            self._proxy.note_at(self._sink)
+
+    def _follow_visit(self, visit: Visit) -> None:
+        """Note a visit, and tell of it."""
         if self._access is not None:
-            self._access(visit)
+            self._access.note(visit)
         elif self._unwritten is not None:
             self._unwritten(visit)
-        if not self._follow:
-            return
         if len(self._records) < RECORDS_LIMIT:
-            self._records.append(visit.record())
+            self._records.append(record_of(visit))
         else:
             self._dropped += 1
 
