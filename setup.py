@@ -56,6 +56,7 @@ HOT = (
     "http2/plan",
     "http2/sender",
     "http2/stream",
+    "http2/stream_state",
     "http2/trunk",
     "http2/turn",
     "http2/upstream",

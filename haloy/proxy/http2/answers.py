@@ -11,7 +11,7 @@ from haloy.proxy.http2 import budget, frames
 from haloy.proxy.http2.control import ANSWER, INTERIM, RESPONSE, Control
 from haloy.proxy.http2.decoder import Decoder
 from haloy.proxy.http2.hpack import Field
-from haloy.proxy.http2.sender import Stream
+from haloy.proxy.http2.stream_state import Stream
 
 HEAD_LIMIT_BYTES: Final = 65536
 
@@ -34,6 +34,10 @@ class Answers(Control):
         # same lists.
         self._fine_head: list[Field] | None = None
         self._fine: list[Field] | None = None
+        # Their blocks in the last whole answer, by one version of the table.
+        self._fine_head_block = b""
+        self._fine_block = b""
+        self._fine_version = -1
 
     def _response(self, stream: Stream, fields: list[Field], end: bool) -> None:
         name, status = fields[0] if fields else (b"", b"")
@@ -41,6 +45,7 @@ class Answers(Control):
             self._abort(stream, frames.PROTOCOL_ERROR)
         elif status[:1] != b"1":
             self._fine_head = fields
+            self._fine_version = -1
             stream.answered = True
             self._events.append((RESPONSE, stream, fields))
             if end:
@@ -60,6 +65,7 @@ class Answers(Control):
             return
         if self.client:
             self._fine = fields
+            self._fine_version = -1
         self._received_all(stream, fields)
 
     def _take_whole(
@@ -79,7 +85,7 @@ class Answers(Control):
             or flags != _END_HEADERS
         ):
             return 0
-        number = stream_id.to_bytes(4, "big")
+        number = stream.number
         end = end_of(data, position, _DATA_OF + number)
         size = end - position - _HEADER_BYTES
         if (
@@ -95,23 +101,39 @@ class Answers(Control):
         if not end:
             # Before the slice: compiled, one that ends before it begins is an error.
             return 0
-        fields = self._decoder.known(block)
-        trailers = self._decoder.known(data[position:end])
+        last_block = data[position:end]
         if (
-            fields is None
-            or trailers is None
-            or fields is not self._fine_head
-            or trailers is not self._fine
-        ):
+            self._fine_version != self._decoder.version
+            or block != self._fine_head_block
+            or last_block != self._fine_block
+        ) and not self._found_fine(block, last_block):
             return 0
         if size < budget.SMALL_DATA_BYTES:
             self._spend(stream.small_price)
         self.receive_window -= size
         self._credit_connection(size)
         stream.answered = True
-        self._events.append((ANSWER, stream, (fields, body, trailers)))
+        answer = (self._fine_head, body, self._fine)
+        self._events.append((ANSWER, stream, answer))
         self._forget_untaken(stream)
         return end
+
+    def _found_fine(self, block: bytes, last_block: bytes) -> bool:
+        """Tell whether these are blocks of the head and of the trailers found fine."""
+        decoder = self._decoder
+        fields = decoder.known(block)
+        trailers = decoder.known(last_block)
+        if (
+            fields is None
+            or trailers is None
+            or fields is not self._fine_head
+            or trailers is not self._fine
+        ):
+            return False
+        self._fine_head_block = block
+        self._fine_block = last_block
+        self._fine_version = decoder.version
+        return True
 
 
 def end_of(data: bytes, position: int, expected: bytes) -> int:

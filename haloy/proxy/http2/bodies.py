@@ -14,7 +14,7 @@ from haloy.proxy.http2 import budget, frames
 from haloy.proxy.http2.answers import Answers
 from haloy.proxy.http2.control import BODY, CALL, REQUEST
 from haloy.proxy.http2.frames import Broken
-from haloy.proxy.http2.sender import Piece, Stream, content
+from haloy.proxy.http2.stream_state import Piece, Stream, content
 
 _FULL_BYTES: Final = frames.HEADER_BYTES + frames.FRAME_BYTES
 _FULL_DATA: Final = frames.FRAME_BYTES << 8 | frames.DATA

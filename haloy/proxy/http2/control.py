@@ -10,7 +10,8 @@ from typing import Any, Final
 from haloy.proxy.http2 import budget, frames
 from haloy.proxy.http2.frames import Broken
 from haloy.proxy.http2.hpack import Field
-from haloy.proxy.http2.sender import Sender, Stream
+from haloy.proxy.http2.sender import Sender
+from haloy.proxy.http2.stream_state import Stream
 
 _SHUTDOWN_PING: Final = b"goodbye!"
 

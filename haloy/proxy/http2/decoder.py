@@ -94,6 +94,8 @@ class Decoder:
 
     While the dynamic table stays as it is, equal octets mean equal fields: blocks, and
     what follows the pseudo-header fields in those of requests, are looked up.
+
+    @ivar version: of the dynamic table; another one after each change.
     """
 
     __slots__ = (
@@ -102,12 +104,15 @@ class Decoder:
         "_changed",
         "_fields",
         "_known",
+        "_latest",
+        "_latest_block",
         "_limit_bytes",
         "_lists",
         "_position",
         "_rests",
         "_size",
         "_total",
+        "version",
     )
 
     def __init__(self, limit_bytes: int) -> None:
@@ -120,6 +125,10 @@ class Decoder:
         self._position = 0
         self._total = 0
         self._changed = False
+        self.version = 0
+        # The last of the known ones: most often it comes again.
+        self._latest_block = b""
+        self._latest: HeaderList | None = None
         # What the present table makes of blocks, and of their ends.
         self._known: dict[bytes, HeaderList] = {}
         self._rests: dict[bytes, Rest] = {}
@@ -150,8 +159,12 @@ class Decoder:
 
     def decode_request(self, block: bytes) -> HeaderList:
         """As L{decode}, for the head of a request."""
+        if self._latest is not None and block == self._latest_block:
+            return self._latest
         known = self._known.get(block)
         if known is not None:
+            self._latest_block = block
+            self._latest = known
             return known
         self._begin(block)
         pseudo: list[Field] = []
@@ -286,6 +299,8 @@ class Decoder:
 
     def _forget_known(self) -> None:
         self._changed = True
+        self.version += 1
+        self._latest = None
         self._known.clear()
         self._rests.clear()
         self._lists.clear()

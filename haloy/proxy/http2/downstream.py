@@ -38,9 +38,10 @@ from haloy.proxy.http2.multiplexed import (
 )
 from haloy.proxy.http2.outgoing import Outgoing
 from haloy.proxy.http2.reading import FEW, LITTLE_BYTES
-from haloy.proxy.http2.sender import PROCESS_FULL_BYTES, PROCESS_HIGH_BYTES, Stream
+from haloy.proxy.http2.sender import PROCESS_FULL_BYTES, PROCESS_HIGH_BYTES
 from haloy.proxy.http2.shedding import ROOM_BYTES, Held
 from haloy.proxy.http2.stream import StreamClient
+from haloy.proxy.http2.stream_state import Stream
 from haloy.proxy.timer_wheel import STALLED_S
 from haloy.proxy.tls.intake import Intake
 

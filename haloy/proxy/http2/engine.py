@@ -24,7 +24,7 @@ from haloy.proxy.http2.control import (
 from haloy.proxy.http2.decoder import BadBlock, HeaderList, ListTooLong
 from haloy.proxy.http2.frames import Broken
 from haloy.proxy.http2.hpack import Field
-from haloy.proxy.http2.sender import Stream
+from haloy.proxy.http2.stream_state import Stream
 
 STREAMS_LIMIT: Final = 128
 REQUESTS_LIMIT: Final = 100_000

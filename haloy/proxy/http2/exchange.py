@@ -20,7 +20,7 @@ from haloy.proxy.fields import BadHead, field_name, passable_trailers
 from haloy.proxy.head import RequestHead
 from haloy.proxy.http2.head import trailer_lines
 from haloy.proxy.http2.hpack import Field, encode_field, number
-from haloy.proxy.http2.sender import Piece
+from haloy.proxy.http2.stream_state import Piece
 from haloy.proxy.response_head import ResponseHead, framing_of
 
 _KNOWN_LIMIT: Final = 4096

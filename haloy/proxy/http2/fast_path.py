@@ -20,8 +20,8 @@ from haloy.proxy.http2 import head as heads
 from haloy.proxy.http2.decoder import HeaderList
 from haloy.proxy.http2.exchange import known_answer
 from haloy.proxy.http2.plan import Ready
-from haloy.proxy.http2.sender import Stream
 from haloy.proxy.http2.stream import StreamClient
+from haloy.proxy.http2.stream_state import Stream
 from haloy.proxy.timer_wheel import NEVER
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from haloy.proxy.exchange import AWAITED, TooLarge
 from haloy.proxy.forwarding import Forwarding
 from haloy.proxy.http2.exchange import StreamExchange
 from haloy.proxy.http2.hpack import Field
-from haloy.proxy.http2.sender import Piece
 from haloy.proxy.http2.shedding import ROOM_BYTES
+from haloy.proxy.http2.stream_state import Piece
 from haloy.proxy.http2.upstream import Branch
 from haloy.proxy.timer_wheel import TICK_S
 

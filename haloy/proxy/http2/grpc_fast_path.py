@@ -19,8 +19,8 @@ from haloy.proxy.http2.frames import FRAME_BYTES
 from haloy.proxy.http2.head import trailer_lines
 from haloy.proxy.http2.hpack import LENGTHS, Field, literal_name
 from haloy.proxy.http2.plan import CallPlan, Met, Ready
-from haloy.proxy.http2.sender import Stream, content
 from haloy.proxy.http2.stream import StreamClient
+from haloy.proxy.http2.stream_state import Stream, content
 from haloy.proxy.http2.upstream import Branch, head_text
 from haloy.proxy.naming import TRACEPARENT_BYTES
 from haloy.proxy.pool import Pool

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Final
 from haloy.proxy.http2 import frames
 from haloy.proxy.http2.exchange import StreamExchange
 from haloy.proxy.http2.forwarding import StreamForwarding
-from haloy.proxy.http2.sender import (
-    PROCESS_HIGH_BYTES,
-    Stream,
-)
+from haloy.proxy.http2.sender import PROCESS_HIGH_BYTES
+from haloy.proxy.http2.stream_state import Stream
 from haloy.proxy.timer_wheel import NEVER, STALLED_S
 from haloy.proxy.tls.bulk import FRAME_BYTES, piece_bytes
 

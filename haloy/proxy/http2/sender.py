@@ -6,12 +6,13 @@ the answers to many requests share one record of TLS and one system call.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from haloy.proxy.http2 import budget, frames
 from haloy.proxy.http2.budget import Budget
 from haloy.proxy.http2.frames import beginning
 from haloy.proxy.http2.hpack import TABLE_EMPTY
+from haloy.proxy.http2.stream_state import Stream, content_bytes
 
 # What a peer may send before the other side has taken anything: at first what
 # everybody starts with, then twice as much each time that a window was used up.
@@ -44,62 +45,6 @@ _BURST: Final = budget.BURST
 _EARNED_BY_WHOLE: Final = budget.EARNED_BY_STREAM + budget.EARNED_BY_DATA
 
 
-#: A piece of a body; a view is good for a moment only (L{haloy.proxy.http2.bodies}).
-Piece = bytes | memoryview
-
-
-class Stream:
-    """One stream of one connection.
-
-    @ivar receiving: the peer may send more. C{sending}: we may.
-    @ivar left_bytes: to come of a body whose length was told, -1 when it was not.
-    @ivar inbox: pieces of the body that came and nobody has taken yet.
-    @ivar answered: the head of the final answer has come (as a client).
-    @ivar advanced_bytes: the connection's window got them back before they were taken.
-    @ivar begun: which of its read's events its head is (as a server).
-    @ivar small_price: tokens that a small piece of its body costs.
-    @ivar at_once: its owner takes a whole answer as one event.
-    @ivar owner: whoever drives it.
-    """
-
-    __slots__ = (
-        "advanced_bytes",
-        "answered",
-        "at_once",
-        "begun",
-        "grown_bytes",
-        "id",
-        "inbox",
-        "left_bytes",
-        "owed_bytes",
-        "owner",
-        "receive_window",
-        "receiving",
-        "send_window",
-        "sending",
-        "small_price",
-        "window_bytes",
-    )
-
-    def __init__(self, stream_id: int, send_window: int) -> None:
-        self.id = stream_id
-        self.send_window = send_window
-        self.receive_window = frames.DEFAULT_WINDOW
-        self.window_bytes = frames.DEFAULT_WINDOW
-        self.grown_bytes = 0
-        self.owed_bytes = 0
-        self.advanced_bytes = 0
-        self.receiving = True
-        self.sending = True
-        self.left_bytes = -1
-        self.inbox: list[Piece] = []
-        self.answered = False
-        self.small_price = budget.SMALL_DATA
-        self.at_once = False
-        self.begun = 0
-        self.owner: Any = None
-
-
 class Sender:
     """What both halves share, and everything that writes.
 
@@ -125,6 +70,10 @@ class Sender:
         self._grown_bytes = 0
         self._peer_window = frames.DEFAULT_WINDOW
         self._out: list[bytes | memoryview] = []
+        # How the frames of the last whole message began, and for which sizes: that of
+        # the body is below 0 if trailers came behind it.
+        self._head_size = self._body_size = self._last_size = 0
+        self._head_begins = self._body_begins = self._last_begins = b""
         self._table_emptied = False
         self._reset: dict[int, None] = {}
 
@@ -222,34 +171,41 @@ class Sender:
             return False
         stream.send_window -= size
         self.send_window -= size
-        out = self._out
-        number = stream.id.to_bytes(4, "big")
         # First what most messages are: two frames, or three.
         if not 0 < size <= _FRAME_BYTES:
             self._write_whole(stream.id, block, payload, trailers)
-        elif last_size:
-            out += (
-                beginning(head_size, _HEADERS, _END_HEADERS),
-                number,
-                block,
-                beginning(size, _DATA, 0),
-                number,
-                payload,
-                beginning(last_size, _HEADERS, _LAST_HEADERS),
-                number,
-                trailers,
-            )
-            self.queued_bytes += head_size + size + last_size + 3 * _HEADER_BYTES
         else:
-            out += (
-                beginning(head_size, _HEADERS, _END_HEADERS),
-                number,
-                block,
-                beginning(size, _DATA, _END_STREAM),
-                number,
-                payload,
-            )
-            self.queued_bytes += head_size + size + 2 * _HEADER_BYTES
+            if head_size != self._head_size:
+                self._head_size = head_size
+                self._head_begins = beginning(head_size, _HEADERS, _END_HEADERS)
+            number = stream.number
+            if last_size:
+                self._begin_more(size, last_size)
+                self._out += (
+                    self._head_begins,
+                    number,
+                    block,
+                    self._body_begins,
+                    number,
+                    payload,
+                    self._last_begins,
+                    number,
+                    trailers,
+                )
+                self.queued_bytes += head_size + size + last_size + 3 * _HEADER_BYTES
+            else:
+                if size != self._body_size:
+                    self._body_size = size
+                    self._body_begins = beginning(size, _DATA, _END_STREAM)
+                self._out += (
+                    self._head_begins,
+                    number,
+                    block,
+                    self._body_begins,
+                    number,
+                    payload,
+                )
+                self.queued_bytes += head_size + size + 2 * _HEADER_BYTES
         stream.sending = False
         if not stream.receiving:
             self._forget(stream)
@@ -258,6 +214,15 @@ class Sender:
         tokens = purse.tokens + _EARNED_BY_WHOLE + size * _EARNED_BY_BYTE
         purse.tokens = tokens if tokens < _BURST else _BURST
         return True
+
+    def _begin_more(self, size: int, last_size: int) -> None:
+        """Make the beginnings of a body with trailers behind it, and of those."""
+        if size != -self._body_size:
+            self._body_size = -size
+            self._body_begins = beginning(size, _DATA, 0)
+        if last_size != self._last_size:
+            self._last_size = last_size
+            self._last_begins = beginning(last_size, _HEADERS, _LAST_HEADERS)
 
     def _write_whole(
         self,
@@ -374,19 +339,3 @@ class Sender:
         self.receive_window += increment
         self._owed_bytes = 0
         self.write(frames.window_update(0, increment))
-
-
-def content_bytes(stream: Stream) -> int:
-    """Return how much has come of a body and was not taken."""
-    return sum([len(piece) for piece in stream.inbox])
-
-
-def content(stream: Stream) -> bytes:
-    """Return what has come of a body, and leave it there."""
-    inbox = stream.inbox
-    if len(inbox) != 1:
-        return b"".join(inbox)
-    # Not always by bytes(), which is a call of a type: compiled, it costs as much as
-    # to join.
-    (piece,) = inbox
-    return piece if isinstance(piece, bytes) else bytes(piece)

@@ -23,7 +23,7 @@ from haloy.proxy.http2.head import Malformed, is_call, request_of
 from haloy.proxy.http2.hpack import Field, encode_field
 from haloy.proxy.http2.outgoing import Outgoing
 from haloy.proxy.http2.plan import learn
-from haloy.proxy.http2.sender import Stream, content_bytes
+from haloy.proxy.http2.stream_state import Stream, content_bytes
 from haloy.proxy.http2.upstream import Branch
 from haloy.proxy.timer_wheel import STALLED_S
 

@@ -19,6 +19,7 @@ from haloy.proxy.http2.control import (
     Event,
 )
 from haloy.proxy.http2.engine import Engine
+from haloy.proxy.http2.hpack import Field
 from haloy.proxy.http2.reading import FEW, LITTLE_BYTES, come_bytes
 from haloy.proxy.http2.sender import PROCESS_HIGH_BYTES
 from haloy.proxy.http2.shedding import ROOM_BYTES
@@ -276,8 +277,9 @@ class Trunk(User):
         elif branch is None:
             self._act_alone(event)
         elif kind == ANSWER:
-            fields, body, trailers = what
-            branch.answered(fields, body, trailers)
+            # With its type: compiled, what has none is taken apart by its iterator.
+            answer: tuple[list[Field], bytes, list[Field]] = what
+            branch.answered(answer[0], answer[1], answer[2])
         elif kind == BODY:
             branch.body_came()
         elif kind == END:

@@ -17,7 +17,7 @@ from haloy.proxy.http2 import frames
 from haloy.proxy.http2.exchange import StreamExchange, encode_line, encode_lines
 from haloy.proxy.http2.head import trailer_lines
 from haloy.proxy.http2.hpack import Field, encode_field
-from haloy.proxy.http2.sender import Stream
+from haloy.proxy.http2.stream_state import Stream
 from haloy.proxy.http2.trunk import Trunk
 from haloy.proxy.upstream import UpstreamConnection
 

@@ -10,7 +10,7 @@ import hpack
 from haloy.proxy.http2 import frames
 from haloy.proxy.http2.control import Event
 from haloy.proxy.http2.engine import Engine
-from haloy.proxy.http2.sender import Stream
+from haloy.proxy.http2.stream_state import Stream
 
 GET = (
     (":method", "GET"),

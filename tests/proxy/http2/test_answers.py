@@ -110,7 +110,35 @@ def test_windows_are_opened_for_bodies_that_come_at_once() -> None:
     assert not found.engine.failed
 
 
+def test_the_same_octets_mean_what_the_table_says_now() -> None:
+    """A head and trailers that repeat an index, of which another field is made."""
+    named, repeated = b"\x88\x40\x01a\x01%d", b"\x88\xbe"
+    other = frame(HEADERS, 5, 9, b"\x40\x01a\x013")
+
+    def answer(stream: int, block: bytes, trailers: bytes = b"\xbe") -> bytes:
+        body = frame(DATA, 0, stream, MESSAGE)
+        return (
+            frame(HEADERS, 4, stream, block)
+            + body
+            + frame(HEADERS, 5, stream, trailers)
+        )
+
+    found = both(
+        8,
+        answer(1, named % 1) + answer(3, repeated) + answer(5, repeated),
+        answer(7, named % 2) + other + answer(11, repeated) + answer(13, repeated),
+        answer(15, repeated),
+    )
+    values = [what for kind, _, what in found.seen if kind == RESPONSE]
+    assert [fields[1] for fields in values] == [
+        *([(b"a", b"1")] * 3), (b"a", b"2"), *([(b"a", b"3")] * 3),
+    ]  # fmt: skip
+    assert found.kinds.count(ANSWER) > 2
+
+
 OTHERS = {
+    "another head": head(3, ((":status", "200"), ("content-type", "text/css")))
+    + frame(DATA, 1, 3, MESSAGE),
     "no body": head(3) + last(3),
     "an empty body": head(3) + frame(DATA, 0, 3, b"") + last(3),
     "no trailers": head(3) + frame(DATA, 1, 3, MESSAGE),
@@ -149,9 +177,21 @@ OTHERS = {
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_everything_else_comes_piece_by_piece(name: str) -> None:
-    """With the same meaning, and the same end where it breaks a rule."""
+    """With the same meaning, and the same end where it breaks a rule.
+
+    Also when the usual came at once before, and comes again.
+    """
     found = both(3, whole(1), OTHERS[name])
     assert ANSWER not in found.kinds
+    usual = whole(5) + whole(7)
+    assert ANSWER in both(6, whole(1), usual, OTHERS[name], whole(9), whole(11)).kinds
+
+
+def test_trailers_come_between_answers_that_come_at_once() -> None:
+    """Those of an answer that has begun before them, and says something else."""
+    late = frame(DATA, 0, 3, MESSAGE) + last(3, (("grpc-status", "5"),))
+    usual = whole(5) + whole(7)
+    assert ANSWER in both(6, whole(1), head(3), usual, late, whole(9), whole(11)).kinds
 
 
 def test_blocks_mean_what_the_table_makes_of_them() -> None:

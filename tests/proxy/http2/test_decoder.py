@@ -80,6 +80,16 @@ def test_what_is_remembered_of_requests_follows_the_table(
         assert not found.rest.fields or found.rest.fields[0][0][:1] != b":"
 
 
+def test_a_request_that_was_repeated_is_read_anew_by_another_table() -> None:
+    """However often the same octets came before."""
+    decoder = Decoder(65536)
+    for value in (b"1", b"2"):
+        decoder.decode_request(b"\x83\x40\x01a\x01" + value)
+        for _ in range(3):
+            found = decoder.decode_request(b"\x83\xbe")
+            assert found.rest.fields == [(b"a", value)]
+
+
 def test_repeated_fields_are_the_same_object() -> None:
     """Behind another path too; not after an entry was added."""
     encoder = oracle.Encoder()

@@ -17,7 +17,7 @@ from haloy.proxy.http2.exchange import (
     encode_line,
     encode_lines,
 )
-from haloy.proxy.http2.sender import Piece
+from haloy.proxy.http2.stream_state import Piece
 from haloy.proxy.response_head import ResponseHead
 from tests.proxy.http2.support import decode
 

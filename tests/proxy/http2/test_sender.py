@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 
 from haloy.proxy.http2 import frames, sender
@@ -238,6 +240,21 @@ def test_a_whole_answer_may_have_trailers_or_no_body(
     assert one.send_window == other.send_window
     assert one.take() == other.take()
     assert not one.streams
+
+
+def test_whole_answers_one_after_the_other_are_what_they_would_be_alone() -> None:
+    """Whichever part is as large as before, and whichever is not."""
+    engine = server()
+    parts = (b"\x88", b"\x88\x88"), (b"a", b"bc"), (b"", b"\x8d", b"\x8d\x8d")
+    shapes = list(product(*parts))
+    for count, shape in enumerate([*shapes, *shapes[::-1], *shapes[::5]]):
+        stream = opened(engine, 2 * count + 1, end=True)
+        assert engine.whole(stream, *shape)
+        alone = server()
+        other = opened(alone, 2 * count + 1, end=True)
+        assert alone.whole(other, *shape)
+        assert engine.queued_bytes == alone.queued_bytes
+        assert engine.take() == alone.take()
 
 
 def test_trailers_too_long_for_a_frame_are_not_sent_at_once() -> None:

@@ -17,8 +17,9 @@ from haloy.proxy.http2.decoder import HeaderList
 from haloy.proxy.http2.downstream import Http2Downstream
 from haloy.proxy.http2.engine import Engine
 from haloy.proxy.http2.hpack import encode
-from haloy.proxy.http2.sender import PROCESS_LIMIT_BYTES, Stream
+from haloy.proxy.http2.sender import PROCESS_LIMIT_BYTES
 from haloy.proxy.http2.shedding import ROOM_BYTES, Held, chosen
+from haloy.proxy.http2.stream_state import Stream
 from haloy.proxy.switch import Switch
 from tests.proxy.apps import SHORT_OK
 from tests.proxy.conftest import SplitStarter, Starter
