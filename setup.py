@@ -133,12 +133,19 @@ def _extensions() -> list[Extension]:
             "[mypy]\nignore_missing_imports = True\nfollow_imports = silent\n"
         )
         modules = [f"haloy/proxy/{name}.py" for name in HOT]
-        return mypycify(
+        extensions: list[Extension] = mypycify(
             [f"--config-file={config}", *modules],
             opt_level="2",
             debug_level="0",
             group_name="haloy_proxy",
         )
+    if sys.platform == "linux":
+        for one in extensions:
+            # Our functions call each other as they are, and not by a table that others
+            # could put theirs into.
+            one.extra_compile_args.append("-fno-semantic-interposition")
+            one.extra_link_args.append("-Wl,-Bsymbolic")
+    return extensions
 
 
 setup(ext_modules=_extensions(), setup_requires=NEEDED if WANTED else ())
