@@ -5,7 +5,8 @@ usage: python -m bench.http2 [--rounds N] [--seconds S] [--only WORD] [--forms F
 As L{bench.compare}: user and system time of the proxy's processes for each answered
 request. A ratio is the median of those of the rounds, with the least and the largest;
 read ratios below 1.25 as equal. All write an access log to a file; nginx has one
-worker, and keeps as many connections to the apps as are under way. Needs nginx and
+worker, and keeps as many connections to the apps as are under way, but where it is
+said to be as by default: there C{grpc_pass} connects for each call. Needs nginx and
 h2load; Caddy is measured where it is. C{--forms}: C{interpreted} (the tree as it is
 written), C{compiled} or C{both}, as for L{bench.whole}.
 """
@@ -58,6 +59,10 @@ CASES = (
         "gRPC unary, 4 x 10", 4, 10, "/test.Test/echo", "grpc.example.com",
         b"\0\0\0\0\x20" + b"x" * 32, grpc=True,
     ),
+    Case(
+        "gRPC unary, nginx as by default", 4, 10, "/test.Test/echo",
+        "default.example.com", b"\0\0\0\0\x20" + b"x" * 32, grpc=True,
+    ),
 )  # fmt: skip
 
 GRPC_NGINX = """
@@ -65,6 +70,9 @@ GRPC_NGINX = """
     keepalive_requests 10000000; }}
   server {{ listen 127.0.0.1:{http}; listen 127.0.0.1:{https} ssl http2;
     server_name grpc.example.com; location / {{ grpc_pass grpc://grpc; }} }}
+  server {{ listen 127.0.0.1:{http}; listen 127.0.0.1:{https} ssl http2;
+    server_name default.example.com;
+    location / {{ grpc_pass grpc://127.0.0.1:GRPC; }} }}
 """
 CADDY = """
 {{
@@ -72,14 +80,14 @@ CADDY = """
   auto_https off
 }}
 https://app.example.com:{https}, https://up.example.com:{https},
-https://grpc.example.com:{https} {{
+https://grpc.example.com:{https}, https://default.example.com:{https} {{
   bind 127.0.0.1
   tls {folder}/cert.pem {folder}/key.pem
   log {{
     output file {folder}/caddy.log
   }}
   @up host up.example.com
-  @grpc host grpc.example.com
+  @grpc host grpc.example.com default.example.com
   reverse_proxy @up 127.0.0.1:{up}
   reverse_proxy @grpc h2c://127.0.0.1:{grpc}
   reverse_proxy 127.0.0.1:{app}
