@@ -7,7 +7,7 @@ import pytest
 from haloy.proxy.http2 import frames
 from haloy.proxy.http2.budget import BURST, Budget
 from haloy.proxy.http2.engine import Engine
-from haloy.proxy.http2.sender import Stream
+from haloy.proxy.http2.stream_state import Stream
 from tests.proxy.http2.support import client, frame, head, number, opened, server
 
 
