@@ -5,6 +5,7 @@ from __future__ import annotations
 from haloy.proxy.access_log import (
     KINDS_LIMIT,
     AccessRecord,
+    Gathering,
     Kinds,
     record_of,
     redacted,
@@ -69,3 +70,36 @@ def test_what_always_gets_a_line() -> None:
     assert not visit_of(good, Kinds())[0].failed
     for bad in ({"status": 404}, {"status": 0}, {"outcome": "cut"}):
         assert visit_of(good._replace(**bad), Kinds())[0].failed
+
+
+def test_visits_are_gathered_until_enough_wait() -> None:
+    """Who takes them is told of the first one, and when as many as asked for wait."""
+    told: list[str] = []
+    gathering = Gathering(2, lambda: told.append("begin"), lambda: told.append("full"))
+    one = visit_of(record(), Kinds())
+    gathering.note(one)
+    assert told == ["begin"]
+    gathering.note(one)
+    assert told == ["begin", "full"]
+    assert gathering.take() == [one, one]
+    assert gathering.take() == []
+    gathering.note(one)
+    assert told == ["begin", "full"]
+    gathering.begun = False
+    gathering.note(one)
+    assert told == ["begin", "full", "begin", "full"]
+
+
+def test_a_share_is_gathered_and_whatever_failed() -> None:
+    """Evenly: of a third every third one."""
+    gathering = Gathering(1000, lambda: None, lambda: None)
+    gathering.percent = 34
+    good, bad = (
+        visit_of(record()._replace(status=status), Kinds()) for status in (200, 502)
+    )
+    for _ in range(100):
+        gathering.note(good)
+    assert len(gathering.take()) == 34
+    for _ in range(3):
+        gathering.note(bad)
+    assert gathering.take() == [bad] * 3
