@@ -4,9 +4,9 @@ Where things are:
 
   - The protocol without sockets: L{engine} makes events of bytes, L{control} handles
     the frames that carry no request, L{bodies} those with bodies, L{answers} what apps
-    answer; L{frames} has their numbers, L{sender} queues what goes out by its windows;
-    L{decoder}, L{hpack} and L{huffman} are HPACK; L{budget} limits what a client may
-    make us do for nothing.
+    answer; L{frames} has their numbers, L{sender} queues what goes out by its windows,
+    L{stream_state} is what is known of a stream; L{decoder}, L{hpack} and L{huffman}
+    are HPACK; L{budget} limits what a client may make us do for nothing.
   - Clients: L{downstream} is one connection (with L{multiplexed}, what it does with
     its socket), L{stream} one request on it, L{head} its fields as a request,
     L{exchange} and L{forwarding} its way to the app, L{outgoing} its answer.

@@ -70,8 +70,7 @@ class Sender:
         self._grown_bytes = 0
         self._peer_window = frames.DEFAULT_WINDOW
         self._out: list[bytes | memoryview] = []
-        # How the frames of the last whole message began, and for which sizes: that of
-        # the body is below 0 if trailers came behind it.
+        # How the frames of the last whole message began, and for which sizes.
         self._head_size = self._body_size = self._last_size = 0
         self._head_begins = self._body_begins = self._last_begins = b""
         self._table_emptied = False
@@ -175,12 +174,14 @@ class Sender:
         if not 0 < size <= _FRAME_BYTES:
             self._write_whole(stream.id, block, payload, trailers)
         else:
-            if head_size != self._head_size:
-                self._head_size = head_size
-                self._head_begins = beginning(head_size, _HEADERS, _END_HEADERS)
+            if (
+                size != self._body_size
+                or head_size != self._head_size
+                or last_size != self._last_size
+            ):
+                self._begin_otherwise(head_size, size, last_size)
             number = stream.number
             if last_size:
-                self._begin_more(size, last_size)
                 self._out += (
                     self._head_begins,
                     number,
@@ -194,17 +195,8 @@ class Sender:
                 )
                 self.queued_bytes += head_size + size + last_size + 3 * _HEADER_BYTES
             else:
-                if size != self._body_size:
-                    self._body_size = size
-                    self._body_begins = beginning(size, _DATA, _END_STREAM)
-                self._out += (
-                    self._head_begins,
-                    number,
-                    block,
-                    self._body_begins,
-                    number,
-                    payload,
-                )
+                begins = self._body_begins
+                self._out += (self._head_begins, number, block, begins, number, payload)
                 self.queued_bytes += head_size + size + 2 * _HEADER_BYTES
         stream.sending = False
         if not stream.receiving:
@@ -215,14 +207,14 @@ class Sender:
         purse.tokens = tokens if tokens < _BURST else _BURST
         return True
 
-    def _begin_more(self, size: int, last_size: int) -> None:
-        """Make the beginnings of a body with trailers behind it, and of those."""
-        if size != -self._body_size:
-            self._body_size = -size
-            self._body_begins = beginning(size, _DATA, 0)
-        if last_size != self._last_size:
-            self._last_size = last_size
-            self._last_begins = beginning(last_size, _HEADERS, _LAST_HEADERS)
+    def _begin_otherwise(self, head_size: int, size: int, last_size: int) -> None:
+        """Note how frames of these sizes begin; trailers of 0 are none."""
+        self._head_size = head_size
+        self._body_size = size
+        self._last_size = last_size
+        self._head_begins = beginning(head_size, _HEADERS, _END_HEADERS)
+        self._body_begins = beginning(size, _DATA, 0 if last_size else _END_STREAM)
+        self._last_begins = beginning(last_size, _HEADERS, _LAST_HEADERS)
 
     def _write_whole(
         self,
