@@ -36,7 +36,7 @@ _RECORDS_AT_ONCE: Final = 7
 # what C's malloc would get from the kernel and give back for each read.
 BULK_READ_BYTES: Final = 126976
 # More pieces than this are joined before they are sent: they are small.
-_MANY: Final = 32
+_MANY: Final = 128
 
 _WOULD_BLOCK: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 

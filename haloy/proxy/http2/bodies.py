@@ -2,8 +2,9 @@
 
 Below L{haloy.proxy.http2.engine}, which takes frames out of what was read. What a
 client sends may be lent (L{haloy.proxy.tls.intake}): then pieces of bodies are views of
-a buffer that others will use, and are copied only if nobody takes them at once. Of a
-large body the full frames that follow each other are taken in one step.
+a buffer that others will use, and are copied only if nobody takes them at once. Clients
+send large bodies a frame of each in turn: what is plain about them is done in one step
+for all frames of a read.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ from haloy.proxy.http2.control import BODY, CALL, REQUEST
 from haloy.proxy.http2.frames import Broken
 from haloy.proxy.http2.stream_state import Piece, Stream, content
 
-_FULL_BYTES: Final = frames.HEADER_BYTES + frames.FRAME_BYTES
-_FULL_DATA: Final = frames.FRAME_BYTES << 8 | frames.DATA
-
 # At hand for what is done for every frame.
 _unpack = frames.HEADER.unpack_from
 _HEADER_BYTES: Final = frames.HEADER_BYTES
 _FRAME_BYTES: Final = frames.FRAME_BYTES
+_SMALL_BYTES: Final = budget.SMALL_DATA_BYTES
+_DATA: Final = frames.DATA
+_FULL_DATA: Final = _FRAME_BYTES << 8 | _DATA
 _END_STREAM: Final = frames.END_STREAM
 _PADDED: Final = frames.PADDED
 
@@ -133,35 +134,64 @@ class Bodies(Answers):
                 return True
         return False
 
-    def _more_data(self, stream_id: int, data: memoryview, position: int) -> int:
-        """Take the full frames that go on with the body of the one before them.
+    def _take_bodies(self, data: memoryview, position: int) -> int:
+        """Take the frames of bodies that follow each other, of whatever streams.
 
-        Only what the windows and the length have room for: of all else L{_data} knows
-        what it means. Return where they end.
+        Only plain ones, which end nothing and are not small, and as far as windows
+        and lengths have room for them: of all else L{_data} knows what it means.
+        Return where they end.
         """
-        stream = self.streams.get(stream_id)
-        if stream is None or not stream.receiving or not stream.inbox:
-            return position
-        room = min(self.receive_window, stream.receive_window)
-        if stream.left_bytes >= 0:
-            room = min(room, stream.left_bytes)
-        most = min(room // _FRAME_BYTES, (len(data) - position) // _FULL_BYTES)
-        full = (_FULL_DATA, 0, stream_id)
-        take = stream.inbox.append
-        start = position
-        last = position + most * _FULL_BYTES
-        while position < last and _unpack(data, position) == full:
-            end = position + _FULL_BYTES
-            take(data[position + _HEADER_BYTES : end])
-            position = end
-        if position > start:
-            size = (position - start) // _FULL_BYTES * _FRAME_BYTES
-            self.receive_window -= size
+        grows = self.may_grow
+        room = self.receive_window
+        end = len(data)
+        stream = self._all
+        inbox = stream.inbox
+        current = -1
+        # As in L{Engine._parse}.
+        head: int
+        flags: int
+        stream_id: int
+        while end - position >= _HEADER_BYTES:
+            head, flags, stream_id = _unpack(data, position)
+            size = head >> 8
+            start = position + _HEADER_BYTES
+            after = start + size
+            if flags or after > end or size > room:
+                break
+            if head != _FULL_DATA and (
+                head & 0xFF != _DATA or not _SMALL_BYTES <= size < _FRAME_BYTES
+            ):
+                break
+            if stream_id != current:
+                found = self.streams.get(stream_id)
+                if found is None or not found.receiving:
+                    break
+                current = stream_id
+                stream = found
+                inbox = stream.inbox
+                self._lent[stream] = None
+            if size > stream.receive_window:
+                break
+            left = stream.left_bytes
+            if left >= 0:
+                if size > left:
+                    break
+                stream.left_bytes = left - size
             stream.receive_window -= size
-            if stream.left_bytes >= 0:
-                stream.left_bytes -= size
-            self._lent[stream] = None
-            self._hold(stream, size)
+            room -= size
+            if grows:
+                stream.advanced_bytes += size
+            if not inbox:
+                self._events.append((BODY, stream, None))
+            inbox.append(data[start:after])
+            position = after
+        taken = self.receive_window - room
+        if taken:
+            # As L{_hold} does, but once for all.
+            self.receive_window = room
+            self.held_bytes += taken
+            if grows:
+                self._credit_connection(taken)
         return position
 
     def _hold(self, stream: Stream, size: int) -> None:

@@ -24,7 +24,7 @@ from haloy.proxy.http2.control import (
 from haloy.proxy.http2.decoder import BadBlock, HeaderList, ListTooLong
 from haloy.proxy.http2.frames import Broken
 from haloy.proxy.http2.hpack import Field
-from haloy.proxy.http2.stream_state import Stream
+from haloy.proxy.http2.stream_state import WINDOW_BYTES, Stream
 
 STREAMS_LIMIT: Final = 128
 REQUESTS_LIMIT: Final = 100_000
@@ -65,11 +65,17 @@ class Engine(Bodies):
         self._block: list[bytes] = []
         self._block_bytes = 0
         if client:
-            self.write(frames.PREFACE + frames.settings((frames.ENABLE_PUSH, 0)))
+            self.write(
+                frames.PREFACE
+                + frames.settings(
+                    (frames.ENABLE_PUSH, 0), (frames.INITIAL_WINDOW_SIZE, WINDOW_BYTES)
+                )
+            )
         else:
             self.write(
                 frames.settings(
                     (frames.MAX_CONCURRENT_STREAMS, STREAMS_LIMIT),
+                    (frames.INITIAL_WINDOW_SIZE, WINDOW_BYTES),
                     (frames.MAX_HEADER_LIST_SIZE, HEAD_LIMIT_BYTES),
                 )
             )
@@ -189,7 +195,7 @@ class Engine(Bodies):
             self._held = data[position:]
 
     def _parse_lent(self, data: memoryview) -> None:
-        """As L{_parse}, of what is mostly bodies, which are not copied."""
+        """As L{_parse}, of what a client sends: bodies mostly, which are not copied."""
         if not self._prefaced:
             self._parse(bytes(data))
             return
@@ -201,6 +207,13 @@ class Engine(Bodies):
         stream_id: int
         while end - position >= 9:
             head, flags, stream_id = _unpack(data, position)
+            kind = head & 0xFF
+            plain = self.greeted and not self._block_of
+            if not flags and kind == _DATA and plain:
+                bodies = self._take_bodies(data, position)
+                if bodies > position:
+                    position = bodies
+                    continue
             size = head >> 8
             if size > _FRAME_BYTES:
                 raise Broken(frames.FRAME_SIZE_ERROR, "frame too large")
@@ -210,13 +223,10 @@ class Engine(Bodies):
             position = start_of_body + size
             stream_id &= 0x7FFFFFFF
             body = data[start_of_body:position]
-            kind = head & 0xFF
-            if kind > _HEADERS or self._block_of or not self.greeted:
+            if kind > _HEADERS or not plain:
                 self._frame(kind, flags, stream_id, bytes(body))
             elif kind == _DATA:
                 self._data(stream_id, flags, body)
-                if size == _FRAME_BYTES:
-                    position = self._more_data(stream_id, data, position)
             else:
                 self._headers(stream_id, flags, bytes(body))
         self._held = bytes(data[position:])

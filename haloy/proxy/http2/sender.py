@@ -14,8 +14,7 @@ from haloy.proxy.http2.frames import beginning
 from haloy.proxy.http2.hpack import TABLE_EMPTY
 from haloy.proxy.http2.stream_state import Stream, content_bytes
 
-# What a peer may send before the other side has taken anything: at first what
-# everybody starts with, then twice as much each time that a window was used up.
+# Each time that a window was used up it becomes twice as large, up to this.
 STREAM_WINDOW_BYTES: Final = 262144
 CONNECTION_WINDOW_BYTES: Final = 1048576
 # When all connections of the process hold more than this, windows grow no more.

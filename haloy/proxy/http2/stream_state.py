@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from haloy.proxy.http2 import budget, frames
+
+# What a peer may send of a stream before the other side has taken anything. The
+# protocol's own start is an octet less: whoever fills that has a frame of its own for
+# the next octet, and none that is full from there on.
+WINDOW_BYTES: Final = 4 * frames.FRAME_BYTES
 
 #: A piece of a body; a view is good for a moment only (L{haloy.proxy.http2.bodies}).
 Piece = bytes | memoryview
@@ -49,8 +54,8 @@ class Stream:
         self.id = stream_id
         self.number = stream_id.to_bytes(4, "big")
         self.send_window = send_window
-        self.receive_window = frames.DEFAULT_WINDOW
-        self.window_bytes = frames.DEFAULT_WINDOW
+        self.receive_window = WINDOW_BYTES
+        self.window_bytes = WINDOW_BYTES
         self.grown_bytes = 0
         self.owed_bytes = 0
         self.advanced_bytes = 0

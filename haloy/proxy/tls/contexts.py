@@ -128,16 +128,6 @@ class Connection(ssl.SSLSocket):
         except ssl.SSLEOFError:
             return b""  # as C{suppress_ragged_eofs}
 
-    def read(self, len: int = 1024, buffer: Any = None) -> Any:  # noqa: A002
-        """Read into C{buffer}, and return how much has come, 0 at the end."""
-        inner = self._sslobj
-        if inner is None or buffer is None:
-            return super().read(len, buffer)
-        try:
-            return inner.read(len, buffer)
-        except ssl.SSLEOFError:
-            return 0
-
     def send(self, data: Any, flags: int = 0) -> int:
         """Send C{data} and return how much the kernel has taken."""
         inner = self._sslobj

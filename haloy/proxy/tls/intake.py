@@ -9,16 +9,18 @@ wait is copied.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Final
 
 from haloy.proxy.http2 import frames
+from haloy.proxy.tls.records import reader_of
 
 # The largest record of TLS. There is always room for one, so OpenSSL never keeps
 # decrypted bytes that the reactor does not know of.
 RECORD_BYTES: Final = 16384
-# With twice as many, an upload has half the turns: a tenth less to do for each byte.
-_RECORDS: Final = 16
+# As many as the windows of two streams let a client send at once
+# (L{haloy.proxy.http2.sender}). Each time that it became twice as many, an upload had
+# half the turns: a tenth less to do for each byte.
+_RECORDS: Final = 32
 # Where others wait.
 _FEW_RECORDS: Final = 2
 INTAKE_BYTES: Final = RECORD_BYTES * _RECORDS
@@ -51,14 +53,17 @@ class Intake:
 
         C{few}: no more of them than others can wait for.
         """
-        # typeshed has no form of it that reads into a buffer and returns a size.
-        read: Callable[[int, memoryview], int] = cast("Any", source.read)
+        read = reader_of(source)
         self.ended = self.broken = False
         size = 0
         for space in self._few if few else self._spaces:
             try:
                 more = read(INTAKE_BYTES, space)
             except _WOULD_BLOCK:
+                break
+            except ssl.SSLEOFError:
+                # As C{suppress_ragged_eofs}.
+                self.ended = True
                 break
             except OSError:
                 self.broken = True

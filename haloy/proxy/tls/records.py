@@ -6,7 +6,8 @@ import os
 import socket
 import ssl
 import struct
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final, cast
 
 # asm-generic/socket.h, which the socket module does not have. Of the numbers that it
 # gives, two (linux/sock_diag.h): SK_MEMINFO_SNDBUF and SK_MEMINFO_WMEM_QUEUED.
@@ -25,6 +26,16 @@ def room_bytes(connection: socket.socket) -> int:
     # It counts what it needs around the bytes as well.
     room: int = limit - queued
     return max(room, 0) * 7 // 8
+
+
+def reader_of(tls: ssl.SSLSocket) -> Callable[[int, memoryview], int]:
+    """Return what reads a record of C{tls} into a buffer, and returns how much came.
+
+    It is what C{SSLSocket.read} calls inside (docs/decisions/0005), for whoever reads
+    many records. An end without close_notify is C{ssl.SSLEOFError}.
+    """
+    read: Callable[[int, memoryview], int] = cast("Any", tls)._sslobj.read
+    return read
 
 
 def send_records(tls: ssl.SSLSocket, data: bytes | bytearray | memoryview) -> int:

@@ -146,7 +146,8 @@ def test_the_greeting_may_come_in_pieces() -> None:
     assert engine.greeted
     first, ack = split(engine.take())
     assert first.kind == frames.SETTINGS
-    assert first.body == b"\0\3" + number(128) + b"\0\6" + number(65536)
+    told = {3: 128, 4: 65536, 6: 65536}
+    assert first.body == b"".join(frames.SETTING.pack(*one) for one in told.items())
     assert ack == (frames.SETTINGS, 1, 0, b"")
 
 
@@ -491,7 +492,8 @@ def test_a_client_greets_and_asks() -> None:
     data = engine.take()
     assert data.startswith(frames.PREFACE)
     greeting, first, second = split(data)
-    assert greeting == (frames.SETTINGS, 0, 0, b"\0\2\0\0\0\0")
+    told = b"\0\2\0\0\0\0" + b"\0\4" + number(65536)
+    assert greeting == (frames.SETTINGS, 0, 0, told)
     assert (first.stream, first.flags, second.stream, second.flags) == (1, 5, 3, 4)
 
 

@@ -83,7 +83,7 @@ def test_credit_is_given_when_half_was_taken() -> None:
     engine.credit(stream, 3000)
     assert split(engine.take()) == [
         (frames.WINDOW_UPDATE, 0, 0, number(33000 + 65535)),
-        (frames.WINDOW_UPDATE, 0, 1, number(33000 + 65535)),
+        (frames.WINDOW_UPDATE, 0, 1, number(33000 + 65536)),
     ]
     for _ in range(100):
         engine.credit(stream, 65535)
@@ -109,7 +109,7 @@ def test_streams_that_grew_leave_room_for_others() -> None:
             engine.credit(stream, 100000)
     grown = sum(stream.grown_bytes for stream in streams)
     assert grown <= sender.CONNECTION_WINDOW_BYTES // 2
-    assert streams[-1].window_bytes == 65535
+    assert streams[-1].window_bytes == 65536
     for stream in streams[:5]:
         engine.reset(stream, 0)
     for _ in range(5):

@@ -114,10 +114,10 @@ async def test_a_stalled_call_holds_one_window(start_http2: Starter) -> None:
         switch.waits += 70 * 1048576
         before = switch.waits
         client = await in_thread(stalled, running.https, 50)
-        await until(lambda: switch.waits - before >= 50 * 65535)
+        await until(lambda: switch.waits - before >= 50 * 65536)
         found = await in_thread(lambda: H2Client(running.https, window=1 << 24).get())
         assert (found.status, len(found.body)) == (200, LARGE_BYTES)
-        assert switch.waits - before == 50 * 65535
+        assert switch.waits - before == 50 * 65536
         (pool,) = switch.pools.values()
         assert len(pool.trunks) == 1
         client.peer.close()
@@ -162,10 +162,10 @@ async def test_above_the_limit_the_longest_stalled_are_cut(
         await running.serve(one, options=H2C)
         switch = running.proxy._switch
         # As if others held the rest, all but three mebibytes.
-        others = PROCESS_LIMIT_BYTES - 100 * 65535 - 3 * 1048576
+        others = PROCESS_LIMIT_BYTES - 100 * 65536 - 3 * 1048576
         switch.waits += others
         first = await in_thread(stalled, running.https, 100)
-        await until(lambda: switch.waits - others == 100 * 65535)
+        await until(lambda: switch.waits - others == 100 * 65536)
         (connection,) = [o for o in switch.clients if isinstance(o, Http2Downstream)]
         second = await in_thread(stalled, running.https, 100)
         await until(lambda: not connection.engine.streams)

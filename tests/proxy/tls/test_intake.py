@@ -18,6 +18,8 @@ class Records:
 
     def __init__(self, script: list[bytes | OSError]) -> None:
         self.script = script
+        # Where the session of a real one is.
+        self._sslobj = self
 
     def read(self, _size: int, buffer: memoryview) -> int:
         # The rest of a record would stay where the reactor does not see it.
@@ -39,6 +41,7 @@ def fill(intake: Intake, source: Records, *, few: bool = False) -> int:
         ([RECORD, RECORD, b"rest"], False, False),
         ([RECORD, ssl.SSLWantReadError()], False, False),
         ([RECORD, b""], True, False),
+        ([RECORD, ssl.SSLEOFError()], True, False),
         ([RECORD, ConnectionResetError()], False, True),
         ([b"short"], False, False),
         ([b""], True, False),
@@ -61,10 +64,10 @@ def test_records_are_read_side_by_side(
 def test_no_more_than_fits() -> None:
     """One connection does not hold up the others, however much comes."""
     intake = Intake()
-    source = Records([RECORD] * 20)
+    source = Records([RECORD] * 36)
     assert fill(intake, source) == INTAKE_BYTES
     assert len(source.script) == 4
-    assert intake.copy(INTAKE_BYTES) == RECORD * 16
+    assert intake.copy(INTAKE_BYTES) == RECORD * 32
 
 
 def test_where_others_wait_little_is_read() -> None:
