@@ -18,6 +18,7 @@ from haloy.proxy.http2.control import (
     ENDED_REQUEST,
     FAILED,
     REQUEST,
+    RESET,
     Event,
     check_dependency,
 )
@@ -86,7 +87,10 @@ class Engine(Bodies):
         return self._block_of != 0
 
     def receive(self, data: bytes | memoryview, now_s: float) -> list[Event]:
-        """Return what happens by C{data}; after a failure that is all that counts.
+        """Return what happens by C{data}.
+
+        Of a read that ends in a failure no request is begun, nor goes on: of what a
+        client did there only the resets count, as nobody else tells of those.
 
         A view is only lent: bodies are left in it, until L{keep_lent}. What was held
         back has to be in it already (L{take_held}).
@@ -101,10 +105,14 @@ class Engine(Bodies):
             else:
                 self._parse(data)
         except Broken as error:
-            return self.fail(error.code, error.reason)
+            failure = self.fail(error.code, error.reason)
         except BadBlock as bad:  # a name of its own: compiled, one name has one type
-            return self.fail(frames.COMPRESSION_ERROR, str(bad))
-        return events
+            failure = self.fail(frames.COMPRESSION_ERROR, str(bad))
+        else:
+            return events
+        if self.client:
+            return events + failure
+        return [one for one in events if one[0] == RESET] + failure
 
     def fail(self, code: int, reason: str) -> list[Event]:
         """End the connection with GOAWAY."""

@@ -104,6 +104,28 @@ def test_a_broken_rule_ends_the_connection(what: str) -> None:
     assert engine.take() == b""
 
 
+def test_resets_count_in_a_read_that_breaks_a_rule() -> None:
+    """Nothing else does, and nobody else would tell of streams that are no more."""
+    engine = in_every_state()
+    events = engine.receive(
+        head(9) + frame(frames.RST_STREAM, 0, 1, number(8)) + frame(frames.PING, 0, 1),
+        0.0,
+    )
+    assert kinds(events) == [(RESET, 1), (FAILED, 0)]
+
+
+def test_an_answer_counts_before_a_broken_rule() -> None:
+    """It had come, and its stream is no more."""
+    engine = client()
+    stream = engine.open(block(), end=True)
+    answer = frame(frames.HEADERS, 5, 1, b"\x88")
+    events = engine.receive(
+        frame(frames.SETTINGS) + answer + frame(frames.PING, 0, 1), 0.0
+    )
+    assert kinds(events) == [(RESPONSE, 1), (END, 1), (FAILED, 0)]
+    assert stream.id not in engine.streams
+
+
 @pytest.mark.parametrize("what", FATAL)
 def test_a_broken_rule_in_what_is_lent_does_as_well(what: str) -> None:
     """The same code, however much was read at once."""

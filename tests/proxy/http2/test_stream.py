@@ -281,6 +281,31 @@ async def test_a_request_taken_back_in_the_same_segment(start_http2: Starter) ->
         assert app.connections == 0
 
 
+async def test_what_is_reset_in_a_read_that_breaks_a_rule_is_cancelled_too(
+    start_http2: Starter,
+) -> None:
+    """The app's answer finds no stream; who asked it was not told before."""
+    running = start_http2()
+    gone = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.head()
+        peer.rest()
+        gone.set()
+
+    with backend(script) as app:
+        await running.serve(app)
+        client = await in_thread(lambda: RawClient(running.https))
+        client.send(client.get(1))
+        (pool,) = running.proxy._switch.pools.values()
+        await until(lambda: pool.outstanding == 1)
+        reset = frames.rst_stream(1, frames.CANCEL)
+        client.send(reset, frame(frames.PING, 0, 1, bytes(8)))
+        await in_thread(lambda: client.until(frames.GOAWAY))
+        await until(gone.is_set)
+        await until(lambda: pool.outstanding == 0)
+
+
 @pytest.mark.parametrize("how", ["reset", "close"])
 async def test_a_cancelled_request_is_cancelled_at_the_backend(
     start_http2: Starter, how: str
