@@ -10,9 +10,10 @@ import pytest
 
 from haloy.proxy.http2 import frames
 from haloy.proxy.http2.budget import BURST, EARNED_BY_BYTE
-from haloy.proxy.http2.control import BODY, Event
+from haloy.proxy.http2.control import BODY, RESET, Event
 from haloy.proxy.http2.decoder import HeaderList
 from haloy.proxy.http2.engine import Engine
+from haloy.proxy.http2.stream_state import content_bytes
 from tests.proxy.conftest import Starter
 from tests.proxy.http2.clients import H2Client, until
 from tests.proxy.http2.support import (
@@ -145,6 +146,15 @@ def test_lent_means_the_same(what: str, length: int, *, grows: bool) -> None:
             piece = data[start : start + size]
             assert told(lend(lent, piece)) == told(plain.receive(piece, 0.0))
         assert state(lent) == state(plain)
+
+
+def test_what_is_lent_is_held_to_the_window_of_its_stream() -> None:
+    """Also where the connection's has room, which got back what came before."""
+    engine = opened(grows=True)
+    lend(engine, full(1, 4))
+    events = told(lend(engine, full(3) + full(1) + full(3)))
+    assert events == [(BODY, 3, None), (RESET, 1, frames.FLOW_CONTROL_ERROR)]
+    assert content_bytes(engine.streams[3]) == 2 * FULL
 
 
 def test_what_is_taken_at_once_is_bytes() -> None:
