@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from attrs import define, field
 from cryptography import x509
@@ -265,6 +265,11 @@ def body(identifier: str, image: str, **values: Any) -> dict[str, Any]:
     }
 
 
+#: How long clients wait that ask all the time. Where haloyd was killed as it replaced
+#: the one replica, requests wait for it: a busy machine takes 8 s to start it.
+PATIENCE_S: Final = 40.0
+
+
 class Client(http.client.HTTPSConnection):
     """One client; goes to loopback whatever the name is."""
 
@@ -312,7 +317,7 @@ class Load:
     def stop(self) -> None:
         self._stop.set()
         for thread in self._threads:
-            thread.join(30)
+            thread.join(PATIENCE_S)
 
     def _client(self, kept: bool, method: str, path: str) -> None:
         client: Client | None = None
@@ -320,7 +325,7 @@ class Load:
         while not self._stop.is_set():
             try:
                 if client is None:
-                    client = Client(self.name, self.port)
+                    client = Client(self.name, self.port, PATIENCE_S)
                 status, text = client.ask(path, method, sent)
                 if status == 200:
                     self.answers[text] += 1
