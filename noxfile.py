@@ -114,8 +114,7 @@ def wheel(session: nox.Session) -> None:
 def compiled(session: nox.Session) -> None:
     """Do the proxy's tests pass on that wheel, in a folder without sources?
 
-    `./test` builds it beside other tests, and runs this beside others still: by so many
-    files at once as there are cores. Else it is built here.
+    `./test` builds it beside other tests; else it is built here.
     """
     run = os.environ.get("HALOY_TEST_RUN")
     if not (run and BUILT_BY.exists() and BUILT_BY.read_text() == run):
@@ -127,7 +126,7 @@ def compiled(session: nox.Session) -> None:
     environment = {**os.environ, "HALOY_TEST_FORM": "compiled"}
     session.run(
         *(str(PYTHON), "-P", "-m", "pytest", "-q", "--durations=10"),
-        *(*several_files(CORES), *chosen),
+        *(*several_files(CORES + 1), *chosen),
         env=environment,
         external=True,
     )  # fmt: skip
