@@ -7,7 +7,8 @@ request. A ratio is the median of those of the rounds, with the least and the la
 read ratios below 1.25 as equal. All write an access log to a file; nginx has one
 worker, and keeps as many connections to the apps as are under way, but where it is
 said to be as by default: there C{grpc_pass} connects for each call. Needs nginx and
-h2load; Caddy is measured where it is. C{--forms}: C{interpreted} (the tree as it is
+h2load; Caddy is measured where it is. It tells of the Python that runs it: take the one
+that servers have. C{--forms}: C{interpreted} (the tree as it is
 written), C{compiled} or C{both}, as for L{bench.whole}.
 """
 
