@@ -57,8 +57,10 @@ class ClientConnection(Descriptor):
         "half_closed",
         "held",
         "origin",
+        "paid_s",
         "state",
         "switch",
+        "waits_to_read",
     )
 
     def __init__(
@@ -73,6 +75,9 @@ class ClientConnection(Descriptor):
         self.half_closed = False
         self.complete = False
         self.bulk = False
+        # As L{haloy.proxy.http2.reading.Reader} says.
+        self.paid_s = 0.0
+        self.waits_to_read = False
         self._linger_bytes = 0
 
     # What subclasses answer to.

@@ -6,9 +6,8 @@ as many connections as it may have. Knows nothing of requests.
 
 from __future__ import annotations
 
-import socket
 import ssl
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from mypy_extensions import mypyc_attr
 
@@ -17,9 +16,6 @@ from haloy.proxy.descriptor import Descriptor
 from haloy.proxy.http2.reading import come_bytes
 from haloy.proxy.tls.intake import RECORD_BYTES
 
-if TYPE_CHECKING:
-    from haloy.proxy.switch import Switch
-
 _WOULD_BLOCK: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
@@ -27,15 +23,7 @@ _WOULD_BLOCK: Final = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteEr
 class UploadTurns(ClientConnection):
     """A client connection that waits for its turn while chunks come."""
 
-    __slots__ = ("paid_s", "waits_to_read")
-
-    def __init__(
-        self, switch: Switch, connection: socket.socket, peer: str, *, secure: bool
-    ) -> None:
-        super().__init__(switch, connection, peer, secure=secure)
-        # As L{haloy.proxy.http2.reading.Reader} says.
-        self.paid_s = 0.0
-        self.waits_to_read = False
+    __slots__ = ()
 
     # What subclasses answer to.
 

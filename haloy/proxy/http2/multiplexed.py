@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import socket
 import ssl
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from haloy.proxy.connection import READING, ClientConnection
 from haloy.proxy.http2.reading import come_bytes
 from haloy.proxy.tls.intake import RECORD_BYTES, Intake
-
-if TYPE_CHECKING:
-    from haloy.proxy.switch import Switch
 
 # While more than this waits for the kernel, bodies wait where they are.
 OUT_BYTES: Final = 131072
@@ -51,15 +48,7 @@ def write_out(connection: socket.socket, data: bytes | bytearray | memoryview) -
 class Multiplexed(ClientConnection):
     """A client connection whose reads and writes are few and large."""
 
-    __slots__ = ("paid_s", "waits_to_read")
-
-    def __init__(
-        self, switch: Switch, connection: socket.socket, peer: str, *, secure: bool
-    ) -> None:
-        super().__init__(switch, connection, peer, secure=secure)
-        # As L{haloy.proxy.http2.reading.Reader} says.
-        self.paid_s = 0.0
-        self.waits_to_read = False
+    __slots__ = ()
 
     def lent(self, intake: Intake, size: int) -> None:
         """As L{received}, of C{size} bytes in C{intake}, which others will use."""
